@@ -212,7 +212,9 @@ SUGGESTED = _by_name(
     _text("state", "How it ended.", required=True, enum=STATES),
     _text("reason", "Why it was pruned or failed, in words."),
     _count("evaluations", "evaluations", "Evaluations that it trained for.", required=True),
-    _number("seconds", "seconds", "Time that its batch took, by the clock.", required=True),
+    _number(
+        "seconds", "seconds", "Time of the search until its batch was told, by the clock.", required=True
+    ),
     _number("training_flops", "operations", "Multiplications and additions of its training."),
     Field("parameters", "number", "", "Weights and biases of its network.", False, {"minimum": 1}),
 )

@@ -106,6 +106,23 @@ def _prune_weights(folder: Path, trials: TextTable) -> None:
             weights[trial_id].unlink()
 
 
+def complete(folder: Path) -> None:
+    """Write what is made of trials.csv, and datapackage.json, for a folder that is kept: older, or packed.
+
+    Raises:
+        UsageError: trials.csv or study.toml cannot be read.
+    """
+    trials = csv_rows.table(read(folder, ["trials"])["trials"])
+    contents = {f"{name}.csv": make(trials).written().encode() for name, make in derived.DERIVED.items()}
+    if (folder / checksums.FILE).exists():
+        write(folder, contents)
+        return
+    # Checksums of these alone would say of the other tables that they changed.
+    described = datapackage.content(folder, contents, documents.study(folder))
+    for name, content in {**contents, datapackage.FILE: described}.items():
+        files.write(folder / name, content)
+
+
 def _planned_rows(folder: Path) -> TextTable:
     """Read the planned trials' rows; where that file is damaged or missing, those of trials.csv."""
     try:
