@@ -248,7 +248,7 @@ def compare_(
 
 
 for command in (
-    guide, plan, run, search, report, compare_, judge_, watch_, list_, data, show, show_component, export,
-    continue_,
+    guide, list_, plan, run, search, watch_, report, compare_, judge_, show, export, continue_,
+    show_component, data,
 ):  # fmt: skip
     harness.add_command(command)
