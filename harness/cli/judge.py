@@ -114,7 +114,7 @@ def _show(judgement: Judgement) -> None:
     shown = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for heading, words in judged_text.headings(judgement).items():
         if words:
-            shown.add_column(heading, overflow="fold", min_width=min(len(heading), 12))
+            shown.add_column(heading, overflow="fold", min_width=12 if heading == "verdict" else min(len(heading), 8))
         else:
             shown.add_column(heading, justify="right", no_wrap=True)
     for row in rows[: judged_text.MOST_ROWS]:

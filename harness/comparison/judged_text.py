@@ -51,7 +51,7 @@ def legend(judgement: Judgement) -> str:
 def headings(judgement: Judgement) -> dict[str, bool]:
     """Name the columns of the table of contrasts; and whether each holds words, not numbers."""
     block = {judgement.observations.words["block"]: True} if _blocks(judgement) else {}
-    who = "arm" if len(judgement.references) == 1 else "arm, against"
+    who = "arm" if len(judgement.references) == 1 else "arm vs reference"
     numbers = (f"{judgement.observations.unit}s", "mean", "difference", "p (Holm)")
     return {**block, who: True, **dict.fromkeys(numbers, False), "verdict": True}
 
@@ -64,7 +64,7 @@ def _blocks(judgement: Judgement) -> bool:
 def cells(judgement: Judgement, row: Row) -> list[str]:
     """Write the row of a contrast."""
     scale, several = judgement.scale, _blocks(judgement)
-    who = str(row["arm"]) if len(judgement.references) == 1 else f"{row['arm']}, {row['reference']}"
+    who = str(row["arm"]) if len(judgement.references) == 1 else f"{row['arm']} vs {row['reference']}"
     low, high = (scale.difference(row[end]) for end in ("low", "high"))
     space = "\n" if several else " "  # a column more: the screen is narrow
     span = "" if math.isnan(row["low"]) else f"{space}[{low}, {high}]"

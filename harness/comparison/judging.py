@@ -285,6 +285,8 @@ def _doubts(scale: MetricScale, seen: Observations) -> Iterator[str]:
     metric = seen.measure
     if scale.assumed:
         yield f"higher {metric} is taken for better: its name does not say (--lower-is-better for the reverse)"
+    if scale.kind == "plain" and scale.named_share:
+        yield f"{metric} is neither a share in 0 to 1 nor a percentage throughout, so it is read as a plain number"
     if scale.margin is None:
         yield (
             f"no arm is called the same: nobody has said which difference of {metric} is too small to matter "
