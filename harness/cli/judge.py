@@ -52,8 +52,7 @@ def _margin(_context: click.Context, _option: click.Parameter, given: str | None
     help="Differences within it are the same; in the metric's unit. Of accuracies 0.2 points, else none.",
 )  # fmt: skip
 @click.option(
-    "--alpha", type=float, default=0.05, show_default=True,
-    help="The error rate of all verdicts together (Holm).",
+    "--alpha", type=float, help="The error rate of all verdicts together (Holm); 0.05 by default."
 )  # fmt: skip
 @click.option("--step", type=float, help="Of a chart's curves: this step; by default each run's last.")
 @click.option(
@@ -121,13 +120,13 @@ def _show(judgement: Judgement) -> None:
     for note in judgement.notes:
         notes.warn(note)
     rows = judgement.contrasts.to_dict("records")
+    click.echo(judged_text.legend(judgement))
     shown = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    texts = judged_text.text_columns(judgement)
-    for heading in judged_text.headings(judgement):
-        if heading in texts:
-            shown.add_column(heading, overflow="fold", min_width=8)
+    for heading, words in judged_text.headings(judgement).items():
+        if words:
+            shown.add_column(heading, overflow="fold", min_width=12 if heading == "verdict" else min(len(heading), 8))
         else:
-            shown.add_column(heading, justify="right", no_wrap="[" not in heading)
+            shown.add_column(heading, justify="right", no_wrap=True)
     for row in rows[: judged_text.MOST_ROWS]:
         shown.add_row(*(Text(cell) for cell in judged_text.cells(judgement, row)))
     Console().print(shown)

@@ -25,7 +25,7 @@ class JudgeKeywords(TypedDict, total=False):
     all_pairs: bool
     higher_is_better: bool | None
     margin: Margin
-    alpha: float
+    alpha: float | None
     step: float | None
     decimal: str | None
 
@@ -47,7 +47,7 @@ class JudgeOptions:
         higher_is_better: False for losses; None: by the metric's name.
         margin: the largest difference that does not matter, in the metric's unit; "none": no arm is called
             the same; None: 0.2 points of an accuracy, else "none".
-        alpha: the error rate of all verdicts together.
+        alpha: the error rate of all verdicts together; None: 0.05, or what a results folder's study says.
         step: of a table of steps, the step that is judged; the last one of each run if not given.
         decimal: "," or "."; None: to be seen from the numbers.
     """
@@ -63,12 +63,12 @@ class JudgeOptions:
     all_pairs: bool = False
     higher_is_better: bool | None = None
     margin: Margin = None
-    alpha: float = 0.05
+    alpha: float | None = None
     step: float | None = None
     decimal: str | None = None
 
     def __post_init__(self) -> None:
-        if not 0 < self.alpha < 1:
+        if self.alpha is not None and not 0 < self.alpha < 1:
             raise UsageError(
                 f"--alpha {self.alpha:g}: allowed is an error rate between 0 and 1, such as 0.05"
             )
@@ -81,3 +81,10 @@ class JudgeOptions:
             raise UsageError(f"--decimal {self.decimal!r}: allowed are , and .")
         if self.all_pairs and self.reference is not None:
             raise UsageError("--all-pairs compares every two arms, so it takes no --reference; leave one out")
+
+    @property
+    def names_columns(self) -> bool:
+        """Whether a results folder is read as a plain table, not by the contrasts of its study."""
+        return bool(
+            self.arm or self.seed or self.metric or self.block or self.reference or self.all_pairs or self.where
+        )

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from harness.comparison.judged_folder import FORM
 from harness.comparison.judging import Judgement
 from harness.stats.verdicts import DIFFERENT, IDENTICAL, UNDECIDED
 from harness.text import count, joined, p_value_column
@@ -21,7 +22,7 @@ def read_as(judgement: Judgement) -> str:
     seen, scale = judgement.observations, judgement.scale
     rows, words = seen.rows, seen.words
     parts = [
-        f"arm = {words['arm']} ({rows['arm'].nunique():,})",
+        f"arm = {words['arm']} ({_arms(judgement):,})",
         f"{'sample' if seen.unit == 'sample' else 'seed'} = {words['seed']} ({rows['seed'].nunique():,})",
         f"metric = {words['metric']}, {'higher' if scale.higher_is_better else 'lower'} is better",
     ]
@@ -30,36 +31,46 @@ def read_as(judgement: Judgement) -> str:
     if len(judgement.references) == 1:
         parts.append(f"reference = {judgement.references[0]}")
     else:
-        parts.append("every two arms compared")
+        parts.append("contrasts of its study" if seen.form == FORM else "every two arms compared")
     margin = "none" if scale.margin is None else scale.size(scale.margin)
     return f"read as: {seen.form}; {'; '.join([', '.join(parts[:-1]), parts[-1]])}; margin {margin}"
 
 
-def headings(judgement: Judgement) -> list[str]:
-    """Name the columns of the table of contrasts."""
-    unit = {"share": " (%)", "percent": " (%)", "plain": ""}[judgement.scale.kind]
-    points = f" ({judgement.scale.unit})" if judgement.scale.unit else ""
-    block = [judgement.observations.words["block"]] if judgement.observations.words["block"] else []
-    who = "arm" if len(judgement.references) == 1 else "arm, against"
-    numbers = [f"{judgement.observations.unit}s", f"mean{unit}", f"difference{points} [95 % interval]"]
-    return [*block, who, *numbers, "p (Holm)", "verdict"]
+def _arms(judgement: Judgement) -> int:
+    """Count the arms: those of the contrasts, and the references."""
+    return len({*judgement.contrasts["arm"], *judgement.contrasts["reference"]})
 
 
-def text_columns(judgement: Judgement) -> set[str]:
-    """Name the columns that hold words: all others are numbers."""
-    return {judgement.observations.words["block"], "arm", "arm, against", "verdict"}
+def legend(judgement: Judgement) -> str:
+    """Say in which units a table of contrasts is."""
+    mean = {"share": "mean in %, ", "percent": "mean in %, ", "plain": ""}[judgement.scale.kind]
+    unit = f" in {judgement.scale.unit}" if judgement.scale.unit else ""
+    return f"{mean}difference to the reference{unit} [95 % interval]"
+
+
+def headings(judgement: Judgement) -> dict[str, bool]:
+    """Name the columns of the table of contrasts; and whether each holds words, not numbers."""
+    block = {judgement.observations.words["block"]: True} if _blocks(judgement) else {}
+    who = "arm" if len(judgement.references) == 1 else "arm vs reference"
+    numbers = (f"{judgement.observations.unit}s", "mean", "difference", "p (Holm)")
+    return {**block, who: True, **dict.fromkeys(numbers, False), "verdict": True}
+
+
+def _blocks(judgement: Judgement) -> bool:
+    """Tell whether contrasts are of several blocks, so that each has to name its own."""
+    return judgement.contrasts["block"].nunique() > 1
 
 
 def cells(judgement: Judgement, row: Row) -> list[str]:
     """Write the row of a contrast."""
-    scale = judgement.scale
-    block = [str(row["block"])] if judgement.observations.words["block"] else []
-    who = str(row["arm"]) if len(judgement.references) == 1 else f"{row['arm']}, {row['reference']}"
+    scale, several = judgement.scale, _blocks(judgement)
+    who = str(row["arm"]) if len(judgement.references) == 1 else f"{row['arm']} vs {row['reference']}"
     low, high = (scale.difference(row[end]) for end in ("low", "high"))
-    span = "" if math.isnan(row["low"]) else f" [{low}, {high}]"
+    space = "\n" if several else " "  # a column more: the screen is narrow
+    span = "" if math.isnan(row["low"]) else f"{space}[{low}, {high}]"
     return [
-        *block, who, f"{row['n']:,}", scale.value(row["mean"]), scale.difference(row["difference"]) + span,
-        p_value_column(row["p_holm"]), verdict(judgement, row),
+        *([str(row["block"])] if several else []), who, f"{row['n']:,}", scale.value(row["mean"]),
+        scale.difference(row["difference"]) + span, p_value_column(row["p_holm"]), verdict(judgement, row),
     ]  # fmt: skip
 
 

@@ -12,16 +12,20 @@ import numpy as np
 import pandas as pd
 
 from harness import stats
-from harness.comparison import sample_files, table_files, table_forms
+from harness.comparison import judged_folder, sample_files, table_files, table_forms
 from harness.comparison.judge_options import JudgeKeywords, JudgeOptions
+from harness.comparison.judged_folder import StudyDifferences
 from harness.comparison.observations import LeftOut, Observations
 from harness.comparison.scales import MetricScale, scale_of
 from harness.errors import UsageError, did_you_mean, few
+from harness.results import Results
 from harness.stats.verdicts import IDENTICAL, UNDECIDED
 from harness.text import count
 
 REFERENCES = ("baseline", "reference", "control", "base", "default")
 """Names of arms that are taken for the reference, the likeliest first."""
+ALPHA = 0.05
+TRIALS = "trials.csv"
 GOOD = ("better", "same within margin", IDENTICAL)
 CONTRAST = ["block", "arm", "reference"]
 MOST_PAIRS = 2_000
@@ -78,14 +82,14 @@ class Judgement:
         }  # fmt: skip
 
 
-Source = pd.DataFrame | Path | str | Sequence[Path | str]
+Source = pd.DataFrame | Results | Path | str | Sequence[Path | str]
 
 
 def judge(table: Source, **options: Unpack[JudgeKeywords]) -> Judgement:
     """Judge the arms of any table of runs: every arm against a reference, paired by seed.
 
     Args:
-        table: a DataFrame; a CSV with a row a run (or a column an arm, or an export of Optuna or Weights &
+        table: a DataFrame; results or their folder, judged as their report does; a CSV with a row a run (or a column an arm, or an export of Optuna or Weights &
             Biases); or several samples_*.jsonl of lm-eval, a file a model, or a folder of them.
         options: `JudgeOptions`: arm, seed, metric, block, reference, margin, higher_is_better and others.
             What is not given is taken from the table; `Judgement.read_as()` says how.
@@ -100,8 +104,33 @@ def judge(table: Source, **options: Unpack[JudgeKeywords]) -> Judgement:
         >>> harness.judge("runs.csv", arm="model", seed="seed", metric="accuracy").contrasts  # doctest: +SKIP
     """
     asked = JudgeOptions(**options)
-    seen = understood(table, asked)
-    return judged(seen, asked)
+    folder = _results_folder(table)
+    if folder is not None and not asked.names_columns:
+        return judged_study(judged_folder.read(folder), asked)
+    return judged(understood(folder / TRIALS if folder is not None else table, asked), asked)
+
+
+def _results_folder(table: Source) -> Path | None:
+    """Return the folder if the table is a results folder of the harness."""
+    if not isinstance(table, str | Path | Results):
+        return None
+    path = Path(table)
+    return path if (path / TRIALS).is_file() else None
+
+
+def judged_study(study: StudyDifferences, options: JudgeOptions) -> Judgement:
+    """Judge the family of contrasts that a study declares; of the options, margin and alpha count."""
+    family, seen = study.family, study.observations
+    margin = options.margin if options.margin is not None else family.margin
+    values = seen.rows["value"].to_numpy(dtype=float)
+    scale = scale_of(seen.measure, values, options.higher_is_better, margin)
+    alpha = options.alpha if options.alpha is not None else family.alpha
+    by = ["dataset", "axis", "within", "arm", "reference"]
+    contrasts = _verdicts(study.differences, seen, scale, alpha, by)
+    references = tuple(dict.fromkeys(contrasts["reference"]))
+    return Judgement(
+        overall(contrasts), contrasts, _arms(seen.rows), seen, scale, references, alpha, seen.left_out, seen.notes
+    )  # fmt: skip
 
 
 def understood(table: Source, options: JudgeOptions) -> Observations:
@@ -112,6 +141,8 @@ def understood(table: Source, options: JudgeOptions) -> Observations:
     paths = [Path(path) for path in several]
     if not paths:
         raise UsageError("there is no table to judge; name a CSV, or several samples_*.jsonl")
+    if len(paths) == 1 and paths[0].suffix in sample_files.SUFFIXES and sample_files.is_records(paths[0]):
+        return table_forms.observations(table_files.from_frame(sample_files.records(paths[0])), options)
     if any(path.is_dir() or path.suffix in sample_files.SUFFIXES for path in paths):
         return sample_files.observations(paths, options)
     if len(paths) > 1:
@@ -129,13 +160,16 @@ def judged(seen: Observations, options: JudgeOptions) -> Judgement:
     values = rows["value"].to_numpy(dtype=float)
     scale = scale_of(seen.measure, values, options.higher_is_better, options.margin)
     known = values[np.isfinite(values)]
+    if not known.size:
+        raise UsageError(f"no row has a number for {seen.measure}; name another column: --metric COLUMN")
     seen = replace(seen, unit="sample" if known.size and np.isin(known, (0.0, 1.0)).all() else "seed")
     trials = rows.rename(columns={"block": "dataset"}).assign(status="ok")
     differences = stats.paired_differences(trials, pairs, "value", unfinished=True)
     _require_pairs(differences, rows, pairs, seen)
-    contrasts = _verdicts(differences, seen, scale, options.alpha)
+    alpha = ALPHA if options.alpha is None else options.alpha
+    contrasts = _verdicts(differences, seen, scale, alpha)
     return Judgement(
-        overall(contrasts), contrasts, _arms(rows), seen, scale, references, options.alpha,
+        overall(contrasts), contrasts, _arms(rows), seen, scale, references, alpha,
         (*seen.left_out, *_without_partner(rows, pairs, seen)), (*seen.notes, *notes, *_doubts(scale, seen)),
     )  # fmt: skip
 
@@ -191,22 +225,22 @@ def _require_pairs(
 
 
 def _verdicts(
-    differences: pd.DataFrame, seen: Observations, scale: MetricScale, alpha: float
-) -> pd.DataFrame:
+    differences: pd.DataFrame, seen: Observations, scale: MetricScale, alpha: float,
+    by: Sequence[str] = ("dataset", "arm", "reference"),
+) -> pd.DataFrame:  # fmt: skip
     """Judge the differences, and add the means of both sides over the pairs that both have."""
     margin, better = scale.margin, scale.higher_is_better
     if seen.unit == "sample":
-        table = stats.sample_verdicts(differences, margin=margin, alpha=alpha, higher_is_better=better)
+        table = stats.sample_verdicts(differences, by, margin=margin, alpha=alpha, higher_is_better=better)
     else:
         ends = scale.limits
         table = stats.verdicts(
-            differences, margin=margin, alpha=alpha, higher_is_better=better, within=ends
+            differences, by, margin=margin, alpha=alpha, higher_is_better=better, within=ends
         )
     both = differences.dropna(subset=["difference"])
-    by = ["dataset", "arm", "reference"]
-    means = both.groupby(by, sort=False)[["value", "reference_value"]].mean().reset_index()
+    means = both.groupby(list(by), sort=False)[["value", "reference_value"]].mean().reset_index()
     means = means.rename(columns={"value": "mean", "reference_value": "reference_mean"})
-    table = table.merge(means, on=by, how="left").rename(columns={"dataset": "block"})
+    table = table.merge(means, on=list(by), how="left").rename(columns={"dataset": "block"})
     front = [*CONTRAST, "n", "mean", "reference_mean"]
     table = table[[*front, *(name for name in table.columns if name not in front)]]
     blocks = {block: place for place, block in enumerate(dict.fromkeys(seen.rows["block"]))}
@@ -251,6 +285,8 @@ def _doubts(scale: MetricScale, seen: Observations) -> Iterator[str]:
     metric = seen.measure
     if scale.assumed:
         yield f"higher {metric} is taken for better: its name does not say (--lower-is-better for the reverse)"
+    if scale.kind == "plain" and scale.named_share:
+        yield f"{metric} is neither a share in 0 to 1 nor a percentage throughout, so it is read as a plain number"
     if scale.margin is None:
         yield (
             f"no arm is called the same: nobody has said which difference of {metric} is too small to matter "

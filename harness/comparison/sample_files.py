@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -69,6 +69,37 @@ def observations(paths: Sequence[Path], options: JudgeOptions) -> Observations:
     return replace(seen, rows=rows, words={**seen.words, "arm": "file or folder"})
 
 
+def is_records(path: Path) -> bool:
+    """Tell whether a .jsonl holds a run a line, rather than lm-eval's samples: its first line has no doc_id."""
+    first = next((line for line in decoded(path)[0].splitlines() if line.strip()), "")
+    return first.startswith("{") and '"doc_id"' not in first
+
+
+def records(path: Path) -> pd.DataFrame:
+    """Read a .jsonl with a run a line.
+
+    Raises:
+        UsageError: a line is not a JSON object.
+    """
+    rows = []
+    for number, line in enumerate(decoded(path)[0].splitlines(), start=1):
+        if line.strip():
+            rows.append(_parsed(path, number, line))
+    return pd.DataFrame(rows, dtype=object)
+
+
+def _parsed(path: Path, number: int, line: str) -> dict[str, Any]:
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise UsageError(
+            f"{path}, line {number} is not JSON ({error}): the file may be cut off. Repair the line, or take it out"
+        ) from error
+    if not isinstance(record, dict):
+        raise UsageError(f"{path}, line {number} is no JSON object; allowed: an object a line")
+    return record
+
+
 def _found(paths: Sequence[Path]) -> Iterator[SampleFile]:
     """Find files of samples, and tell models by the folder of each, or by its name."""
     files: list[Path] = []
@@ -119,14 +150,8 @@ def _samples(file: SampleFile, options: JudgeOptions) -> tuple[pd.DataFrame, Any
 
 def _kept(file: SampleFile, number: int, line: str, metric: str | None) -> dict[str, Any]:
     """Keep of a sample its document, its filter and its metrics."""
-    try:
-        sample = json.loads(line)
-    except ValueError as error:
-        raise UsageError(
-            f"{file.path}, line {number} is not JSON ({error}): the file may be cut off. Repair the line, or take "
-            "it out"
-        ) from error
-    if not isinstance(sample, Mapping) or "doc_id" not in sample:
+    sample = _parsed(file.path, number, line)
+    if "doc_id" not in sample:
         raise UsageError(f"{file.path}, line {number} has no doc_id; allowed: samples of lm_eval --log_samples")
     names = list(sample.get("metrics") or [name for name in METRICS if name in sample])
     if metric is not None and metric not in sample:
@@ -137,6 +162,8 @@ def _kept(file: SampleFile, number: int, line: str, metric: str | None) -> dict[
 
 def _number(value: Any) -> Any:
     """Return a metric of a sample: a number; lists (of perplexities, say) are no single number."""
+    if isinstance(value, bool):
+        return int(value)
     return value if isinstance(value, int | float | None) else str(value)
 
 

@@ -36,12 +36,14 @@ class MetricScale:
         higher_is_better: which way is better.
         assumed: whether the name says nothing of the direction, so that it is an assumption.
         margin: the largest difference that does not matter, in the metric's unit; None: nobody has said.
+        named_share: whether the metric is named like a share, such as an accuracy.
     """
 
     kind: Literal["share", "percent", "plain"]
     higher_is_better: bool
     assumed: bool
     margin: float | None
+    named_share: bool = False
 
     @property
     def limits(self) -> tuple[float, float]:
@@ -95,12 +97,14 @@ def scale_of(
     lower, share = bool(words & LOWER), bool(words & SHARES) and not words & LOWER
     known = values[np.isfinite(values)]
     kind: Literal["share", "percent", "plain"] = "plain"
-    if share and known.size and known.min() >= 0 and known.max() <= 100:
-        kind = "share" if known.max() <= 1 else "percent"
+    if share and known.size and known.min() >= 0:
+        whole = known.max() <= 1
+        # one share of 1.02 among others is a mistake, and no reason to take them all for percent
+        kind = "share" if whole else "percent" if 1 < np.median(known) and known.max() <= 100 else "plain"
     size: float | None = None
     if isinstance(margin, float | int):
         size = float(margin)
     elif margin is None and kind != "plain":
         size = POINTS / 100 if kind == "share" else POINTS
     assumed = higher_is_better is None and not lower and not share
-    return MetricScale(kind, (not lower) if higher_is_better is None else higher_is_better, assumed, size)
+    return MetricScale(kind, (not lower) if higher_is_better is None else higher_is_better, assumed, size, share)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -207,7 +208,7 @@ def _rows(path: Path, text: str, separator: str) -> tuple[list[str], list[list[s
             if not any(map(str.strip, row)):
                 continue
             if not header:
-                header = [name.strip() for name in row]
+                header = [name.strip() or f"column {place}" for place, name in enumerate(row, start=1)]
                 continue
             if len(row) != len(header):
                 raise UsageError(_other_length(path, line, row, header))
@@ -236,12 +237,11 @@ def _other_length(path: Path, line: int, row: Sequence[str], header: Sequence[st
 
 
 def _check_names(names: Sequence[str], where: str) -> None:
-    doubled = [name for name in dict.fromkeys(names) if names.count(name) > 1] if _repeats(names) else []
+    doubled = [name for name, times in Counter(names).items() if times > 1]
     if doubled:
+        levels = {"params", "user_attrs"} & set(doubled)
+        hint = "write Optuna's trials_dataframe() without multi_index" if levels else "rename all but one"
         raise UsageError(
-            f"{where}: {few(list(map(repr, doubled)))} is the name of several columns; rename all but one"
+            f"{where}: {few(list(map(repr, doubled)))} is the name of several columns; {hint}"
         )
 
-
-def _repeats(names: Sequence[str]) -> bool:
-    return len(set(names)) < len(names)

@@ -355,7 +355,12 @@ def wandb_history(table: ReadTable, options: JudgeOptions) -> Observations:
     when = f"step {options.step:g}" if options.step is not None else "the last step of each run"
     seen = long_observations(small, Roles(["arm"], "seed", metric), "Weights & Biases, a chart's curves")
     words = {**seen.words, "arm": "names of runs", "seed": "names of runs", "metric": f"{metric} at {when}"}
-    return replace(seen, words=words)
+    ends = sorted(set(picked))
+    uneven = (
+        f"runs end at different steps: their last rows are lines {ends[0]} to {ends[-1]} (--step judges all at one)"
+    )
+    notes = [uneven] if options.step is None and len(ends) > 1 else []
+    return replace(seen, words=words, notes=(*seen.notes, *notes))
 
 
 def _at_step(table: ReadTable, column: str, step: float | None) -> tuple[object, int]:
