@@ -15,6 +15,7 @@ import click
 from harness.cli.data import data
 from harness.cli.going_on import continue_
 from harness.cli.show import export, note_missing_letters, plugin_option, show, show_component
+from harness.cli.trying import noise_, try_
 from harness.errors import MachineError, UsageError, did_you_mean, in_words
 from harness.system import output_folder, signals
 
@@ -422,5 +423,5 @@ def compare_(
         sys.exit(output.show_gate(result, comparison.gate(result)))
 
 
-for command in (data, show, show_component, export, continue_):
+for command in (data, show, show_component, export, continue_, noise_, try_):
     harness.add_command(command)
