@@ -61,7 +61,7 @@ def noise_(
 ) -> None:  # fmt: skip
     """Measure how much a study's baseline varies over seeds, and which differences show above that."""
     loaded = _load(study, overrides)
-    from harness.comparison import try_words
+    from harness.comparison import noise_words
     from harness.comparison.noise import noise
 
     with _interrupted(results, loaded.name):
@@ -75,7 +75,7 @@ def noise_(
             seconds=measured.trained.seconds, folder=measured.folder,
         )  # fmt: skip
         return
-    for line in try_words.noise_lines(measured):
+    for line in noise_words.lines(measured):
         click.echo(line)
     click.echo(f"next: harness try {study} --set KEY=VALUE   (trials are kept in {measured.folder})")
 
@@ -90,25 +90,25 @@ def noise_(
     "--max-seeds", type=int, default=20, show_default=True, help="Seeds of each arm at most, 3 to 80."
 )
 @click.option(
-    "--budget", metavar="TIME", help="Train no longer than, such as '5 minutes'; looked at between looks."
+    "--budget", metavar="TIME", help="Train no longer than, such as '5 minutes'; read between looks."
 )
 @click.option("--margin", type=float,
-              help="Differences within it are the same; a share: 0.002 are 0.2 points. By default the study's, "
-              "else 0.002.")  # fmt: skip
+              help="Differences within it are the same; a share: 0.002 are 0.2 points. By default the "
+              "study's, else 0.002.")  # fmt: skip
 @click.option(
     "--alpha",
     type=float,
-    help="The error rate of this try over all its looks. By default the study's, else 0.05.",
+    help="The error rate of this try, over all looks. By default the study's, else 0.05.",
 )
 @click.option("--family", type=int, default=1, show_default=True,
-              help="How many tries are planned in all: each gets its part of alpha (Bonferroni).")  # fmt: skip
+              help="How many tries are planned: each gets its part of alpha (Bonferroni).")  # fmt: skip
 def try_(
     study: str, changes: Sequence[str], overrides: Sequence[str], results: Path | None, as_json: bool,
     **options: Unpack[_TryOptions],
 ) -> None:  # fmt: skip
-    """Tell whether a changed baseline is better, worse or the same, adding seeds until told or out of budget.
+    """Tell whether a changed baseline is better, worse or the same, adding seeds until that is told.
 
-    By val; test stays closed. Exit code 0: better or the same; 1: worse; 2: cannot tell, or nothing was tried.
+    By val; test stays closed. Exit code 0: better, or the same; 1: worse; 2: cannot tell, or wrong usage.
     """
     with _undecided_if_it_fails():
         loaded = _load(study, overrides)
@@ -157,7 +157,7 @@ def _show_words(tried: Try, study: str, changes: Sequence[str], overrides: Seque
     for failure in tried.trained.failures:
         click.echo(f"failed: {failure}", err=True)
     click.secho(try_words.verdict(tried), bold=True)
-    for line in (*try_words.sureness(tried), *try_words.together(tried)):
+    for line in try_words.sureness(tried):
         click.echo(f"  {line}")
     click.echo(f"  {try_words.cost(tried)}; kept in {tried.folder}")
     click.echo(try_words.following(tried, study, changes, overrides))

@@ -39,13 +39,13 @@ class Noise:
     Attributes:
         study: the study's name.
         metric: such as val_accuracy.
-        baselines: a row a data set: dataset, seeds, n (that finished), diverged, mean, sd, sd_low, sd_high (95 %,
-            by chi-square), val_images, sampling_sd (what another val set of that size would change; NaN of a
-            metric that is no share), seconds_a_trial (of all processes together).
-        detectable: a row a data set and number of seeds: dataset, seeds, difference (the smallest that a paired
-            comparison of two arms finds with 80 % power at alpha 0.05, at worst: if the arms' noise is
-            unrelated), difference_low, difference_high (the same with the ends of the SD's interval), seconds
-            (of training both arms).
+        baselines: a row a data set: dataset, seeds, n (finished), diverged, mean, sd, sd_low, sd_high (its
+            95 % interval, by chi-square), val_images, sampling_sd (what another val set of that size would
+            change; NaN of a metric that is no share), seconds_a_trial (with all processes at work).
+        detectable: a row a data set and number of seeds: dataset, seeds, difference (the smallest that a
+            comparison of two arms, paired by seed, finds with 80 % power at alpha 0.05, at worst: if their
+            noise is unrelated), difference_low, difference_high (the same with the ends of the SD's
+            interval), seconds (of training both arms).
         trained: trials trained in this call, and their seconds.
         folder: where they are; `harness try` finds them there.
     """
@@ -58,11 +58,11 @@ class Noise:
     folder: Path
 
 
-def noise(  # noqa: PLR0913 (a person's keywords)
+def noise(
     study: Study, *, seeds: int = SEEDS, metric: str = "val_accuracy", folder: Path | str | None = None,
     machine: MachineKeywords | None = None, display: Display | None = None,
 ) -> Noise:  # fmt: skip
-    """Measure the noise floor of a study's baseline: its spread over seeds, and what differences show above it.
+    """Measure the noise floor of a study's baseline: its spread over seeds, and which differences show.
 
     The baseline alone is trained, with seeds of its own, into the folder of tries, where `harness.try_` finds
     these trials again. Test stays closed. Of several data sets, each is measured.
@@ -117,8 +117,8 @@ def _measured(rows: pd.DataFrame, study: Study, metric: str, processes: int) -> 
     n, diverged = len(values), int(rows["status"].eq("diverged").sum())
     if n < 2:
         raise UsageError(
-            f"the baseline diverges with {diverged} of {len(rows)} seeds on {settings.dataset}: there is no noise to "
-            "measure. Give it a lower lr, such as --set lr=0.01"
+            f"the baseline diverges with {diverged} of {len(rows)} seeds on {settings.dataset}: there is no "
+            "noise to measure. Give it a lower lr, such as --set lr=0.01"
         )
     mean, sd = float(values.mean()), float(values.std(ddof=1))
     low, high = sd_interval(sd, n)

@@ -84,8 +84,8 @@ def baseline(study: Study) -> Study:
     if len(alone) > 1:
         names = [str(one.baseline["dataset"]) for one in alone]
         raise UsageError(
-            f"{study.name} has {len(names)} data sets ({', '.join(names)}), and a change is tried on one. Choose: "
-            f"--base dataset={names[0]}"
+            f"{study.name} has {len(names)} data sets ({', '.join(names)}), and a change is tried on one. "
+            f"Choose: --base dataset={names[0]}"
         )
     return alone[0]
 
@@ -138,8 +138,8 @@ def change(study: Study, alone: Study, changes: Sequence[str]) -> Change:
     if changed.axes:
         axis, values = next(iter(changed.axes.items()))
         raise UsageError(
-            f"--set {axis}={listed([as_text(value) for value in values], 5)}: a try has one value of a setting. "
-            f"Try one after the other, or compare all: harness run {study.name} --set {axis}=..,.."
+            f"--set {axis} has {len(values)} values, {listed([as_text(one) for one in values], 5)}: a try "
+            f"has one. Try one after the other, or compare all: harness run {study.name} --set {axis}=..,.."
         )
     before, after = settings_of(alone), settings_of(changed)
     differences = {
@@ -178,8 +178,8 @@ def _check_keys(texts: Sequence[str]) -> None:
         if key in About.model_fields:
             more = "; their number is --max-seeds" if key == "seeds" else ""
             raise UsageError(
-                f"--set {key}: a try changes settings of the baseline, and {key} is the study's{more}. For both "
-                f"arms: --base {text}"
+                f"--set {key}: a try changes settings of the baseline, and {key} is the study's{more}. For "
+                f"both arms: --base {text}"
             )
         if key.partition(".")[0] in DOTTED:
             raise UsageError(f"--set {key}: a try changes settings of the baseline; {key} is none of them")
@@ -190,8 +190,8 @@ def _check_comparable(differences: Mapping[str, tuple[str, str]]) -> None:
         if name in differences:
             before, after = differences[name]
             raise UsageError(
-                f"--set {name}={after}: arms are compared on the same val images, and the baseline has {name} = "
-                f"{before or 'none'}. For both arms: --base {name}={after}"
+                f"--set {name}={after}: arms are compared on the same val images, and the baseline has "
+                f"{name} = {before or 'none'}. For both arms: --base {name}={after}"
             )
 
 
@@ -205,14 +205,13 @@ def _already(settings: Settings, changed: Study, alone: Study) -> str:
     return ", ".join(words) or "the baseline has it already"
 
 
-def in_words(
-    differences: Mapping[str, tuple[str, str]], given: GivenSettings, before: GivenSettings
-) -> Iterator[str]:
+def in_words(change: Change) -> Iterator[str]:
     """Say what is changed, and which defaults go along with it."""
-    asked = {key for key, value in given.items() if before.get(key) != value}
-    for name in sorted(differences, key=lambda name: name not in asked):
-        old, new = (value or "none" for value in differences[name])
-        yield f"{name}: {old} -> {new}" + ("" if name in asked else " (its default goes along)")
+    before = change.study.baseline
+    given = {key for key, value in change.given.items() if before.get(key) != value}
+    for name in sorted(change.differences, key=lambda name: name not in given):
+        old, new = (value or "none" for value in change.differences[name])
+        yield f"{name}: {old} -> {new}" + ("" if name in given else ", a default that goes along")
 
 
 def with_seeds(alone: Study, seeds: Sequence[int], arms: Mapping[str, GivenSettings]) -> Study:

@@ -1,4 +1,4 @@
-"""The ledger of a folder of tries: every change that was tried, so that nobody forgets how many there were."""
+"""The ledger of a folder of tries: every change that was tried, so that nobody forgets how many."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.errors import UsageError
 from harness.results import csv_rows, part_files
+from harness.results.columns import check_columns
 from harness.system import files
 
 if TYPE_CHECKING:
@@ -45,9 +46,7 @@ class Ledger:
             return pd.DataFrame(columns=list(COLUMNS))
         try:
             table = csv_rows.read(path)
-            missing = [name for name in COLUMNS if name not in table]
-            if missing:
-                raise ValueError(f"it has no column {missing[0]!r}")
+            check_columns(table.columns, COLUMNS)
             numbers = [name for name in COLUMNS if name not in TEXT]
             return table.assign(**{name: pd.to_numeric(table[name]) for name in numbers})[list(COLUMNS)]
         except (OSError, ValueError) as error:
@@ -57,7 +56,10 @@ class Ledger:
             ) from error
 
     def write(self, row: Mapping[str, Any]) -> tuple[int, int]:
-        """Write a try, over its earlier row if it has one; return its number and how many its baseline has."""
+        """Write a try, over its earlier row if it has one; return its number, and how many there are.
+
+        Both count the tries of its baseline.
+        """
         import pandas as pd
 
         table = self.read()

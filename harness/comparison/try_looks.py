@@ -5,18 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from harness.stats import sequential
 from harness.stats.summaries import difference_limits
-from harness.stats.verdicts import EQUAL, UNDECIDED
+from harness.stats.verdicts import EQUAL
 
 if TYPE_CHECKING:
     import pandas as pd
 
 VerdictWord = Literal["better", "worse", "same", "cannot tell"]
+UNTOLD: VerdictWord = "cannot tell"
 WORDS: Mapping[str, VerdictWord] = {"better": "better", "worse": "worse", "same within margin": "same"}
 HIGHER, LOWER = ("accuracy", "top3", "true_probability"), ("loss", "nll", "brier")
 """Metrics of which more, or less, is better; of a person's own, nobody has said."""
@@ -103,7 +104,7 @@ class Look:
     @property
     def told(self) -> bool:
         """Tell whether no more seeds are needed."""
-        return self.verdict != UNDECIDED
+        return self.verdict != UNTOLD
 
 
 def paired(rows: pd.DataFrame, changed: str, baseline: str, metric: str) -> pd.DataFrame:
@@ -152,10 +153,16 @@ def look(pairs: pd.DataFrame, seeds: int, rules: TryRules) -> Look:
         differences, margin=rules.margin, alpha=rules.alpha, higher_is_better=rules.higher_is_better,
         within=difference_limits(rules.metric),
     )  # fmt: skip
-    numbers = ("low", "high", "same_low", "same_high", "p", "level", "detectable", "more_seeds")
+    return _by_means(base, judged)
+
+
+def _by_means(base: Look, judged: pd.Series[Any]) -> Look:
+    """Add to a look what the tests of the mean difference say."""
     return replace(
-        base, **{name: float(judged[name]) for name in numbers},
-        verdict=WORDS.get(judged["verdict"], UNDECIDED), within_margin=bool(judged["within_margin"]),
+        base, low=float(judged["low"]), high=float(judged["high"]), same_low=float(judged["same_low"]),
+        same_high=float(judged["same_high"]), p=float(judged["p"]), level=float(judged["level"]),
+        detectable=float(judged["detectable"]), more_seeds=float(judged["more_seeds"]),
+        verdict=WORDS.get(str(judged["verdict"]), UNTOLD), within_margin=bool(judged["within_margin"]),
     )  # fmt: skip
 
 
@@ -170,7 +177,7 @@ def _by_signs(base: Look, pairs: pd.DataFrame, rules: TryRules) -> Look:
     level = sequential.increment(base.seeds, rules.alpha)
     better, worse = (int((a > b + EQUAL).sum()) for a, b in ((changed, baseline), (baseline, changed)))
     p = sequential.sign_test(better, worse)
-    verdict: VerdictWord = UNDECIDED
+    verdict = UNTOLD
     if p <= level:
         verdict = "better" if better > worse else "worse"
     return replace(base, p=p, level=level, verdict=verdict)

@@ -146,7 +146,7 @@ def prepared(study: Study, changes: Sequence[str], **keywords: Unpack[TryKeyword
     alone = baseline(study)
     rules = rules_of(alone, study, keywords)
     asked = change(study, alone, changes)
-    if rules.metric in {"val_loss"} and "loss" in asked.differences:
+    if rules.metric == "val_loss" and "loss" in asked.differences:
         raise UsageError(
             "--metric val_loss: the change is of the loss itself, so losses do not compare; allowed: "
             "--metric val_accuracy"
@@ -199,8 +199,8 @@ def check_metric(alone: Study, metric: str) -> str:
         raise UsageError(f"--metric {metric!r}: {did_you_mean(str(metric), known)}{more}")
     if alone.baseline.get("val_fraction") == 0:
         raise UsageError(
-            f"{alone.name} has val_fraction = 0, so no val images to choose by; test stays closed. For both arms: "
-            "--base val_fraction=0.1"
+            f"{alone.name} has val_fraction = 0, so no val images to choose by, and test stays closed. Give "
+            "it some: --base val_fraction=0.1 (harness noise: --set)"
         )
     return metric
 
@@ -227,7 +227,7 @@ class Trying:
     rules: TryRules
     folder: TryFolder
     tell: Callable[[Look], None] | None = None
-    trained: Trained = Trained()
+    trained: Trained = field(default_factory=Trained)
 
     def run(self) -> Try:
         """Add seeds until it is told, or may not go on."""
@@ -265,7 +265,7 @@ class Trying:
         return replace(look, next_seeds=following[0], next_seconds=trials * self._seconds_a_trial(look.seeds))
 
     def _seconds_a_trial(self, seeds: int) -> float:
-        """Estimate the seconds of one more trial: as long as in this call, else as long as they took before."""
+        """Estimate the seconds of one more trial: as in this call, else as they took before."""
         if self.trained.trials:
             return self.trained.seconds / self.trained.trials
         return self.folder.seconds_a_trial(seeds)
