@@ -19,6 +19,7 @@ from harness.cli.json_output import json_option
 from harness.cli.judge import judge_
 from harness.cli.show import export, show, show_component
 from harness.cli.studies import draw_report, plan, run, search
+from harness.cli.trying import noise_, try_
 from harness.cli.watch import watch_
 from harness.errors import MachineError, UsageError, did_you_mean, in_words
 from harness.system import output_folder, signals
@@ -247,8 +248,5 @@ def compare_(
         sys.exit(output.show_gate(result, decided))
 
 
-for command in (
-    guide, list_, plan, run, search, watch_, report, compare_, judge_, show, export, continue_,
-    show_component, data,
-):  # fmt: skip
+for command in (guide, list_, plan, run, search, watch_, report, compare_, judge_, show, export, continue_, show_component, data, noise_, try_):
     harness.add_command(command)
