@@ -44,8 +44,9 @@ RECORDED = (
 )
 RESTRICTED = (
     "Compared is the time up to {horizon}: a trial that had not reached the target by then, diverged ones "
-    "included, has taken all of it. So each seed has a time, and arms are compared seed by seed. The mean "
-    "over seeds is the restricted mean time. {units}"
+    "included, has taken all of it. So each seed has a time, and arms are compared seed by seed; how far "
+    "those that never reached it are behind, is not known. The mean over seeds is the restricted mean time. "
+    "{units}"
 )
 OTHER = {
     "epochs": "An epoch is one pass over the images; where batch sizes differ, so do the steps of an epoch",
@@ -54,7 +55,7 @@ OTHER = {
 BESIDE = "{words}, which stand beside. Seconds are not compared: the trials of a stack share them."
 ARMS_NOTE = (
     "Restricted mean: of the {unit} up to {horizon}, over seeds, under it the 95\u00a0% Student-t interval. "
-    "Median: by when half of the seeds had reached it. The fastest arms first."
+    "Median: by when half of the seeds had reached it, if they did. The fastest arms first."
 )
 VERDICTS_NOTE = (
     "Differences of restricted {unit}, paired by seed; less is better. p and verdicts are as those of the "
@@ -87,9 +88,9 @@ class TargetTimes:
         """The column of trials.csv that holds the times."""
         return f"{self.unit}_to"
 
-    def words(self, time: float) -> str:
+    def words(self, time: float, *, sign: bool = False) -> str:
         """Write a time with its unit."""
-        number = significant(time)
+        number = significant(time, sign=sign)
         return f"{number} {self.unit[:-1] if number == '1' else self.unit}"
 
 
@@ -194,7 +195,7 @@ def _verdict_words(times: TargetTimes, judged: Verdicts) -> Iterator[str]:
 def _named(times: TargetTimes, row: Mapping[Any, Any]) -> str:
     where = ", ".join(filter(None, (row["dataset"] if len(times.horizons) > 1 else "", row["within"])))
     name = contrasts.contrast(row) + (f" ({where})" if where else "")
-    return f"{name} {significant(row['difference'], sign=True)}" if row["n"] else name
+    return f"{name} {times.words(row['difference'], sign=True)}" if row["n"] else name
 
 
 def _recorded(times: TargetTimes) -> str:
@@ -237,7 +238,7 @@ def _arms(times: TargetTimes) -> Table:
     other = "steps" if times.unit == "epochs" else "epochs"
     columns = [
         *[Column("data set", "dataset")] * (len(times.horizons) > 1),
-        Column("arm", "label", show="long"),
+        Column("arm", "label"),
         Column("reached it", _reached, numeric=True),
         Column(f"restricted mean {times.unit}", number_cell, numeric=True),
         Column(f"median {times.unit}", functools.partial(_median_cell, unit=times.unit), numeric=True),
@@ -258,7 +259,7 @@ def _reached(row: Mapping[Any, Any]) -> Cell:
 
 def _median_cell(row: Mapping[Any, Any], unit: str) -> Cell:
     median = row[f"median_{unit}"]
-    return Cell("not by half" if math.isnan(median) else significant(median, 4), key=median)
+    return Cell(DASH if math.isnan(median) else significant(median, 4), key=median)
 
 
 def _verdicts(times: TargetTimes, judged: Verdicts) -> Table:
