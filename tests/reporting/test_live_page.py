@@ -1,4 +1,4 @@
-"""The live page in a browser, while a real run trains: held at gates, so that nothing depends on its speed."""
+"""The live page in a browser while a real run trains, which waits at gates: no speed decides anything."""
 
 from __future__ import annotations
 
@@ -89,43 +89,61 @@ def wait_for(ready: Callable[[], Any], run: subprocess.Popen[bytes] | None = Non
     raise AssertionError("it never was so")
 
 
+class Page:
+    """The live page in a browser."""
+
+    def __init__(self, driver: Any) -> None:
+        self.driver = driver
+
+    def text(self, name: str) -> str:
+        return str(self.driver.find_element("id", name).text)
+
+    @property
+    def share(self) -> float:
+        return float(self.driver.find_element("id", "bar").get_property("value"))
+
+    def ask(self, code: str) -> Any:
+        return self.driver.execute_script(f"return {code}")
+
+
+@contextmanager
+def watched(folder: Path, browser: Path) -> Iterator[tuple[Page, Any]]:
+    """A folder's live page on a small screen, and what serves it."""
+    with harness.watch(folder, port=0) as served, opened(served.address, browser, 400, 800) as driver:
+        yield Page(driver), served
+
+
 @needs_browser
 def test_a_run_is_watched_from_its_start_to_its_end(tmp_path: Path) -> None:
     folder = tmp_path / "results/gated"
-    with gated_run(tmp_path) as run, harness.watch(folder, port=0) as page:
-        with opened(page.address, tmp_path / "browser", 400, 800) as driver:
-            text = lambda name: driver.find_element("id", name).text  # noqa: E731
-            wait_for(lambda: "diverged" in text("phases") and "failed" in text("phases"), run)
-            assert f"{BAD}, seed 0: diverged" in text("phases")
-            assert "broken, seed 1: failed: " in text("phases")
-            assert "no <b>luck</b>" in text("phases")
-            driver.save_screenshot(str(tmp_path / "screen.png"))
-            wait_for(lambda: "in training" in text("status"), run)
-            share = float(driver.find_element("id", "bar").get_property("value"))
-            assert 0.1 < share < 0.3  # two of six failed, four are at a quarter
-            assert (
-                driver.execute_script("return document.querySelectorAll('#phases b, #phases script').length")
-                == 0
-            )
-            assert text("hypothesis") == "Hypothesis. Names <i>are</i> inert."
-            driver.execute_script("window.scrollTo(0, 300)")
-            wait_for(lambda: driver.find_elements("css selector", "canvas"), run)
-            (tmp_path / "pass-0.25").touch()
-            wait_for(lambda: float(driver.find_element("id", "bar").get_property("value")) > share, run)
-            assert driver.execute_script("return window.scrollY") == 300
-            assert driver.execute_script("return document.documentElement.scrollWidth") <= 400
-            (tmp_path / "pass-0.75").touch()
-            wait_for(lambda: "The run is over" in text("status"))
-            assert run.wait() == 1
-            assert "2 failed" in text("status")
-            assert f"harness report {folder}" in text("report")
-            assert driver.title == "over: gated"
-            (folder / "report.html").write_text("<title>the report</title>")
-            wait_for(lambda: driver.find_elements("link text", "report.html"))
-            assert console_errors(driver) == []
-            page.close()
-            wait_for(lambda: "cannot be reached" in text("gone"))
-            assert "The run is over" in text("status")
+    with gated_run(tmp_path) as run, watched(folder, tmp_path / "browser") as (page, served):
+        wait_for(lambda: all(word in page.text("phases") for word in ("diverged", "failed")), run)
+        assert f"{BAD}, seed 0: diverged" in page.text("phases")
+        assert "broken, seed 1: failed: " in page.text("phases")
+        assert "no <b>luck</b>" in page.text("phases")
+        wait_for(lambda: "in training" in page.text("status"), run)
+        share = page.share
+        assert 0.1 < share < 0.3  # two of six failed, four are at a quarter
+        assert page.ask("document.querySelectorAll('#phases b, #phases script').length") == 0
+        assert page.text("hypothesis") == "Hypothesis. Names <i>are</i> inert."
+        wait_for(lambda: page.ask("document.querySelectorAll('canvas').length"), run)
+        page.driver.execute_script("window.scrollTo(0, 300)")
+        (tmp_path / "pass-0.25").touch()
+        wait_for(lambda: page.share > share, run)
+        assert page.ask("window.scrollY") == 300
+        assert page.ask("document.documentElement.scrollWidth") <= 400
+        (tmp_path / "pass-0.75").touch()
+        wait_for(lambda: "The run is over" in page.text("status"))
+        assert run.wait() == 1
+        assert "2 failed" in page.text("status")
+        assert f"harness report {folder}" in page.text("report")
+        assert page.driver.title == "over: gated"
+        (folder / "report.html").write_text("<title>the report</title>")
+        wait_for(lambda: page.driver.find_elements("link text", "report.html"))
+        assert console_errors(page.driver) == []
+        served.close()
+        wait_for(lambda: "cannot be reached" in page.text("gone"))
+        assert "The run is over" in page.text("status")
 
 
 def test_a_killed_run_is_told_and_leaves_nothing_once_it_was_gone_on_with(tmp_path: Path) -> None:

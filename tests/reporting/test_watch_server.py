@@ -5,15 +5,17 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
 import harness
-from harness.cli.main import harness as command
+from harness.cli.main import main
 from harness.errors import UsageError
 from harness.reporting import watch_server
 from harness.reporting.watch_server import WatchServer
@@ -96,7 +98,8 @@ def test_the_page_and_the_report_are_served_with_policies_of_their_own(server: W
 @pytest.mark.parametrize(
     "path",
     [
-        "/../secret.csv", "/%2e%2e/secret.csv", "/figures/../../secret.csv", "/figures/%2e%2e/%2e%2e/secret.csv",
+        "/../secret.csv", "/%2e%2e/secret.csv", "/figures/../../secret.csv",
+        "/figures/%2e%2e/%2e%2e/secret.csv",
         "/figures/..%2f..%2fsecret.csv", "/figures/%2e%2e%5csecret.csv", "//etc/passwd", "/etc/passwd",
         "http://127.0.0.1/etc/passwd", "/figures/link.png", "/figures/own.png", "/figures/code.js",
         "/figures/pipe.png", "/tables/a.csv", "/trials.csv", "/study.toml", "/figures/", "/figures",
@@ -158,8 +161,28 @@ def test_a_port_in_use_is_said_and_what_to_do(server: WatchServer, folder: Path)
         harness.watch(folder, server.server_port)
 
 
-def test_the_command_says_what_is_wrong(tmp_path: Path) -> None:
-    for arguments in (["nowhere"], ["nowhere", "--port", "70000"], ["nowhere", "--port", "x"], []):
-        result = CliRunner().invoke(command, ["watch", *arguments])
-        assert result.exit_code in {1, 2}
-        assert "Traceback" not in result.output
+def test_the_command_refuses_what_it_cannot_serve(
+    server: WatchServer, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    for arguments, words in (
+        ([str(tmp_path / "none")], "is not a results folder: it does not exist"),
+        ([str(folder), "--port", "70000"], "0<=x<=65535"),
+        ([str(folder), "--port", str(server.server_port)], "it is in use"),
+        ([], "Missing argument 'RESULTS'"),
+    ):
+        monkeypatch.setattr("sys.argv", ["harness", "watch", *arguments])
+        with pytest.raises(SystemExit) as end:
+            main()
+        assert end.value.code == 2
+        assert words in capsys.readouterr().err
+
+
+def test_an_interrupt_ends_the_page_and_is_no_error(folder: Path) -> None:
+    command = [sys.executable, "-m", "harness", "watch", str(folder), "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert b"http://127.0.0.1:" in process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=30)
+        assert (process.returncode, said) == (0, b"the live page is closed\n")
