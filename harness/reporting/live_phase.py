@@ -211,10 +211,10 @@ class _ToldTrials:
                 why = reason or (f"the loss was not finite at step {step}" if step else "")
                 told.append({"arm": arm, "seed": seed, "status": status, "reason": why})
         now = []
-        for arm, seed, epoch in self.state.diverged if self.state is not None else ():
-            if (arm, str(seed)) not in ended:
+        for arm, number, epoch in self.state.diverged if self.state is not None else ():
+            if (arm, str(number)) not in ended:
                 why = f"the loss was not finite by epoch {epoch:g}"
-                now.append({"arm": arm, "seed": str(seed), "status": "diverged", "reason": why})
+                now.append({"arm": arm, "seed": str(number), "status": "diverged", "reason": why})
         every = [*now, *told]
         return {"rows": every[:MOST_ROWS], "left": max(len(every) - MOST_ROWS, 0)}
 

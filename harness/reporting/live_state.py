@@ -113,10 +113,7 @@ class LiveState:
         if going:
             busy = next((phase for phase in shown if phase["training"]), None)
             if busy is None:
-                return {
-                    "kind": "going",
-                    "words": "A run is going on: it is preparing, or writing its tables.",
-                }
+                return {"kind": "going", "words": PREPARES}
             return {"kind": "going", "words": _in_words(busy["training"])}
         if states:
             state, when, _ = max(states, key=lambda found: found[1])

@@ -31,6 +31,7 @@ TYPES: Mapping[str, str] = {
 }  # fmt: skip
 HEADERS = {
     "Cache-Control": "no-store",
+    "Connection": "close",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Referrer-Policy": "no-referrer",
@@ -56,6 +57,7 @@ class WatchServer(ThreadingHTTPServer):
     daemon_threads = True
     allow_reuse_address = os.name != "nt"  # on Windows another program could take the port over
     request_queue_size = 16
+    is_closed = False
 
     def __init__(self, folder: Path, port: int) -> None:
         self.folder, self.state = folder, LiveState(folder)
@@ -69,6 +71,11 @@ class WatchServer(ThreadingHTTPServer):
     def address(self) -> str:
         """The page's address."""
         return f"http://{HOST}:{self.server_port}/"
+
+    def server_close(self) -> None:
+        """Listen no longer, and answer nothing."""
+        self.is_closed = True
+        super().server_close()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing of a connection that a browser has closed."""
@@ -102,6 +109,9 @@ class _Handler(BaseHTTPRequestHandler):
     def parse_request(self) -> bool:
         """Read a request; answer what is not allowed, and return False."""
         if not super().parse_request():
+            return False
+        if self.server.is_closed:  # on a connection that a browser had opened before
+            self.close_connection = True
             return False
         if self.headers.get("Host", "").lower() not in self.server.hosts:
             self._refuse(HTTPStatus.FORBIDDEN, f"This server is {self.server.address}")
@@ -147,7 +157,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _refuse(self, status: HTTPStatus, words: str, more: Mapping[str, str] | None = None) -> None:
         """Answer with a sentence; what a refused request carries is not read, so the connection ends."""
         self.close_connection = True
-        headers = {"Connection": "close", **CLOSED, **(more or {})}
+        headers = {**CLOSED, **(more or {})}
         self._answer(f"{words}\n".encode(), "text/plain; charset=utf-8", headers, status)
 
     def _answer(

@@ -89,9 +89,10 @@ class _WatchedRun:
 
     def _diverged(self, curves: NDArray[np.float64]) -> list[tuple[str, int, float]]:
         """List the trials of which an evaluated loss is not finite."""
-        broken = (~np.isnan(curves[..., ACCURACY]) & ~np.isfinite(curves[..., LOSS])).any(2)
+        not_finite = ~np.isnan(curves[..., ACCURACY]) & ~np.isfinite(curves[..., LOSS])
+        broken: NDArray[np.bool_] = np.any(not_finite, axis=2)
         listed = []
-        for row in np.flatnonzero(broken.any(1))[:MOST_LISTED].tolist():
+        for row in np.flatnonzero(np.any(broken, axis=1))[:MOST_LISTED].tolist():
             trial, first = self.trials[row][1], int(broken[row].argmax())
             listed.append((trial.arm.name, trial.seed, self._epochs(row)[first]))
         return listed

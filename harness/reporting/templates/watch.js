@@ -5,7 +5,7 @@
   const byId = id => document.getElementById(id);
   const shown = new Map();  // a section's key -> its JSON, to change only what has changed
   const charts = new Map();
-  const FEW = 3;  // failures and notes that are shown unfolded
+  const FEW = 5;  // failures and notes that are shown unfolded
   const PATIENCE = 5000;  // milliseconds that a chart which somebody points at may be old
   let tag = "", lost = false, last = null, state = null;
 
