@@ -15,6 +15,7 @@ from harness.reporting import (
     arm_figures,
     best_model,
     calibration,
+    charts,
     choices,
     confirmation,
     data_sets,
@@ -26,6 +27,7 @@ from harness.reporting import (
     search_data,
     search_page,
     table_files,
+    time_to_target,
     tuned,
     verdict_text,
     verdict_views,
@@ -92,8 +94,8 @@ def _study_page(reading: ReportData) -> Page:
     evidence = gather(reading)
     page = _verdicts(evidence)
     drawn = [*page.figures, *draw(reading)]
-    optional = [calibration.section(reading), flips.section(reading), *best_model.sections(reading)]
-    others = [part for part in optional if part is not None]
+    optional = [part.section(reading) for part in (time_to_target, calibration, flips)]
+    others = [part for part in (*optional, *best_model.sections(reading)) if part is not None]
     return replace(
         page,
         headline=headline.of_study(evidence),
@@ -179,6 +181,7 @@ def _render(
         hypothesis=study.hypothesis, design=reading.design, phase=study.phase,
         facts={**_facts(reading), **page.facts}, files=files, unread=plots.fonts.note(),
         provenance=list(provenance(reading.results.provenance)),
+        scripts=charts.scripts() if any(figure.chart for figure in page.every_figure) else "",
     )  # fmt: skip
 
 
