@@ -112,7 +112,7 @@ def _seeds(judged: Verdicts) -> Iterator[tuple[str, str]]:
     if len(table) > 1:
         corrected = f"Holm, {len(table)} contrasts, {100 * family.alpha:g}\u00a0%"
     sizes = sorted(size for size in table["detectable"] if math.isfinite(size))
-    missed = f"; under {between([points(size) for size in sizes])} points is often missed"
+    missed = f"; less than {between([points(size) for size in sizes])} points is often missed"
     yield "Correction", f"{corrected}{missed if sizes else ''}."
 
 

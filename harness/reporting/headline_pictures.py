@@ -14,6 +14,7 @@ from harness import stats
 from harness.reporting.contrasts import arm, contrast, level
 from harness.reporting.ladder_steps import ladders
 from harness.reporting.search_tables import value_words
+from harness.reporting.verdict_text import inside_margin
 from harness.settings.schema import WINNER
 from harness.stats.verdicts import IDENTICAL
 from harness.text import between, capitalised, hundredths, percent, points, significant, spaced, span
@@ -103,8 +104,9 @@ def forest(judged: Verdicts, link: str = "verdicts") -> Picture | None:
     for row in shown:
         small = ", ".join(filter(None, (row["dataset"] if several else "", row["within"])))
         words = f"{points(row['difference'], sign=True)} ({span(row)})"
+        said = ", ".join(filter(None, (row["verdict"], inside_margin(row))))
         bars.append(
-            Bar(name(row), small, row["difference"], row["low"], row["high"], words, row["verdict"],
+            Bar(name(row), small, row["difference"], row["low"], row["high"], words, said,
                 TONES.get(row["verdict"], "open"))
         )  # fmt: skip
     note = "Lines: 95\u00a0% intervals. Band: as good as equal."
