@@ -6,13 +6,12 @@ It is drawn by the page itself, so that it is text: it fits any width, is read a
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from harness import stats
 from harness.reporting.contrasts import arm, contrast, level
 from harness.reporting.ladder_steps import ladders
+from harness.reporting.screen import Bar, Picture
 from harness.reporting.search_tables import value_words
 from harness.reporting.verdict_text import inside_margin
 from harness.settings.schema import WINNER
@@ -20,7 +19,7 @@ from harness.stats.verdicts import IDENTICAL
 from harness.text import between, capitalised, hundredths, percent, points, significant, spaced, span
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     import pandas as pd
 
@@ -32,49 +31,7 @@ if TYPE_CHECKING:
     Row = Mapping[Any, Any]
 
 MOST = 6  # rows
-PAD = 0.04  # of the axis, on either side
 TONES = {"better": "better", "worse": "worse", "same within margin": "same", IDENTICAL: "same"}
-
-
-@dataclass(frozen=True)
-class Bar:
-    """A row: a value with its interval, in words and as places on the picture's axis."""
-
-    name: str
-    small: str  # the data set, where there are several
-    value: float  # NaN: no data
-    low: float  # NaN: no interval
-    high: float
-    words: str  # the number with its interval
-    verdict: str = ""
-    tone: str = "open"  # better, worse, same or open: a colour beside the verdict's words
-
-
-@dataclass(frozen=True)
-class Picture:
-    """Rows on one axis."""
-
-    title: str
-    note: str  # how to read it
-    bars: Sequence[Bar]
-    more: int  # rows that are not shown
-    link: str  # the heading that has all of them
-    zero: float | None = None  # a line across all rows, where there is one
-    margin: float = 0.0  # half the width of a band around it
-
-    @property
-    def ends(self) -> tuple[float, float]:
-        """The axis: from the lowest to the highest of what is drawn, and a little more."""
-        drawn = [x for bar in self.bars for x in (bar.value, bar.low, bar.high) if math.isfinite(x)]
-        drawn += [] if self.zero is None else [self.zero - self.margin, self.zero + self.margin]
-        low, high = min(drawn, default=0.0), max(drawn, default=1.0)
-        pad = PAD * (high - low) or 0.5 * abs(high) or 1.0
-        return low - pad, high + pad
-
-    def place(self, value: float) -> float:
-        """Return a value's place on the axis in %; NaN where there is none."""
-        low, high = self.ends
-        return round(100 * (value - low) / (high - low), 2) if math.isfinite(value) else math.nan
 
 
 def of_study(evidence: Evidence) -> Picture | None:

@@ -14,8 +14,7 @@ from test_ladder import ladder_with_gains
 
 from harness import reporting
 from harness.reporting import ReportData, confirmation, evidence, headline, search_data
-from harness.reporting.headline import Headline
-from harness.reporting.headline_pictures import Bar, Picture
+from harness.reporting.screen import SENTENCES, Bar, Headline, Picture
 
 CHOICES = {
     "activation": {"relu": 0.0, "tanh": -0.02, "gelu": 0.0},
@@ -25,7 +24,7 @@ CHOICES = {
 
 def first_screen(reading: ReportData) -> Headline:
     made = headline.of_study(evidence.gather(reading))
-    assert len(made.answers) <= headline.SENTENCES
+    assert len(made.answers) <= SENTENCES
     return replace(made, answers=[plain(words) for words in made.answers])
 
 
