@@ -216,9 +216,10 @@ const harnessChart = (() => {
 
     /* Draw a new spec in the place of the old one; picks, the view and a zoom stay. */
     update(spec) {
+      const zoomed = !this.out.hidden;  // else the range grows with the curves
       this.whole = spec;
       if (this.shown > (spec.others?.length ?? 0)) this.shown = 0;
-      this.load(this.range);
+      this.load(zoomed ? this.range : null);
     }
 
     load(range) {
