@@ -1,4 +1,5 @@
 "use strict";
+document.documentElement.classList.add("scripts");
 const every = (query, root = document) => [...root.querySelectorAll(query)];
 
 // Sorting has one path: clicks set the fragment (#sort=table:column or #sort=table:-column), and the fragment sorts.
@@ -64,7 +65,7 @@ function search() {
   found.textContent = words.length ? shown + " of " + total + " rows" : "";
   document.dispatchEvent(new CustomEvent("arms", { detail: { words } }));
 }
-find.addEventListener("input", search);
+if (find) find.addEventListener("input", search);
 
 // The contents mark the section that is being read.
 const links = every(".side a"), parts = every("details.part");
@@ -80,7 +81,7 @@ addEventListener("scroll", mark, { passive: true });
 addEventListener("toggle", mark, true);
 
 const unfold = document.getElementById("unfold");
-unfold.addEventListener("click", () => {
+if (unfold) unfold.addEventListener("click", () => {
   const open = parts.some(part => !part.open);
   parts.forEach(part => { part.open = open; });
   unfold.textContent = open ? "Close all" : "Open all";
