@@ -5,11 +5,11 @@ a part without data says so.
 """
 
 from harness.reporting.arm_figures import arm_confusion, arm_panels
-from harness.reporting.data import ReportData, prepare, rank, read, where
+from harness.reporting.data import ReportData, prepare, rank, read, read_tables, where
 from harness.reporting.model import Figure, Page, Section, Table
 from harness.reporting.page import answers, draw, judgement, save, write
 
 __all__ = [
     "Figure", "Page", "ReportData", "Section", "Table", "answers", "arm_confusion", "arm_panels", "draw",
-    "judgement", "prepare", "rank", "read", "save", "where", "write",
+    "judgement", "prepare", "rank", "read", "read_tables", "save", "where", "write",
 ]  # fmt: skip
