@@ -82,12 +82,14 @@ def _empty(name: str) -> pd.DataFrame:
 
 def _axes(trials: pd.DataFrame) -> list[str]:
     """List the columns that were varied: not those that others decide, as an optimizer does its momentum."""
-    settings = fields.SETTINGS
     described = fields.describe("trials", list(trials.columns), {})
-    free = [name for name in trials if name not in described and name not in FILLED]
-    free = [name for name in (*free, *(name for name in trials if name in settings)) if name != "dataset"]
+    others = [name for name in trials if name not in described and name not in FILLED]
+    settings = [name for name in trials if name in fields.SETTINGS and name != "dataset"]
+    within = trials.groupby(["dataset", "arm"], dropna=False)
     axes: list[str] = []
-    for name in free:
+    for name in (*others, *settings):
+        if within[name].nunique(dropna=False).max() > 1:
+            continue  # such as a time of day: trials of one arm differ in it
         levels = trials.groupby(["dataset", *axes], dropna=False)[name].nunique(dropna=False)
         if levels.max() > 1:
             axes.append(name)
