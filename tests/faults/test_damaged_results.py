@@ -526,7 +526,7 @@ TYPES = [
     ("planned.csv.gz", b"\x1f\x8b" + b"\x00" * 20),
     ("datapackage.json", b'{"resources": 3}'),
     ("datapackage.json", b'{"resources": [{"name": "trials", "schema": {"fields": [3]}}, [], {"name": []}]}'),
-    ("datapackage.json", b'{"resources": [{"name": "trials", "schema": {"fields": [{"name": "lr", "type": []}]}}]}'),
+    ("datapackage.json", b'{"resources": [{"name": "epochs", "schema": {"fields": [{"name": "a"}]}}]}'),
 ]  # fmt: skip
 EVERY = (
     "study.toml", "plan.json", "provenance.json", "checksums.json", "planned.csv.gz", "datapackage.json",
