@@ -33,10 +33,12 @@ class _Answer(logging.Handler):
         self.asked = self.given = False
         self._notes: dict[str, None] = {}
         self._screen: IO[str] | None = None
+        self._stand_in: IO[str] | None = None
         self._kept: int | None = None
 
     def forget(self) -> None:
         """Forget the notes and the object of an earlier command of this process."""
+        self.end()
         self.given, self._notes = False, {}
 
     def begin(self) -> None:
@@ -50,16 +52,16 @@ class _Answer(logging.Handler):
             if sys.stdout.fileno() == 1:
                 self._kept = os.dup(1)
                 os.dup2(2, 1)  # of worker processes and of C, too
-        sys.stdout = sys.stderr
+        self._stand_in = sys.stdout = sys.stderr
 
     def end(self) -> None:
-        """Give the standard output back."""
+        """Give the standard output back, if that has not been done; click closes no context of wrong usage."""
         logger.removeHandler(self)
         if self._kept is not None:
             os.dup2(self._kept, 1)
             os.close(self._kept)
             self._kept = None
-        if self._screen is not None:
+        if self.asked and sys.stdout is self._stand_in and self._screen is not None:
             sys.stdout = self._screen
         self.asked = False
 
@@ -113,6 +115,7 @@ def show(command: str, **content: object) -> None:
 
 def show_error(command: str, message: str, exit_code: int) -> None:
     """Write an error as a command's one JSON object; nothing if its object has been written."""
+    _answer.end()
     if not _answer.given:
         show(command, error={"message": message, "exit_code": exit_code})
 
