@@ -23,6 +23,8 @@ from harness.notes import logger
 SCHEMA = 1
 """The version of all objects: fields may be added to it; removing one, or another meaning, would raise it."""
 FLAG = "--json"
+MISSING = ("NAType", "NaTType")
+"""Types of the values that pandas has where there is none."""
 
 
 class _Answer(logging.Handler):
@@ -55,7 +57,7 @@ class _Answer(logging.Handler):
         self._stand_in = sys.stdout = sys.stderr
 
     def end(self) -> None:
-        """Give the standard output back, if that has not been done; click closes no context of wrong usage."""
+        """Give the standard output back, unless that is done: click closes no context of wrong usage."""
         logger.removeHandler(self)
         if self._kept is not None:
             os.dup2(self._kept, 1)
@@ -126,6 +128,8 @@ def plain(value: Any) -> Any:
         value = value.item()  # a number of NumPy's
     if value is None or isinstance(value, bool | int | str):
         return value
+    if type(value).__name__ in MISSING:  # by name: nothing here imports pandas
+        return None
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
