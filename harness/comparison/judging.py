@@ -162,7 +162,8 @@ def judged(seen: Observations, options: JudgeOptions) -> Judgement:
     known = values[np.isfinite(values)]
     if not known.size:
         raise UsageError(f"no row has a number for {seen.measure}; name another column: --metric COLUMN")
-    seen = replace(seen, unit="sample" if known.size and np.isin(known, (0.0, 1.0)).all() else "seed")
+    if _binary(seen):
+        seen = replace(seen, unit="sample")
     trials = rows.rename(columns={"block": "dataset"}).assign(status="ok")
     differences = stats.paired_differences(trials, pairs, "value", unfinished=True)
     _require_pairs(differences, rows, pairs, seen)
@@ -230,7 +231,7 @@ def _verdicts(
 ) -> pd.DataFrame:  # fmt: skip
     """Judge the differences, and add the means of both sides over the pairs that both have."""
     margin, better = scale.margin, scale.higher_is_better
-    if seen.unit == "sample":
+    if _binary(seen):
         table = stats.sample_verdicts(differences, by, margin=margin, alpha=alpha, higher_is_better=better)
     else:
         ends = scale.limits
@@ -246,6 +247,12 @@ def _verdicts(
     blocks = {block: place for place, block in enumerate(dict.fromkeys(seen.rows["block"]))}
     ordered = table.sort_values("block", key=lambda names: names.map(blocks), kind="stable")
     return ordered.reset_index(drop=True)
+
+
+def _binary(seen: Observations) -> bool:
+    """Tell whether every value is 0 or 1, so that a row is a sample that is right or wrong."""
+    values = seen.rows["value"].dropna()
+    return bool(len(values) and values.isin((0.0, 1.0)).all())
 
 
 def overall(contrasts: pd.DataFrame) -> str:
@@ -292,7 +299,7 @@ def _doubts(scale: MetricScale, seen: Observations) -> Iterator[str]:
             f"no arm is called the same: nobody has said which difference of {metric} is too small to matter "
             "(--margin, in its unit)"
         )
-    if seen.unit == "sample":
+    if _binary(seen):
         yield (
             "every value is 0 or 1, so a row is a sample that is right or wrong: McNemar's exact test, with the "
             "interval of Bonett and Price. Samples are the observations; another training is not covered"

@@ -108,7 +108,7 @@ def _filled(table: ReadTable, column: str, role: str) -> pd.Series[str]:
     if empty.any():
         rows = count(int(empty.sum()), "row")
         raise UsageError(
-            f"{table.name}: {rows} without a {role} ({column} is empty in {table.at(empty)}). Fill them in, "
+            f"{table.name}: {rows} without {'an' if role == 'arm' else 'a'} {role} ({column} is empty in {table.at(empty)}). Fill them in, "
             f"or leave them out, for instance with --where COLUMN=VALUE"
         )
     return texts

@@ -66,7 +66,7 @@ def observations(paths: Sequence[Path], options: JudgeOptions) -> Observations:
     rows = seen.rows
     if filters:
         rows = rows.assign(block=rows["block"].str.replace(r"task=(.*), filter=", r"\1, ", regex=True))
-    return replace(seen, rows=rows, words={**seen.words, "arm": "file or folder"})
+    return replace(seen, rows=rows, words={**seen.words, "arm": "file or folder"}, unit="sample")
 
 
 def is_records(path: Path) -> bool:

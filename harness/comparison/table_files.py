@@ -33,7 +33,7 @@ MISSING = frozenset(("", "nan", "na", "n/a", "#n/a", "null", "none", "-", "<na>"
 """Cells, in lower case, that mean that there is no value."""
 THOUSANDS = r"[+-]?[1-9]\d{0,2}(?:,\d{3})+"
 SHOWN = 3  # lines that a message names
-WHOLE = re.compile(r"([+-]?\d+)\.0+")
+WHOLE = re.compile(r"^([+-]?\d+)\.0+$")
 
 
 @dataclass(frozen=True)
@@ -82,13 +82,9 @@ class ReadTable:
 
     def texts(self, column: str) -> pd.Series[str]:
         """Return a column as labels without blanks around them; whole floats as whole numbers, "0.0" as "0"."""
-        values = self.cells[column]
-        if not isinstance(values.dtype, pd.StringDtype) and values.dtype != object:
-            empty = values.isna()
-            values = values.astype(str).mask(empty, "")
-        labels = values.fillna("").astype(str).str.strip()
-        whole = labels.str.fullmatch(WHOLE)
-        return labels.mask(whole, labels.str.split(".", n=1).str[0]) if whole.any() else labels
+        codes, values = pd.factorize(self.cells[column], use_na_sentinel=True)  # a label is spelt once
+        labels = np.array([*(WHOLE.sub(r"\1", str(value).strip()) for value in values), ""], dtype=object)
+        return pd.Series(labels[codes], index=self.cells.index, dtype=object)
 
     def at(self, rows: Any) -> str:
         """Name the first lines of the rows that a mask marks: "lines 3, 4, 5 and 12 more"."""

@@ -149,7 +149,7 @@ def _the(table: ReadTable, names: Sequence[str], role: str, example: str) -> lis
             "arm": " A table with a column an arm is read with --wide.",
         }[role]
         raise UsageError(
-            f"{table.name}: no column is named like a {role}; type --{role} COLUMN, for instance --{role} "
+            f"{table.name}: no column is named like {'an' if role == 'arm' else 'a'} {role}; type --{role} COLUMN, for instance --{role} "
             f"{example}. Columns: {few(table.columns)}.{why}"
         )
     return [found]
