@@ -37,6 +37,7 @@ def _margin(_context: click.Context, _option: click.Parameter, given: str | None
 @click.option("--block", metavar="COLUMN", help="A verdict for each of its values: a data set, a task.")
 @click.option("--reference", metavar="ARM", help="What all arms are compared with; else baseline, or the first.")
 @click.option("--all-pairs", is_flag=True, help="Compare every two arms.")
+@click.option("--unpaired", is_flag=True, help="Runs share no seeds: Welch's t test, which needs more of them.")
 @click.option("--wide", is_flag=True, help="The table has a column an arm.")
 @click.option("--arms", metavar="COLUMNS", help='Columns that are arms, names or patterns: "relu,gelu", "acc_*".')
 @click.option("--where", metavar="COLUMN=VALUE", multiple=True, help="Read such rows only. Repeatable.")

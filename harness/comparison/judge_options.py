@@ -23,6 +23,7 @@ class JudgeKeywords(TypedDict, total=False):
     where: Sequence[str]
     reference: str | None
     all_pairs: bool
+    unpaired: bool
     higher_is_better: bool | None
     margin: Margin
     alpha: float | None
@@ -44,6 +45,7 @@ class JudgeOptions:
         where: "column=value": only such rows are read.
         reference: the arm that all others are compared with.
         all_pairs: compare every two arms.
+        unpaired: the runs of two arms share nothing: Welch's t test, which needs more runs.
         higher_is_better: False for losses; None: by the metric's name.
         margin: the largest difference that does not matter, in the metric's unit; "none": no arm is called
             the same; None: 0.2 points of an accuracy, else "none".
@@ -61,6 +63,7 @@ class JudgeOptions:
     where: Sequence[str] = ()
     reference: str | None = None
     all_pairs: bool = False
+    unpaired: bool = False
     higher_is_better: bool | None = None
     margin: Margin = None
     alpha: float | None = None

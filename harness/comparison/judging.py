@@ -162,17 +162,40 @@ def judged(seen: Observations, options: JudgeOptions) -> Judgement:
     known = values[np.isfinite(values)]
     if not known.size:
         raise UsageError(f"no row has a number for {seen.measure}; name another column: --metric COLUMN")
-    if _binary(seen):
+    if _binary(seen) and not options.unpaired:
         seen = replace(seen, unit="sample")
     trials = rows.rename(columns={"block": "dataset"}).assign(status="ok")
-    differences = stats.paired_differences(trials, pairs, "value", unfinished=True)
-    _require_pairs(differences, rows, pairs, seen)
     alpha = ALPHA if options.alpha is None else options.alpha
-    contrasts = _verdicts(differences, seen, scale, alpha)
+    alone: Iterator[LeftOut] = iter(())
+    if options.unpaired:
+        contrasts = _unpaired(trials, pairs, scale, alpha)
+    else:
+        differences = stats.paired_differences(trials, pairs, "value", unfinished=True)
+        _require_pairs(differences, rows, pairs, seen)
+        contrasts, alone = _verdicts(differences, seen, scale, alpha), _without_partner(rows, pairs, seen)
     return Judgement(
-        overall(contrasts), contrasts, _arms(rows), seen, scale, references, alpha,
-        (*seen.left_out, *_without_partner(rows, pairs, seen)), (*seen.notes, *notes, *_doubts(scale, seen)),
+        overall(contrasts), contrasts, _arms(rows), seen, scale, references, alpha, (*seen.left_out, *alone),
+        (*seen.notes, *notes, *_doubts(scale, seen)),
     )  # fmt: skip
+
+
+def _unpaired(trials: pd.DataFrame, pairs: pd.DataFrame, scale: MetricScale, alpha: float) -> pd.DataFrame:
+    """Judge arms whose runs share nothing."""
+    table = stats.unpaired_verdicts(
+        trials, pairs, margin=scale.margin, alpha=alpha, higher_is_better=scale.higher_is_better, within=scale.limits
+    )
+    if table.empty:
+        raise UsageError("no arm shares a block with its reference, so nothing can be compared: name another --block")
+    return _ordered(table.rename(columns={"dataset": "block"}), trials["dataset"])
+
+
+def _ordered(table: pd.DataFrame, blocks: pd.Series[str]) -> pd.DataFrame:
+    """Order contrasts by their blocks as the table has these, and put their names, n and means first."""
+    front = [*CONTRAST, "n", "mean", "reference_mean"]
+    table = table[[*front, *(name for name in table.columns if name not in front)]]
+    places = {block: place for place, block in enumerate(dict.fromkeys(blocks))}
+    ordered = table.sort_values("block", key=lambda names: names.map(places), kind="stable")
+    return ordered.reset_index(drop=True)
 
 
 def _pairs(
@@ -221,7 +244,7 @@ def _require_pairs(
     raise UsageError(
         f"no arm shares a {seen.words['seed']} with its reference{blocks}, so nothing can be paired: "
         f"{reference} has {seeds[0]}; {arm} has {seeds[1]}. Runs are compared seed by seed: train all arms with "
-        "the same seeds, or name the column that pairs them: --seed COLUMN"
+        "the same seeds, name the column that pairs them (--seed COLUMN), or compare them --unpaired"
     )
 
 
@@ -242,11 +265,7 @@ def _verdicts(
     means = both.groupby(list(by), sort=False)[["value", "reference_value"]].mean().reset_index()
     means = means.rename(columns={"value": "mean", "reference_value": "reference_mean"})
     table = table.merge(means, on=list(by), how="left").rename(columns={"dataset": "block"})
-    front = [*CONTRAST, "n", "mean", "reference_mean"]
-    table = table[[*front, *(name for name in table.columns if name not in front)]]
-    blocks = {block: place for place, block in enumerate(dict.fromkeys(seen.rows["block"]))}
-    ordered = table.sort_values("block", key=lambda names: names.map(blocks), kind="stable")
-    return ordered.reset_index(drop=True)
+    return _ordered(table, seen.rows["block"])
 
 
 def _binary(seen: Observations) -> bool:
@@ -299,7 +318,12 @@ def _doubts(scale: MetricScale, seen: Observations) -> Iterator[str]:
             f"no arm is called the same: nobody has said which difference of {metric} is too small to matter "
             "(--margin, in its unit)"
         )
-    if _binary(seen):
+    if seen.unit == "run":
+        yield (
+            "the runs of two arms are taken to share nothing: Welch's t test. Where they share seeds, pairing them "
+            "shows smaller differences"
+        )
+    elif _binary(seen):
         yield (
             "every value is 0 or 1, so a row is a sample that is right or wrong: McNemar's exact test, with the "
             "interval of Bonett and Price. Samples are the observations; another training is not covered"

@@ -53,12 +53,16 @@ class Observations:
 
 @dataclass(frozen=True)
 class Roles:
-    """The columns that a long table's arm, seed, metric and block are in."""
+    """The columns that a long table's arm, seed, metric and block are in.
+
+    `paired`: a seed pairs runs, so that an arm has one run of it; `seed` may be empty where it does not.
+    """
 
     arm: Sequence[str]
     seed: str
     metric: str
     block: Sequence[str] = ()
+    paired: bool = True
 
 
 def long_observations(
@@ -66,10 +70,12 @@ def long_observations(
 ) -> Observations:
     """Take a row a run; raise UsageError on a missing arm or seed, doubled runs, or text for a number."""
     arms, blocks = _label(table, roles.arm, "arm"), _label(table, roles.block, "block")
-    seeds = _filled(table, roles.seed, "seed")
+    numbered = pd.Series(table.lines.astype(str), index=table.cells.index)
+    seeds = _filled(table, roles.seed, "seed") if roles.paired else numbered
     values, how = table.numbers(roles.metric)
     rows = pd.DataFrame({"block": blocks, "arm": arms, "seed": seeds, "value": values})
-    _check_single(table, rows, roles)
+    if roles.paired:
+        _check_single(table, rows, roles)
     lost = list(left_out)
     infinite = np.isinf(rows["value"].to_numpy())
     for cases, reason in (
@@ -84,7 +90,7 @@ def long_observations(
         "block": ", ".join(roles.block),
     }  # fmt: skip
     return Observations(
-        rows.reset_index(drop=True), form, words, left_out=tuple(lost),
+        rows.reset_index(drop=True), form, words, "seed" if roles.paired else "run", left_out=tuple(lost),
         notes=(*table.notes, *notes, *how),
     )  # fmt: skip
 

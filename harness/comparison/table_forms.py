@@ -119,12 +119,20 @@ def long(table: ReadTable, options: JudgeOptions) -> Observations:
     notes: list[str] = []
     table, options, form = _of_metric_rows(table, options)
     arm = _columns(table, options.arm, "--arm") if options.arm else _the(table, ARM, "arm", "model")
-    seed = _column(table, options.seed, "--seed") if options.seed else _the(table, SEED, "seed", "seed")[0]
+    seed = _seed(table, options)
     metric = _metric(table, options, [*arm, seed], notes)
     if not options.where:
         table, left_out = finished_only(table, [*arm, seed, metric])
     block = _block(table, options, [*arm, seed, metric])
-    return long_observations(table, Roles(arm, seed, metric, block), form, left_out, notes)
+    roles = Roles(arm, seed, metric, block, not options.unpaired)
+    return long_observations(table, roles, form, left_out, notes)
+
+
+def _seed(table: ReadTable, options: JudgeOptions) -> str:
+    """Find the column of seeds; none where runs are not paired."""
+    if options.unpaired:
+        return ""
+    return _column(table, options.seed, "--seed") if options.seed else _the(table, SEED, "seed", "seed")[0]
 
 
 def _of_metric_rows(table: ReadTable, options: JudgeOptions) -> tuple[ReadTable, JudgeOptions, str]:
@@ -145,7 +153,8 @@ def _the(table: ReadTable, names: Sequence[str], role: str, example: str) -> lis
     found = _guessed(table, names)
     if found is None:
         why = {
-            "seed": " Runs are paired by seed: without one there is nothing to pair, and no verdict.",
+            "seed": " Runs are paired by seed: without one there is nothing to pair. Runs that share nothing are "
+            "judged with --unpaired, which needs more of them.",
             "arm": " A table with a column an arm is read with --wide.",
         }[role]
         raise UsageError(
@@ -259,20 +268,21 @@ def optuna_trials(table: ReadTable, options: JudgeOptions) -> Observations:
         raise UsageError(f"{table.name}: no trial is COMPLETE ({joined([part.reason for part in left])})")
     table = table.only(kept)
     seed = options.seed or next((n for n in ("user_attrs_seed", "params_seed") if n in table.cells), None)
-    if seed is None:
+    if seed is None and not options.unpaired:
         raise UsageError(
             f"{table.name}: an Optuna trial has a seed only if the objective notes it: "
             'trial.set_user_attr("seed", seed), or suggests it. Type --seed COLUMN. Columns: '
             f"{few(table.columns)}"
         )
-    seed = _column(table, seed, "--seed")
+    seed = _column(table, seed, "--seed") if seed else ""
     values = [name for name in table.columns if re.fullmatch(r"values?(_.+)?", name)]
     metric = _column(table, options.metric, "--metric") if options.metric else values[0]
     arm = _columns(table, options.arm, "--arm") if options.arm else _varied(table, seed)
     block = _columns(table, options.block, "--block") if options.block else []
     arm = [name for name in arm if name not in block]
     notes = [f"judged is {metric}; also there: {few(values[1:])} (--metric)"] if values[1:] and not options.metric else []
-    return long_observations(table, Roles(arm, seed, metric, block), "Optuna's trials_dataframe", left, notes)
+    roles = Roles(arm, seed, metric, block, not options.unpaired)
+    return long_observations(table, roles, "Optuna's trials_dataframe", left, notes)
 
 
 def _pruned(state: str) -> str:

@@ -83,7 +83,7 @@ def verdicts(judgement: Judgement) -> Table:
         *block,
         Column("arm", "arm", show="long"),
         *([] if len(judgement.references) == 1 else [Column("against", "reference", show="long")]),
-        Column(f"{seen.unit}s", "n", numeric=True),
+        Column(f"{seen.unit}s", lambda row: Cell(judged_text.number(judgement, row), key=row["n"]), numeric=True),
         Column("mean", mean, numeric=True, show="wide"),
         Column(f"difference{unit}", difference, numeric=True),
         Column("p (Holm)", lambda row: Cell(p_value(row["p_holm"]), key=row["p_holm"]), numeric=True, show="wide"),

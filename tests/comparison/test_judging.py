@@ -213,3 +213,16 @@ def test_unknown_options_are_an_error() -> None:
     for wrong in ({"alpha": 2.0}, {"margin": -1.0}, {"all_pairs": True, "reference": "copy"}):
         with pytest.raises(UsageError, match="allowed|leave one out"):
             harness.judge(runs(2), **wrong)  # type: ignore[arg-type]
+
+
+def test_runs_that_share_nothing() -> None:
+    table = runs().drop(columns="seed")
+    with pytest.raises(UsageError, match="--unpaired, which needs more"):
+        harness.judge(table)
+    judgement = harness.judge(table, unpaired=True)
+    test = scipy_stats.ttest_ind(column(table, "gelu"), column(table, "baseline"), equal_var=False)
+    assert by_arm(judgement)["p"]["gelu"] == pytest.approx(test.pvalue)
+    assert by_arm(judgement)["reference_n"]["gelu"] == 10 and judgement.observations.unit == "run"
+    assert any("share nothing" in note for note in judgement.notes)
+    paired = harness.judge(runs())
+    assert (by_arm(judgement)["detectable"] > by_arm(paired)["detectable"]).all()  # what pairing is worth
