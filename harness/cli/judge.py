@@ -35,13 +35,21 @@ def _margin(_context: click.Context, _option: click.Parameter, given: str | None
 @click.option("--seed", metavar="COLUMN", help="What pairs the runs of two arms.")
 @click.option("--metric", metavar="COLUMN", help="What is judged.")
 @click.option("--block", metavar="COLUMN", help="A verdict for each of its values: a data set, a task.")
-@click.option("--reference", metavar="ARM", help="What all arms are compared with; else baseline, or the first.")
+@click.option(
+    "--reference", metavar="ARM", help="What all arms are compared with; else baseline, or the first."
+)
 @click.option("--all-pairs", is_flag=True, help="Compare every two arms.")
-@click.option("--unpaired", is_flag=True, help="Runs share no seeds: Welch's t test, which needs more of them.")
+@click.option(
+    "--unpaired", is_flag=True, help="Runs share no seeds: Welch's t test, which needs more of them."
+)
 @click.option("--wide", is_flag=True, help="The table has a column an arm.")
-@click.option("--arms", metavar="COLUMNS", help='Columns that are arms, names or patterns: "relu,gelu", "acc_*".')
+@click.option(
+    "--arms", metavar="COLUMNS", help='Columns that are arms, names or patterns: "relu,gelu", "acc_*".'
+)
 @click.option("--where", metavar="COLUMN=VALUE", multiple=True, help="Read such rows only. Repeatable.")
-@click.option("--higher-is-better/--lower-is-better", default=None, help="By default the metric's name tells.")
+@click.option(
+    "--higher-is-better/--lower-is-better", default=None, help="By default the metric's name tells."
+)
 @click.option(
     "--margin", callback=_margin, metavar="NUMBER|none",
     help="Differences within it are the same; in the metric's unit. Of accuracies 0.2 points, else none.",
@@ -50,9 +58,13 @@ def _margin(_context: click.Context, _option: click.Parameter, given: str | None
     "--alpha", type=float, help="The error rate of all verdicts together (Holm); 0.05 by default."
 )  # fmt: skip
 @click.option("--step", type=float, help="Of a chart's curves: this step; by default each run's last.")
-@click.option("--decimal", type=click.Choice([",", "."]), help="The decimal mark, where the numbers leave it open.")
 @click.option(
-    "--fail-on", type=click.Choice(["worse"]), help="Exit code 1 where an arm is worse, 2 if it cannot be told."
+    "--decimal", type=click.Choice([",", "."]), help="The decimal mark, where the numbers leave it open."
+)
+@click.option(
+    "--fail-on",
+    type=click.Choice(["worse"]),
+    help="Exit code 1 where an arm is worse, 2 if it cannot be told.",
 )
 @click.option(
     "--out", type=click.Path(path_type=Path), help="A page (name.html), or a folder that gets judgement.html."
@@ -115,7 +127,9 @@ def _show(judgement: Judgement) -> None:
     shown = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for heading, words in judged_text.headings(judgement).items():
         if words:
-            shown.add_column(heading, overflow="fold", min_width=12 if heading == "verdict" else min(len(heading), 8))
+            shown.add_column(
+                heading, overflow="fold", min_width=12 if heading == "verdict" else min(len(heading), 8)
+            )
         else:
             shown.add_column(heading, justify="right", no_wrap=True)
     for row in rows[: judged_text.MOST_ROWS]:

@@ -38,7 +38,7 @@ class JudgeOptions:
     Attributes:
         arm: the column that names the arm (several, joined by commas: their combination).
         seed: the column that pairs runs across arms.
-        metric: the column that is judged; or, in a table with columns "metric" and "value", the metric's name.
+        metric: the column that is judged; or the metric's name, in a table with columns "metric" and "value".
         block: the column, or columns, within which arms are compared: a data set, a task.
         arms: of a wide table, its columns of arms: names or patterns ("relu,gelu", "acc_*").
         wide: the table has a column an arm.
@@ -77,8 +77,8 @@ class JudgeOptions:
             )
         if isinstance(self.margin, float | int) and not 0 < self.margin < float("inf"):
             raise UsageError(
-                f"--margin {self.margin:g}: allowed is a difference above 0 in the metric's own unit (of shares, "
-                "0.002 are 0.2 points), or none"
+                f"--margin {self.margin:g}: allowed is a difference above 0 in the metric's own unit (of "
+                "shares, 0.002 are 0.2 points), or none"
             )
         if self.decimal not in {None, ",", "."}:
             raise UsageError(f"--decimal {self.decimal!r}: allowed are , and .")
@@ -89,5 +89,11 @@ class JudgeOptions:
     def names_columns(self) -> bool:
         """Whether a results folder is read as a plain table, not by the contrasts of its study."""
         return bool(
-            self.arm or self.seed or self.metric or self.block or self.reference or self.all_pairs or self.where
+            self.arm
+            or self.seed
+            or self.metric
+            or self.block
+            or self.reference
+            or self.all_pairs
+            or self.where
         )

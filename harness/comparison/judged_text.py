@@ -1,4 +1,4 @@
-"""A judgement in words: as it was read, its table, its sentences, its rows that were left out; and as JSON."""
+"""A judgement in words: how it was read, its table, its sentences, what was left out; and as JSON."""
 
 from __future__ import annotations
 
@@ -127,7 +127,8 @@ def sentence(judgement: Judgement, row: Row) -> str:
         return f"{where}{arm} cannot be compared with {reference}: no {unit} has a value of both."
     if n == 1 or row["verdict"] == "one seed":
         return f"{where}{arm} against {reference}: {by} in the only {unit}, so there is no verdict."
-    span = f"95 % interval {scale.difference(row['low'])} to {scale.difference(row['high'])} over {number(judgement, row)} {unit}s"
+    ends = f"{scale.difference(row['low'])} to {scale.difference(row['high'])}"
+    span = f"95 % interval {ends} over {number(judgement, row)} {unit}s"
     sure = span if not math.isnan(row["low"]) else f"the same in all {n:,} {unit}s, so no interval"
     p = f"corrected p {p_value_column(row['p_holm'])}"
     word = row["verdict"]
@@ -140,7 +141,8 @@ def sentence(judgement: Judgement, row: Row) -> str:
     if word == "same within margin":
         size = scale.size(scale.margin or 0)
         return f"{where}{arm} and {reference} are the same within \u00b1{size}: {by} ({sure})."
-    return f"{where}it cannot be told whether {arm} differs from {reference}: {by} ({sure}, {p}); {more(judgement, row)}."
+    open_ = f"{where}it cannot be told whether {arm} differs from {reference}"
+    return f"{open_}: {by} ({sure}, {p}); {more(judgement, row)}."
 
 
 def more(judgement: Judgement, row: Row) -> str:
@@ -170,7 +172,8 @@ def _power(judgement: Judgement, rows: list[dict[Any, Any]]) -> Iterator[str]:
     needed = sorted(r["more_seeds"] for r in rows if r["verdict"] == UNDECIDED and r["more_seeds"] > 0)
     if needed and scale.margin is not None:
         span = " to ".join(dict.fromkeys(f"{number:,.0f}" for number in (needed[0], needed[-1])))
-        yield f"About {span} more {unit}s would show {scale.size(scale.margin)} in {len(needed):,} of the open ones."
+        size = scale.size(scale.margin)
+        yield f"About {span} more {unit}s would show {size} in {len(needed):,} of the open ones."
 
 
 def left_out(judgement: Judgement) -> list[str]:
@@ -183,7 +186,9 @@ def left_out(judgement: Judgement) -> list[str]:
     more_parts = parts[MOST_LEFT_OUT:]
     if more_parts:
         rows = sum(part.rows for part in more_parts)
-        lines.append(f"left out: {count(rows, 'row')} more, for {len(more_parts):,} more reasons (--json has all)")
+        lines.append(
+            f"left out: {count(rows, 'row')} more, for {len(more_parts):,} more reasons (--json has all)"
+        )
     return lines
 
 

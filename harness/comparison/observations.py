@@ -112,10 +112,10 @@ def _filled(table: ReadTable, column: str, role: str) -> pd.Series[str]:
     texts = table.texts(column)
     empty = texts.eq("")
     if empty.any():
-        rows = count(int(empty.sum()), "row")
+        rows, article = count(int(empty.sum()), "row"), "an" if role == "arm" else "a"
         raise UsageError(
-            f"{table.name}: {rows} without {'an' if role == 'arm' else 'a'} {role} ({column} is empty in {table.at(empty)}). Fill them in, "
-            f"or leave them out, for instance with --where COLUMN=VALUE"
+            f"{table.name}: {rows} without {article} {role} ({column} is empty in {table.at(empty)}). Fill "
+            "them in, or leave them out, for instance with --where COLUMN=VALUE"
         )
     return texts
 
@@ -152,7 +152,7 @@ def _remedy(table: ReadTable, rows: pd.DataFrame, roles: Roles) -> str:
     several = f" (or {few([repr(other) for other in apart[1:]])})" if apart[1:] else ""
     return (
         f"{name!r}{several} tells them apart. Allowed: one row for each seed of an arm within a block; type "
-        f"--block {_shell(name)} for a verdict on each, or --where {_shell(f'{name}={value}')} for one of them"
+        f"--block {_shell(name)} for a verdict on each, or --where {_shell(f'{name}={value}')} for one"
     )
 
 
@@ -163,7 +163,7 @@ def _shell(text: str) -> str:
 
 
 def _telling(table: ReadTable, rows: pd.DataFrame, roles: Roles) -> Iterator[str]:
-    """Yield columns that make doubled rows single, those of the fewest values first; never of measurements."""
+    """Yield columns that make doubled rows single, the one of the fewest values first; no measurements."""
     used = {*roles.arm, roles.seed, roles.metric, *roles.block}
     found: list[tuple[int, str]] = []
     for name in table.columns:

@@ -60,6 +60,6 @@ __all__ = [
     "level_differences", "main_effects", "mcnemar", "mean_curves", "median_times", "nll", "outcomes",
     "overconfidence_of_table", "paired_differences", "pareto_front", "power", "probability_of_improvement",
     "rank_arms", "ranked", "restricted", "sample_bootstrap", "sample_verdicts", "seed_effects",
-    "seeds_needed", "summarise", "unpaired_verdicts", "survival_curves", "verdicts", "whole_block", "whole_cells",
-    "wilcoxon_floor",
+    "seeds_needed", "summarise", "survival_curves", "unpaired_verdicts", "verdicts", "whole_block",
+    "whole_cells", "wilcoxon_floor",
 ]  # fmt: skip

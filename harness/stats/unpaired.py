@@ -31,7 +31,10 @@ def unpaired_verdicts(
     Args:
         runs: dataset, arm, value; NaN is not an observation.
         pairs: arm, reference.
-        margin, alpha, higher_is_better, within: as for `verdicts`.
+        margin: as for `verdicts`, like what follows it.
+        alpha: of the whole family.
+        higher_is_better: False for losses.
+        within: the least and the greatest difference there can be.
 
     Returns:
         The columns of `verdicts`, of which n is the arm's runs, sd that of the difference of two runs, and
@@ -50,9 +53,7 @@ def unpaired_verdicts(
     smaller = np.minimum(table["n"], table["reference_n"])
     judged = decided(table.assign(n=smaller), alpha, higher_is_better=higher_is_better)
     half = special.stdtrit(df, 0.5 + CONFIDENCE / 2) * np.where(error > EQUAL, error, np.nan)
-    judged["low"], judged["high"] = (
-        np.clip(table["difference"] + sign * half, *within) for sign in (-1, 1)
-    )
+    judged["low"], judged["high"] = (np.clip(table["difference"] + sign * half, *within) for sign in (-1, 1))
     hurdle = alpha / max(int(judged["p"].count()), 1)
     spread = np.where(error > EQUAL, error, np.nan)
     judged["detectable"] = detectable_difference(df + 1, spread * np.sqrt(df + 1), hurdle)

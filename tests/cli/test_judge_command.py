@@ -46,7 +46,8 @@ def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) 
 
 def test_it_says_how_it_read_the_table_and_what_it_found(command: Any, tmp_path: Path) -> None:
     code, out, err = command("judge", table(tmp_path))
-    assert code == 0 and not err
+    assert code == 0
+    assert not err
     assert out.startswith(
         "read as: long; arm = model (2), seed = seed (6), metric = accuracy, higher is better; "
         "reference = baseline; margin 0.2 points"
@@ -75,10 +76,15 @@ def test_json_has_everything(command: Any, tmp_path: Path) -> None:
     parts = {"command", "verdict", "read_as", "contrasts", "arms", "left_out", "notes", "written"}
     assert parts <= set(found)
     (contrast,) = found["contrasts"]
-    names = {"block", "arm", "reference", "n", "mean", "reference_mean", "difference", "sd", "low", "high", "p",
-             "p_holm", "p_same", "p_same_holm", "verdict", "within_margin", "detectable", "more_seeds"}  # fmt: skip
-    assert set(contrast) == names and contrast["n"] == 6 and contrast["p_same"] is None
-    assert found["read_as"]["arms"] == ["baseline", "new"] and found["read_as"]["margin"] is None
+    names = {
+        "block", "arm", "reference", "n", "mean", "reference_mean", "difference", "sd", "low", "high", "p",
+        "p_holm", "p_same", "p_same_holm", "verdict", "within_margin", "detectable", "more_seeds",
+    }  # fmt: skip
+    assert set(contrast) == names
+    assert contrast["n"] == 6
+    assert contrast["p_same"] is None
+    assert found["read_as"]["arms"] == ["baseline", "new"]
+    assert found["read_as"]["margin"] is None
     assert [part["rows"] for part in found["left_out"]] == [1, 2]
 
 
@@ -110,8 +116,10 @@ def test_wrong_usage(
     monkeypatch.chdir(tmp_path)
     table(tmp_path)
     code, out, err = command("judge", "runs.csv", "--out", "judged", *words)
-    assert code == 2 and not out
-    assert message in err and "Traceback" not in err
+    assert code == 2
+    assert not out
+    assert message in err
+    assert "Traceback" not in err
     assert {path.name for path in tmp_path.iterdir()} == {"runs.csv"}
 
 
@@ -129,12 +137,16 @@ def files(tmp_path: Path) -> Path:
         columns=["model", "seed", "accuracy"],
     )  # fmt: skip
     runs.assign(dataset="mnist").to_csv(tmp_path / "runs.csv", sep=";", decimal=",", index=False)
-    wide = runs.pivot(index="seed", columns="model", values="accuracy")
+    wide = runs.pivot_table("accuracy", "seed", "model")
     wide.to_csv(tmp_path / "sheet.csv")
     runs.to_json(tmp_path / "log.jsonl", orient="records", lines=True)
-    trials = runs.rename(columns={"model": "params_activation", "seed": "user_attrs_seed", "accuracy": "value"})
+    trials = runs.rename(
+        columns={"model": "params_activation", "seed": "user_attrs_seed", "accuracy": "value"}
+    )
     trials.assign(state="COMPLETE", number=range(12)).to_csv(tmp_path / "trials.csv")
-    exported = runs.rename(columns={"accuracy": "val/acc"}).assign(Name="x", State="finished", Created="", Runtime=1)
+    exported = runs.rename(columns={"accuracy": "val/acc"}).assign(
+        Name="x", State="finished", Created="", Runtime=1
+    )
     exported.to_csv(tmp_path / "wandb_export.csv", index=False)
     chart = {"Step": [100, 200]}
     for arm, seed, value in runs.itertuples(index=False):
@@ -144,7 +156,9 @@ def files(tmp_path: Path) -> Path:
     for model, right in (("a", [1.0] * 20), ("b", [1.0] * 10 + [0.0] * 10)):
         path = tmp_path / "OUT" / model / "samples_arc_2026-08-21T10-56-54.1.jsonl"
         path.parent.mkdir(parents=True)
-        path.write_text("".join(json.dumps({"doc_id": i, "acc": value}) + "\n" for i, value in enumerate(right)))
+        path.write_text(
+            "".join(json.dumps({"doc_id": i, "acc": value}) + "\n" for i, value in enumerate(right))
+        )
     (tmp_path / "results").symlink_to(DOCS.parents[1] / "results")
     return tmp_path
 

@@ -46,10 +46,10 @@ def judge(folder: Path, content: str | bytes, **options: Any) -> Judgement:
         (GOOD + GOOD.removeprefix(HEAD), r"seed 0 of baseline .* so have 11 more\. They are equal"),
         (GOOD.replace("baseline", "new"), "seed 0 of new has 2 rows"),
         (HEAD + "a,0,0.9\na,1,0.8\n", "only one arm, 'a'"),
-        (HEAD + "a,0,0.9\na,1,0.9\nb,2,0.9\nb,3,0.9\n", r"no arm shares a seed .* a has '0', '1'; b has '2', '3'"),
+        (HEAD + "a,0,.9\na,1,.9\nb,2,.9\nb,3,.9\n", r"no arm shares a seed.*a has '0', '1'; b has '2', '3'"),
         (HEAD + "a,0,\nb,0,\n", "no row has a number for accuracy"),
         ("model,seed,seed,accuracy\na,0,0,.9\nb,0,0,.9\n", "'seed' is the name of several columns"),
-        ("model,accuracy\na,.9\nb,.8\n", r"no column is named like a seed; type --seed COLUMN.*nothing to pair"),
+        ("model,accuracy\na,.9\nb,.8\n", r"no column is named like a seed; type --seed.*nothing to pair"),
         ("who,seed,accuracy\na,0,.9\nb,0,.8\n", "no column is named like an arm; type --arm COLUMN"),
         ("model,seed,x,y\na,0,.9,1\nb,0,.8,2\n", "which column is judged.*x, y"),
         (GOOD.encode() + b"new,\0,0.9\n", "not a text file"),
@@ -105,7 +105,7 @@ def test_a_pickle_is_never_read(tmp_path: Path) -> None:
         "".join(f'"{line}"\n'.replace(",", '","') for line in GOOD.splitlines()),
         GOOD.replace(",", ";").replace("\n", ";;\n"),
     ],
-    ids=["mark", "utf-16", "crlf", "comma", "semicolon", "tab", "blank lines", "blanks", "quotes", "empty columns"],
+    ids=["mark", "utf-16", "crlf", "comma", "semicolon", "tab", "blank lines", "blanks", "quotes", "empty"],
 )  # fmt: skip
 def test_other_ways_to_write_it_read_the_same(content: str | bytes, tmp_path: Path) -> None:
     if ";;" in str(content):
@@ -120,7 +120,9 @@ def test_decimal_commas_are_said_and_doubtful_ones_asked(tmp_path: Path) -> None
     thousands = "model;seed;tokens\na;0;1,234\na;1;2,345\nb;0;3,456\nb;1;1,500\n"
     with pytest.raises(UsageError, match=r"may be 1\.234 or 1234\. Say which: --decimal ,"):
         judge(tmp_path, thousands, metric="tokens")
-    assert judge(tmp_path, thousands, metric="tokens", decimal=",").contrasts["mean"][0] == pytest.approx(2.478)
+    assert judge(tmp_path, thousands, metric="tokens", decimal=",").contrasts["mean"][0] == pytest.approx(
+        2.478
+    )
 
 
 def test_other_encodings_are_read_and_said(tmp_path: Path) -> None:
@@ -133,7 +135,8 @@ def test_percent_signs(tmp_path: Path) -> None:
     rows = [line.split(",") for line in GOOD.splitlines()[1:]]
     text = HEAD + "".join(f"{arm},{seed},{100 * float(value):.2f}%\n" for arm, seed, value in rows)
     judgement = judge(tmp_path, text)
-    assert judgement.scale.kind == "percent" and judgement.verdict == "better"
+    assert judgement.scale.kind == "percent"
+    assert judgement.verdict == "better"
 
 
 def test_cells_without_a_number_are_left_out_and_said(tmp_path: Path) -> None:
@@ -152,12 +155,14 @@ def test_runs_that_did_not_finish_are_left_out(tmp_path: Path) -> None:
     lines = GOOD.splitlines()
     rows = [f"{line},{'failed' if number == 4 else 'ok'}" for number, line in enumerate(lines[1:])]
     judgement = judge(tmp_path, "\n".join([lines[0] + ",status", *rows]))
-    assert [(part.rows, part.reason) for part in judgement.left_out][0] == (1, "status is failed")
+    assert next((part.rows, part.reason) for part in judgement.left_out) == (1, "status is failed")
     assert judgement.contrasts["n"][0] == 5
 
 
 def test_doubled_rows_name_the_column_that_tells_them_apart(tmp_path: Path) -> None:
-    frame = pd.concat([pd.read_csv(io.StringIO(GOOD)).assign(site=site, loss=0.123) for site in ("ulm", "bonn")])
+    frame = pd.concat(
+        [pd.read_csv(io.StringIO(GOOD)).assign(site=site, loss=0.123) for site in ("ulm", "bonn")]
+    )
     frame["loss"] = np.linspace(0.1, 0.2, len(frame))  # tells rows apart, and is no block
     with pytest.raises(UsageError, match=r"'site' tells them apart.*--block site .*--where site=ulm"):
         judge(tmp_path, frame.to_csv(index=False), metric="accuracy")
@@ -167,7 +172,7 @@ def test_doubled_rows_name_the_column_that_tells_them_apart(tmp_path: Path) -> N
     pd.testing.assert_frame_equal(one.contrasts, judge(tmp_path, GOOD).contrasts)
 
 
-@pytest.mark.parametrize("make", [Path.mkdir, lambda path: None])
+@pytest.mark.parametrize("make", [Path.mkdir, lambda _path: None])
 def test_a_folder_or_nothing(make: Any, tmp_path: Path) -> None:
     place = tmp_path / "place"
     make(place)

@@ -24,7 +24,9 @@ def accuracy(arm: str, seed: int) -> float:
 
 
 def long_table(seeds: int = 5) -> pd.DataFrame:
-    return pd.DataFrame([(a, s, accuracy(a, s)) for a in ARMS for s in range(seeds)], columns=["arm", "seed", "acc"])
+    return pd.DataFrame(
+        [(a, s, accuracy(a, s)) for a in ARMS for s in range(seeds)], columns=["arm", "seed", "acc"]
+    )
 
 
 @pytest.fixture
@@ -38,17 +40,18 @@ def same(found: pd.DataFrame, plain: pd.DataFrame) -> None:
 
 
 def test_wide_tables(plain: pd.DataFrame, tmp_path: Path) -> None:
-    wide = long_table().pivot(index="seed", columns="arm", values="acc")[list(ARMS)]
+    wide = long_table().pivot_table("acc", "seed", "arm")[list(ARMS)]
     path = tmp_path / "wide.csv"
     wide.to_csv(path)
     judgement = harness.judge(path, margin=0.002)
     assert judgement.observations.form == "wide, a column an arm"
     same(judgement.contrasts, plain)
     other = wide.add_suffix("_acc").assign(seconds=3.0, host="a").reset_index()
-    with pytest.raises(UsageError, match="host is 'a', which is not a number.*name the columns of arms"):
+    with pytest.raises(UsageError, match=r"host is 'a', which is not a number.*name the columns of arms"):
         harness.judge(other, wide=True)
     chosen = harness.judge(other, arms="*_acc", metric="accuracy")
-    assert chosen.scale.kind == "share" and chosen.scale.margin == 0.002
+    assert chosen.scale.kind == "share"
+    assert chosen.scale.margin == 0.002
     same(chosen.contrasts.replace({"gelu_acc": "gelu", "relu_acc": "relu"}), plain)
 
 
@@ -57,7 +60,7 @@ def test_a_row_a_metric(plain: pd.DataFrame) -> None:
         long_table().rename(columns={"acc": "value"}).assign(split=split, metric=metric)
         for split in ("test", "val") for metric in ("accuracy", "loss")
     ])  # fmt: skip
-    with pytest.raises(UsageError, match="--metric is missing.*Allowed: accuracy, loss"):
+    with pytest.raises(UsageError, match=r"--metric is missing.*Allowed: accuracy, loss"):
         harness.judge(scores)
     with pytest.raises(UsageError, match="'split' tells them apart"):
         harness.judge(scores, metric="accuracy")
@@ -110,7 +113,10 @@ def test_optuna(study: optuna.Study, plain: pd.DataFrame, tmp_path: Path) -> Non
     assert told == {(2, "state is PRUNED"), (2, "state is FAIL")}
     assert any("does not say" in note for note in judgement.notes)  # which way "value" is better
     for frame in (study.trials_dataframe(), study.trials_dataframe(multi_index=True)):
-        same(harness.judge(frame, arm="activation", reference="relu", margin=0.002).contrasts, judgement.contrasts)
+        same(
+            harness.judge(frame, arm="activation", reference="relu", margin=0.002).contrasts,
+            judgement.contrasts,
+        )
     study.trials_dataframe(multi_index=True).to_csv(path)
     with pytest.raises(UsageError, match="without multi_index"):
         harness.judge(path)
@@ -125,14 +131,14 @@ def test_optuna_without_arms_or_seeds(study: optuna.Study) -> None:
     frame = study.trials_dataframe()
     with pytest.raises(UsageError, match="set_user_attr"):
         harness.judge(frame.drop(columns=["user_attrs_seed", "params_seed"]))
-    with pytest.raises(UsageError, match="params of its own, so no arm has two seeds.*--arm activation"):
+    with pytest.raises(UsageError, match=r"params of its own, so no arm has two seeds.*--arm activation"):
         harness.judge(frame.assign(params_lr=np.linspace(0, 1, len(frame))))
 
 
 # Weights & Biases: quoted cells, "-" for empty notes, columns as its table of runs and its charts export them
 
-RUNS = ["Name", "State", "Notes", "User", "Tags", "Created", "Runtime", "Sweep", "act", "optimizer.lr", "seed",
-        "epoch", "val/acc", "val/loss"]  # fmt: skip
+RUNS = ["Name", "State", "Notes", "User", "Tags", "Created", "Runtime", "Sweep", "act", "optimizer.lr",
+        "seed", "epoch", "val/acc", "val/loss"]  # fmt: skip
 
 
 def quoted(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]]) -> Path:
@@ -143,13 +149,30 @@ def quoted(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]]) 
 
 def test_wandb_table_of_runs(plain: pd.DataFrame, tmp_path: Path) -> None:
     rows = [
-        [f"sweet-dust-{i}", "finished", "-", "me", "", "2026-01-01T00:00:00.000Z", "99", "", arm, "0.001", seed,
-         9, value, 0.3]
+        [f"sweet-dust-{i}", "finished", "-", "me", "", "2026-01-01T00:00:00.000Z", "99", "", arm, "0.001",
+         seed, 9, value, 0.3]
         for i, (arm, seed, value) in enumerate(long_table().itertuples(index=False))
     ]  # fmt: skip
-    rows += [["gone", "crashed", "-", "me", "", "2026-01-01T00:00:00.000Z", "9", "", "gelu", "0.001", 0, 1, "NaN", ""]]
+    rows += [
+        [
+            "gone",
+            "crashed",
+            "-",
+            "me",
+            "",
+            "2026-01-01T00:00:00.000Z",
+            "9",
+            "",
+            "gelu",
+            "0.001",
+            0,
+            1,
+            "NaN",
+            "",
+        ]
+    ]
     path = quoted(tmp_path / "wandb_export.csv", RUNS, rows)
-    with pytest.raises(UsageError, match="which config column names the arm.*act"):
+    with pytest.raises(UsageError, match=r"which config column names the arm.*act"):
         harness.judge(path)
     judgement = harness.judge(path, arm="act")
     assert judgement.observations.form == "Weights & Biases, table of runs"
@@ -187,7 +210,9 @@ def test_wandb_chart(tmp_path: Path) -> None:
     )
     assert any("end at different steps" in note for note in judgement.notes)
     early = harness.judge(path, step=200)
-    np.testing.assert_allclose(early.contrasts["difference"], harness.judge(long_table()).contrasts["difference"])
+    np.testing.assert_allclose(
+        early.contrasts["difference"], harness.judge(long_table()).contrasts["difference"]
+    )
     with pytest.raises(UsageError, match="--metric loss: no such curve"):
         harness.judge(path, metric="loss")
 
@@ -213,7 +238,7 @@ def samples(folder: Path, model: str, right: Sequence[float], task: str = "arc_e
     path = folder / model / f"samples_{task}_{WHEN}.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = [
-        {"doc_id": number, "doc": {"question": "?"}, "target": "1", "arguments": {}, "resps": [], "filter": "none",
+        {"doc_id": number, "doc": {"question": "?"}, "target": "1", "resps": [], "filter": "none",
          "metrics": ["acc", "acc_norm"], "doc_hash": f"hash{number}", "acc": value, "acc_norm": 0.0, **more}
         for number, value in enumerate(right)
     ]  # fmt: skip
@@ -243,7 +268,8 @@ def test_filters_of_lm_eval_are_judged_apart(tmp_path: Path) -> None:
     both = harness.judge(tmp_path)
     assert list(both.contrasts["block"]) == ["gsm8k, strict-match", "gsm8k, flexible-extract"]
     one = harness.judge(tmp_path, where=["filter=strict-match"])
-    assert list(one.contrasts["block"]) == ["gsm8k"] and one.contrasts["n"][0] == 3
+    assert list(one.contrasts["block"]) == ["gsm8k"]
+    assert one.contrasts["n"][0] == 3
     with pytest.raises(UsageError, match="did you mean 'strict-match'"):
         harness.judge(tmp_path, where=["filter=strict"])
 
@@ -251,14 +277,14 @@ def test_filters_of_lm_eval_are_judged_apart(tmp_path: Path) -> None:
 def test_samples_that_cannot_be_paired(tmp_path: Path) -> None:
     first = samples(tmp_path / "x", "a", [1.0, 0.0])
     other = samples(tmp_path / "x", "b", [1.0, 0.0], doc_hash="another")
-    with pytest.raises(UsageError, match="2 doc_ids .* with another doc_hash"):
+    with pytest.raises(UsageError, match=r"2 doc_ids .* with another doc_hash"):
         harness.judge([first, other])
-    with pytest.raises(UsageError, match="--metric f1: .*line 1 has none"):
+    with pytest.raises(UsageError, match=r"--metric f1: .*line 1 has none"):
         harness.judge([first, other], metric="f1")
     with pytest.raises(UsageError, match="only one arm"):
         harness.judge([first])
     samples(tmp_path / "x", "a", [1.0, 0.0])  # lm_eval appends
-    with pytest.raises(UsageError, match="doc_id 0 of a in arc_easy has 2 rows.*written twice"):
+    with pytest.raises(UsageError, match=r"doc_id 0 of a in arc_easy has 2 rows.*written twice"):
         harness.judge([first, samples(tmp_path / "y", "b", [1.0, 1.0])])
     first.write_text('{"doc_id": 0, "acc"')
     with pytest.raises(UsageError, match="line 1 is not JSON"):
@@ -270,5 +296,6 @@ def test_a_metric_of_samples_that_is_no_right_or_wrong(tmp_path: Path) -> None:
     for model in ("a", "b"):
         samples(tmp_path, model, list(rng.random(30).round(3)))
     judgement = harness.judge(tmp_path)
-    assert judgement.observations.unit == "sample" and judgement.contrasts["n"][0] == 30
+    assert judgement.observations.unit == "sample"
+    assert judgement.contrasts["n"][0] == 30
     assert "only_arm" not in judgement.contrasts

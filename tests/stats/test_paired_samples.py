@@ -73,7 +73,7 @@ def test_other_shapes_are_refused() -> None:
 
 
 def answers(rng: np.random.Generator, groups: int, samples: int, shares: tuple[float, float]) -> pd.DataFrame:
-    """Samples of two models in `groups` data sets; `shares`: of samples that only the one, or other, got right."""
+    """Samples of two models in `groups` data sets; `shares`: of samples that only one of them got right."""
     kind = rng.choice(3, (groups, samples), p=[*shares, 1 - sum(shares)])
     value, other = (kind == 0).ravel().astype(float), (kind == 1).ravel().astype(float)
     names = {"dataset": np.repeat(np.arange(groups), samples), "arm": "new", "reference": "old"}

@@ -15,7 +15,9 @@ PAIRS = pd.DataFrame({"arm": ["b", "c"], "reference": ["a", "a"]})
 
 
 def table(**arms: object) -> pd.DataFrame:
-    return pd.concat([pd.DataFrame({"dataset": "d", "arm": arm, "value": values}) for arm, values in arms.items()])
+    return pd.concat(
+        [pd.DataFrame({"dataset": "d", "arm": arm, "value": values}) for arm, values in arms.items()]
+    )
 
 
 def test_numbers_are_those_of_scipy_and_statsmodels() -> None:
@@ -58,4 +60,5 @@ def test_equal_runs_and_too_few() -> None:
     np.testing.assert_allclose(found["p_same"], [1.0, 1 / 70])
     assert list(found["verdict"]) == ["cannot tell", "same within margin"]  # Holm doubles 2 / 70
     few = stats.unpaired_verdicts(table(a=[1.0, 2.0], b=[5.0], c=[np.nan]), PAIRS, margin=None)
-    assert list(few["verdict"]) == ["one seed", "no data"] and few["p"].isna().all()
+    assert list(few["verdict"]) == ["one seed", "no data"]
+    assert few["p"].isna().all()
