@@ -175,7 +175,7 @@ def _show_json(tried: Try, study: str, changes: Sequence[str]) -> None:
         "try", verdict=tried.verdict, exit_code=tried.exit_code, study=tried.study, change=tried.change,
         differences=differences, **last, why=tried.why, metric=rules.metric,
         margin=rules.margin, alpha=rules.alpha, family=rules.family, max_seeds=rules.max_seeds,
-        looks=[asdict(look) for look in tried.looks], try_number=tried.number, tries=tried.tries,
+        looks=[asdict(look) for look in tried.looks], try_number=tried.counts.number, tries=tried.counts.tries,
         false_better_at_most=tried.false_better, trials_trained=tried.trained.trials,
         seconds=tried.trained.seconds, failures=tried.trained.failures, folder=tried.folder,
         values=tried.values, in_words=try_words.verdict(tried),
