@@ -87,8 +87,7 @@ def write(results: Results | Path | str, out: Path | str | None = None) -> Path:
 
 def _study_page(reading: ReportData) -> Page:
     page = judgement(reading)
-    parts = [part.section(reading) for part in (time_to_target, flips, calibration)]
-    parts += best_model.sections(reading)
+    parts = [flips.section(reading), calibration.section(reading), *best_model.sections(reading)]
     ladders = reading.design == "ladder"
     overview = [] if ladders else [Section("arms", "All arms", tables=[arms(reading)])]
     return replace(
@@ -96,7 +95,11 @@ def _study_page(reading: ReportData) -> Page:
         answers=[*page.answers, *answers(reading)],
         tables=[*page.tables, *(ladder.tables(reading) if ladders else choices.tables(reading))],
         figures=[*page.figures, *draw(reading)],
-        sections=[*(part for part in parts if part is not None), *overview],
+        sections=[
+            *time_to_target.sections(reading),
+            *(part for part in parts if part is not None),
+            *overview,
+        ],
         data=list(data_sets.sections(reading)),
         files=list(verdict_views.effects(reading)),
         missing=[*missing(reading), *page.missing],
@@ -106,8 +109,9 @@ def _study_page(reading: ReportData) -> Page:
 def _search_page(reading: ReportData) -> Page:
     """Describe a search; its suggestions are not ranked as arms are, and none of them was tested."""
     search = search_data.read(reading)
+    parts = [*search_page.sections(search), *time_to_target.sections(reading)]
     return Page(
-        answers=search_page.answers(search), sections=search_page.sections(search),
+        answers=search_page.answers(search), sections=parts,
         data=list(data_sets.sections(reading)), missing=missing(reading),
         facts={"tunes": False, "suggestions": len(search.suggestions), "searched": search_page.facts(search)},
     )  # fmt: skip

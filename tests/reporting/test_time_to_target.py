@@ -54,8 +54,7 @@ def timed(
 
 
 def reported(reading: ReportData) -> Section:
-    section = time_to_target.section(reading)
-    assert section is not None
+    (section,) = time_to_target.sections(reading)
     return section
 
 
@@ -147,7 +146,7 @@ def test_a_diverged_trial_takes_the_whole_budget() -> None:
 def test_a_folder_without_a_target_has_no_section_and_one_without_times_says_what_to_do() -> None:
     reading = timed({"a": FAST, "b": SLOW})
     none = {**reading.results.study, "study": {"design": "one-factor", "until": None}}
-    assert time_to_target.section(reporting.prepare(replace(reading.results, study=none))) is None
+    assert list(time_to_target.sections(reporting.prepare(replace(reading.results, study=none)))) == []
     old = reading.results.trials.drop(columns=["steps_to", "epochs_to"])
     section = reported(reporting.prepare(replace(reading.results, trials=old)))
     assert section.words == [time_to_target.STALE]
