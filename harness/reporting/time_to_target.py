@@ -1,7 +1,7 @@
 """The time that trials take to a study's target: survival curves, restricted means, and their verdicts.
 
-The contrasts of the study are judged a second time, on times, as a family of its own. It is exploratory, as
-is everything outside of the declared family.
+The contrasts of the study are judged a second time, on times, as a family of its own. It is exploratory,
+unless the study declared its contrasts and its target before training.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from harness.reporting.contrasts import Verdicts
     from harness.reporting.data import ReportData
+    from harness.study.contrasts import Contrasts
     from harness.study.targets import Target
 
 NAME, TITLE = "time-to-target", "Time to target"
@@ -61,7 +62,7 @@ VERDICTS_NOTE = (
     "Differences of restricted {unit}, paired by seed; less is better. p and verdicts are as those of the "
     "study's contrasts, corrected for all {many} (Holm). A mean difference is known to \u00b1{resolution} at "
     "best: tests take the worst case, and intervals are wider by as much on both sides. The same: shown to "
-    "lie within \u00b1{margin}. {exploratory}"
+    "lie within \u00b1{margin}. {whose}"
 )
 CURVES = (
     "Share of each arm's seeds that have reached {target} (Kaplan and Meier's estimate). Where a curve ends "
@@ -298,10 +299,20 @@ def _verdicts(times: TargetTimes, judged: Verdicts) -> Table:
     family = judged.family
     note = VERDICTS_NOTE.format(
         unit=times.unit, many=len(judged.table), resolution=times.words(times.resolution),
-        margin=times.words(family.margin), exploratory=EXPLORATORY,
+        margin=times.words(family.margin), whose=_whose(family),
     )  # fmt: skip
     rows = rows_of(columns, judged.table.to_dict("records"))
     return Table(f"{NAME}-verdicts{times.phase}", "Verdicts on the time", note, columns, rows, judged.table)
+
+
+def _whose(family: Contrasts) -> str:
+    """Say whether the study declared the family and its target before there was anything to look at."""
+    if not family.declared or family.changed_after:
+        return EXPLORATORY
+    if family.target_after:
+        trained = count(family.target_after, "trial")
+        return f"Exploratory: the target was given after {trained} had been trained and could be read."
+    return "Declared in the study with its target, before training: a family of its own."
 
 
 def _seeds(row: Mapping[Any, Any]) -> Cell:

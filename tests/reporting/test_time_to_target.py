@@ -173,3 +173,22 @@ def test_a_real_folder_is_compared_in_the_unit_of_its_budget(budget: dict[str, A
     judged = time_to_target.judge(reading, times).table.set_index("arm")
     assert judged.loc["1e+25", "verdict"] == "worse"
     assert judged.loc["1e+25", "n"] == 6
+
+
+@pytest.mark.parametrize(
+    ("contrasts", "said"),
+    [
+        ({}, "Exploratory: not in the family"),
+        ({"pairs": [["fast", "slow"]]}, "Declared in the study with its target, before training"),
+        (
+            {"pairs": [["fast", "slow"]], "target_after": 12},
+            "Exploratory: the target was given after 12 trials",
+        ),
+        ({"pairs": [["fast", "slow"]], "changed_after": 12}, "Exploratory: not in the family"),
+    ],
+)
+def test_verdicts_are_exploratory_unless_contrasts_and_target_were_declared(
+    contrasts: dict[str, Any], said: str
+) -> None:
+    section = reported(timed({"slow": SLOW, "fast": FAST}, study={"contrasts": contrasts}))
+    assert said in section.tables[1].note
