@@ -16,6 +16,7 @@ from scipy import stats as scipy_stats
 from harness import reporting, results
 from harness.reporting import ReportData, time_to_target
 from harness.reporting.model import Section
+from harness.results import targets
 from harness.study.study import parse
 from harness.training import runs
 
@@ -74,7 +75,7 @@ def verdict(reading: ReportData) -> dict[str, Any]:
 
 
 def target(reading: ReportData) -> Any:
-    found = time_to_target.targets.of_study(reading.results.study["study"])
+    found = targets.of_study(reading.results.study["study"])
     assert found is not None
     return found
 
