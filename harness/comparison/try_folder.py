@@ -22,8 +22,9 @@ from harness.settings.schema import TRIES
 from harness.study.checker import GivenSettings
 from harness.study.study import Study
 from harness.study.trials import Arm, identity_of, resolve, trial_of
-from harness.training import runs
-from harness.training.options import RunOptions
+from harness.training import displays, runs
+from harness.training.options import MachineKeywords, RunOptions
+from harness.training.progress import Display
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,6 +34,17 @@ FIRST_SEED = 3000
 MOST_SEEDS = 10_000
 QUICK = 3.0
 """Seconds of training, by estimate, in which worker processes would hardly have begun."""
+
+
+class FolderKeywords(MachineKeywords, total=False):
+    """Keywords of `harness.noise` and `harness.try_` that say where and how trials are trained.
+
+    folder: the folder of tries; results/<study>/tries if not given. display: a context manager made from a
+    Progress. engine, device, workers and bits are as `harness.run` takes them.
+    """
+
+    folder: Path | str | None
+    display: Display | None
 
 
 @dataclass(frozen=True)
@@ -65,6 +77,17 @@ class TryFolder:
     study: Study
     arms: Mapping[str, GivenSettings]
     options: RunOptions
+
+    @classmethod
+    def of(cls, study: Study, arms: Mapping[str, GivenSettings], keywords: FolderKeywords) -> TryFolder:
+        """Make the folder of a study's tries, and the options of its trainings."""
+        path = keywords.get("folder") or Path("results") / study.name / TRIES
+        options = RunOptions(
+            engine=keywords.get("engine", "stacked"), device=keywords.get("device", "auto"),
+            workers=keywords.get("workers"), bits=keywords.get("bits", "native"),
+            display=displays.chosen(keywords.get("display")),
+        )  # fmt: skip
+        return cls(Path(path), study, arms, options)
 
     def first_id(self, arm: str) -> str:
         """Return the id of an arm's first trial, by which the ledger knows the arm."""
@@ -173,11 +196,6 @@ class TryFolder:
 
     def _identity(self, given: GivenSettings) -> str:
         return identity_of(resolve(given, self.study.datasets))
-
-
-def of_study(study: Study, path: Path | str | None) -> Path:
-    """Return the folder of a study's tries: `path`, or tries/ in the study's results folder."""
-    return Path(path) if path else Path("results") / study.name / TRIES
 
 
 def _seeds(count: int) -> list[int]:

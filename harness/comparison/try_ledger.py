@@ -29,7 +29,7 @@ TEXT = ("baseline", "trial", "change", "metric", "verdict", "began", "judged")
 
 @dataclass(frozen=True)
 class TryCounts:
-    """The place of a try among those of its baseline: its number, how many there are, and their alphas' sum."""
+    """The place of a try among those of its baseline: its number, their count, and their alphas' sum."""
 
     number: int = 0
     tries: int = 0

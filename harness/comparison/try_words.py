@@ -133,15 +133,21 @@ def sureness(tried: Try) -> Iterator[str]:
     if tried.verdict == "cannot tell":
         yield from _undecided(look, rules)
     if tried.counts.tries > 1:
+        yield from _among(tried)
+
+
+def _among(tried: Try) -> Iterator[str]:
+    """Say what several tries of one baseline mean for a verdict."""
+    counts = tried.counts
+    yield (
+        f"this is try {counts.number} of {counts.tries} of this baseline: if none were better, some would be "
+        f"called better with a probability of up to {percent(tried.false_better)}"
+    )
+    if tried.rules.family < counts.tries:
         yield (
-            f"this is try {tried.counts.number} of {tried.counts.tries} of this baseline: if none were better, some "
-            f"would be called better with a probability of up to {percent(tried.false_better)}"
+            f"to be as sure of all together, plan them (--family {counts.tries} divides the error), or make one "
+            "study of them, which corrects for all its arms (Holm)"
         )
-        if rules.family < tried.counts.tries:
-            yield (
-                f"to be as sure of all together, plan them (--family {tried.counts.tries} divides the error), or "
-                "make one study of them, which corrects for all its arms (Holm)"
-            )
 
 
 def _undecided(look: Look, rules: TryRules) -> Iterator[str]:

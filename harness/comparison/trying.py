@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
-from harness.comparison import try_folder, try_looks
+from harness.comparison import try_looks
 from harness.comparison.try_changes import Change, baseline, change
-from harness.comparison.try_folder import Trained, TryFolder
+from harness.comparison.try_folder import FolderKeywords, Trained, TryFolder
 from harness.comparison.try_ledger import Ledger, TryCounts
 from harness.comparison.try_looks import HIGHER, LOWER, Look, TryRules, VerdictWord
 from harness.errors import UsageError, did_you_mean
@@ -19,9 +19,6 @@ from harness.settings.schema import BASELINE
 from harness.stats import sequential
 from harness.study.study import Study
 from harness.system import spawning
-from harness.training import displays
-from harness.training.options import MachineKeywords, RunOptions
-from harness.training.progress import Display
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,18 +46,13 @@ class JudgingKeywords(TypedDict, total=False):
     family: int
 
 
-class TryKeywords(JudgingKeywords, total=False):
-    """Keywords of `harness.try_`.
+class TryKeywords(JudgingKeywords, FolderKeywords, total=False):
+    """Keywords of `harness.try_`: those that decide the verdict, those of the folder, and `tell`.
 
-    folder: the folder of tries; results/<study>/tries if not given. tell: is called with each `Look`.
-    machine: engine, device, workers and bits, as `harness.run` takes them. display: a context manager made
-    from a Progress.
+    tell: is called with each `Look`.
     """
 
-    folder: Path | str | None
     tell: Callable[[Look], None] | None
-    machine: MachineKeywords
-    display: Display | None
 
 
 @dataclass(frozen=True)
@@ -108,7 +100,7 @@ class Try:
 
     @property
     def false_better(self) -> float:
-        """Bound how probably any try of the baseline is called better if none is: half of each one's alpha."""
+        """Bound how probably any try of the baseline is called better if none is: half of all alphas."""
         return min(1.0, self.counts.alpha / 2)
 
 
@@ -149,10 +141,8 @@ def prepared(study: Study, changes: Sequence[str], **keywords: Unpack[TryKeyword
             "--metric val_loss: the change is of the loss itself, so losses do not compare; allowed: "
             "--metric val_accuracy"
         )
-    display = displays.chosen(keywords.get("display"))
-    options = RunOptions(**keywords.get("machine", {}), display=display)
     arms = {BASELINE: dict(alone.baseline), asked.words: asked.given}
-    folder = TryFolder(try_folder.of_study(alone, keywords.get("folder")), alone, arms, options)
+    folder = TryFolder.of(alone, arms, keywords)
     folder.draw(rules.looks[0])
     return Trying(asked, rules, folder, keywords.get("tell"))
 

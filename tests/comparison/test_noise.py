@@ -21,7 +21,7 @@ from harness.study.study import Study
 
 def test_a_noise_floor_is_what_its_trials_say(study_of: Callable[..., Study], tmp_path: Path) -> None:
     folder = tmp_path / "tries"
-    found = harness.noise(study_of(), seeds=6, folder=folder, machine={"workers": 1})
+    found = harness.noise(study_of(), seeds=6, folder=folder, workers=1)
     trials = results.read_trials(folder)
     values = trials["val_accuracy"].to_numpy()
     row = found.baselines.iloc[0]
@@ -45,7 +45,7 @@ def test_a_noise_floor_is_what_its_trials_say(study_of: Callable[..., Study], tm
 
 def test_each_of_several_data_sets_has_its_noise(study_of: Callable[..., Study], tmp_path: Path) -> None:
     study = study_of(axes={"dataset": ["digits", "digits_writers"], "lr": [0.1, 0.3]})
-    found = harness.noise(study, seeds=2, folder=tmp_path / "tries", machine={"workers": 1})
+    found = harness.noise(study, seeds=2, folder=tmp_path / "tries", workers=1)
     assert found.baselines["dataset"].tolist() == ["digits", "digits_writers"]
     assert len(results.read_trials(tmp_path / "tries")) == 4
     assert np.isfinite(found.baselines["sd"]).all()
@@ -65,6 +65,6 @@ def test_what_shows_no_noise_is_refused(
 
 def test_a_baseline_that_diverges_has_no_noise(study_of: Callable[..., Study], tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="diverges with 2 of 2 seeds on digits"):
-        harness.noise(study_of(lr=1e25), seeds=2, folder=tmp_path / "tries", machine={"workers": 1})
+        harness.noise(study_of(lr=1e25), seeds=2, folder=tmp_path / "tries", workers=1)
     with pytest.raises(UsageError, match="is a search"):
         harness.noise(harness.load("search"))

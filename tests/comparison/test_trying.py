@@ -41,7 +41,7 @@ def tried(study: Study, tmp_path: Path) -> Tried:
     """`tried("lr=0.3", max_seeds=5)`: a try in this process, into one folder a test."""
 
     def run(*changes: str, of: Study | None = None, **keywords: object) -> Try:
-        given = cast(TryKeywords, {"folder": tmp_path / "tries", "machine": {"workers": 1}, **keywords})
+        given = cast(TryKeywords, {"folder": tmp_path / "tries", "workers": 1, **keywords})
         return harness.try_(of or study, list(changes), **given)
 
     return run
@@ -172,7 +172,7 @@ def test_another_baseline_counts_from_one_and_the_earlier_trials_stay(
 
 
 def test_noise_trains_what_a_try_finds_again(tried: Tried, study: Study, tmp_path: Path) -> None:
-    harness.noise(study, seeds=3, folder=tmp_path / "tries", machine={"workers": 1})
+    harness.noise(study, seeds=3, folder=tmp_path / "tries", workers=1)
     assert tried(UNCLEAR, max_seeds=3).trained.trials == 3
 
 
@@ -201,7 +201,7 @@ def test_a_report_of_tries_is_refused(tried: Tried, tmp_path: Path) -> None:
 
 
 def test_a_study_runs_where_it_was_tried_before(study: Study, tmp_path: Path) -> None:
-    harness.try_(study, [UNCLEAR], max_seeds=3, folder=tmp_path / "small" / "tries", machine={"workers": 1})
+    harness.try_(study, [UNCLEAR], max_seeds=3, folder=tmp_path / "small" / "tries", workers=1)
     assert len(harness.run(study, tmp_path / "small", workers=1).trials) == 2
     assert results.folder_with("best", tmp_path) == tmp_path / "small"
 
@@ -224,7 +224,7 @@ def test_a_try_that_is_killed_goes_on_to_the_same_answer(tmp_path: Path) -> None
     assert killed.returncode == -signal.SIGKILL
     study = harness.load(tmp_path / "s.toml")
     tries = [
-        harness.try_(study, [UNCLEAR], max_seeds=7, folder=tmp_path / name, machine={"workers": 1})
+        harness.try_(study, [UNCLEAR], max_seeds=7, folder=tmp_path / name, workers=1)
         for name in ("killed", "whole")
     ]
     assert [one.trained.trials for one in tries][1] == 14
