@@ -90,11 +90,13 @@ def _curves(reading: ReportData, dataset: str, ranking: pd.DataFrame) -> Iterato
     axes = ["label"]
     if reading.design == "grid":
         axes = list(stats.axis_spreads(here, reading.axes)["axis"]) or axes
+    every = explored.arm_curves(reading, dataset, ranking[ranking["rank"].notna()])
     drawable = [axis for axis in axes if here[axis].nunique() <= plots.MAX_LINES]
     for place, axis in enumerate(drawable):
         noun = "arm" if axis == "label" else axis
         panels = axis_panels(reading, here, axis)
-        figure, chart = plots.curves_figure(panels, axis), explored.level_curves(panels, axis)
+        figure = plots.curves_figure(panels, axis)
+        chart = every if axis == "label" else explored.level_curves(panels, axis)
         name, title = f"curves-{slug(dataset)}-{slug(noun)}", f"Learning curves by {noun} on {dataset}"
         yield Figure(name, title, CURVES, figure, folded=place > 0, chart=chart)
     ranked = _unbroken(ranking[ranking["rank"].notna()])
@@ -106,7 +108,7 @@ def _curves(reading: ReportData, dataset: str, ranking: pd.DataFrame) -> Iterato
         figure = plots.curves_figure(panels, "split", columns=len(ends[0]))
         title = f"Learning curves of {which} on {dataset}"
         caption = " ".join([ARM_CURVES, *gap(reading, dataset, str(ranked.iloc[0]["label"]))])
-        chart = explored.arm_curves(reading, dataset, ranked)
+        chart = None if "label" in drawable else every  # which stands there already
         yield Figure(f"curves-{slug(dataset)}-arms", title, caption, figure, bool(drawable), chart)
 
 

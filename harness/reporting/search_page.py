@@ -13,7 +13,15 @@ import numpy as np
 import pandas as pd
 
 from harness import plots, stats
-from harness.reporting import confirmation, importance, pruning, search_figures, search_space, search_tables
+from harness.reporting import (
+    confirmation,
+    explored,
+    importance,
+    pruning,
+    search_figures,
+    search_space,
+    search_tables,
+)
 from harness.reporting.model import Figure, Section
 from harness.reporting.search_data import COMPLETE, FAILED, PRUNED
 from harness.reporting.search_tables import value_words
@@ -157,7 +165,17 @@ def _history(search: SearchData) -> Section | None:
         nth = f"the {_ordinal(int(search.best['number']) + 1)} of {len(table)}"
         when = f"{search.best['seconds']:,.0f} of {table['seconds'].max():,.0f} seconds"
         words = [f"The best suggestion was {nth}, reported after {when}."]
-    return Section("history", "History", words, [], [Figure("search-history", "History", HISTORY, figure)])
+    chart = explored.history(table, search.objective.name, list(_settings(search)))
+    drawn = [Figure("search-history", "History", HISTORY, figure, chart=chart)]
+    return Section("history", "History", words, [], drawn)
+
+
+def _settings(search: SearchData) -> Iterator[str]:
+    """Describe each suggestion: its name, and what it drew."""
+    for row in search.suggestions.to_dict("records"):
+        drawn = (p for p in search.parameters if pd.notna(row[p.name]))
+        settings = ", ".join(f"{p.name} {search_tables.setting(p, row[p.name]).text}" for p in drawn)
+        yield f"{row['arm']}: {settings}"
 
 
 def _ordinal(number: int) -> str:

@@ -4,9 +4,10 @@ const harnessChart = (() => {
   // The palette of the figures, made for colour-blind readers; shapes tell points apart without colours.
   const COLORS = ["#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#ca9161", "#fbafe4", "#949494", "#ece133", "#56b4e9"];
   const SHAPES = ["circle", "rect", "triangle", "rectRot", "star", "crossRot", "cross"];
-  const INK = "#1c1e21", SOFT = "#5a6068", LINE = "#dfe2e6", MANY = "#7a8590";
+  const FONT = "12px system-ui, sans-serif", INK = "#1c1e21", SOFT = "#5a6068", LINE = "#dfe2e6", MANY = "#7a8590";
   const NEAR = 40;  // pixels from the pointer within which something is meant
   const NARROW = 560;  // pixels of a chart with smaller margins
+  const HOLLOW = ["diamond", "hollow"];  // marks that are an outline
   const STYLE = `
     .chart { position: relative; margin: .4em 0; }
     .chart button { font: inherit; font-size: .85rem; color: inherit; background: #fff; border: 1px solid ${LINE}; border-radius: 4px; padding: .15em .55em; margin: 0 .35em .35em 0; cursor: pointer; text-align: left; overflow-wrap: anywhere; }
@@ -16,12 +17,14 @@ const harnessChart = (() => {
     .chart .tall-plot { max-height: 78vh; overflow-y: auto; }
     .chart .tip { position: absolute; z-index: 2; max-width: min(26em, 75%); padding: .35em .6em; background: #fff; border: 1px solid ${SOFT}; border-radius: 4px; font-size: .85rem; line-height: 1.35; pointer-events: none; white-space: pre-line; overflow-wrap: anywhere; box-shadow: 0 1px 4px #0003; }
     .chart .box { position: absolute; z-index: 1; border: 1px solid #0173b2; background: #0173b222; pointer-events: none; }
-    .chart .keys { max-height: 9.5em; overflow-y: auto; margin-top: .4em; }
+    .chart .keys { display: flex; flex-wrap: wrap; max-height: 9.5em; overflow-y: auto; margin-top: .4em; }
+    .chart .keys [aria-pressed=true] { order: -1; }
     .chart .keys svg { margin-right: .4em; vertical-align: -.1em; }
     .chart .said { font-size: .85rem; color: ${SOFT}; margin: .2em 0; min-height: 1.4em; max-width: none; }
-    .chart [hidden] { display: none; }
+    .chart :is([hidden], .away) { display: none; }
     @media screen { .charted > :is(.scroll, img) { display: none; } }
     @media print { .chart { display: none; } }`;
+  const known = new Map();  // name -> place in the palette, the same in all charts of the page
   const picks = new Set(), explorers = new Set();
   let words = [];
 
@@ -35,8 +38,19 @@ const harnessChart = (() => {
       redraw();
     });
   }
+  /* Give the names of a chart their colours before it is seen, so that they do not depend on scrolling. */
+  function meet(spec) {
+    for (const one of [spec, ...(spec.others ?? [])]) {
+      const names = [...new Set(one.series.filter(series => series.color === undefined).map(series => series.name))];
+      if (names.length <= COLORS.length) places(names);
+    }
+  }
   function redraw() {
-    for (const one of explorers) if (one.element.isConnected) one.emphasise(); else explorers.delete(one);
+    for (const one of explorers) {
+      if (!one.element.isConnected) { explorers.delete(one); continue; }
+      one.emphasise();
+      one.press();
+    }
   }
   function pick(name) {
     if (!picks.delete(name)) picks.add(name);
@@ -60,7 +74,7 @@ const harnessChart = (() => {
   const plain = value => minus(String(Number(value.toPrecision(5))));
   function written(axis, value) {
     if (value === null || !Number.isFinite(value)) return "no value";
-    if (axis.names?.length) return axis.names[value] ?? "";
+    if (axis.names?.length) return axis.names[Math.round(value)] ?? "";
     if (axis.percent) return minus(String(Number((100 * value).toFixed(3)))) + "\u00a0%";
     if (axis.points) return (value > 0 ? "+" : "") + minus((100 * value).toFixed(2)) + " points";
     return plain(value);
@@ -73,12 +87,44 @@ const harnessChart = (() => {
   function faded(color, alpha) {
     return color + Math.round(255 * alpha).toString(16).padStart(2, "0");
   }
-  function logTicks(low, high) {
-    const few = Math.log10(high / low) < 3, ticks = [];
-    for (let power = Math.floor(Math.log10(low)); power <= Math.ceil(Math.log10(high)); power++) {
-      for (const first of few ? [1, 2, 5] : [1]) ticks.push(Number(first + "e" + power));
+
+  /* Places along an axis: factors on a logarithmic one, the error of an accuracy, or bent beyond some value. */
+  const LEAST = 1e-4;  // 100 % lies at no finite place
+  function place(axis, value) {
+    if (value === null || value === undefined) return NaN;
+    if (axis.log) return value > 0 ? Math.log10(value) : NaN;
+    if (axis.error) return -Math.log10(Math.max(1 - value, LEAST));
+    return axis.bend ? Math.asinh(value / axis.bend) : value;
+  }
+  function valueAt(axis, at) {
+    if (axis.log) return 10 ** at;
+    if (axis.error) return 1 - 10 ** -at;
+    return axis.bend ? axis.bend * Math.sinh(at) : at;
+  }
+  const round = (value, steps) => {
+    const ten = 10 ** Math.floor(Math.log10(Math.abs(value)));
+    return steps.reduce((best, step) => Math.abs(step * ten - Math.abs(value)) < Math.abs(best * ten - Math.abs(value)) ? step : best) * ten * Math.sign(value);
+  };
+  /* Round values about evenly spaced over an axis that is not linear, with as few digits as tell them apart. */
+  function ticksOf(axis, low, high, count) {
+    const wanted = Array.from({ length: count }, (_, i) => valueAt(axis, low + (i + .5) * (high - low) / count));
+    let found = [];
+    for (const steps of [[1, 2, 5, 10], [1, 1.5, 2, 3, 4, 5, 6, 7, 8, 9, 10], Array.from({ length: 91 }, (_, i) => 1 + i / 10), Array.from({ length: 901 }, (_, i) => 1 + i / 100)]) {
+      const nice = value => axis.error ? 1 - round(1 - value, steps) : value ? round(value, steps) : 0;
+      const values = new Set([...wanted.map(nice), ...(axis.bend ? [0] : [])].map(value => Number(value.toPrecision(8))));
+      found = [...values].map(value => ({ value: place(axis, value) })).filter(({ value }) => value >= low && value <= high);
+      if (found.length > 3) break;
     }
-    return ticks.filter(value => value >= low * .999 && value <= high * 1.001).map(value => ({ value }));
+    found.sort((a, b) => Math.abs(a.value) * Boolean(axis.bend) - Math.abs(b.value) * Boolean(axis.bend) || a.value - b.value);  // 0 first
+    const apart = .55 * (high - low) / count;
+    return found.reduce((kept, one) => kept.some(other => Math.abs(other.value - one.value) < apart) ? kept : [...kept, one], []);
+  }
+
+  /* Each name's place in the palette: that of the page, unless two of these names would share it. */
+  function places(names) {
+    names.forEach((name, i) => { if (!known.has(name)) known.set(name, i); });
+    const own = new Map(names.map(name => [name, known.get(name)]));
+    return new Set(own.values()).size === names.length ? own : new Map(names.map((name, i) => [name, i]));
   }
 
   /* Intervals, the band and the line at 0 lie below the points. */
@@ -132,20 +178,40 @@ const harnessChart = (() => {
       this.tools = made("div", "tools");
       this.out = button("Whole range", () => this.zoom(null));
       this.free = button("Release all", release);
-      this.tools.append(this.out, this.free);
+      const figure = this.element.closest("figure");
+      this.swap = button("Picture", () => this.picture(figure));
+      this.swap.hidden = !figure?.querySelector("img");
+      this.swap.title = "Show the figure as it is on paper";
+      this.tools.append(this.out, this.free, this.swap);
       this.keys = made("div", "keys");
       this.keys.setAttribute("role", "group");
       this.scroller.append(this.plot);
-      this.note = made("p", "said");
-      this.element.replaceChildren(this.views, this.scroller, this.note, this.said, this.tools, this.keys);
+      this.element.replaceChildren(this.views, this.scroller, this.said, this.tools, this.keys);
+      new ResizeObserver(() => {
+        const wide = this.element.clientWidth;
+        if (wide && this.narrow !== undefined && this.narrow !== wide < NARROW) this.load(this.spec.rows ? undefined : this.range);
+      }).observe(this.element);
       this.plot.addEventListener("keydown", event => this.key(event));
-      this.plot.addEventListener("focus", () => this.say(HINT));
+      this.element.addEventListener("keydown", event => {
+        if (event.key !== "Escape") return;
+        release();
+        this.tell(null);
+        this.say("Nothing is picked.");
+      });
+      this.plot.addEventListener("focus", () => { if (this.plot.matches(":focus-visible")) this.say(HINT); });
       this.plot.addEventListener("blur", () => { this.tell(null); this.say(""); });
       this.plot.addEventListener("pointermove", event => this.move(event));
       this.plot.addEventListener("pointerdown", event => this.down(event));
       this.plot.addEventListener("pointerup", event => this.up(event));
       this.plot.addEventListener("pointercancel", () => { this.start = null; this.box.hidden = true; });
       this.plot.addEventListener("pointerleave", () => { if (!this.start) this.tell(null); });
+    }
+
+    /* Show the figure as it is on paper in the place of the chart, or the chart again. */
+    picture(figure) {
+      const chart = figure.classList.toggle("charted");
+      this.swap.textContent = chart ? "Picture" : "Chart";
+      for (const part of [this.views, this.scroller, this.said, this.keys, this.out, this.free]) part.classList.toggle("away", !chart);
     }
 
     /* Draw a new spec in the place of the old one; picks, the view and a zoom stay. */
@@ -159,14 +225,16 @@ const harnessChart = (() => {
     load(range) {
       this.at = null;
       this.tip.hidden = true;
+      for (const series of this.spec.series) series.x ??= this.spec.series[0].x;
       this.names = [...new Set(this.spec.series.map(series => series.name))];
       this.few = this.names.length <= COLORS.length;
+      this.places = this.few ? places(this.names) : new Map();
+      this.narrow = this.element.clientWidth < NARROW;
       this.range = range ?? this.first();
-      this.note.textContent = this.spec.note ?? "";
-      this.note.hidden = !this.spec.note;
+      this.say("");
       this.chart?.destroy();
       const rows = this.spec.rows ? this.spec.x.names.length : 0;
-      const height = rows ? Math.max(160, 26 * rows + 70) : 400;
+      const height = rows ? (this.narrow ? 52 : 30) * rows + 76 : this.narrow ? 340 : 400;
       this.plot.style.height = height + "px";
       this.scroller.className = rows > 24 ? "tall-plot" : "";
       const count = `${this.names.length} ${this.names.length === 1 ? "name" : "names"}`;
@@ -177,7 +245,7 @@ const harnessChart = (() => {
         options: {
           animation: false, responsive: true, maintainAspectRatio: false, parsing: false, normalized: true, events: [],
           scales: this.spec.rows ? { y: this.scale("x", true), x: this.scale("y", false) } : { x: this.scale("x", false), y: this.scale("y", true) },
-          layout: { padding: { right: this.beside().length ? 8 + Math.min(170, 6.4 * Math.max(...this.beside().map(one => one.length))) : 4 } },
+          layout: { padding: { right: this.narrow || !this.spec.x.beside?.length ? 6 : 14 + this.widest(this.spec.x.beside) } },
           plugins: { legend: { display: false }, tooltip: { enabled: false }, below: { explorer: this } },
         },
         plugins: [below],
@@ -185,91 +253,91 @@ const harnessChart = (() => {
       this.showViews();
       this.showKeys();
       this.emphasise();
+      this.press();
     }
 
     dataset(series) {
       const { rows, x: across, y: upright } = this.spec;
-      const fit = (axis, value) => value === null || axis.log && value <= 0 ? NaN : value;
       const data = series.x.map((value, k) => {
-        const x = fit(across, value), y = fit(upright, series.y[k]);
+        const x = place(across, value), y = place(upright, series.y[k]);
         return rows ? { x: y, y: x } : { x, y };
       });
       const lines = this.spec.kind === "lines";
       return {
         data, showLine: lines || series.mark === "steps", stepped: series.mark === "steps", borderDash: series.dashed ? [6, 4] : [], borderJoinStyle: "round",
-        pointStyle: lines ? "circle" : SHAPES[this.shape(series)] , pointHitRadius: 0, clip: lines ? undefined : 6,
+        pointStyle: SHAPES[this.shape(series)], pointHitRadius: 0, clip: lines ? undefined : 6,
       };
     }
 
     shape(series) {
-      if (series.mark) return { tick: 0, diamond: 3, circle: 0 }[series.mark] ?? 0;
-      return this.few ? this.names.indexOf(series.name) % SHAPES.length : 0;
+      if (series.mark || this.spec.kind === "lines") return series.mark === "diamond" ? 3 : 0;
+      return this.few ? this.places.get(series.name) % SHAPES.length : 0;
     }
 
-    /* All values, intervals too; on an axis with a `low` it begins there. */
+    /* The places of all values, intervals too, with some room. */
     full(name) {
       const axis = this.spec[name];
-      if (axis.names?.length) return [-.6, axis.names.length - .4];
+      if (axis.names?.length) return [this.narrow ? -.7 : -.6, axis.names.length - .4];
       let low = Infinity, high = -Infinity;
       const widen = value => {
-        if (value === null || value === undefined || axis.log && value <= 0) return;
-        low = Math.min(low, value);
-        high = Math.max(high, value);
+        const at = place(axis, value);
+        if (Number.isNaN(at)) return;
+        low = Math.min(low, at);
+        high = Math.max(high, at);
       };
       for (const series of this.spec.series) {
         series[name].forEach(widen);
         if (name === "y") { series.low?.forEach(widen); series.high?.forEach(widen); }
       }
       if (name === "y") this.spec.band?.forEach(widen);
-      if (low > high) return axis.log ? [.1, 1] : [0, 1];
-      if (axis.log) {
-        const room = Math.pow(high / low, .05) || 1;
-        return [low / Math.max(room, 1.02), high * Math.max(room, 1.02)];
-      }
-      const room = .05 * (high - low) || Math.abs(high) * .05 || .5;
-      return [low - (name === "x" && low === 0 && this.spec.kind === "lines" ? 0 : room), high + room];
+      if (low > high) return [0, 1];
+      const room = .04 * (high - low) || Math.abs(high) * .05 || .5, least = name === "x" && low === 0 && this.spec.kind === "lines";
+      const most = axis.percent && !axis.error && high <= 1 ? Math.min(high + room, 1 + room / 4) : high + room;
+      return [least ? 0 : low - room, most];
     }
 
     first() {
       const range = { x: this.full("x"), y: this.full("y") };
       for (const name of ["x", "y"]) {
-        const low = this.spec[name].low;
-        if (typeof low === "number" && low > range[name][0] && low < range[name][1]) range[name][0] = low;
+        const low = place(this.spec[name], this.spec[name].low);
+        if (low > range[name][0] && low < range[name][1]) range[name][0] = low;
       }
       return range;
     }
 
     scale(name, upright) {
-      const axis = this.spec[name], names = axis.names ?? [], narrow = this.element.clientWidth < NARROW;
+      const axis = this.spec[name], names = axis.names ?? [], { narrow } = this;
       const size = narrow ? 11 : 12;
       return {
-        type: axis.log ? "logarithmic" : "linear", min: this.range[name][0], max: this.range[name][1],
+        type: "linear", min: this.range[name][0], max: this.range[name][1],
         reverse: names.length > 0 && upright,
         title: { display: Boolean(axis.label), text: axis.label, color: INK, font: { size } },
         grid: { color: names.length ? "#0000" : LINE }, border: { color: LINE },
         afterBuildTicks: scale => {
-          if (axis.log) scale.ticks = logTicks(scale.min, scale.max);
+          const count = upright ? 7 : narrow ? 4 : 8;
+          if (axis.log || axis.error || axis.bend) scale.ticks = ticksOf(axis, scale.min, scale.max, count);
           if (names.length) scale.ticks = names.map((_, value) => ({ value })).filter(({ value }) => value >= scale.min && value <= scale.max);
         },
         afterFit: scale => {
-          if (names.length && upright) scale.width = Math.min(scale.width, .42 * this.element.clientWidth);
+          if (names.length && upright) scale.width = narrow ? 4 : Math.min(scale.width, .42 * this.element.clientWidth);
         },
         ticks: {
           color: INK, font: { size }, includeBounds: false, autoSkip: !names.length, maxRotation: 0,
-          callback: value => names.length ? this.cut(names[value] ?? "", narrow) : tick(axis, value),
+          display: !(names.length && narrow),
+          callback: value => names.length ? this.cut(names[value] ?? "") : tick(axis, valueAt(axis, value)),
         },
       };
     }
 
     /* A row's name on the axis; the tip has it in full. */
-    cut(name, narrow) {
-      const most = narrow ? 20 : 52;
+    cut(name) {
+      const most = 52;
       return name.length > most ? name.slice(0, most - 1) + "\u2026" : name;
     }
 
     color(name, place) {
       if (place !== undefined) return COLORS[place];
-      if (this.few) return COLORS[this.names.indexOf(name)];
+      if (this.few) return COLORS[this.places.get(name)];
       const order = [...picks].filter(one => this.names.includes(one)).indexOf(name);
       return order >= 0 ? COLORS[order % COLORS.length] : MANY;
     }
@@ -289,47 +357,67 @@ const harnessChart = (() => {
         const lit = series.name === hovered && this.names.length > 1;
         const color = lit && !this.few && force < 2 ? INK : this.color(series.name, series.color);
         const alpha = lit || force === 2 ? 1 : force === 0 ? .12 : this.few ? .9 : .4;
-        const width = (force === 2 || lit ? 2.6 : this.few ? 1.8 : 1) * (series.thin && force < 2 && !lit ? .6 : 1);
-        const size = lines ? (series.x.length < 2 || force === 2 && series.x.length < 30 ? 3 : 0) : force === 2 || lit ? 5 : 4;
-        dataset.hidden = force < 0;
+        const width = (force === 2 || lit ? 2.6 : this.few ? 1.8 : 1);
+        const dots = series.mark || series.x.length < 2 || (lit || force === 2) && series.x.length < 30;
+        const size = series.mark === "hollow" && lines ? 7 : lines ? (dots ? 3 : 0) : force === 2 || lit ? 5 : 4;
+        // Of many arms the train lines would be a thicket: those of arms that are meant are shown.
+        dataset.hidden = force < 0 || series.dashed && !this.few && force < 2 && !lit;
         dataset.borderColor = faded(color, alpha);
-        dataset.backgroundColor = series.mark === "diamond" ? "#fff" : faded(color, series.mark === "tick" ? alpha : Math.min(alpha, .75));
-        dataset.borderWidth = lines || series.mark === "steps" ? width : series.mark === "diamond" ? 1.6 : 1;
+        dataset.backgroundColor = HOLLOW.includes(series.mark) ? "#fff" : faded(color, series.mark === "tick" ? alpha : Math.min(alpha, .75));
+        dataset.borderWidth = lines || series.mark === "steps" ? width : HOLLOW.includes(series.mark) ? 1.8 : 1;
         dataset.pointRadius = ["tick", "steps"].includes(series.mark) ? 0 : size;
         dataset.pointHoverRadius = dataset.pointRadius;
         dataset.order = lit ? -2 : -force / 10;
       });
-      for (const key of this.keys.children) {
-        key.setAttribute("aria-pressed", String(picks.has(key.dataset.name)));
-        key.hidden = this.strength(key.dataset.name) < 0;
-        key.querySelector("svg")?.replaceWith(this.sign(key.dataset.name));
-      }
-      this.free.hidden = !this.names.some(name => picks.has(name));
-      const near = (a, b) => Math.abs(a - b) <= 1e-9 * Math.abs(a) + 1e-12, full = name => this.full(name);
-      this.out.hidden = ["x", "y"].every(name => this.range[name].every((end, k) => near(end, full(name)[k])));
       this.chart.update("none");
     }
 
-    /* The words at the right of each row, where there is room. */
-    beside() {
-      return this.element.clientWidth < NARROW ? [] : this.spec.x.beside ?? [];
+    /* Say by the buttons what is picked, left out by a search, and zoomed. */
+    press() {
+      for (const key of this.keys.children) {
+        key.setAttribute("aria-pressed", String(picks.has(key.dataset.name)));
+        key.hidden = this.strength(key.dataset.name) < 0;
+        key.querySelector("svg").replaceWith(this.sign(key.dataset.name));
+      }
+      this.free.hidden = !this.names.some(name => picks.has(name));
+      const near = (a, b) => Math.abs(a - b) <= 1e-9 * Math.abs(a) + 1e-12;
+      this.out.hidden = ["x", "y"].every(name => this.full(name).every((end, k) => near(end, this.range[name][k])));
     }
 
+    widest(texts) {
+      const ctx = this.canvas.getContext("2d");
+      ctx.font = FONT;
+      return Math.min(260, Math.max(...texts.map(text => ctx.measureText(text).width)));
+    }
+
+    /* The words at the right of each row; on a narrow screen above it, with the row's name. */
     drawBeside(ctx) {
-      const { chartArea: area, scales } = this.chart;
-      ctx.font = "12px system-ui, sans-serif";
-      ctx.fillStyle = SOFT;
+      const { chartArea: area, scales } = this.chart, { names, beside } = this.spec.x;
+      if (!this.spec.rows) return;
+      ctx.font = FONT;
       ctx.textBaseline = "middle";
-      this.beside().forEach((text, row) => {
-        const y = scales.y.getPixelForValue(row);
-        if (y >= area.top && y <= area.bottom) ctx.fillText(text, area.right + 8, y);
+      const cut = (text, room) => {
+        let most = text.length;
+        while (most > 1 && ctx.measureText(text.slice(0, most)).width > room) most--;
+        return most < text.length ? text.slice(0, most - 1) + "\u2026" : text;
+      };
+      names.forEach((name, row) => {
+        const y = scales.y.getPixelForValue(row), words = beside?.[row] ?? "";
+        if (y < area.top || y > area.bottom) return;
+        ctx.fillStyle = SOFT;
+        ctx.textAlign = this.narrow ? "right" : "left";
+        if (words) ctx.fillText(words, area.right + (this.narrow ? 0 : 8), y - (this.narrow ? 20 : 0));
+        if (!this.narrow) return;
+        ctx.fillStyle = INK;
+        ctx.textAlign = "left";
+        ctx.fillText(cut(name, area.width - 10 - ctx.measureText(words).width), area.left + 2, y - 20);
       });
     }
 
     drawBelow(ctx) {
       const { rows, band, kind, y } = this.spec, chart = this.chart, area = chart.chartArea;
       const along = rows ? chart.scales.x : chart.scales.y;
-      const pixel = value => along.getPixelForValue(y.log && value <= 0 ? along.min : value);
+      const pixel = value => along.getPixelForValue(y.log && value <= 0 ? along.min : place(y, value));
       if (band) {
         const [a, b] = band.map(pixel);
         ctx.fillStyle = "#e9ebee";
@@ -345,7 +433,7 @@ const harnessChart = (() => {
       this.spec.series.forEach((series, i) => {
         if (chart.data.datasets[i].hidden || !series.low?.length && series.mark !== "tick") return;
         const meta = chart.getDatasetMeta(i).data;
-        if (kind === "lines") this.ribbon(ctx, series, meta, pixel); else this.bars(ctx, series, meta, pixel, i);
+        if (kind === "lines" && !series.mark) this.ribbon(ctx, series, meta, pixel); else this.bars(ctx, series, meta, pixel, i);
       });
     }
 
@@ -508,16 +596,16 @@ const harnessChart = (() => {
       [scales.y.min, scales.y.max] = this.range[upright];
       this.tell(null);
       this.emphasise();
+      this.press();
     }
 
     /* Zoom about the point that is told about, or the middle. */
     closer(factor) {
       const range = {};
       for (const name of ["x", "y"]) {
-        const log = this.spec[name].log, to = value => log ? Math.log(value) : value, from = value => log ? Math.exp(value) : value;
-        const [low, high] = this.range[name].map(to), series = this.at && this.spec.series[this.at[0]];
-        const middle = series ? to(series[name][this.at[1]]) : (low + high) / 2, half = (high - low) / 2 * factor;
-        range[name] = [from(middle - half), from(middle + half)];
+        const [low, high] = this.range[name], series = this.at && this.spec.series[this.at[0]];
+        const middle = series ? place(this.spec[name], series[name][this.at[1]]) : (low + high) / 2, half = (high - low) / 2 * factor;
+        range[name] = [middle - half, middle + half];
       }
       const at = this.at;
       this.zoom(range);
@@ -530,7 +618,7 @@ const harnessChart = (() => {
       const label = series.labels.length > 1 ? series.labels[k] : series.labels[0];
       const lines = [series.name, label];
       if (!x.names?.length) lines.push(`${x.label} ${written(x, series.x[k])}`);
-      else if (x.names[series.x[k]] !== series.name) lines.unshift(x.names[series.x[k]]);
+      else if (written(x, series.x[k]) !== series.name) lines.unshift(written(x, series.x[k]));
       lines.push(`${y.label} ${written(y, series.y[k])}`);
       if (typeof series.low?.[k] === "number" && typeof series.high?.[k] === "number") {
         lines.push(`${series.span ?? "interval"} ${written(y, series.low[k])} to ${written(y, series.high[k])}`);
@@ -555,7 +643,7 @@ const harnessChart = (() => {
       Object.assign(this.tip.style, { left: left + "px", top: top + "px" });
     }
 
-    say(text) { this.said.textContent = text; }
+    say(text) { this.said.textContent = text || (this.spec.note ?? ""); }
 
     key(event) {
       const act = {
@@ -563,7 +651,6 @@ const harnessChart = (() => {
         ArrowDown: () => this.step(1), ArrowUp: () => this.step(-1),
         Home: () => this.walk(-Infinity), End: () => this.walk(Infinity),
         Enter: () => this.at && this.pickAt(this.at), " ": () => this.at && this.pickAt(this.at),
-        Escape: () => { release(); this.tell(null); this.say("Nothing is picked."); },
         "+": () => this.closer(.5), "-": () => this.closer(2), 0: () => this.zoom(null),
       }[event.key];
       if (!act || event.ctrlKey || event.metaKey || event.altKey) return;
@@ -598,18 +685,21 @@ const harnessChart = (() => {
   const HINT = "Arrow keys walk through points and names; Enter picks a name, Escape releases all; + and \u2212 zoom, 0 shows the whole range.";
 
   let styled = false;
-  return (element, spec) => {
+  const draw = (element, spec) => {
     if (!styled) { style(); styled = true; }
     const explorer = new Explorer(element, spec);
     element.closest("figure")?.classList.add("charted");
     element.explorer = explorer;
     return explorer;
   };
+  draw.meet = meet;
+  return draw;
 })();
 // A page names each chart's numbers beside its place; charts are made when they come into view.
 document.querySelectorAll(".chart > script[type='application/json']").forEach(data => {
   const element = data.parentElement, spec = JSON.parse(data.textContent);
   element.closest("figure")?.classList.add("charted");
+  harnessChart.meet(spec);
   element.style.minHeight = "300px";
   new IntersectionObserver((entries, observer) => {
     if (!entries.some(entry => entry.isIntersecting)) return;
