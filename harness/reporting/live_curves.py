@@ -119,7 +119,8 @@ def _chart(
         return
     more = f", {MOST_LINES} best of {len(lines)} arms" if len(lines) > MOST_LINES else ""
     is_loss = number.endswith("loss")
-    axis = Axis(title.partition(" on ")[0], log=is_loss, percent=not is_loss)
+    low = None if is_loss else min(points[len(points) // 4][1] for _, points in lines[:MOST_LINES])
+    axis = Axis(title.partition(" on ")[0], log=is_loss, percent=not is_loss, low=low)
     series = [
         Series(
             shown.get(key[1], key[1]).replace(f"dataset={key[0]}, ", ""),
