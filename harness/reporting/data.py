@@ -115,7 +115,13 @@ def read(folder: Path) -> ReportData:
         UsageError: it is not a results folder, or it holds the tuning trials of a study.
     """
     folder_results = results.read(folder)
-    if StudyFile.of(folder_results.study).phase == "tuning":
+    phase = StudyFile.of(folder_results.study).phase
+    if phase == "tries":
+        raise UsageError(
+            f"{folder} holds tries of a study, without test; its tries.csv has the verdicts, its trials.csv "
+            "the trials. Make a study of what is worth a report, and run it"
+        )
+    if phase == "tuning":
         study = Path(folder).resolve().parent
         raise UsageError(
             f"{folder} holds the tuning trials of a study; the report of {study} has them; write that one"

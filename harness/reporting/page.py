@@ -27,6 +27,7 @@ from harness.reporting import (
     search_data,
     search_page,
     table_files,
+    time_to_target,
     tuned,
     verdict_text,
     verdict_views,
@@ -93,8 +94,8 @@ def _study_page(reading: ReportData) -> Page:
     evidence = gather(reading)
     page = _verdicts(evidence)
     drawn = [*page.figures, *draw(reading)]
-    optional = [calibration.section(reading), flips.section(reading), *best_model.sections(reading)]
-    others = [part for part in optional if part is not None]
+    optional = [part.section(reading) for part in (time_to_target, calibration, flips)]
+    others = [part for part in (*optional, *best_model.sections(reading)) if part is not None]
     return replace(
         page,
         headline=headline.of_study(evidence),

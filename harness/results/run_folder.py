@@ -22,14 +22,18 @@ from harness.results.csv_rows import TextTable
 from harness.results.documents import SCHEMA
 from harness.results.part_files import Part, Parts
 from harness.settings import CORE
+from harness.settings.schema import TRIES
 from harness.study import starts
 from harness.study.checker import known_settings
 from harness.study.study import Study
 from harness.system import files, locks
 from harness.text import as_text
 
-BEFORE_A_PLAN = (".lock", locks.PREFIX, checksums.FILE, starts.FILE)
-"""Beginnings of the names of files that a run which was killed before it wrote its plan may have left."""
+BEFORE_A_PLAN = (".lock", locks.PREFIX, checksums.FILE, starts.FILE, TRIES)
+"""Beginnings of the names of files that a run which was killed before it wrote its plan may have left.
+
+`harness try` may have tried changes of the study, too, before it runs.
+"""
 DEFINING = ("axes", "steps")
 """Tables that make a study what it is: with other ones, and no trial in common, it is another study."""
 MOST_LISTED = 3  # differences that an error lists

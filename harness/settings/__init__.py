@@ -153,6 +153,11 @@ class Setting:
             raise ValueError(f"text without {CONTROL_WORDS}")
         return checked
 
+    def allowed(self) -> dict[str, Any]:
+        """Return what it allows as a JSON schema; checks that no schema can say are left out."""
+        schema = _adapter(self.name, type(self.default).__name__).json_schema()
+        return {key: value for key, value in schema.items() if key != "default"}
+
 
 def plain(value: Any) -> Any:
     """Give a notebook's value as a file would have it: NumPy's numbers and arrays, and tuples, as Python's.
@@ -182,6 +187,20 @@ def _adapter(name: str, kind: str) -> TypeAdapter[Any]:
     """Make the validator of a setting: by name where its limits are known, else by its default's type."""
     unlisted: Any = {"str": str, "bool": bool, "int": Whole, "list": list[Number]}.get(kind, Number)
     return TypeAdapter(TYPES.get(name, unlisted), config=ConfigDict(strict=True))
+
+
+def limited(setting: Setting) -> dict[str, Any]:
+    """Describe a setting's type and limits as JSON Schema does.
+
+    >>> limited(Setting("batch_size", 32))
+    {'minimum': 1, 'type': 'integer'}
+    """
+    return dict(_schema(setting.name, type(setting.default).__name__))
+
+
+@functools.cache
+def _schema(name: str, kind: str) -> dict[str, Any]:
+    return _adapter(name, kind).json_schema()
 
 
 DEFAULTS: dict[str, Value | None] = {

@@ -14,7 +14,7 @@ from harness.data.datasets import Dataset, datasets, refresh
 from harness.data.image_folders import Folder
 from harness.errors import UsageError, did_you_mean, few, quoted
 from harness.registry import PACKAGE_ROOT
-from harness.settings.schema import CONFIRMED, OF_ARM, TUNED, TUNING
+from harness.settings.schema import CONFIRMED, OF_ARM, TRIES, TUNED, TUNING
 from harness.study import contrasts, file_tables, rules, searches, space_table, toml_text, tuning_space
 from harness.study.about import About, PhaseName
 from harness.study.checker import Checker, GivenSettings, known_settings
@@ -26,6 +26,7 @@ from harness.study.rules import Draft
 from harness.study.searches import Search
 from harness.study.space import Space
 from harness.study.starts import Start
+from harness.study.targets import Target
 from harness.study.tuning_space import Tune, TuningSpace
 from harness.text import as_text, count
 from harness.text.cards import card
@@ -71,7 +72,9 @@ class Phase:
 
     def changes(self, about: About) -> dict[str, Any]:  # noqa: ARG002 (a later phase looks at it)
         """Give what changes in [study]."""
-        return {"keep_predictions": [], "keep_weights": "none", "keep_state": "none"} if self.sealed else {}
+        if not self.sealed:
+            return {}
+        return {"keep_predictions": [], "keep_weights": "none", "keep_state": "none", "until": None}
 
     def variants(self, study: Study) -> Iterator[Variant]:
         """Give the arms, in the study's order, duplicates included."""
@@ -147,8 +150,19 @@ class _Confirming(_Searching):
         return {"keep_weights": "all"} if about.keep_weights == "best" else {}
 
 
+class _Tries(Phase):
+    """A study's baseline and what is tried against it, each as [chosen] gives it."""
+
+    name: PhaseName = "tries"
+    title, folder, sealed = "trying", TRIES, True
+
+    def variants(self, study: Study) -> Iterator[Variant]:
+        for arm, settings in study.chosen.items():
+            yield Variant(arm, settings)
+
+
 PHASES: Mapping[PhaseName, Phase] = {
-    phase.name: phase for phase in (Phase(), _Tuning(), _Tuned(), _Searching(), _Confirming())
+    phase.name: phase for phase in (Phase(), _Tuning(), _Tuned(), _Searching(), _Confirming(), _Tries())
 }
 
 
@@ -206,6 +220,11 @@ class Study:
     def metrics(self) -> tuple[str, ...]:
         """The metrics it tracks beside loss and accuracy."""
         return tuple(self.about.metrics or ())
+
+    @property
+    def target(self) -> Target | None:
+        """The target whose first reaching is recorded, in this phase."""
+        return Target.of(self.about.until)
 
     @property
     def seeds(self) -> Sequence[int]:
@@ -281,7 +300,7 @@ class Study:
         """
         folder = self.path.parent if self.path else Path()
         named = [_place(folder / plugin, beside) for plugin in self.about.plugins]
-        about = self.about.model_dump() | {"plugins": named}
+        about = self.about.model_dump(exclude_none=True) | {"plugins": named}
         tables: dict[str, Any] = {"study": about, "baseline": dict(self.baseline)}
         if self.axes:
             tables["axes"] = {axis: list(values) for axis, values in self.axes.items()}
