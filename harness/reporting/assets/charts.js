@@ -216,10 +216,13 @@ const harnessChart = (() => {
 
     /* Draw a new spec in the place of the old one; picks, the view and a zoom stay. */
     update(spec) {
-      const zoomed = !this.out.hidden;  // else the range grows with the curves
+      const whole = () => ({ x: this.full("x"), y: this.full("y") });
+      const near = (a, b) => Math.abs(a - b) <= 1e-9 * Math.abs(a) + 1e-12;
+      const shows = range => ["x", "y"].every(name => range[name].every((end, k) => near(end, this.range[name][k])));
+      const first = shows(this.first()), all = shows(whole());  // then the range goes with the curves
       this.whole = spec;
       if (this.shown > (spec.others?.length ?? 0)) this.shown = 0;
-      this.load(zoomed ? this.range : null);
+      this.load(first ? null : all ? whole() : this.range);
     }
 
     load(range) {
