@@ -119,7 +119,7 @@ def _tuning(evidence: Evidence) -> Iterator[tuple[str, str]]:
 def _tuned_settings(evidence: Evidence) -> list[str]:
     """Return the settings that arms chose: those of chosen.csv, or of a tuned folder's study.toml."""
     chosen = [] if evidence.tuned is None else list(evidence.tuned.phases.chosen)
-    names = [name for name in chosen if name not in FACTS]
+    names = [str(name) for name in chosen if name not in FACTS]
     of_arms = [name for settings in evidence.reading.study.chosen.values() for name in settings]
     return list(dict.fromkeys(names or of_arms or evidence.reading.study.tuned))
 
@@ -127,7 +127,7 @@ def _tuned_settings(evidence: Evidence) -> list[str]:
 def _untuned(reading: ReportData) -> str:
     if "lr" in reading.axes:
         return "each arm's lr, which is one of the choices compared, and all else: they are as given."
-    known = reading.trials["lr"].dropna().unique() if "lr" in reading.trials else []
+    known: list[float] = list(reading.trials["lr"].dropna().unique()) if "lr" in reading.trials else []
     rates = sorted(known)
     at = f" (lr {', '.join(map(as_word, rates))})" if 0 < len(rates) <= RATES else ""
     return f"learning rates{at} and all else: they are as given."

@@ -49,7 +49,7 @@ def of_study(evidence: Evidence) -> Picture | None:
 
 def forest(judged: Verdicts, link: str = "verdicts") -> Picture | None:
     """Draw the verdicts of a family, the largest differences of each data set; None without any."""
-    rows: list[Row] = [row for row in judged.table.to_dict("records") if row["n"]]
+    rows: Sequence[Row] = [row for row in judged.table.to_dict("records") if row["n"]]
     if not rows:
         return None
     if len(rows) > MOST and any(row["within"] for row in rows):
@@ -79,7 +79,7 @@ def _names(judged: Verdicts, rows: Sequence[Row]) -> tuple[str, Callable[[Row], 
     return f"Difference in {spaced(judged.family.metric)}, in points", contrast
 
 
-def _ranges(judged: Verdicts, rows: list[Row], link: str) -> Picture:
+def _ranges(judged: Verdicts, rows: Sequence[Row], link: str) -> Picture:
     """Draw each contrast once, from its least to its greatest difference over all combinations."""
     title, name_of = _names(judged, rows)
     groups: dict[str, list[Row]] = {}
@@ -99,7 +99,7 @@ def _ranges(judged: Verdicts, rows: list[Row], link: str) -> Picture:
     return Picture(title, note, bars[:MOST], len(bars[MOST:]), link, 0.0, judged.family.margin)
 
 
-def _most_telling(rows: list[Row], size: Callable[[Row], float]) -> list[Row]:
+def _most_telling(rows: Sequence[Row], size: Callable[[Row], float]) -> list[Row]:
     """Return up to MOST rows, the largest of each data set, data sets in their order."""
     groups: dict[str, list[Row]] = {}
     for row in rows:
@@ -112,7 +112,7 @@ def _most_telling(rows: list[Row], size: Callable[[Row], float]) -> list[Row]:
 def _choices(evidence: Evidence) -> Picture | None:
     """Draw how far apart the levels of each choice of a grid are."""
     reading = evidence.reading
-    rows: list[Row] = stats.axis_spreads(reading.trials, reading.axes).to_dict("records")
+    rows: Sequence[Row] = stats.axis_spreads(reading.trials, reading.axes).to_dict("records")
     if not rows:
         return None
     shown = _most_telling(rows, lambda row: row["spread"])
