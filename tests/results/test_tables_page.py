@@ -57,9 +57,8 @@ def rows(table: str) -> Iterator[str]:
     yield "|---|---|---|---|---|"
     for name in columns(table):
         one = described[name]
-        yield f"| `{name}` | {one.type} | {one.dtype} | {one.unit} | {one.meaning.removesuffix(fields.EMPTY)} |".replace(
-            "|  |", "| |"
-        )
+        cells = [f"`{name}`", one.type, one.dtype, one.unit, one.meaning.removesuffix(fields.EMPTY)]
+        yield f"| {' | '.join(cells)} |".replace("|  |", "| |")
     yield from BY_HAND.get(table, [])
 
 
