@@ -85,8 +85,8 @@ def test_the_tables_alone_give_the_axes_and_the_numbers_of_the_study(
 ) -> None:
     alone, whole = reporting.read_tables(tables), reporting.read(sweep_folder)
     assert set(alone.axes) == set(whole.axes) == {"lr", "activation", "output"}
-    spreads = [stats.axis_spreads(one.trials, sorted(one.axes)) for one in (alone, whole)]
-    pd.testing.assert_frame_equal(*spreads)
+    found, expected = (stats.axis_spreads(one.trials, sorted(one.axes)) for one in (alone, whole))
+    pd.testing.assert_frame_equal(found, expected)
     by_arm = [one.trials.groupby("arm")["label"].nunique().eq(1).all() for one in (alone, whole)]
     assert by_arm == [True, True]
     for name in ("epochs", "confusion"):

@@ -19,8 +19,8 @@ FOLDERS = sorted(path.parent for path in REFERENCE.rglob("trials.csv"))
 SMALL = [folder for folder in FOLDERS if (folder / "confusion.csv").is_file()]
 
 
-def read(text: str, table: str = "trials", **study: Any) -> pd.DataFrame:
-    return columns.typed(csv_rows.read(io.StringIO(text)), table, study)
+def read(text: str, study: dict[str, Any] | None = None) -> pd.DataFrame:
+    return columns.typed(csv_rows.read(io.StringIO(text)), "trials", study or {})
 
 
 def test_a_column_has_one_dtype_in_all_committed_folders_and_it_is_its_field_s() -> None:
@@ -48,7 +48,7 @@ def test_an_empty_column_has_the_dtype_of_a_full_one() -> None:
     assert full.dtypes[["epochs", "centered", "lr", "seed"]].astype(str).tolist() == [
         "Int64", "boolean", "float64", "int64",
     ]  # fmt: skip
-    assert full.loc[0, ["epochs", "centered"]].tolist() == [5, True]
+    assert (full["epochs"].tolist(), full["centered"].tolist()) == ([5], [True])
     assert empty["hidden"].tolist() == ["[]"]
 
 
@@ -60,7 +60,7 @@ def test_large_seeds_keep_their_digits_beside_empty_cells() -> None:
 
 def test_names_that_look_like_numbers_stay_names() -> None:
     study = {"axes": {"size": [{"name": "01", "batch_size": 8}, {"name": "1e-3", "batch_size": 16}]}}
-    frame = read("trial_id,size,reason\nt1,01,nan\nt2,1e-3,7\n", **study)
+    frame = read("trial_id,size,reason\nt1,01,nan\nt2,1e-3,7\n", study)
     assert frame["size"].tolist() == ["01", "1e-3"]
     assert frame["reason"].tolist() == ["nan", "7"]
 
