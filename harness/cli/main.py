@@ -248,5 +248,8 @@ def compare_(
         sys.exit(output.show_gate(result, decided))
 
 
-for command in (guide, list_, plan, run, search, watch_, report, compare_, judge_, show, export, continue_, show_component, data, noise_, try_):
+for command in (
+    guide, list_, plan, run, search, watch_, report, compare_, noise_, try_, judge_, show, export, continue_,
+    show_component, data,
+):  # fmt: skip
     harness.add_command(command)
