@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from harness.planning.plan import Plan
     from harness.registry import Entry, Registry
     from harness.results import Results
+    from harness.settings import Setting
     from harness.training.runs import RunSummary
 
 DIGITS = ".7g"
@@ -54,9 +55,12 @@ def _component(entry: Entry[Any]) -> dict[str, Any]:
     }
 
 
-def setting_facts(setting: Any) -> dict[str, Any]:
+def setting_facts(setting: Setting) -> dict[str, Any]:
     """Return a setting's name, its default, and the values it allows, as a JSON schema."""
-    return {"name": setting.name, "default": setting.default, "allowed": setting.allowed()}
+    from harness.settings import limited
+
+    allowed = {key: value for key, value in limited(setting).items() if key != "default"}
+    return {"name": setting.name, "default": setting.default, "allowed": allowed}
 
 
 def plan(
