@@ -256,6 +256,25 @@ def _verdicts(found: Results) -> dict[str, Any] | None:
     return {**facts, "rows": rows(judged.table), "doubts": list(judged.doubts)}
 
 
+def headline(folder: Path) -> dict[str, Any] | None:
+    """Return what the first screen of a folder's report says; None, with a note, if nothing can be said."""
+    from harness.reporting import confirmation, data, headline, search_data
+    from harness.reporting.evidence import gather
+
+    try:
+        reading = data.read(folder)
+        if search_data.is_search(reading):
+            search = search_data.read(reading)
+            said = headline.of_search(search, confirmation.judge(search))
+        else:
+            said = headline.of_study(gather(reading))
+    except UsageError as error:
+        notes.warn(f"no headline: {error}")
+        return None
+    sureness = [{"of": label, "words": words} for label, words in said.sureness]
+    return {"question": said.question, "answers": list(said.answers), "sureness": sureness}
+
+
 def _chosen(summary: RunSummary) -> list[dict[str, Any]]:
     """Return what each arm chose, and where that lies at an edge of its space."""
     from harness.training import tuning

@@ -189,7 +189,9 @@ def report(results: Path, out: Path | None, as_json: bool) -> None:
     """Draw a results folder's figures and its report.html."""
     page = draw_report(results, out)
     if as_json:
-        json_output.show("report", folder=results, report=page)
+        from harness.cli import answers
+
+        json_output.show("report", folder=results, report=page, headline=answers.headline(results))
 
 
 class _CompareOptions(TypedDict):
