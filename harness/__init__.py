@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from harness.axes.schedules import schedules as schedules
     from harness.comparison import compare as compare
     from harness.comparison import judge as judge
+    from harness.comparison.noise import noise as noise
+    from harness.comparison.trying import try_ as try_
     from harness.data.datasets import datasets as datasets
     from harness.data.preprocessing import preprocessings as preprocessings
     from harness.exporting.continuing import continue_training as continue_training
@@ -60,7 +62,8 @@ _HOMES = {
     "datasets": "data.datasets", "preprocessings": "data.preprocessing",
     "load": "study", "parse": "study", "plan": "planning.plan:make", "run": "training",
     "search": "searching", "Results": "results", "TrainedTrial": "results", "read": "results",
-    "compare": "comparison", "judge": "comparison",
+    "compare": "comparison", "judge": "comparison", "noise": "comparison.noise",
+    "try_": "comparison.trying",
     "figures": "reporting.figures:", "tables": "reporting.tables:", "report": "reporting:write",
     "watch": "reporting.watching",
     **dict.fromkeys((
@@ -72,9 +75,9 @@ _HOMES = {
 __all__ = [
     "Results", "RunningMean", "TrainedTrial", "activations", "architectures", "check", "compare",
     "continue_training", "count_parameters", "dataset", "datasets", "export", "figures", "heads", "judge",
-    "load", "load_model", "loader", "loss", "losses", "metrics", "model", "module_of", "open_checkpoint",
-    "optimizer", "optimizers", "parse", "plan", "preprocessings", "read", "report", "run", "scheduler",
-    "schedules", "search", "split_dataset", "tables", "watch",
+    "load", "load_model", "loader", "loss", "losses", "metrics", "model", "module_of", "noise",
+    "open_checkpoint", "optimizer", "optimizers", "parse", "plan", "preprocessings", "read", "report", "run",
+    "scheduler", "schedules", "search", "split_dataset", "tables", "try_", "watch",
 ]  # fmt: skip
 # Public names are imported on demand, so that `harness --help` imports neither pandas nor torch.
 __getattr__, __dir__ = public_names(__name__, _HOMES)

@@ -14,10 +14,12 @@ import click
 from harness.cli import json_output
 from harness.cli.data import data
 from harness.cli.going_on import continue_
+from harness.cli.guide import guide
 from harness.cli.json_output import json_option
 from harness.cli.judge import judge_
 from harness.cli.show import export, show, show_component
 from harness.cli.studies import draw_report, plan, run, search
+from harness.cli.trying import noise_, try_
 from harness.cli.watch import watch_
 from harness.errors import MachineError, UsageError, did_you_mean, in_words
 from harness.system import output_folder, signals
@@ -149,7 +151,7 @@ def _unforeseen(error: BaseException) -> str:
     return words
 
 
-@harness.command("list")
+@click.command("list")
 @click.argument("axis", required=False)
 @json_option
 def list_(axis: str | None, as_json: bool) -> None:
@@ -179,7 +181,7 @@ def _settings(component: object) -> str:
     return f"  ({', '.join(defaults)})" if defaults else ""
 
 
-@harness.command()
+@click.command()
 @click.argument("results", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), help="The page; RESULTS/report.html by default.")
 @json_option
@@ -196,7 +198,7 @@ class _CompareOptions(TypedDict):
     alpha: float
 
 
-@harness.command("compare")
+@click.command("compare")
 @click.argument("a", type=click.Path(path_type=Path))
 @click.argument("b", type=click.Path(path_type=Path))
 @click.option(
@@ -246,5 +248,5 @@ def compare_(
         sys.exit(output.show_gate(result, decided))
 
 
-for command in (plan, run, search, data, show, show_component, export, continue_, judge_, watch_):
+for command in (guide, list_, plan, run, search, watch_, report, compare_, judge_, show, export, continue_, show_component, data, noise_, try_):
     harness.add_command(command)

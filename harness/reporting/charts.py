@@ -79,12 +79,19 @@ class Chart:
     others: Sequence[Chart] = ()
 
     def as_json(self) -> dict[str, Any]:
-        """Return the chart as plain JSON values; a number that is not finite becomes null."""
+        """Return the chart as plain JSON values; a number that is not finite becomes null.
+
+        A series without x has that of the first one: lines share it mostly.
+        """
+        series = [_series(one) for one in self.series]
+        for one in series[1:]:
+            if one["x"] == series[0]["x"]:
+                del one["x"]
         return {
             "kind": self.kind, "title": self.title, "note": self.note, "rows": self.rows,
             "x": _axis(self.x), "y": _axis(self.y),
             "band": None if self.band is None else [_number(value) for value in self.band],
-            "series": [_series(one) for one in self.series],
+            "series": series,
             "others": [other.as_json() for other in self.others],
         }  # fmt: skip
 

@@ -222,7 +222,8 @@ def _contrasts(reading: ReportData, contrasts: pd.DataFrame) -> Table:
         f"{EXPLORATORY} Differences in accuracy, paired by seed, under each its 95\u00a0% interval; each "
         "interval stands by itself."
     )
-    return Table("baseline", BASELINE, note, columns, rows_of(columns, both.to_dict("records")))
+    rows = rows_of(columns, both.to_dict("records"))
+    return Table("baseline", BASELINE, note, columns, rows, searched=True)
 
 
 def draw(reading: ReportData) -> Iterator[Figure]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -30,16 +30,22 @@ MOST_ROWS = 24
 MOST_LINES = 40
 """Trials that have a line each; of more, an arm has its mean and the range of its trials."""
 MOST_EVALUATIONS = 120
-"""Points of a line: of more, as many evenly spaced ones."""
+"""Points of a line: of more, as many evenly spaced ones; of many lines, fewer."""
+MOST_POINTS = 12_000
+"""Points of all lines of a view together, about."""
 INTERVAL = "95\u00a0% interval"
 WIDE = 8
 """Times that errors may differ on a linear axis."""
 MARKS = "Points: val of each seed; bar and tick: their interval and mean; hollow: mean on test."
+LEFT_OUT = "A setting with a diverged or failed seed has no point here; the picture marks it."
 RANGE = (
     "Lines are means over seeds and all other choices; the shade spans the seeds. Solid val, dashed train."
 )
 EVERY_TRIAL = "Every trial of all {} has a line. Solid val, dashed train."
-EVERY_ARM = "A line is the mean of one arm's seeds, the shade their range. All {}; solid val, dashed train."
+EVERY_ARM = (
+    "A line is the mean of one arm's seeds on val; an arm that is pointed at or picked has their range and, "
+    "dashed, train. All {}."
+)
 VERDICT_COLORS = {"better": 0, "worse": 3, IDENTICAL: 2, "same within margin": 2}
 OPEN_COLOR = 7
 SPLITS = ("val", "train")
@@ -76,7 +82,9 @@ def arms(ranked: pd.DataFrame, done: pd.DataFrame) -> Chart:
     shown, note = kept(ranked)
     rows = len(shown) <= MOST_ROWS
     places = list(range(len(shown))) if rows else [int(rank) for rank in shown["rank"]]
-    trials = dict(list(done.groupby("label", sort=False, observed=True)))
+    trials = {
+        key[0]: run for key, run in _runs(done[["label", "trial_id", "seed", "val_accuracy"]], ["label"])
+    }
     names = [str(label) for label in shown["label"]]
     across = Axis("", names=names) if rows else Axis("rank on val")
     accuracies = [*done["val_accuracy"], *shown["shown_mean"].dropna()]
@@ -97,13 +105,14 @@ def _spans(accuracies: Sequence[float]) -> bool:
     return bool(errors.size and errors.max() > WIDE * max(errors.min(), 1e-4))
 
 
-def _arm(row: Mapping[Any, Any], place: int, trials: pd.DataFrame) -> list[Series]:
+def _arm(row: Mapping[Any, Any], place: int, trials: Mapping[str, Sequence[Any]]) -> list[Series]:
     name, test = str(row["label"]), row["shown_mean"]
-    labels = [f"val, {trial_label(trial)}" for trial in trials.to_dict("records")]
+    facts = zip(trials["trial_id"], trials["seed"], strict=True)
+    labels = [f"val, {trial_label({'trial_id': trial, 'seed': seed})}" for trial, seed in facts]
     words = [f"val, mean of {count(row['n'], 'seed')}"]
     ends = [[row[end]] for end in ("mean", "low", "high")]
     mean = Series(name, [place], *ends, words, mark="tick", span=INTERVAL)
-    seeds = Series(name, [place] * len(trials), list(trials["val_accuracy"]), labels=labels, mark="circle")
+    seeds = Series(name, [place] * len(labels), trials["val_accuracy"], labels=labels, mark="circle")
     beside = Series(name, [place], [test], labels=["test, mean"], mark="diamond")
     return [mean, seeds, *([beside] if math.isfinite(test) else [])]
 
@@ -136,8 +145,10 @@ def arm_curves(reading: ReportData, dataset: str, ranked: pd.DataFrame) -> Chart
     shown, note = kept(ranked)
     trials = reading.finished(dataset)
     trials = trials[trials["label"].isin(shown["label"])]
-    joined = _joined(reading, trials, list(shown["label"]))
     single = len(trials) <= MOST_LINES
+    lines = max(1, 2 * (len(trials) if single else len(shown)))
+    epochs = _thinned(reading.results.epochs, min(MOST_EVALUATIONS, max(20, MOST_POINTS // lines)))
+    joined = _joined(epochs, trials, list(shown["label"]))
     views = [("accuracy", "accuracy", joined)]
     objectives = list(dict.fromkeys(trials["objective"]))
     for objective in objectives:
@@ -154,54 +165,63 @@ def arm_curves(reading: ReportData, dataset: str, ranked: pd.DataFrame) -> Chart
     return _together([replace(chart, note=f"{words} {note}".strip()) for chart in charts])
 
 
-def _joined(reading: ReportData, trials: pd.DataFrame, order: Sequence[str]) -> pd.DataFrame:
-    """Join trials to their evaluations, arms in the given order, with not too many of them a trial."""
+def _joined(epochs: pd.DataFrame, trials: pd.DataFrame, order: Sequence[str]) -> pd.DataFrame:
+    """Join trials to their evaluations, arms in the given order."""
     facts = trials[["trial_id", "seed", "label", "objective"]]
-    epochs = _thinned(reading.results.epochs)
     joined = facts.merge(epochs[["trial_id", "split", "epoch", "loss", "accuracy"]], on="trial_id")
     place = joined["label"].map({label: number for number, label in enumerate(order)})
     return joined.iloc[np.lexsort((joined["epoch"], place))]
 
 
-def _thinned(epochs: pd.DataFrame) -> pd.DataFrame:
+def _thinned(epochs: pd.DataFrame, most: int = MOST_EVALUATIONS) -> pd.DataFrame:
     """Keep evenly spaced evaluations, the first and the last among them."""
     times = np.sort(epochs["epoch"].unique())
-    if len(times) <= MOST_EVALUATIONS:
+    if len(times) <= most:
         return epochs
-    places = np.unique(np.linspace(0, len(times) - 1, MOST_EVALUATIONS).round().astype(int))
+    places = np.unique(np.linspace(0, len(times) - 1, most).round().astype(int))
     return epochs[epochs["epoch"].isin(times[places])]
+
+
+def _runs(table: pd.DataFrame, by: Sequence[str]) -> Iterator[tuple[Sequence[Any], dict[str, list[Any]]]]:
+    """Yield each group of a table by its key, as lists: a frame a line would take seconds for many lines."""
+    order = table.groupby(list(by), sort=False, observed=True).ngroup().to_numpy()
+    places = np.argsort(order, kind="stable")
+    cuts = np.flatnonzero(np.diff(order[places])) + 1
+    columns = {str(column): table[column].to_numpy()[places] for column in table}
+    for start, end in zip([0, *cuts], [*cuts, len(places)], strict=True):
+        run = {column: values[start:end].tolist() for column, values in columns.items()}
+        yield [run[column][0] for column in by], run
+
+
+def _val_first(table: pd.DataFrame) -> pd.DataFrame:
+    """Order lines: val before train, and along a line by epoch."""
+    rank = table["split"].astype(str).map({split: place for place, split in enumerate(SPLITS)})
+    shown = table[rank.notna()]
+    return shown.iloc[np.lexsort((shown["epoch"], rank.dropna()))]
 
 
 def _trial_lines(table: pd.DataFrame) -> Iterator[Series]:
     """Give each trial a line: of label, trial_id, seed, split, epoch, value."""
-    for name, here in table.groupby("label", sort=False, observed=True):
-        for split in SPLITS:
-            for (trial, seed), line in here[here["split"].eq(split)].groupby(
-                ["trial_id", "seed"], sort=False
-            ):
-                facts = {"trial_id": trial, "seed": seed}
-                label = [f"{split}, {trial_label(facts)}"]
-                yield Series(
-                    str(name), list(line["epoch"]), list(line["value"]), labels=label, dashed=split == "train"
-                )
+    columns = ["label", "split", "trial_id", "seed"]
+    for (name, split, trial, seed), line in _runs(_val_first(table), columns):
+        label = f"{split}, {trial_label({'trial_id': trial, 'seed': seed})}"
+        yield Series(str(name), line["epoch"], line["value"], labels=[label], dashed=split == "train")
 
 
 def _mean_lines(table: pd.DataFrame, hue: str) -> Iterator[Series]:
     """Give each level of `hue` and split a line, the mean of its values an epoch, with their range."""
-    values = _thinned(table).groupby(list(dict.fromkeys([hue, "split", "epoch"])), sort=False, observed=True)
-    spread = values["value"].agg(value="mean", low="min", high="max", n="count").reset_index()
-    for name, here in spread.groupby(hue, sort=False, observed=True):
-        for split in SPLITS:
-            line = here[here["split"].eq(split)].sort_values("epoch", kind="stable")
-            if line.empty:
-                continue
-            n = int(line["n"].max())
-            ends = {end: list(line[end].where(line["n"].gt(1))) for end in ("low", "high")} if n > 1 else {}
-            label = f"{split}, mean of {n}" if n > 1 else split
-            yield Series(
-                str(name), list(line["epoch"]), list(line["value"]), **ends, labels=[label],
-                dashed=split == "train", span=f"the {n} from",
-            )  # fmt: skip
+    values = _thinned(table).groupby([hue, "split", "epoch"], sort=False, observed=True)["value"]
+    spread = values.agg(["mean", "min", "max", "count"]).reset_index()
+    single = spread["count"].lt(2)
+    spread = spread.assign(min=spread["min"].mask(single), max=spread["max"].mask(single))
+    for (name, split), line in _runs(_val_first(spread), [hue, "split"]):
+        n = max(line["count"])
+        ends = {"low": line["min"], "high": line["max"]} if n > 1 else {}
+        label = f"{split}, mean of {n}" if n > 1 else str(split)
+        yield Series(
+            str(name), line["epoch"], line["mean"], **ends, labels=[label], dashed=split == "train",
+            span=f"the {n} from",
+        )  # fmt: skip
 
 
 def _curves(title: str, metric: str, table: pd.DataFrame, series: Iterable[Series]) -> Chart:
@@ -235,17 +255,24 @@ def rates(table: pd.DataFrame, bars: str) -> Chart | None:
     """
     charts = []
     for panel, here in table.dropna(subset=["mean"]).groupby("panel", sort=False):
-        series = [
-            Series(
-                str(name), list(line["lr"]), list(line["mean"]), list(line["low"]), list(line["high"]),
-                [_rate_words(row) for row in line.to_dict("records")], span=bars,
-            )
-            for name, line in here.sort_values("lr", kind="stable").groupby("line", sort=False)
-        ]  # fmt: skip
-        kind = "lines" if here["joined"].all() else "points"
+        lines = here.sort_values("lr", kind="stable").groupby("line", sort=False)
+        series = [one for name, line in lines for one in _rate_line(str(name), line, bars)]
+        kind: Literal["lines", "points"] = "lines" if here["joined"].all() else "points"
         accuracy = Axis("val accuracy", percent=True, error=_spans(list(here["mean"])))
-        charts.append(Chart(kind, Axis("lr", log=True), accuracy, series, str(panel)))
+        note = LEFT_OUT if len(here) < table["panel"].eq(panel).sum() else ""
+        charts.append(Chart(kind, Axis("lr", log=True), accuracy, series, str(panel), note))
     return _together(charts)
+
+
+def _rate_line(name: str, line: pd.DataFrame, bars: str) -> Iterator[Series]:
+    """Give a line its points with intervals, and rings around those that were chosen."""
+    words = [_rate_words(row) for row in line.to_dict("records")]
+    numbers = [list(line[column]) for column in ("lr", "mean", "low", "high")]
+    yield Series(name, *numbers, words, mark="circle", span=bars)
+    rings = line[line["chosen"]]
+    if len(rings):
+        words = [_rate_words(row) for row in rings.to_dict("records")]
+        yield Series(name, list(rings["lr"]), list(rings["mean"]), labels=words, mark="hollow")
 
 
 def _rate_words(row: Mapping[Any, Any]) -> str:
@@ -361,7 +388,9 @@ def history(table: pd.DataFrame, objective: str, words: Sequence[str]) -> Chart:
     y = Axis(
         spaced(objective), log=kind == "log", percent=objective.endswith("accuracy"), error=kind == "error"
     )
-    note = "" if len(labelled) == len(table) else f"The last {len(labelled):,} of {len(table):,} suggestions."
+    left = f"The last {len(labelled):,} of {len(table):,} suggestions."
+    failed = "Failed ones have no point here." if labelled["value"].isna().any() else ""
+    note = " ".join(filter(None, (left if len(labelled) < len(table) else "", failed)))
     charts = [
         Chart("points", x, y, list(_suggestions(labelled, column)), title, note)
         for column, title, x in (

@@ -92,7 +92,7 @@ def _table(reading: ReportData, ladder: Ladder, *, several: bool) -> Table:
         rows.append([*row, done])
     name, title = ("rungs", "Step by step") if not several else (
         f"rungs-{slug(ladder.dataset)}", f"Step by step on {ladder.dataset}")  # fmt: skip
-    return Table(name, title, TABLE, columns, rows)
+    return Table(name, title, TABLE, columns, rows, searched=True)
 
 
 def _by(table: pd.DataFrame, key: str) -> dict[str, dict[Any, Any]]:
@@ -231,7 +231,7 @@ def _paragraphs(reading: ReportData, ladder: Ladder) -> Iterator[list[str]]:
     if not ladder.splits:
         yield [f"On {ladder.dataset} no step has a finished trial."]
         return
-    yield [_whole(ladder)]
+    yield [whole(ladder)]
     for step in ladder.steps:
         before = ladder.before(step)
         if before and before.arm == step.arm:
@@ -240,7 +240,7 @@ def _paragraphs(reading: ReportData, ladder: Ladder) -> Iterator[list[str]]:
             yield [*_change(ladder, step, before), *_classes(reading, ladder, step, before)]
 
 
-def _whole(ladder: Ladder) -> str:
+def whole(ladder: Ladder) -> str:
     """Compare the first step with the last one that shares a finished seed with it."""
     split, first = ladder.splits[0], ladder.steps[0]
     upper = ladder.steps[1:]

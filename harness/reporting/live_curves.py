@@ -11,8 +11,9 @@ from harness.results.csv_rows import TextTable
 from harness.results.progress_file import WatchedArm
 
 MOST_POINTS = 60  # of a curve
-MOST_LINES = 20  # of a chart: the best arms by val
+MOST_LINES = 10  # of a chart, in as many colours: the best arms by val
 MOST_TEXT = 60 * 2**20  # bytes of epochs.csv that are read for the live page
+COLUMNS = ("trial_id", "dataset", "arm", "loss", "group")
 NUMBERS = ("val_accuracy", "val_loss", "train_accuracy", "train_loss")
 
 ArmKey = tuple[str, str]
@@ -21,10 +22,9 @@ ArmKey = tuple[str, str]
 
 @dataclass
 class MeanCurve:
-    """The mean curve of an arm: `seeds[epoch]` trials have come to it, `sums[number][epoch]` is (sum, count)."""
+    """The mean curves of an arm, `loss` its kind of loss: `sums[number][epoch]` is the sum and the count."""
 
     loss: str = ""
-    seeds: dict[float, int] = field(default_factory=dict)
     sums: dict[str, dict[float, tuple[float, int]]] = field(default_factory=dict)
 
     def add(self, number: str, epoch: float, value: float, count: int = 1) -> None:
@@ -50,8 +50,7 @@ def of_folder(trials: TextTable, epochs: str, without: Collection[str]) -> dict[
     """Return the arms' mean curves of the trials in epochs.csv, but those of stacks that train now."""
     curves: dict[ArmKey, MeanCurve] = {}
     arms: dict[str, list[ArmKey]] = {}
-    names = ("trial_id", "dataset", "arm", "loss", "group")
-    for trial_id, dataset, arm, loss, group in zip(*(trials.only(names)[name] for name in names), strict=True):
+    for trial_id, dataset, arm, loss, group in trials.only(COLUMNS).rows:
         curves.setdefault((dataset, arm), MeanCurve(loss))
         if group not in without or not group:
             arms.setdefault(trial_id, []).append((dataset, arm))
@@ -63,7 +62,6 @@ def of_folder(trials: TextTable, epochs: str, without: Collection[str]) -> dict[
     for row in rows:
         for key in arms.get(row[trial], ()):
             epoch = float(row[at])
-            curves[key].seeds[epoch] = curves[key].seeds.get(epoch, 0) + 1
             for name, place in places:
                 if row[place]:
                     curves[key].add(f"{row[split]}_{name}", epoch, float(row[place]))
@@ -121,9 +119,15 @@ def _chart(
         return
     more = f", {MOST_LINES} best of {len(lines)} arms" if len(lines) > MOST_LINES else ""
     is_loss = number.endswith("loss")
-    axis = Axis(title.partition(" on ")[0], log=is_loss, percent=not is_loss)
+    low = None if is_loss else min(points[len(points) // 4][1] for _, points in lines[:MOST_LINES])
+    axis = Axis(title.partition(" on ")[0], log=is_loss, percent=not is_loss, low=low)
     series = [
-        Series(shown.get(key[1], key[1]), [x for x, _ in points], [y for _, y in points])
+        Series(
+            shown.get(key[1], key[1]).replace(f"dataset={key[0]}, ", ""),
+            [x for x, _ in points],
+            [y for _, y in points],
+        )
         for key, points in lines[:MOST_LINES]
     ]
-    yield f"{title} by epoch, mean over seeds so far{more}", Chart("lines", Axis("epoch"), axis, series)
+    named = f"{title[0].upper()}{title[1:]} by epoch, mean over seeds so far{more}"
+    yield named, Chart("lines", Axis("epoch"), axis, series)

@@ -36,7 +36,7 @@ class PhaseTables:
     said: Sequence[str] = ()
 
 
-class Phase:
+class LivePhase:
     """A results folder, read again when it changes: `describe` tells of it in JSON's types."""
 
     def __init__(self, folder: Path, title: str) -> None:
@@ -65,7 +65,7 @@ class Phase:
             self._read(groups)
             self._stamp = stamp
             self._due = time.monotonic() + REST * (time.thread_time() - start)
-        told = _Told(self.tables, state)
+        told = _ToldTrials(self.tables, state)
         is_search = self.tables.study.get("study", {}).get("design") == "search" and not self.confirms
         shown = live_search.described(self.folder, self.tables.study) if is_search else told.arms()
         return {
@@ -94,7 +94,9 @@ class Phase:
                 texts = tables.read(self.folder, names)
                 trials = csv_rows.table(texts["trials"])
                 columns.check_columns(trials.columns, columns.NEEDED["trials"])
-                curves = live_curves.of_folder(trials, texts["epochs"], groups) if again else self.tables.curves
+                curves = self.tables.curves
+                if again:
+                    curves = live_curves.of_folder(trials, texts["epochs"], groups)
                 self.tables, self._groups = PhaseTables(study, trials, curves), list(groups)
             except (UsageError, MachineError, OSError, ValueError, KeyError, IndexError) as error:
                 said.append(str(error))
@@ -151,7 +153,7 @@ def training(state: WatchedState) -> dict[str, Any]:
     }
 
 
-class _Told:
+class _ToldTrials:
     """The trials of a folder's tables, and of the run that trains into it."""
 
     def __init__(self, read: PhaseTables, state: WatchedState | None) -> None:
@@ -206,13 +208,13 @@ class _Told:
         for arm, seed, status, reason, step in table.rows:
             if status in standing.BROKEN:
                 ended.add((arm, seed))
-                why = reason or (f"loss not finite at step {step}" if step else "")
+                why = reason or (f"the loss was not finite at step {step}" if step else "")
                 told.append({"arm": arm, "seed": seed, "status": status, "reason": why})
-        now = [
-            {"arm": arm, "seed": str(seed), "status": "diverged", "reason": f"loss not finite by epoch {epoch:g}"}
-            for arm, seed, epoch in (self.state.diverged if self.state is not None else ())
-            if (arm, str(seed)) not in ended
-        ]
+        now = []
+        for arm, number, epoch in self.state.diverged if self.state is not None else ():
+            if (arm, str(number)) not in ended:
+                why = f"the loss was not finite by epoch {epoch:g}"
+                now.append({"arm": arm, "seed": str(number), "status": "diverged", "reason": why})
         every = [*now, *told]
         return {"rows": every[:MOST_ROWS], "left": max(len(every) - MOST_ROWS, 0)}
 
@@ -223,7 +225,9 @@ def _reached(curves: Mapping[ArmKey, MeanCurve], key: ArmKey) -> float:
     return value if math.isfinite(value) else -1.0
 
 
-def _row(mean: standing.ArmMean, name: str, counts: Mapping[str, int], now: WatchedArm | None) -> dict[str, str]:
+def _row(
+    mean: standing.ArmMean, name: str, counts: Mapping[str, int], now: WatchedArm | None
+) -> dict[str, str]:
     """Put an arm into words: rank, name, val, trials done, and what is going on."""
     rank, _, val, _ = standing.cells(name, mean)
     trained = sum(counts.get(status, 0) for status in TRAINED)
@@ -241,10 +245,10 @@ def _row(mean: standing.ArmMean, name: str, counts: Mapping[str, int], now: Watc
 
 
 def _in_training(arm: WatchedArm) -> str:
-    """Put into words how far an arm's trials in flight are: the means are over all its trials of this run."""
-    told = f"{arm.training} in training"
-    if not arm.epochs or arm.epochs[-1] is None:
-        return told
-    told += f", epoch {arm.epochs[-1]:g}"
-    accuracies = [value for value in arm.val_accuracy if value is not None]
-    return told + (f", val {percent(accuracies[-1])} so far" if accuracies else "")
+    """Put into words how far an arm's trials in flight are."""
+    told = [f"{arm.training} in training"]
+    if arm.epoch is not None:
+        told.append(f"at epoch {arm.epoch:g}")
+    if arm.val is not None:
+        told.append(f"val {percent(arm.val)}")
+    return ", ".join(told)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -37,7 +38,7 @@ def described(folder: Path, study: Mapping[str, Any]) -> dict[str, Any]:
         "suggestions": {
             "columns": ["rank", "suggestion", objective.name, *(table.columns[place] for place in places)],
             "rows": [
-                [str(rank), row["number"], f"{row['value']:.4f}", *(row["cells"][place] for place in places)]
+                [str(rank), row["number"], f"{row['value']:.4f}", *_cells(row, places)]
                 for rank, row in enumerate(ranked[:MOST_ROWS], 1)
             ],
             "left": max(len(ranked) - MOST_ROWS, 0),
@@ -89,14 +90,23 @@ def _charts(rows: Sequence[Mapping[str, Any]], objective: Objective) -> list[tup
         if row["state"] == "complete":
             numbers.append(i)
             bests.append(better(row["value"], bests[-1]) if bests else row["value"])
-    points = []
+    places = {*range(0, len(numbers), math.ceil(len(numbers) / MOST_POINTS) or 1), len(numbers) - 1} - {-1}
+    at = sorted(places)
+    best = Series("best so far", [numbers[i] for i in at], [bests[i] for i in at], mark="steps")
+    drawn = [best] if at else []
     for state in ("complete", "pruned"):
         own = [(i, row["value"]) for i, row in known if row["state"] == state][-MOST_POINTS:]
         if own:
             labels = [f"suggestion {i}" for i, _ in own]
-            points.append(Series(state, [i for i, _ in own], [value for _, value in own], labels=labels))
+            drawn.append(Series(state, [i for i, _ in own], [value for _, value in own], labels=labels))
     axes = Axis("suggestion"), Axis(objective.name, percent=objective.is_accuracy)
-    step = math.ceil(len(numbers) / MOST_POINTS) or 1
-    best = Series("best so far", [*numbers[::step], *numbers[-1:]], [*bests[::step], *bests[-1:]])
-    drawn = [(f"the best {objective.name} over time", Chart("lines", *axes, [best]))] if numbers else []
-    return [*drawn, (f"{objective.name} of each suggestion", Chart("points", *axes, points))]
+    return [(f"{objective.name} of the suggestions, and the best so far", Chart("points", *axes, drawn))]
+
+
+def _cells(row: Mapping[str, Any], places: Sequence[int]) -> list[str]:
+    return [_short(row["cells"][place]) for place in places]
+
+
+def _short(cell: str) -> str:
+    """Write a number with four digits, and a text as it is."""
+    return f"{float(cell):.4g}" if re.fullmatch(csv_rows.NUMBER, cell) and len(cell) > 6 else cell

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import MachineError, UsageError
-from harness.reporting.live_phase import Phase, training
+from harness.reporting.live_phase import LivePhase, training
 from harness.results import documents
 from harness.results.progress_file import WatchedState
 from harness.settings.schema import CONFIRMED, TUNED, TUNING
@@ -23,8 +23,9 @@ from harness.system import locks
 EVERY = 0.9  # seconds between two looks into the folder, whoever asks
 FRESH = 30.0  # seconds in which a run says something, where no lock tells that it is there
 REPORT = "report.html"
-TITLES = {"": "Arms so far", TUNING: "Tuning: settings that each arm tries", TUNED: "Arms, tuned"}
-SEARCH_TITLES = {"": "Suggestions so far", CONFIRMED: "Confirmation: the winner and the baseline"}
+PREPARES = "A run is going on: it is preparing, or writing its tables."
+TITLES = {"": "Arms", TUNING: "Tuning: the settings that each arm tries", TUNED: "Arms, tuned"}
+SEARCH_TITLES = {"": "Suggestions", CONFIRMED: "Confirmation: the winner and the baseline"}
 
 
 def check(folder: Path) -> None:
@@ -46,7 +47,7 @@ class LiveState:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._lock, self._due = threading.Lock(), 0.0
-        self._phases: dict[str, Phase] = {}
+        self._phases: dict[str, LivePhase] = {}
         self._content, self._tag = b"", ""
 
     def content(self) -> tuple[bytes, str]:
@@ -65,7 +66,7 @@ class LiveState:
         held, since = locks.is_held(self.folder), self._since()
         shown, states = [], []
         for name, title in titles.items():
-            phase = self._phases.setdefault(name, Phase(self.folder / name, title))
+            phase = self._phases.setdefault(name, LivePhase(self.folder / name, title))
             if phase.is_there:
                 found = phase.state(since if held else 0.0)
                 is_live = found is not None and (held or (held is None and found[1] > time.time() - FRESH))
@@ -82,7 +83,9 @@ class LiveState:
             "began": _clock(since) if going else None,
             "status": self._status(going, shown, states),
             "phases": [phase for phase in shown if phase["planned"] or phase["training"]],
-            "waits": [title for title in waits if title not in {phase["title"] for phase in shown}] if going else [],
+            "waits": [title for title in waits if title not in {phase["title"] for phase in shown}]
+            if going
+            else [],
             "report": self._report(),
         }
 
@@ -110,7 +113,7 @@ class LiveState:
         if going:
             busy = next((phase for phase in shown if phase["training"]), None)
             if busy is None:
-                return {"kind": "going", "words": "A run is going on: it is preparing, or writing its tables."}
+                return {"kind": "going", "words": PREPARES}
             return {"kind": "going", "words": _in_words(busy["training"])}
         if states:
             state, when, _ = max(states, key=lambda found: found[1])
@@ -123,7 +126,7 @@ class LiveState:
             return {"kind": "stopped", "words": words}
         left = sum(phase["counts"].get("not trained yet", 0) for phase in shown)
         if left:
-            words = f"No run is going on. {left:,} trials are not trained yet: the same command goes on with them."
+            words = f"No run is going on. {left:,} trials are not trained yet: the same command trains them."
             return {"kind": "stopped", "words": words}
         if not shown:
             return {"kind": "stopped", "words": "No run is going on, and nothing is trained here yet."}
@@ -146,22 +149,25 @@ class LiveState:
 
 
 def _counted(shown: list[dict[str, Any]]) -> str:
-    """Count the trials of all phases by status, in words."""
-    counts: dict[str, int] = {}
-    for phase in shown:
-        for status, n in phase["counts"].items():
-            counts[status] = counts.get(status, 0) + n
-    return ", ".join(f"{n:,} {status}" for status, n in counts.items()) or "no trials"
+    """Count the trials of each phase by status, in words."""
+    told = {phase["title"]: ", ".join(f"{n:,} {s}" for s, n in phase["counts"].items()) for phase in shown}
+    if len(told) == 1:
+        return next(iter(told.values())) or "no trials"
+    return "; ".join(f"{title}: {counts}" for title, counts in told.items() if counts)
 
 
 def _in_words(now: Mapping[str, Any]) -> str:
     """Say how far a run is, its rate and the time to go."""
-    told = f"{now['trained']:,} of {now['total']:,} {now['unit']} trained ({math.floor(100 * now['share'])} %)"
+    told = (
+        f"{now['trained']:,} of {now['total']:,} {now['unit']} trained ({math.floor(100 * now['share'])} %)"
+    )
     if now["training"]:
         told += f", {now['training']:,} in training"
     if now["rate"] is not None:
         rate = now["rate"]
-        each = f"{rate:,.1f} {now['unit']} a second" if rate >= 1 else f"{60 * rate:.1f} {now['unit']} a minute"
+        each = (
+            f"{rate:,.1f} {now['unit']} a second" if rate >= 1 else f"{60 * rate:.1f} {now['unit']} a minute"
+        )
         told += f"; {each}; {_duration(now['left'])} to go"
     return f"{told}."
 

@@ -173,7 +173,8 @@ def suggestions(search: SearchData) -> Table:
     rows = rows_of(columns, table.to_dict("records"))
     note = ALL.format(name=spaced(objective.name))
     data = table.drop(columns=["_state", "_cost", "value", "best"])
-    return Table("suggestions", "All suggestions, the best first", note, columns, rows, data)
+    title = "All suggestions, the best first"
+    return Table("suggestions", title, note, columns, rows, data, searched=True)
 
 
 def front(search: SearchData, table: pd.DataFrame) -> Table:

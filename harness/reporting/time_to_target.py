@@ -1,7 +1,7 @@
 """The time that trials take to a study's target: survival curves, restricted means, and their verdicts.
 
-The contrasts of the study are judged a second time, on times, as a family of its own. It is exploratory, as
-is everything outside of the declared family.
+The contrasts of the study are judged a second time, on times, as a family of its own. It is exploratory,
+unless the study declared its contrasts and its target before training.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from harness import plots, stats
-from harness.reporting import contrasts
+from harness.reporting import contrasts, data
 from harness.reporting.charts import Axis, Chart, Series
 from harness.reporting.contrasts import EXPLORATORY, Times
 from harness.reporting.model import Cell, Column, Figure, Section, Table, number_cell, rows_of, slug
 from harness.reporting.verdict_views import contrast_cell
 from harness.results import targets
-from harness.settings.schema import TO_TARGET
+from harness.settings.schema import CONFIRMED, TO_TARGET, TUNED
 from harness.stats.verdicts import UNDECIDED
 from harness.text import DASH, capitalised, count, joined, listed, p_value, significant, span
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from harness.reporting.contrasts import Verdicts
     from harness.reporting.data import ReportData
+    from harness.study.contrasts import Contrasts
     from harness.study.targets import Target
 
 NAME, TITLE = "time-to-target", "Time to target"
@@ -44,8 +45,9 @@ RECORDED = (
 )
 RESTRICTED = (
     "Compared is the time up to {horizon}: a trial that had not reached the target by then, diverged ones "
-    "included, has taken all of it. So each seed has a time, and arms are compared seed by seed. The mean "
-    "over seeds is the restricted mean time. {units}"
+    "included, has taken all of it. So each seed has a time, and arms are compared seed by seed; how far "
+    "those that never reached it are behind, is not known. The mean over seeds is the restricted mean time. "
+    "{units}"
 )
 OTHER = {
     "epochs": "An epoch is one pass over the images; where batch sizes differ, so do the steps of an epoch",
@@ -54,13 +56,13 @@ OTHER = {
 BESIDE = "{words}, which stand beside. Seconds are not compared: the trials of a stack share them."
 ARMS_NOTE = (
     "Restricted mean: of the {unit} up to {horizon}, over seeds, under it the 95\u00a0% Student-t interval. "
-    "Median: by when half of the seeds had reached it. The fastest arms first."
+    "Median: by when half of the seeds had reached it, if they did. The fastest arms first."
 )
 VERDICTS_NOTE = (
     "Differences of restricted {unit}, paired by seed; less is better. p and verdicts are as those of the "
     "study's contrasts, corrected for all {many} (Holm). A mean difference is known to \u00b1{resolution} at "
     "best: tests take the worst case, and intervals are wider by as much on both sides. The same: shown to "
-    "lie within \u00b1{margin}. {exploratory}"
+    "lie within \u00b1{margin}. {whose}"
 )
 CURVES = (
     "Share of each arm's seeds that have reached {target} (Kaplan and Meier's estimate). Where a curve ends "
@@ -81,33 +83,49 @@ class TargetTimes:
     table: pd.DataFrame
     horizons: Mapping[str, float]  # data set -> time up to which all arms are compared
     resolution: float
+    phase: str = ""  # of trials that are not the study's own: what their tables and figures are named after
 
     @property
     def column(self) -> str:
         """The column of trials.csv that holds the times."""
         return f"{self.unit}_to"
 
-    def words(self, time: float) -> str:
+    def words(self, time: float, *, sign: bool = False) -> str:
         """Write a time with its unit."""
-        number = significant(time)
+        number = significant(time, sign=sign)
         return f"{number} {self.unit[:-1] if number == '1' else self.unit}"
 
 
-def section(reading: ReportData) -> Section | None:
-    """Report on the time to the study's target; None if it has none, or nothing has ended."""
+def sections(reading: ReportData) -> Iterator[Section]:
+    """Report on the times of the study's trials, those of tuned arms, and those that confirm a search."""
+    yield from section(reading)
+    for phase in (TUNED, CONFIRMED):
+        if (reading.results.folder / phase / "trials.csv").is_file():
+            yield from section(data.read(reading.results.folder / phase), phase)
+
+
+def section(reading: ReportData, phase: str = "") -> Iterator[Section]:
+    """Report on the time to the study's target, if it has one and something has ended; in some `phase`."""
     target = targets.of_study(reading.results.study.get("study", {}))
     if target is None or not reading.trials["status"].isin(["ok", "diverged"]).any():
-        return None
-    if not set(TO_TARGET) <= set(reading.trials):
-        return Section(NAME, TITLE, [STALE])
-    times = read(reading, target)
+        return
+    named = f"-{phase}" if phase else ""
+    title = f"{TITLE}, {phase}" if phase else TITLE
+    if set(TO_TARGET) <= set(reading.trials):
+        yield _section(reading, replace(read(reading, target), phase=named), title)
+    else:
+        yield Section(f"{NAME}{named}", title, [STALE])
+
+
+def _section(reading: ReportData, times: TargetTimes, title: str) -> Section:
+    name = f"{NAME}{times.phase}"
     words = [*_answers(times)]
     if not times.table["reached"].any():
-        return Section(NAME, TITLE, [*words, _recorded(times)], [_arms(times)])
+        return Section(name, title, [*words, _recorded(times)], [_arms(times)])
     judged = judge(reading, times)
     words += [*_verdict_words(times, judged), _recorded(times), _compared(times)]
     tables = [_arms(times), *([] if judged.table.empty else [_verdicts(times, judged)])]
-    return Section(NAME, TITLE, words, tables, [_figure(times, dataset) for dataset in times.horizons])
+    return Section(name, title, words, tables, [_figure(times, dataset) for dataset in times.horizons])
 
 
 def read(reading: ReportData, target: Target) -> TargetTimes:
@@ -194,7 +212,7 @@ def _verdict_words(times: TargetTimes, judged: Verdicts) -> Iterator[str]:
 def _named(times: TargetTimes, row: Mapping[Any, Any]) -> str:
     where = ", ".join(filter(None, (row["dataset"] if len(times.horizons) > 1 else "", row["within"])))
     name = contrasts.contrast(row) + (f" ({where})" if where else "")
-    return f"{name} {significant(row['difference'], sign=True)}" if row["n"] else name
+    return f"{name} {times.words(row['difference'], sign=True)}" if row["n"] else name
 
 
 def _recorded(times: TargetTimes) -> str:
@@ -233,11 +251,11 @@ def _median(values: pd.Series[float]) -> float:
 
 
 def _arms(times: TargetTimes) -> Table:
-    data = pd.concat([_summaries(times, dataset) for dataset in times.horizons], ignore_index=True)
+    summaries = pd.concat([_summaries(times, dataset) for dataset in times.horizons], ignore_index=True)
     other = "steps" if times.unit == "epochs" else "epochs"
     columns = [
         *[Column("data set", "dataset")] * (len(times.horizons) > 1),
-        Column("arm", "label", show="long"),
+        Column("arm", "label"),
         Column("reached it", _reached, numeric=True),
         Column(f"restricted mean {times.unit}", number_cell, numeric=True),
         Column(f"median {times.unit}", functools.partial(_median_cell, unit=times.unit), numeric=True),
@@ -245,9 +263,14 @@ def _arms(times: TargetTimes) -> Table:
     ]
     horizons = joined(list(dict.fromkeys(times.words(horizon) for horizon in times.horizons.values())))
     note = ARMS_NOTE.format(unit=times.unit, horizon=horizons)
-    rows = rows_of(columns, data.to_dict("records"))
+    rows = rows_of(columns, summaries.to_dict("records"))
     return Table(
-        NAME, f"Time to {times.target.words}", note, columns, rows, data.rename(columns={"label": "arm"})
+        f"{NAME}{times.phase}",
+        f"Time to {times.target.words}",
+        note,
+        columns,
+        rows,
+        summaries.rename(columns={"label": "arm"}),
     )
 
 
@@ -258,7 +281,7 @@ def _reached(row: Mapping[Any, Any]) -> Cell:
 
 def _median_cell(row: Mapping[Any, Any], unit: str) -> Cell:
     median = row[f"median_{unit}"]
-    return Cell("not by half" if math.isnan(median) else significant(median, 4), key=median)
+    return Cell(DASH if math.isnan(median) else significant(median, 4), key=median)
 
 
 def _verdicts(times: TargetTimes, judged: Verdicts) -> Table:
@@ -276,10 +299,20 @@ def _verdicts(times: TargetTimes, judged: Verdicts) -> Table:
     family = judged.family
     note = VERDICTS_NOTE.format(
         unit=times.unit, many=len(judged.table), resolution=times.words(times.resolution),
-        margin=times.words(family.margin), exploratory=EXPLORATORY,
+        margin=times.words(family.margin), whose=_whose(family),
     )  # fmt: skip
     rows = rows_of(columns, judged.table.to_dict("records"))
-    return Table(f"{NAME}-verdicts", "Verdicts on the time", note, columns, rows, judged.table)
+    return Table(f"{NAME}-verdicts{times.phase}", "Verdicts on the time", note, columns, rows, judged.table)
+
+
+def _whose(family: Contrasts) -> str:
+    """Say whether the study declared the family and its target before there was anything to look at."""
+    if not family.declared or family.changed_after:
+        return EXPLORATORY
+    if family.target_after:
+        trained = count(family.target_after, "trial")
+        return f"Exploratory: the target was given after {trained} had been trained and could be read."
+    return "Declared in the study with its target, before training: a family of its own."
 
 
 def _seeds(row: Mapping[Any, Any]) -> Cell:
@@ -314,7 +347,7 @@ def _figure(times: TargetTimes, dataset: str) -> Figure:
     several = f" on {dataset}" if len(times.horizons) > 1 else ""
     title = f"Share of seeds at the target, over {times.unit}{several}"
     return Figure(
-        slug(f"{NAME}-{dataset}"), title, caption, figure,
+        slug(f"{NAME}-{dataset}{times.phase}"), title, caption, figure,
         chart=_chart(curves, shown, times),
     )  # fmt: skip
 

@@ -52,7 +52,7 @@ def table(judged: Verdicts, name: str = "verdicts", title: str = "Verdicts") -> 
         Column("more seeds", _more, numeric=True, show="wide"),
     ]
     rows = rows_of(columns, judged.table.to_dict("records"))
-    return Table(name, title, note(judged), columns, rows, judged.table)
+    return Table(name, title, note(judged), columns, rows, judged.table, searched=True)
 
 
 def note(judged: Verdicts) -> str:

@@ -31,12 +31,14 @@ TYPES: Mapping[str, str] = {
 }  # fmt: skip
 HEADERS = {
     "Cache-Control": "no-store",
+    "Connection": "close",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
+CLOSED = {"Content-Security-Policy": "default-src 'none'"}
 LIVE_POLICY = (
     "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'unsafe-inline'; img-src data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -55,6 +57,7 @@ class WatchServer(ThreadingHTTPServer):
     daemon_threads = True
     allow_reuse_address = os.name != "nt"  # on Windows another program could take the port over
     request_queue_size = 16
+    is_closed = False
 
     def __init__(self, folder: Path, port: int) -> None:
         self.folder, self.state = folder, LiveState(folder)
@@ -68,6 +71,11 @@ class WatchServer(ThreadingHTTPServer):
     def address(self) -> str:
         """The page's address."""
         return f"http://{HOST}:{self.server_port}/"
+
+    def server_close(self) -> None:
+        """Listen no longer, and answer nothing."""
+        self.is_closed = True
+        super().server_close()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing of a connection that a browser has closed."""
@@ -102,6 +110,9 @@ class _Handler(BaseHTTPRequestHandler):
         """Read a request; answer what is not allowed, and return False."""
         if not super().parse_request():
             return False
+        if self.server.is_closed:  # on a connection that a browser had opened before
+            self.close_connection = True
+            return False
         if self.headers.get("Host", "").lower() not in self.server.hosts:
             self._refuse(HTTPStatus.FORBIDDEN, f"This server is {self.server.address}")
         elif self.command not in {"GET", "HEAD"}:
@@ -110,7 +121,7 @@ class _Handler(BaseHTTPRequestHandler):
             return True
         return False
 
-    def do_GET(self) -> None:  # noqa: N802 (the library's name)
+    def do_GET(self) -> None:
         """Answer with the page, the state, or a file of the report."""
         path = unquote(urlsplit(self.path).path, errors="replace")
         if path == "/":
@@ -123,14 +134,16 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._refuse(HTTPStatus.NOT_FOUND, "Not here")
 
-    do_HEAD = do_GET
+    def do_HEAD(self) -> None:
+        """Answer as to GET, without the content."""
+        self.do_GET()
 
     def _state(self) -> None:
         content, tag = self.server.state.content()
         if self.headers.get("If-None-Match") == f'"{tag}"':
             self._send(HTTPStatus.NOT_MODIFIED, {"ETag": f'"{tag}"'})
             return
-        self._answer(content, "application/json", {"ETag": f'"{tag}"', "Content-Security-Policy": "default-src 'none'"})
+        self._answer(content, "application/json", {**CLOSED, "ETag": f'"{tag}"'})
 
     def _file(self, name: str) -> None:
         try:
@@ -142,9 +155,9 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(content, kind, {"Content-Security-Policy": FILE_POLICY})
 
     def _refuse(self, status: HTTPStatus, words: str, more: Mapping[str, str] | None = None) -> None:
-        """Answer with a plain sentence; what a refused request carries is not read, so the connection ends."""
+        """Answer with a sentence; what a refused request carries is not read, so the connection ends."""
         self.close_connection = True
-        headers = {"Connection": "close", "Content-Security-Policy": "default-src 'none'", **(more or {})}
+        headers = {**CLOSED, **(more or {})}
         self._answer(f"{words}\n".encode(), "text/plain; charset=utf-8", headers, status)
 
     def _answer(
@@ -182,7 +195,7 @@ def _content(folder: Path, name: str) -> bytes:
     if path.resolve(strict=True) != path or path.suffix not in TYPES:
         raise ValueError("a link, or not a file of a report")
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
-    with open(descriptor, "rb") as file:
+    with os.fdopen(descriptor, "rb") as file:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode) or status.st_size > MOST_BYTES:
             raise ValueError("not an ordinary file, or a huge one")

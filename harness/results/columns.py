@@ -87,13 +87,9 @@ def typed(
         frame: the table, as `csv_rows.read` gives it.
         table: its name, such as "trials".
         study: the tables of its folder's study.toml.
-        declared: types that its folder's datapackage.json gives to columns, for those that are not the
-            harness's own: the components that have them need not be loaded, or may be others by now.
+        declared: types that its folder's datapackage.json gives to columns that are not the harness's own.
     """
-    described, text = fields.describe(table, frame.columns, study), text_columns(study)
-    described |= {
-        name: Field(name, kind) for name, kind in declared.items() if not fields.is_own(table, name)
-    }
+    described, text = fields.describe(table, list(frame.columns), study, declared), text_columns(study)
     frame = frame.copy()
     for column in frame.columns:
         if column in EMPTY_TEXT:

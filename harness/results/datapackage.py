@@ -15,22 +15,23 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.results import csv_rows, documents, fields
+from harness.results import documents, fields
 from harness.system import files
 
 FILE = "datapackage.json"
 PROFILE = "tabular-data-package"
 TITLES: Mapping[str, str] = {
-    "trials": "A row a planned trial: its settings, how it ended, and what was measured of its final weights.",
+    "trials": "A row a planned trial: its settings, how it ended, what was measured of its final weights.",
     "epochs": "A row an evaluation of a split while a trial trained; the first one is before training.",
-    "confusion": "A row a trial, split, label and prediction: how many images; combinations without any have no row.",
+    "confusion": "A row a trial, split, label and prediction that some images have, and how many.",
     "scores": "A row a number that was measured of a trial's final weights; the numbers of trials.csv, long.",
     "stacks": "A row a stack: trials that see the same batches and trained together.",
     "chosen": "A row an arm: the settings that it chose, by val, on the tuning seeds.",
-    "suggestions": "A row a suggestion of the search: the drawn parameters, and the objectives that it reached.",
+    "suggestions": "A row a suggestion of the search: its drawn parameters, the objectives that it reached.",
     "winners": "A row a suggestion for which the test set was opened.",
 }
 """Table -> what a row of it is. The tables of a folder, in the order in which they are listed."""
+KINDS = tuple(fields.KINDS.values())
 KEYS: Mapping[str, Sequence[str]] = {
     "epochs": ("trial_id", "step", "split"), "confusion": ("trial_id", "split", "label", "prediction"),
     "scores": ("trial_id", "split", "metric"), "stacks": ("group",), "chosen": ("arm",),
@@ -81,12 +82,11 @@ def declared(folder: Path) -> dict[str, dict[str, fields.Kind]]:
     Only types that a run writes count; a damaged file says nothing, and the columns that the code does not
     know are then typed by the study.
     """
-    kinds = frozenset(fields.KINDS.values())
     return {
         table: {
             field["name"]: field["type"]
             for field in resource["schema"]["fields"]
-            if isinstance(field.get("name"), str) and field.get("type") in kinds
+            if field.get("type") in KINDS
         }
         for table, resource in _resources(folder).items()
     }
@@ -95,10 +95,23 @@ def declared(folder: Path) -> dict[str, dict[str, fields.Kind]]:
 def _resources(folder: Path) -> dict[str, dict[str, Any]]:
     """Read the resources of a folder's datapackage.json, by table; {} if it is missing or damaged."""
     try:
-        listed = files.json_table(folder / FILE)["resources"]
-        return {str(one["name"]): one for one in listed if all(map(dict, one["schema"]["fields"]))}
-    except (OSError, ValueError, KeyError, TypeError):
+        listed = files.json_table(folder / FILE).get("resources", [])
+    except (OSError, ValueError):
         return {}
+    sound = filter(_is_resource, listed if isinstance(listed, list) else [])
+    return {resource["name"]: resource for resource in sound}
+
+
+def _is_resource(value: object) -> bool:
+    """Tell whether a value has the form of a resource that a run writes."""
+    schema = value.get("schema") if isinstance(value, dict) else None
+    listed = schema.get("fields") if isinstance(schema, dict) else None
+    return (
+        isinstance(value, dict)
+        and value.get("name") in list(TITLES)
+        and isinstance(listed, list)
+        and all(isinstance(field, dict) and isinstance(field.get("name"), str) for field in listed)
+    )
 
 
 def _resource(
@@ -107,7 +120,7 @@ def _resource(
     """Describe a table, of which `text` is its content, or its first line."""
     header = _header(text)
     described = fields.describe(table, header, study)
-    earlier = {field.get("name"): field for field in before.get("schema", {}).get("fields", [])}
+    earlier = {field["name"]: field for field in before.get("schema", {}).get("fields", [])}
     listed = [
         described[name].descriptor() if name in described else earlier.get(name, _undescribed(name))
         for name in header
@@ -128,7 +141,8 @@ def _undescribed(name: str) -> dict[str, Any]:
 
 def _key_of_trials(text: bytes) -> list[str]:
     """Tell what tells the rows of trials.csv apart: arms that chose the same settings share a trial."""
-    ids = csv_rows.table(text.decode())["trial_id"]
+    # A run writes a row a line, and its trial first.
+    ids = [row.partition(b",")[0] for row in text.split(b"\n")[1:] if row]
     return ["trial_id"] if len(set(ids)) == len(ids) else ["trial_id", "arm"]
 
 
@@ -168,5 +182,5 @@ def _header(text: bytes) -> list[str]:
 
 
 def _slug(name: str) -> str:
-    """Make a package's name of a study's: small letters, digits, and . _ -"""
+    """Make a package's name of a study's: small letters, digits, full stops, hyphens, underscores."""
     return re.sub(r"[^a-z0-9._-]+", "-", name.lower()).strip("-.") or "study"

@@ -1,7 +1,7 @@
 """Tables that are made of trials.csv: scores, a row a measured number, and stacks, a row a stack.
 
-trials.csv is wide, a row a trial, and says of each trial what belongs to its stack. A plot by split, a database
-and a sum of seconds want it otherwise. Both tables are text, with the digits of trials.csv.
+trials.csv is wide, a row a trial, and says of each trial what belongs to its stack. A plot by split, a
+database and a sum of seconds want it otherwise. Both tables are text, with the digits of trials.csv.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ def scores(trials: TextTable) -> TextTable:
 def tracked(columns: Iterable[str]) -> list[str]:
     """List the metrics that trials.csv has of all splits, loss and accuracy first.
 
-    >>> tracked(["val_fraction", "train_loss", "val_loss", "test_loss", "train_top3", "val_top3", "test_top3"])
-    ['loss', 'top3']
+    >>> tracked(["val_fraction", "train_loss", "val_loss", "test_loss", "train_nll", "val_nll", "test_nll"])
+    ['loss', 'nll']
     """
     there = dict.fromkeys(columns)
     named = [*MEASURES, *(column.removeprefix("train_") for column in there if column.startswith("train_"))]

@@ -7,7 +7,7 @@ tracked metrics, are described by what declares them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
@@ -16,13 +16,15 @@ from harness.axes.losses import losses
 from harness.axes.metrics import metrics
 from harness.axes.optimizers import optimizers
 from harness.axes.schedules import schedules
+from harness.results.derived import tracked
 from harness.settings import TYPES, Setting, limited
-from harness.settings.schema import EPOCHS, OF_ARM, PARENT, SPLITS
+from harness.settings.schema import EPOCHS, MEASURES, OF_ARM, PARENT, SPLITS
 from harness.study.checker import known_settings
 from harness.study.searches import STATES
 
 Kind: TypeAlias = Literal["string", "integer", "number", "boolean"]
 """Type of a column, as Frictionless' Table Schema names it."""
+NOTHING: Mapping[str, Any] = {}
 SHARE = "share, 0 to 1"
 STATUSES = ("ok", "diverged", "pruned", "failed", "skipped")
 KINDS: Mapping[str, Kind] = {
@@ -72,6 +74,7 @@ def _number(name: str, unit: str, meaning: str, *, required: bool = False) -> Fi
     return Field(name, "number", unit, meaning, required, limited)
 
 
+UNTIL = "up to the first evaluation that reached the study's target; empty if none did."
 OWN_LOSS = "the loss's own; nats for ce and nll"
 TRIAL_ID = _text("trial_id", "The trial: a hash of all that decides its result.", required=True)
 ARM = _text("arm", "The arm's name: its settings that the study varies.", required=True)
@@ -100,16 +103,12 @@ OUTCOMES = _by_name(
     _text("device", "The device that it trained on, such as cpu or cuda:0."),
     GROUP,
     _count("group_size", "trials", "Trials that trained together with it, itself included.", least=1),
-    _number("group_seconds", "seconds", "Time that these took together, by the clock; no part of it is its own."),
-    _text("kernels", "What computed it and decided its float bits: name and digest; after a + its components."),
+    _number("group_seconds", "seconds", "Time that these took together, by the clock."),
+    _text("kernels", "What decided its float bits: name and digest; after a + those of its components."),
     _text("host", "The machine that trained it."),
     _text(PARENT, "The trial whose final state it began with; empty if it began anew."),
-    _count("steps_to", "steps", "Steps up to the first evaluation that reached the study's target; empty if none did."),
-    Field(
-        "epochs_to", "number", "epochs",
-        "Epochs up to the first evaluation that reached the study's target; empty if none did.", False,
-        {"minimum": 0},
-    ),
+    _count("steps_to", "steps", f"Steps {UNTIL}"),
+    Field("epochs_to", "number", "epochs", f"Epochs {UNTIL}", False, {"minimum": 0}),
 )  # fmt: skip
 SETTINGS: Mapping[str, tuple[str, str]] = {
     "dataset": ("", "Data set."),
@@ -149,6 +148,8 @@ SETTINGS: Mapping[str, tuple[str, str]] = {
     "gamma": ("", "Factor on the learning rate after each epoch, of schedule exponential."),
 }
 """Unit and meaning of the harness's own settings. An empty cell of one means that it does not apply."""
+PARTS = {"hidden.depth": ("layers", "Hidden layers."), "hidden.width": ("units", "Units of a hidden layer.")}
+"""Unit and meaning of a search's parameters that together make one setting."""
 EMPTY = " Empty where it does not apply."
 ALWAYS = frozenset({
     "dataset", "preprocessing", "architecture", "head", "loss", "optimizer", "schedule", "batch_size",
@@ -162,7 +163,7 @@ CURVES = _by_name(
         "epoch",
         "number",
         "epochs",
-        "Epochs that were trained before the evaluation; 0: none.",
+        "Epochs trained before the evaluation; 0: none.",
         True,
         {"minimum": 0},
     ),
@@ -189,11 +190,11 @@ OF_STACKS = _by_name(
     _count("trials", "trials", "Trials of this table that it trained.", required=True, least=1),
     _count("arms", "arms", "Arms that these are of.", required=True, least=1),
     _count("seeds", "seeds", "Seeds that these have.", required=True, least=1),
-    _count("group_size", "trials", "Trials that trained together; of a stack that trained in shares, the largest.", least=1),
+    _count("group_size", "trials", "Trials that trained together; of one in shares, the largest.", least=1),
     _number("group_seconds", "seconds", "Time that it took, by the clock."),
     _count("parameters", "", "Weights and biases of all its trials' networks.", least=1),
     _count("steps_done", "steps", "Steps that it took."),
-    _text("kernels", "What computed it, without the components: name and digest; empty where its trials differ."),
+    _text("kernels", "What decided its float bits, without components; empty where its trials differ."),
 )  # fmt: skip
 CHOICES = _by_name(
     _text("dataset", "Data set.", required=True),
@@ -211,7 +212,9 @@ SUGGESTED = _by_name(
     _text("state", "How it ended.", required=True, enum=STATES),
     _text("reason", "Why it was pruned or failed, in words."),
     _count("evaluations", "evaluations", "Evaluations that it trained for.", required=True),
-    _number("seconds", "seconds", "Time that its batch took, by the clock.", required=True),
+    _number(
+        "seconds", "seconds", "Time of the search until its batch was told, by the clock.", required=True
+    ),
     _number("training_flops", "operations", "Multiplications and additions of its training."),
     Field("parameters", "number", "", "Weights and biases of its network.", False, {"minimum": 1}),
 )
@@ -227,42 +230,61 @@ KNOWN: Mapping[str, Mapping[str, Field]] = {
 """Table -> the columns that any study's may have, by name."""
 
 
-def describe(table: str, columns: Iterable[str], study: Mapping[str, Any]) -> dict[str, Field]:
-    """Describe those columns of a table that the code or the study knows, by name.
+def describe(
+    table: str, columns: Sequence[str], study: Mapping[str, Any], declared: Mapping[str, Kind] = NOTHING
+) -> dict[str, Field]:
+    """Describe those columns of a table that the code, the study or its folder knows, by name.
 
     Args:
         table: such as "trials".
         columns: its columns.
-        study: the tables of study.toml, which name the linked axes.
+        study: the tables of study.toml, which name the linked axes and the objectives of a search.
+        declared: types by name that datapackage.json gives, for columns that are not the harness's own: the
+            components that have them need not be loaded, or may be others by now.
     """
     known, settings = KNOWN[table], known_settings()
-    linked = {axis for axis, values in study.get("axes", {}).items() if isinstance(values[0], Mapping)}
-    described = {}
+    linked = [name for given in ("axes", "space") for name in _linked(study.get(given, {}))]
+    measured = _measured(table, columns, study)
+    described: dict[str, Field] = {}
     for name in columns:
-        found = known.get(name) or _setting(name, settings) or _measured(table, name) or _label(name, linked)
+        found = known.get(name) or measured.get(name) or _label(name, linked)
+        if found is None and name in declared and name not in SETTINGS:
+            found = Field(name, declared[name])
+        found = found or _setting(name, settings, always=table in {"trials", "stacks"} and name in ALWAYS)
         if found:
             described[name] = found
     return described
 
 
-def is_own(table: str, name: str) -> bool:
-    """Tell whether the harness itself has a column, so that no plugin and no file decides its type."""
-    return name in KNOWN[table] or name in SETTINGS or name == OF_ARM or _measured(table, name) is not None
+def _linked(given: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the axes, or the entries of a space, whose values are linked settings under names."""
+    for name, values in given.items():
+        if isinstance(values, list) and any(isinstance(value, Mapping) for value in values):
+            yield name
 
 
-def _measured(table: str, name: str) -> Field | None:
-    """Describe a column of a metric: `val_top3` where a row is a trial, `top3` where it is an evaluation."""
-    if table == "epochs" and name not in EPOCHS:
-        return _metric(name, name, "Mean over the split")
+def _measured(table: str, columns: Sequence[str], study: Mapping[str, Any]) -> dict[str, Field]:
+    """Describe the columns of metrics: `val_top3` where a row is a trial, `top3` of an evaluation."""
+    if table == "epochs":
+        return {name: _metric(name, name, "Mean over the split") for name in columns if name not in EPOCHS}
+    if table == "trials":
+        named = [f"{split}_{metric}" for metric in tracked(columns) for split in SPLITS]
+    elif table == "suggestions":
+        named = [str(name) for name in study.get("search", {}).get("objective", []) if name in columns]
+    else:
+        return {}
+    when = "of the final weights" if table == "trials" else "that the search was told"
+    return {name: _score(name, when) for name in named if name not in KNOWN[table]}
+
+
+def _score(name: str, when: str) -> Field:
+    """Describe a column such as `val_loss`."""
     split, _, metric = name.partition("_")
-    if table not in {"trials", "suggestions"} or split not in SPLITS:
-        return None
-    when = "of the final weights" if table == "trials" else "as the search was told"
-    if metric in {"loss", "accuracy"}:
-        one = LOSS if metric == "loss" else ACCURACY
-        word = "Mean loss" if metric == "loss" else "Share of images whose most probable class is their label"
-        return replace(one, name=name, meaning=f"{word}, over {split}, {when}.")
-    return _metric(name, metric, f"Mean over {split}, {when}")
+    if metric not in MEASURES:
+        return _metric(name, metric, f"Mean over {split} {when}")
+    one = LOSS if metric == "loss" else ACCURACY
+    what = "Mean loss" if metric == "loss" else "Share of images whose most probable class is their label"
+    return replace(one, name=name, meaning=f"{what}, over {split}, {when}.")
 
 
 def _metric(column: str, name: str, mean: str) -> Field:
@@ -274,7 +296,7 @@ def _metric(column: str, name: str, mean: str) -> Field:
     return Field(column, "number", unit, meaning, False, constraints)
 
 
-def _setting(name: str, known: Mapping[str, Setting]) -> Field | None:
+def _setting(name: str, known: Mapping[str, Setting], *, always: bool) -> Field | None:
     """Describe a setting's column, or one of its parameters in a search, such as `hidden.width.1`."""
     own = name if name in known else _part(name)
     if not own:
@@ -287,11 +309,8 @@ def _setting(name: str, known: Mapping[str, Setting]) -> Field | None:
         for limit in ("minimum", "maximum")
         if f"exclusive{limit.title()}" in schema
     }
-    unit, meaning = SETTINGS.get(name, ("", ""))
-    if own != name:
-        meaning = {"hidden.depth": "Hidden layers.", "hidden.width": "Units of a hidden layer."}.get(own, "")
+    unit, meaning = SETTINGS.get(name) or PARTS.get(own) or ("", "")
     meaning = meaning or f"Setting of {' and '.join(_owners(name)) or own}."
-    always = name in ALWAYS
     return Field(name, KINDS[schema["type"]], unit, meaning + ("" if always else EMPTY), always, constraints)
 
 

@@ -2,7 +2,7 @@
 
 The parts are the truth, and decide which table is current; a file's time does not, since a copy changes it.
 checksums.json holds the SHA-256 of every table, so that a changed one is noticed. scores.csv, stacks.csv
-(`derived`) and datapackage.json are made of these for other programs; the harness reads none of their numbers.
+(`derived`) and datapackage.json are made of these for other programs; the harness reads no number there.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from harness.settings.schema import EPOCHS, PARENT, outcome_columns
 from harness.system import files
 
 PLANNED = "planned.csv.gz"
+ANEW = "`harness run` writes it anew from parts/"
 MOST_PLANNED = limits.TRIALS * 2**10
 """Most bytes of all planned rows, unpacked: 1 KiB for each trial of the largest study."""
 
@@ -104,6 +105,23 @@ def _prune_weights(folder: Path, trials: TextTable) -> None:
     for trial_id in weights.keys() & set(trials["trial_id"]):  # an earlier form of the study asked for others
         if kept == "none" or trial_id not in chosen:
             weights[trial_id].unlink()
+
+
+def complete(folder: Path) -> None:
+    """Write what is made of trials.csv, and datapackage.json, for a folder that is kept: older, or packed.
+
+    Raises:
+        UsageError: trials.csv or study.toml cannot be read.
+    """
+    trials = csv_rows.table(read(folder, ["trials"])["trials"])
+    contents = {f"{name}.csv": make(trials).written().encode() for name, make in derived.DERIVED.items()}
+    if (folder / checksums.FILE).exists():
+        write(folder, contents)
+        return
+    # Checksums of these alone would say of the other tables that they changed.
+    described = datapackage.content(folder, contents, documents.study(folder))
+    for name, content in {**contents, datapackage.FILE: described}.items():
+        files.write(folder / name, content)
 
 
 def _planned_rows(folder: Path) -> TextTable:
@@ -198,7 +216,7 @@ def read(folder: Path, names: Sequence[str] = TABLES) -> dict[str, str]:
 
 
 def _say_changed(folder: Path, record: Record | None) -> None:
-    """Note which files that are made of the tables have changed: other programs read them, the harness not."""
+    """Note which files that are made of the tables have changed: other programs read them."""
     if record is None or not record.settled:
         return
     made = (*(f"{name}.csv" for name in derived.DERIVED), datapackage.FILE)
@@ -206,9 +224,10 @@ def _say_changed(folder: Path, record: Record | None) -> None:
     changed = [name for name, content in written.items() if content and not record.fits(name, content)]
     if changed:
         names = " and ".join(str(folder / name) for name in changed)
+        advice = ANEW if part_files.paths(folder) else documents.COPY_AGAIN
         notes.warn(
             f"{names} was changed by another program, or by hand, after the run: trials.csv is read in its "
-            "place. `harness run` writes it anew from parts/"
+            f"place. {advice}"
         )
 
 
@@ -297,7 +316,7 @@ def _merged_anew(folder: Path, changed: Sequence[str], known: Mapping[str, str])
     names = " and ".join(str(folder / name) for name in changed)
     return (
         f"{names} was changed by another program, or by hand, after the run: read from parts/ instead{lost}. "
-        "`harness run` writes it anew from parts/"
+        f"{ANEW}"
     )
 
 

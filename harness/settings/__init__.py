@@ -195,7 +195,12 @@ def limited(setting: Setting) -> dict[str, Any]:
     >>> limited(Setting("batch_size", 32))
     {'minimum': 1, 'type': 'integer'}
     """
-    return _adapter(setting.name, type(setting.default).__name__).json_schema()
+    return dict(_schema(setting.name, type(setting.default).__name__))
+
+
+@functools.cache
+def _schema(name: str, kind: str) -> dict[str, Any]:
+    return _adapter(name, kind).json_schema()
 
 
 DEFAULTS: dict[str, Value | None] = {

@@ -30,7 +30,13 @@ from harness.stats.effects import axis_spreads, effect_cells, main_effects, seed
 from harness.stats.factorial import anova, anova_cells, interaction
 from harness.stats.paired_samples import mcnemar, sample_bootstrap, sample_verdicts
 from harness.stats.pooled import interquartile_mean, probability_of_improvement
-from harness.stats.power_analysis import detectable_difference, power, seeds_needed, wilcoxon_floor
+from harness.stats.power_analysis import (
+    detectable_difference,
+    power,
+    sd_interval,
+    seeds_needed,
+    wilcoxon_floor,
+)
 from harness.stats.search import best_quantiles, best_so_far, expected_best, pareto_front, ranked
 from harness.stats.summaries import (
     CONFIDENCE,
@@ -59,7 +65,7 @@ __all__ = [
     "effect_cells", "event_times", "expected_best", "finished", "holm", "interaction", "interquartile_mean",
     "level_differences", "main_effects", "mcnemar", "mean_curves", "median_times", "nll", "outcomes",
     "overconfidence_of_table", "paired_differences", "pareto_front", "power", "probability_of_improvement",
-    "rank_arms", "ranked", "restricted", "sample_bootstrap", "sample_verdicts", "seed_effects",
-    "seeds_needed", "summarise", "survival_curves", "unpaired_verdicts", "verdicts", "whole_block",
-    "whole_cells", "wilcoxon_floor",
+    "rank_arms", "ranked", "restricted", "sample_bootstrap", "sample_verdicts", "sd_interval",
+    "seed_effects", "seeds_needed", "summarise", "survival_curves", "unpaired_verdicts", "verdicts",
+    "whole_block", "whole_cells", "wilcoxon_floor",
 ]  # fmt: skip

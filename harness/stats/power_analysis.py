@@ -96,6 +96,22 @@ def seeds_needed(
     return np.where(possible, many, np.nan)
 
 
+def sd_interval(sd: float, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Compute the interval of a standard deviation over n normal observations, by chi-square.
+
+    Returns:
+        low, high, in the unit of `sd`; NaN with fewer than two observations, or an `sd` that is not positive.
+
+    >>> [round(end, 2) for end in sd_interval(1.0, 10)]
+    [0.69, 1.83]
+    """
+    if n < 2 or not sd > 0:
+        return float("nan"), float("nan")
+    tails = special.chdtri(n - 1, [(1 - confidence) / 2, (1 + confidence) / 2])
+    low, high = sd * np.sqrt((n - 1) / tails)
+    return float(low), float(high)
+
+
 def wilcoxon_floor(n: int) -> float:
     """Return the smallest two-sided p of the Wilcoxon signed-rank test with n seeds: 2 / 2^n.
 

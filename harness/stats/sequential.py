@@ -5,8 +5,8 @@ comparisons of equals. So each look at n seeds has a level of its own, `level(n,
 place in that look's t test and equivalence tests. The looks are fixed in advance (`LOOKS`), and what they may
 spend of alpha: linearly up to 20 seeds, where 90 % are spent, the rest at later looks (`SPENT`; an
 alpha-spending function as in Lan and DeMets 1983, "Discrete sequential boundaries for clinical trials", after
-Pocock 1977 and O'Brien and Fleming 1979). Because the plan does not end at anybody's budget, a comparison that
-was stopped undecided may be gone on with later, and keeps its error rate.
+Pocock 1977 and O'Brien and Fleming 1979). The plan does not end at anybody's budget: a comparison that was
+stopped undecided may be gone on with later, and keeps its error rate.
 
 Their boundaries are for a known variance. With the t statistics of three seeds those are wrong, so the levels
 were found by simulation: with independent normal differences of mean zero, the joint distribution of the
@@ -16,7 +16,7 @@ at look k is what is spent there. tests/stats/calibrating_looks.py makes the tab
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -141,7 +141,7 @@ def _interval(
 def at_look(
     differences: ArrayLike, *, margin: float, alpha: float = 0.05, higher_is_better: bool = True,
     within: tuple[float, float] = (-np.inf, np.inf),
-) -> pd.Series:  # fmt: skip
+) -> pd.Series[Any]:  # fmt: skip
     """Judge paired differences at one of the looks: the row of `stats.verdicts` at the look's level.
 
     Args:
@@ -168,7 +168,8 @@ def at_look(
     ends = [*_interval(*about, share, within), *_interval(*about, 2 * share, within), share]
     names = ["low", "high", "same_low", "same_high", "level"]
     row = judged.drop([*PAIR, "low", "high", "p_holm", "p_same_holm"])
-    return pd.concat([row, pd.Series(ends, names, dtype=object)])
+    combined: pd.Series[Any] = pd.concat([row, pd.Series(ends, names, dtype=object)])
+    return combined
 
 
 def sign_test(better: int, worse: int) -> float:

@@ -12,7 +12,7 @@ made for independent groups, would not use.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -61,7 +61,7 @@ def survival_curves(times: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
         and ends with one at its last time, whether something happens then or not.
     """
     tables = [
-        _curve(group).assign(**dict(zip(by, name if isinstance(name, tuple) else (name,), strict=True)))
+        _curve(group).assign(**dict[str, Any](zip(by, name, strict=True)))
         for name, group in times.groupby(list(by), sort=False, observed=True, dropna=False)
     ]
     columns = [*by, "time", "at_risk", "events", "share"]
@@ -106,4 +106,4 @@ def restricted(times: pd.DataFrame, horizon: float | pd.Series[float]) -> NDArra
     limit = np.broadcast_to(np.asarray(horizon, dtype=float), time.shape)
     if (~reached & (time < limit * (1 - ROUNDED))).any():
         raise ValueError("a trial ended before the horizon, without the event: take a shorter horizon")
-    return np.minimum(time, limit)
+    return np.asarray(np.minimum(time, limit), dtype=float)

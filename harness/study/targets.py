@@ -81,7 +81,5 @@ def checked(given: Any) -> Any:
         raise ValueError(f"a number for {column}, as in {EXAMPLE}; not {quoted(level, most=60)}")
     if column.endswith("accuracy") and not 0 < level <= 1:
         share = f": {level:g}\u00a0% is {level / 100:g}" if 1 < level <= 100 else ""
-        raise ValueError(
-            f"an accuracy above 0 and up to 1, since it is a share{share}; no trial reaches more"
-        )
+        raise ValueError(f"a share above 0 and up to 1{share}; no trial reaches more")
     return {str(column): float(level)}

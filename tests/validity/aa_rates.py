@@ -12,6 +12,7 @@ import pandas as pd
 from scipy import stats as scipy_stats
 
 from harness import stats
+from harness.stats import sequential
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -38,10 +39,22 @@ COVERAGE = "coverage"
 COVERAGE_APART = "coverage of a difference that is there"
 BOOTSTRAP = "coverage, percentile bootstrap"
 POWER = "power"
+LOOKED_AT = "false positives, looked at up to 20 seeds"
+NAIVE = "false positives, looked at without a correction"
+SAME_AT_MARGIN = "called the same at any look, though exactly at the margin"
+COVERAGE_AT_ANY_LOOK = "coverage, looked at up to 20 seeds"
+TWINS = "false positives, looked at, same seeds"
+NARROW = 1e-6
+"""A margin that nothing is within, so that no comparison ends as the same."""
 
 MANY = 2000
 """From so many studies on, the interval itself must lie within these bounds."""
-INSIDE = {FALSE_POSITIVES: (0.02, 0.08), COVERAGE: (0.92, 0.98), COVERAGE_APART: (0.92, 0.98)}
+INSIDE = {
+    FALSE_POSITIVES: (0.02, 0.08),
+    LOOKED_AT: (0.02, 0.08),
+    COVERAGE: (0.92, 0.98),
+    COVERAGE_APART: (0.92, 0.98),
+}
 
 
 @dataclass(frozen=True)
@@ -131,6 +144,36 @@ def power_curve(source: str, studies: NDArray[np.float64], sd: float) -> list[Ch
         found = table["p"].le(ALPHA).to_numpy()  # in either direction, as the prediction counts
         checks.append(counted(POWER, source, n, found, least, most, shift=shift, predicted=predicted))
     return checks
+
+
+def looked_at(source: str, studies: NDArray[np.float64], sd: float) -> list[Check]:
+    """A/A studies `(R, 2, n)` that go on until they are told, as `harness try` does.
+
+    Nothing is called different, by the levels of the looks and, beside it, by p <= 5 % at every look; the
+    interval at the end has zero in it; and arms a margin apart are not called the same.
+    """
+    n, values = studies.shape[2], studies[:, 1] - studies[:, 0]
+    told = sequential.first_told(values, margin=NARROW, most=n)
+    different = told["verdict"].ne(0).to_numpy()
+    shift = MARGIN * sd
+    apart = sequential.first_told(values + shift, margin=shift, most=n)
+    same = (apart["told"] & apart["verdict"].eq(0)).to_numpy()
+    naive = np.zeros(len(values), dtype=bool)
+    for seeds in sequential.looks(n):
+        naive |= aa_draws.judged(studies[:, :, :seeds], margin=NARROW)["p"].le(ALPHA).to_numpy()
+    return [
+        counted(LOOKED_AT, source, n, different, 0, ALPHA),
+        counted(NAIVE, source, n, naive, math.nan, math.nan),
+        counted(COVERAGE_AT_ANY_LOOK, source, n, covers(told, 0.0), CONFIDENCE, 1),
+        counted(SAME_AT_MARGIN, source, n, same, 0, ALPHA, shift=MARGIN),
+    ]
+
+
+def twins(source: str, studies: NDArray[np.float64]) -> Check:
+    """One training under two names, seeds paired, looked at again and again: there is nothing to find."""
+    n = studies.shape[2]
+    told = sequential.first_told(studies[:, 1] - studies[:, 0], margin=NARROW, most=n)
+    return counted(TWINS, source, n, told["verdict"].ne(0).to_numpy(), 0, 0)
 
 
 def bootstrap_coverage(source: str, studies: NDArray[np.float64], rng: np.random.Generator) -> Check:

@@ -1,8 +1,8 @@
 """The harness tests itself: A/A studies, in which nothing differs, by the thousand. `nox -s validity`.
 
-Two sources. Trained: 60,000 small trainings (aa.toml), each seed in one study only, so that studies are
-independent. Resampled: studies drawn again and again from a few hundred seeds of a network that people use
-(pool.toml, or `--pool FOLDER`); these share seeds, so their rates are that pool's.
+Two sources. Trained: 140,000 small trainings (aa.toml, sequential.toml), each seed in one study only, so that
+studies are independent. Resampled: studies drawn again and again from a few hundred seeds of a network that
+people use (pool.toml, or `--pool FOLDER`); these share seeds, so their rates are that pool's.
 
 Training goes through ordinary results folders: what was killed goes on where it stopped.
 """
@@ -35,9 +35,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 HERE = Path(__file__).parent
+VAL = "val_accuracy"
 CE, QL, MSE = "logits + CE", "softmax + QL, lr", "softmax + MSE, 5 lr"
 SIZES = (5, 10, 20)
 SCALE = 5  # QL is C/2 times MSE, and digits have 10 classes
+LOOKED_AT = 4  # times as many seeds for studies that are looked at: each takes 40
 LEAST_POOL = 50
 ROUNDING = 1e-9  # accuracies that are the same on paper differ by less
 
@@ -76,15 +78,21 @@ def validity(results: Path, seeds: int, studies: int, pool: Path | None, workers
     if named:
         pool_of(named)  # what is wrong with it is told before anything is trained
     aa = trained("aa", results, workers, [f"seeds={seeds}"])
+    again = trained("sequential", results, workers, [f"seeds={LOOKED_AT * seeds}"])
     drawn_from = named or trained("pool", results, workers)
     click.echo("judging A/A studies ...", err=True)
     columns = values_of(aa)
     equality = same_training(aa.trials)
-    checks = [*of_training(columns), *of_pool(*pool_of(drawn_from), studies, np.random.default_rng(0))]
+    checks = [
+        *of_training(columns),
+        *of_looks(again),
+        *of_pool(*pool_of(drawn_from), studies, np.random.default_rng(0)),
+    ]
     rates = aa_rates.table(checks)
     p_values = aa_draws.judged(aa_draws.disjoint([columns[CE]] * 2, SIZES[0]), margin=1.0)
     p_values = p_values[["dataset", "n", "difference", "sd", "low", "high", "p"]]
-    aa_words.write(results, rates, equality, p_values.rename(columns={"dataset": "study"}), aa, drawn_from)
+    studies_table = p_values.rename(columns={"dataset": "study"})
+    aa_words.write(results, rates, equality, studies_table, aa, again, drawn_from)
     aa_figure.save(results, rates, p_values["p"].to_numpy())
     click.echo("\n".join(aa_words.told(rates, equality)))
     click.echo(f"tables and figures: {results}/rates.csv, equality.csv, studies.csv, rates.png, curves.png")
@@ -161,6 +169,16 @@ def of_training(columns: Mapping[str, NDArray[np.float64]]) -> list[Check]:
     return [*checks, aa_rates.family_wise("trained: CE five times", families, math.sqrt(2) * float(ce.std()))]
 
 
+def of_looks(found: Results) -> list[Check]:
+    """What the studies say that are looked at until they are told, by val, each with seeds of its own."""
+    done = stats.finished(found.trials, VAL).sort_values("seed")
+    values = done[VAL].to_numpy(dtype=float)
+    sd = math.sqrt(2) * float(values.std(ddof=1))
+    source = "trained: one arm, by val"
+    checks = aa_rates.looked_at(source, aa_draws.disjoint([values, values], SIZES[-1]), sd)
+    return [*checks, aa_rates.twins(source, aa_draws.paired([values, values], SIZES[-1]))]
+
+
 def of_pool(source: str, pool: NDArray[np.float64], studies: int, rng: np.random.Generator) -> list[Check]:
     """What studies say that are drawn from a pool `(N,)`; sizes that it is too small for are left out."""
     sd = math.sqrt(2) * float(pool.std(ddof=1))
@@ -172,6 +190,8 @@ def of_pool(source: str, pool: NDArray[np.float64], studies: int, rng: np.random
             checks += aa_rates.same_arms(source, drawn, sd)
             checks += aa_rates.power_curve(source, drawn, sd)
             checks.append(aa_rates.bootstrap_coverage(source, drawn, rng))
+        if n == SIZES[-1] <= len(pool) // 2:
+            checks += aa_rates.looked_at(source, drawn, sd)
         if aa_rates.FAMILY * n <= len(pool):
             drawn = aa_draws.resampled(pool, aa_rates.FAMILY, n, families, rng)
             checks.append(aa_rates.family_wise(source, drawn, sd))

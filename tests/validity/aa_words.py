@@ -24,6 +24,11 @@ ASKED = {
     aa_rates.COVERAGE_APART: "95 % intervals of two arms that really differ: 95 %",
     aa_rates.BOOTSTRAP: "The same studies, percentile bootstrap: why the harness takes Student's t",
     aa_rates.AT_MARGIN: "Arms exactly a margin apart, called the same (TOST): at most 5 %",
+    aa_rates.LOOKED_AT: "Looked at after 3, 5, 7, .. 20 seeds (harness try), found different: at most 5 %",
+    aa_rates.TWINS: "The same, one training under two names with the same seeds: never",
+    aa_rates.NAIVE: "The same looks, each at p <= .05 without a correction: why harness try has one",
+    aa_rates.COVERAGE_AT_ANY_LOOK: "Repeated intervals with zero in them at the last look: at least 95 %",
+    aa_rates.SAME_AT_MARGIN: "Arms exactly a margin apart, called the same at any look: at most 5 %",
     aa_rates.POWER: "Power: a known shift (in SDs of the paired differences) that is found; as predicted",
 }
 

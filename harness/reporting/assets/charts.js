@@ -4,7 +4,7 @@ const harnessChart = (() => {
   // The palette of the figures, made for colour-blind readers; shapes tell points apart without colours.
   const COLORS = ["#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#ca9161", "#fbafe4", "#949494", "#ece133", "#56b4e9"];
   const SHAPES = ["circle", "rect", "triangle", "rectRot", "star", "crossRot", "cross"];
-  const INK = "#1c1e21", SOFT = "#5a6068", LINE = "#dfe2e6", MANY = "#7a8590";
+  const FONT = "12px system-ui, sans-serif", INK = "#1c1e21", SOFT = "#5a6068", LINE = "#dfe2e6", MANY = "#7a8590";
   const NEAR = 40;  // pixels from the pointer within which something is meant
   const NARROW = 560;  // pixels of a chart with smaller margins
   const HOLLOW = ["diamond", "hollow"];  // marks that are an outline
@@ -17,7 +17,8 @@ const harnessChart = (() => {
     .chart .tall-plot { max-height: 78vh; overflow-y: auto; }
     .chart .tip { position: absolute; z-index: 2; max-width: min(26em, 75%); padding: .35em .6em; background: #fff; border: 1px solid ${SOFT}; border-radius: 4px; font-size: .85rem; line-height: 1.35; pointer-events: none; white-space: pre-line; overflow-wrap: anywhere; box-shadow: 0 1px 4px #0003; }
     .chart .box { position: absolute; z-index: 1; border: 1px solid #0173b2; background: #0173b222; pointer-events: none; }
-    .chart .keys { max-height: 9.5em; overflow-y: auto; margin-top: .4em; }
+    .chart .keys { display: flex; flex-wrap: wrap; max-height: 9.5em; overflow-y: auto; margin-top: .4em; }
+    .chart .keys [aria-pressed=true] { order: -1; }
     .chart .keys svg { margin-right: .4em; vertical-align: -.1em; }
     .chart .said { font-size: .85rem; color: ${SOFT}; margin: .2em 0; min-height: 1.4em; max-width: none; }
     .chart :is([hidden], .away) { display: none; }
@@ -45,7 +46,11 @@ const harnessChart = (() => {
     }
   }
   function redraw() {
-    for (const one of explorers) if (one.element.isConnected) one.emphasise(); else explorers.delete(one);
+    for (const one of explorers) {
+      if (!one.element.isConnected) { explorers.delete(one); continue; }
+      one.emphasise();
+      one.press();
+    }
   }
   function pick(name) {
     if (!picks.delete(name)) picks.add(name);
@@ -107,10 +112,12 @@ const harnessChart = (() => {
     for (const steps of [[1, 2, 5, 10], [1, 1.5, 2, 3, 4, 5, 6, 7, 8, 9, 10], Array.from({ length: 91 }, (_, i) => 1 + i / 10), Array.from({ length: 901 }, (_, i) => 1 + i / 100)]) {
       const nice = value => axis.error ? 1 - round(1 - value, steps) : value ? round(value, steps) : 0;
       const values = new Set([...wanted.map(nice), ...(axis.bend ? [0] : [])].map(value => Number(value.toPrecision(8))));
-      found = [...values].map(value => ({ value: place(axis, value) })).filter(({ value }) => value >= low && value <= high).sort((a, b) => a.value - b.value);
-      if (found.length > 2) break;
+      found = [...values].map(value => ({ value: place(axis, value) })).filter(({ value }) => value >= low && value <= high);
+      if (found.length > 3) break;
     }
-    return found.filter((one, i) => !i || one.value - found[i - 1].value > .4 * (high - low) / count);
+    found.sort((a, b) => Math.abs(a.value) * Boolean(axis.bend) - Math.abs(b.value) * Boolean(axis.bend) || a.value - b.value);  // 0 first
+    const apart = .55 * (high - low) / count;
+    return found.reduce((kept, one) => kept.some(other => Math.abs(other.value - one.value) < apart) ? kept : [...kept, one], []);
   }
 
   /* Each name's place in the palette: that of the page, unless two of these names would share it. */
@@ -179,10 +186,19 @@ const harnessChart = (() => {
       this.keys = made("div", "keys");
       this.keys.setAttribute("role", "group");
       this.scroller.append(this.plot);
-      this.note = made("p", "said");
-      this.element.replaceChildren(this.views, this.scroller, this.note, this.said, this.tools, this.keys);
+      this.element.replaceChildren(this.views, this.scroller, this.said, this.tools, this.keys);
+      new ResizeObserver(() => {
+        const wide = this.element.clientWidth;
+        if (wide && this.narrow !== undefined && this.narrow !== wide < NARROW) this.load(this.spec.rows ? undefined : this.range);
+      }).observe(this.element);
       this.plot.addEventListener("keydown", event => this.key(event));
-      this.plot.addEventListener("focus", () => this.say(HINT));
+      this.element.addEventListener("keydown", event => {
+        if (event.key !== "Escape") return;
+        release();
+        this.tell(null);
+        this.say("Nothing is picked.");
+      });
+      this.plot.addEventListener("focus", () => { if (this.plot.matches(":focus-visible")) this.say(HINT); });
       this.plot.addEventListener("blur", () => { this.tell(null); this.say(""); });
       this.plot.addEventListener("pointermove", event => this.move(event));
       this.plot.addEventListener("pointerdown", event => this.down(event));
@@ -195,28 +211,33 @@ const harnessChart = (() => {
     picture(figure) {
       const chart = figure.classList.toggle("charted");
       this.swap.textContent = chart ? "Picture" : "Chart";
-      for (const part of [this.views, this.scroller, this.note, this.said, this.keys, this.out, this.free]) part.classList.toggle("away", !chart);
+      for (const part of [this.views, this.scroller, this.said, this.keys, this.out, this.free]) part.classList.toggle("away", !chart);
     }
 
     /* Draw a new spec in the place of the old one; picks, the view and a zoom stay. */
     update(spec) {
+      const whole = () => ({ x: this.full("x"), y: this.full("y") });
+      const near = (a, b) => Math.abs(a - b) <= 1e-9 * Math.abs(a) + 1e-12;
+      const shows = range => ["x", "y"].every(name => range[name].every((end, k) => near(end, this.range[name][k])));
+      const first = shows(this.first()), all = shows(whole());  // then the range goes with the curves
       this.whole = spec;
       if (this.shown > (spec.others?.length ?? 0)) this.shown = 0;
-      this.load(this.range);
+      this.load(first ? null : all ? whole() : this.range);
     }
 
     load(range) {
       this.at = null;
       this.tip.hidden = true;
+      for (const series of this.spec.series) series.x ??= this.spec.series[0].x;
       this.names = [...new Set(this.spec.series.map(series => series.name))];
       this.few = this.names.length <= COLORS.length;
       this.places = this.few ? places(this.names) : new Map();
+      this.narrow = this.element.clientWidth < NARROW;
       this.range = range ?? this.first();
-      this.note.textContent = this.spec.note ?? "";
-      this.note.hidden = !this.spec.note;
+      this.say("");
       this.chart?.destroy();
       const rows = this.spec.rows ? this.spec.x.names.length : 0;
-      const height = rows ? Math.max(160, 26 * rows + 70) : 400;
+      const height = rows ? (this.narrow ? 52 : 30) * rows + 76 : this.narrow ? 340 : 400;
       this.plot.style.height = height + "px";
       this.scroller.className = rows > 24 ? "tall-plot" : "";
       const count = `${this.names.length} ${this.names.length === 1 ? "name" : "names"}`;
@@ -227,7 +248,7 @@ const harnessChart = (() => {
         options: {
           animation: false, responsive: true, maintainAspectRatio: false, parsing: false, normalized: true, events: [],
           scales: this.spec.rows ? { y: this.scale("x", true), x: this.scale("y", false) } : { x: this.scale("x", false), y: this.scale("y", true) },
-          layout: { padding: { right: this.beside().length ? 8 + Math.min(170, 6.4 * Math.max(...this.beside().map(one => one.length))) : 4 } },
+          layout: { padding: { right: this.narrow || !this.spec.x.beside?.length ? 6 : 14 + this.widest(this.spec.x.beside) } },
           plugins: { legend: { display: false }, tooltip: { enabled: false }, below: { explorer: this } },
         },
         plugins: [below],
@@ -235,6 +256,7 @@ const harnessChart = (() => {
       this.showViews();
       this.showKeys();
       this.emphasise();
+      this.press();
     }
 
     dataset(series) {
@@ -246,19 +268,19 @@ const harnessChart = (() => {
       const lines = this.spec.kind === "lines";
       return {
         data, showLine: lines || series.mark === "steps", stepped: series.mark === "steps", borderDash: series.dashed ? [6, 4] : [], borderJoinStyle: "round",
-        pointStyle: lines ? "circle" : SHAPES[this.shape(series)] , pointHitRadius: 0, clip: lines ? undefined : 6,
+        pointStyle: SHAPES[this.shape(series)], pointHitRadius: 0, clip: lines ? undefined : 6,
       };
     }
 
     shape(series) {
-      if (series.mark) return series.mark === "diamond" ? 3 : 0;
+      if (series.mark || this.spec.kind === "lines") return series.mark === "diamond" ? 3 : 0;
       return this.few ? this.places.get(series.name) % SHAPES.length : 0;
     }
 
     /* The places of all values, intervals too, with some room. */
     full(name) {
       const axis = this.spec[name];
-      if (axis.names?.length) return [-.6, axis.names.length - .4];
+      if (axis.names?.length) return [this.narrow ? -.7 : -.6, axis.names.length - .4];
       let low = Infinity, high = -Infinity;
       const widen = value => {
         const at = place(axis, value);
@@ -287,7 +309,7 @@ const harnessChart = (() => {
     }
 
     scale(name, upright) {
-      const axis = this.spec[name], names = axis.names ?? [], narrow = this.element.clientWidth < NARROW;
+      const axis = this.spec[name], names = axis.names ?? [], { narrow } = this;
       const size = narrow ? 11 : 12;
       return {
         type: "linear", min: this.range[name][0], max: this.range[name][1],
@@ -300,18 +322,19 @@ const harnessChart = (() => {
           if (names.length) scale.ticks = names.map((_, value) => ({ value })).filter(({ value }) => value >= scale.min && value <= scale.max);
         },
         afterFit: scale => {
-          if (names.length && upright) scale.width = Math.min(scale.width, .42 * this.element.clientWidth);
+          if (names.length && upright) scale.width = narrow ? 4 : Math.min(scale.width, .42 * this.element.clientWidth);
         },
         ticks: {
           color: INK, font: { size }, includeBounds: false, autoSkip: !names.length, maxRotation: 0,
-          callback: value => names.length ? this.cut(names[value] ?? "", narrow) : tick(axis, valueAt(axis, value)),
+          display: !(names.length && narrow),
+          callback: value => names.length ? this.cut(names[value] ?? "") : tick(axis, valueAt(axis, value)),
         },
       };
     }
 
     /* A row's name on the axis; the tip has it in full. */
-    cut(name, narrow) {
-      const most = narrow ? 20 : 52;
+    cut(name) {
+      const most = 52;
       return name.length > most ? name.slice(0, most - 1) + "\u2026" : name;
     }
 
@@ -338,8 +361,10 @@ const harnessChart = (() => {
         const color = lit && !this.few && force < 2 ? INK : this.color(series.name, series.color);
         const alpha = lit || force === 2 ? 1 : force === 0 ? .12 : this.few ? .9 : .4;
         const width = (force === 2 || lit ? 2.6 : this.few ? 1.8 : 1);
-        const size = lines ? (series.x.length < 2 || force === 2 && series.x.length < 30 ? 3 : 0) : force === 2 || lit ? 5 : 4;
-        dataset.hidden = force < 0;
+        const dots = series.mark || series.x.length < 2 || (lit || force === 2) && series.x.length < 30;
+        const size = series.mark === "hollow" && lines ? 7 : lines ? (dots ? 3 : 0) : force === 2 || lit ? 5 : 4;
+        // Of many arms the train lines would be a thicket: those of arms that are meant are shown.
+        dataset.hidden = force < 0 || series.dashed && !this.few && force < 2 && !lit;
         dataset.borderColor = faded(color, alpha);
         dataset.backgroundColor = HOLLOW.includes(series.mark) ? "#fff" : faded(color, series.mark === "tick" ? alpha : Math.min(alpha, .75));
         dataset.borderWidth = lines || series.mark === "steps" ? width : HOLLOW.includes(series.mark) ? 1.8 : 1;
@@ -347,30 +372,48 @@ const harnessChart = (() => {
         dataset.pointHoverRadius = dataset.pointRadius;
         dataset.order = lit ? -2 : -force / 10;
       });
-      for (const key of this.keys.children) {
-        key.setAttribute("aria-pressed", String(picks.has(key.dataset.name)));
-        key.hidden = this.strength(key.dataset.name) < 0;
-        key.querySelector("svg")?.replaceWith(this.sign(key.dataset.name));
-      }
-      this.free.hidden = !this.names.some(name => picks.has(name));
-      const near = (a, b) => Math.abs(a - b) <= 1e-9 * Math.abs(a) + 1e-12, full = name => this.full(name);
-      this.out.hidden = ["x", "y"].every(name => this.range[name].every((end, k) => near(end, full(name)[k])));
       this.chart.update("none");
     }
 
-    /* The words at the right of each row, where there is room. */
-    beside() {
-      return this.element.clientWidth < NARROW ? [] : this.spec.x.beside ?? [];
+    /* Say by the buttons what is picked, left out by a search, and zoomed. */
+    press() {
+      for (const key of this.keys.children) {
+        key.setAttribute("aria-pressed", String(picks.has(key.dataset.name)));
+        key.hidden = this.strength(key.dataset.name) < 0;
+        key.querySelector("svg").replaceWith(this.sign(key.dataset.name));
+      }
+      this.free.hidden = !this.names.some(name => picks.has(name));
+      const near = (a, b) => Math.abs(a - b) <= 1e-9 * Math.abs(a) + 1e-12;
+      this.out.hidden = ["x", "y"].every(name => this.full(name).every((end, k) => near(end, this.range[name][k])));
     }
 
+    widest(texts) {
+      const ctx = this.canvas.getContext("2d");
+      ctx.font = FONT;
+      return Math.min(260, Math.max(...texts.map(text => ctx.measureText(text).width)));
+    }
+
+    /* The words at the right of each row; on a narrow screen above it, with the row's name. */
     drawBeside(ctx) {
-      const { chartArea: area, scales } = this.chart;
-      ctx.font = "12px system-ui, sans-serif";
-      ctx.fillStyle = SOFT;
+      const { chartArea: area, scales } = this.chart, { names, beside } = this.spec.x;
+      if (!this.spec.rows) return;
+      ctx.font = FONT;
       ctx.textBaseline = "middle";
-      this.beside().forEach((text, row) => {
-        const y = scales.y.getPixelForValue(row);
-        if (y >= area.top && y <= area.bottom) ctx.fillText(text, area.right + 8, y);
+      const cut = (text, room) => {
+        let most = text.length;
+        while (most > 1 && ctx.measureText(text.slice(0, most)).width > room) most--;
+        return most < text.length ? text.slice(0, most - 1) + "\u2026" : text;
+      };
+      names.forEach((name, row) => {
+        const y = scales.y.getPixelForValue(row), words = beside?.[row] ?? "";
+        if (y < area.top || y > area.bottom) return;
+        ctx.fillStyle = SOFT;
+        ctx.textAlign = this.narrow ? "right" : "left";
+        if (words) ctx.fillText(words, area.right + (this.narrow ? 0 : 8), y - (this.narrow ? 20 : 0));
+        if (!this.narrow) return;
+        ctx.fillStyle = INK;
+        ctx.textAlign = "left";
+        ctx.fillText(cut(name, area.width - 10 - ctx.measureText(words).width), area.left + 2, y - 20);
       });
     }
 
@@ -393,7 +436,7 @@ const harnessChart = (() => {
       this.spec.series.forEach((series, i) => {
         if (chart.data.datasets[i].hidden || !series.low?.length && series.mark !== "tick") return;
         const meta = chart.getDatasetMeta(i).data;
-        if (kind === "lines") this.ribbon(ctx, series, meta, pixel); else this.bars(ctx, series, meta, pixel, i);
+        if (kind === "lines" && !series.mark) this.ribbon(ctx, series, meta, pixel); else this.bars(ctx, series, meta, pixel, i);
       });
     }
 
@@ -556,6 +599,7 @@ const harnessChart = (() => {
       [scales.y.min, scales.y.max] = this.range[upright];
       this.tell(null);
       this.emphasise();
+      this.press();
     }
 
     /* Zoom about the point that is told about, or the middle. */
@@ -602,7 +646,7 @@ const harnessChart = (() => {
       Object.assign(this.tip.style, { left: left + "px", top: top + "px" });
     }
 
-    say(text) { this.said.textContent = text; }
+    say(text) { this.said.textContent = text || (this.spec.note ?? ""); }
 
     key(event) {
       const act = {
@@ -610,7 +654,6 @@ const harnessChart = (() => {
         ArrowDown: () => this.step(1), ArrowUp: () => this.step(-1),
         Home: () => this.walk(-Infinity), End: () => this.walk(Infinity),
         Enter: () => this.at && this.pickAt(this.at), " ": () => this.at && this.pickAt(this.at),
-        Escape: () => { release(); this.tell(null); this.say("Nothing is picked."); },
         "+": () => this.closer(.5), "-": () => this.closer(2), 0: () => this.zoom(null),
       }[event.key];
       if (!act || event.ctrlKey || event.metaKey || event.altKey) return;

@@ -5,7 +5,9 @@
   const byId = id => document.getElementById(id);
   const shown = new Map();  // a section's key -> its JSON, to change only what has changed
   const charts = new Map();
-  let tag = "", lost = false, last = null;
+  const FEW = 5;  // failures and notes that are shown unfolded
+  const PATIENCE = 5000;  // milliseconds that a chart which somebody points at may be old
+  let tag = "", lost = false, last = null, state = null;
 
   function made(name, text, kind) {
     const node = document.createElement(name);
@@ -33,7 +35,12 @@
     });
     for (const cells of rows) {
       const row = made("tr");
-      cells.forEach((cell, i) => row.append(made("td", cell, numeric.includes(i) ? "number" : "")));
+      cells.forEach((cell, i) => {
+        const [text, small] = Array.isArray(cell) ? cell : [cell, ""];
+        const node = made("td", text, numeric.includes(i) ? "number" : "");
+        if (small) node.append(made("small", small));
+        row.append(node);
+      });
       body.append(row);
     }
     const top = made("thead");
@@ -72,8 +79,8 @@
     const box = part(phase, "arms");
     changed(`${data.title}/arms`, data.arms, () => {
       data.arms.forEach((one, i) => {
-        const cells = one.rows.map(row => [row.rank, row.arm, row.val, row.done, row.now]);
-        const drawn = table(["rank", "arm", "val accuracy [95 % interval]", "trials done", "now"], cells, [0]);
+        const cells = one.rows.map(row => [row.rank, row.arm, row.val, [row.done, row.now]]);
+        const drawn = table(["rank", "arm", "val accuracy [95 % interval]", "trials done"], cells, [0]);
         const name = data.arms.length > 1 ? `Arms by val accuracy: ${one.dataset}` : "Arms by val accuracy, mean over the seeds that are done";
         rows(part(box, `arms-${i}`), name, drawn, one.left, "arms");
       });
@@ -94,14 +101,16 @@
     data.charts.forEach((one, i) => {
       const key = `${data.title}/chart-${i}`;
       const figure = part(box, `chart-${i}`, "figure");
+      if (charts.has(key) && Date.now() - charts.get(key).when < PATIENCE && figure.matches(":hover, :focus-within")) return;
       changed(key, one, () => {
         if (!charts.has(key)) {
           figure.append(made("h3"), made("div", undefined, "chart"));
           put(figure.querySelector("h3"), one.title);
-          charts.set(key, harnessChart(figure.querySelector(".chart"), one.spec));
+          charts.set(key, { chart: harnessChart(figure.querySelector(".chart"), one.spec), when: Date.now() });
         } else {
           put(figure.querySelector("h3"), one.title);
-          charts.get(key).update(one.spec);
+          charts.get(key).chart.update(one.spec);
+          charts.get(key).when = Date.now();
         }
       });
     });
@@ -111,16 +120,26 @@
       figure.remove();
     }
   }
+  function list(items) {
+    const node = made("ul");
+    for (const item of items) node.append(made("li", item));
+    return node;
+  }
   function listed(phase, name, title, items, left) {
     const box = part(phase, name, "section");
     changed(`${phase.dataset.title}/${name}`, [title, items, left], () => {
+      const open = box.querySelector("details")?.open ?? false;
       box.replaceChildren();
       box.hidden = !items.length;
       if (!items.length) return;
-      const list = made("ul");
-      for (const item of items) list.append(made("li", item));
-      box.append(made("h3", title), list);
-      if (left) box.append(made("p", `${left} more are not shown here.`, "note"));
+      box.append(made("h3", `${title}${name === "wrong" ? `: ${items.length + left}` : ""}`), list(items.slice(0, FEW)));
+      if (items.length > FEW) {
+        const more = made("details");
+        more.open = open;
+        more.append(made("summary", `${items.length - FEW} more`), list(items.slice(FEW)));
+        if (left) more.append(made("p", `${left} more are not shown here.`, "note"));
+        box.append(more);
+      }
     });
     box.className = name;
   }
@@ -155,13 +174,14 @@
       }
     });
   }
-  function update(state) {
+  function update() {
     document.title = `${state.going && state.phases.some(one => one.training) ? share(state) : state.status.kind}: ${state.name}`;
     put(byId("name"), state.name);
     put(byId("hypothesis"), state.hypothesis ? `Hypothesis. ${state.hypothesis}` : "");
     put(byId("folder"), `${state.folder}${state.began ? `, running since ${state.began}` : ""}`);
     put(byId("status"), [state.status.words, ...state.waits.map(title => `Still to come: ${title}.`)].join(" "));
-    document.querySelector(".answer").dataset.kind = state.status.kind;
+    say();
+    byId("now").dataset.kind = state.status.kind;
     const busy = state.phases.find(one => one.training);
     byId("bar").hidden = !busy;
     if (busy) byId("bar").value = busy.training.share;
@@ -182,6 +202,14 @@
       phase.remove();
     }
   }
+  /* Tells those who listen to the page at each tenth of the way, and what went wrong, but not each second. */
+  function say() {
+    const busy = state.phases.find(one => one.training), wrong = state.phases.reduce((sum, one) => sum + one.wrong.rows.length + one.wrong.left, 0);
+    const tenth = busy ? Math.floor(10 * busy.training.share) : 0;
+    changed("said", [state.status.kind, busy?.title, tenth, wrong], () => {
+      byId("said").textContent = `${state.status.words}${wrong ? ` ${wrong} failed or diverged.` : ""}`;
+    });
+  }
   function share(state) {
     return `${Math.floor(100 * state.phases.find(one => one.training).training.share)} %`;
   }
@@ -189,15 +217,13 @@
     try {
       const answer = await fetch("state", { headers: tag ? { "If-None-Match": tag } : {}, cache: "no-store" });
       if (answer.status === 200) {
-        const state = await answer.json();
+        state = await answer.json();
         tag = answer.headers.get("ETag") ?? "";
-        last = new Date();
-        update(state);
       } else if (answer.status !== 304) {
         throw new Error(`the server answers ${answer.status}`);
-      } else {
-        last = new Date();
       }
+      last = new Date();
+      update();
       lost = false;
       put(byId("gone"), "");
     } catch (error) {
