@@ -152,7 +152,7 @@ def _remedy(table: ReadTable, rows: pd.DataFrame, roles: Roles) -> str:
     several = f" (or {few([repr(other) for other in apart[1:]])})" if apart[1:] else ""
     return (
         f"{name!r}{several} tells them apart. Allowed: one row for each seed of an arm within a block; type "
-        f"--block {_shell(name)} for a verdict on each, --where {_shell(f'{name}={value}')} for one of them, or "
+        f"--block {_shell(name)} for a verdict on each, --where {_shell(f'{name}={value}')} for one, or "
         f"--arm {_shell(','.join([*roles.arm, name]))} for arms of both"
     )
 
