@@ -145,8 +145,8 @@ def _among(tried: Try) -> Iterator[str]:
     )
     if tried.rules.family < counts.tries:
         yield (
-            f"to be as sure of all together, plan them (--family {counts.tries} divides the error), or make one "
-            "study of them, which corrects for all its arms (Holm)"
+            f"to be as sure of all together, plan them (--family {counts.tries} divides the error), or make "
+            "one study of them, which corrects for all its arms (Holm)"
         )
 
 
@@ -172,7 +172,7 @@ def cost(tried: Try) -> str:
 def following(tried: Try, study: str, changes: Sequence[str] = (), overrides: Sequence[str] = ()) -> str:
     """Say what to do next: a line to type, where there is one."""
     if tried.verdict in {"better", "same"}:
-        return _judged_on_test(tried, study)
+        return _judged_on_test(tried, study, overrides)
     if tried.verdict == "worse":
         return "next: keep the baseline"
     if tried.why == "failed":
@@ -189,12 +189,13 @@ def following(tried: Try, study: str, changes: Sequence[str] = (), overrides: Se
     return f"next: {shlex.join(['harness', 'try', study, *sets, '--max-seeds', str(most)])}"
 
 
-def _judged_on_test(tried: Try, study: str) -> str:
+def _judged_on_test(tried: Try, study: str, overrides: Sequence[str]) -> str:
     given = {name: pair for name, pair in tried.differences.items() if f"{name}=" in tried.change}
     pairs = list(given.items())
     if len(pairs) != 1 or not all(pairs[0][1]):
         return "next: compare it on test, with fresh seeds: a ladder's step, or linked settings of an axis"
     name, (before, after) = pairs[0]
-    sets = ["--set", f"{name}={before},{after}", "--set", f"seeds={tried.last.seeds}"]
+    texts = [f"{name}={before},{after}", f"seeds={tried.last.seeds}", *overrides]
+    sets = [part for text in texts for part in ("--set", text)]
     place = ["--results", f"results/{tried.study}-{name}"]
     return f"next, on test and with fresh seeds: {shlex.join(['harness', 'run', study, *sets, *place])}"
