@@ -159,8 +159,9 @@ def _show_json(tried: Try, study: str, changes: Sequence[str], overrides: Sequen
         margin=rules.margin, alpha=rules.alpha, family=rules.family, max_seeds=rules.max_seeds,
         looks=[asdict(look) for look in tried.looks], try_number=tried.counts.number,
         tries=tried.counts.tries, false_better_at_most=tried.false_better,
-        trials_trained=tried.trained.trials, seconds=tried.trained.seconds, failures=tried.trained.failures, folder=tried.folder,
-        values=tried.values, in_words=try_words.verdict(tried),
+        trials_trained=tried.trained.trials, seconds=tried.trained.seconds,
+        failures=tried.trained.failures, folder=tried.folder, values=tried.values,
+        in_words=try_words.verdict(tried),
         next=try_words.following(tried, study, changes, overrides),
     )  # fmt: skip
 

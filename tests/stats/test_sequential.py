@@ -58,6 +58,16 @@ def test_the_table_is_what_calibration_gives(equals: NDArray[np.float32]) -> Non
     npt.assert_allclose(found, [sequential.level(n) for n in LOOKS], rtol=0.07)
 
 
+def test_what_is_there_is_found_with_few_seeds() -> None:
+    """A true difference of one SD takes 12 seeds on average, one of two SDs fewer than 7."""
+    found, seeds = calibrating_looks.power(1.0, 20_000, np.random.default_rng(5))
+    assert found == pytest.approx(0.970, abs=0.006)
+    assert seeds == pytest.approx(12.2, abs=0.2)
+    found, seeds = calibrating_looks.power(2.0, 20_000, np.random.default_rng(6))
+    assert found > 0.999
+    assert seeds == pytest.approx(6.6, abs=0.1)
+
+
 def test_what_is_spent_sums_up_to_alpha() -> None:
     assert sum(sequential.increment(n, 0.05) for n in LOOKS) == pytest.approx(0.05)
     assert sequential.level(3, 0.05) == pytest.approx(0.9 * 3 / 20 * 0.05)  # nothing was looked at before
