@@ -9,6 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import special
 from scipy import stats as scipy_stats
+from statsmodels.stats.power import TTestPower
 from statsmodels.stats.weightstats import ttost_paired
 
 from harness.stats import sequential
@@ -66,6 +67,15 @@ def test_what_is_there_is_found_with_few_seeds() -> None:
     found, seeds = calibrating_looks.power(2.0, 20_000, np.random.default_rng(6))
     assert found > 0.999
     assert seeds == pytest.approx(6.6, abs=0.1)
+
+
+def test_the_look_that_shows_a_difference_is_the_first_with_enough_power() -> None:
+    solver = TTestPower()
+    expected = [n for n in LOOKS if solver.power(0.9, n, sequential.level(n)) >= 0.8]
+    assert sequential.look_that_shows(-1.8, 2.0) == expected[0]
+    assert sequential.look_that_shows(1.8, 2.0, after=expected[0]) == expected[1]
+    assert sequential.look_that_shows(0.01, 1.0) is None
+    assert sequential.look_that_shows(1.0, 0.0) is None
 
 
 def test_what_is_spent_sums_up_to_alpha() -> None:
