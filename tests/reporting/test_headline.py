@@ -96,7 +96,7 @@ def test_declared_contrasts_come_first_and_are_the_picture() -> None:
     assert screen.answers[1].startswith("On digits gelu ")
     assert [bar.name for bar in bars(screen)] == ["tanh", "gelu"]
     assert screen.picture is not None
-    assert screen.picture.title == "Test accuracy minus that of relu, in points"
+    assert screen.picture.title == "Points of test accuracy above relu"
     assert (bars(screen)[0].verdict, bars(screen)[0].tone) == ("worse", "worse")
     assert bars(screen)[0].words == "\u22122.0 (\u22122.0 to \u22122.0)"
     assert sureness(screen)["Correction"].startswith("Holm, 2 contrasts, 5 %; less than 0.")
