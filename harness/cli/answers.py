@@ -256,15 +256,14 @@ def _chosen(summary: RunSummary) -> list[dict[str, Any]]:
     """Return what each arm chose, and where that lies at an edge of its space."""
     from harness.training import tuning
 
-    chosen = tuning.read(summary.folder)
-    known = ("dataset", "arm", "val_accuracy", "edge")
+    known = ("dataset", "arm", "val_accuracy", "seeds", "tried", "unfinished")
     return [
         {
-            **{name: row.get(name) for name in ("arm", "val_accuracy")},
+            **{name: row[name] for name in known},
             "edge": row["edge"] or None,
-            "settings": {name: value for name, value in row.items() if name not in known},
+            "settings": {name: value for name, value in row.items() if name not in {*known, "edge"}},
         }
-        for row in chosen.to_dict("records")
+        for row in rows(tuning.read(summary.folder))
     ]
 
 

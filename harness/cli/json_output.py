@@ -23,6 +23,8 @@ from harness.notes import logger
 SCHEMA = 1
 """The version of all objects: fields may be added to it; removing one, or another meaning, would raise it."""
 FLAG = "--json"
+MISSING = ("NAType", "NaTType")
+"""Types of the values that pandas has where there is none."""
 
 
 class _Answer(logging.Handler):
@@ -33,10 +35,12 @@ class _Answer(logging.Handler):
         self.asked = self.given = False
         self._notes: dict[str, None] = {}
         self._screen: IO[str] | None = None
+        self._stand_in: IO[str] | None = None
         self._kept: int | None = None
 
     def forget(self) -> None:
         """Forget the notes and the object of an earlier command of this process."""
+        self.end()
         self.given, self._notes = False, {}
 
     def begin(self) -> None:
@@ -50,16 +54,16 @@ class _Answer(logging.Handler):
             if sys.stdout.fileno() == 1:
                 self._kept = os.dup(1)
                 os.dup2(2, 1)  # of worker processes and of C, too
-        sys.stdout = sys.stderr
+        self._stand_in = sys.stdout = sys.stderr
 
     def end(self) -> None:
-        """Give the standard output back."""
+        """Give the standard output back, unless that is done: click closes no context of wrong usage."""
         logger.removeHandler(self)
         if self._kept is not None:
             os.dup2(self._kept, 1)
             os.close(self._kept)
             self._kept = None
-        if self._screen is not None:
+        if self.asked and sys.stdout is self._stand_in and self._screen is not None:
             sys.stdout = self._screen
         self.asked = False
 
@@ -113,6 +117,7 @@ def show(command: str, **content: object) -> None:
 
 def show_error(command: str, message: str, exit_code: int) -> None:
     """Write an error as a command's one JSON object; nothing if its object has been written."""
+    _answer.end()
     if not _answer.given:
         show(command, error={"message": message, "exit_code": exit_code})
 
@@ -123,6 +128,8 @@ def plain(value: Any) -> Any:
         value = value.item()  # a number of NumPy's
     if value is None or isinstance(value, bool | int | str):
         return value
+    if type(value).__name__ in MISSING:  # by name: nothing here imports pandas
+        return None
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):

@@ -39,6 +39,9 @@ def _margin(_context: click.Context, _option: click.Parameter, given: str | None
     "--reference", metavar="ARM", help="What all arms are compared with; else baseline, or the first."
 )
 @click.option("--all-pairs", is_flag=True, help="Compare every two arms.")
+@click.option(
+    "--unpaired", is_flag=True, help="Runs share no seeds: Welch's t test, which needs more of them."
+)
 @click.option("--wide", is_flag=True, help="The table has a column an arm.")
 @click.option(
     "--arms", metavar="COLUMNS", help='Columns that are arms, names or patterns: "relu,gelu", "acc_*".'
@@ -124,7 +127,9 @@ def _show(judgement: Judgement) -> None:
     shown = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for heading, words in judged_text.headings(judgement).items():
         if words:
-            shown.add_column(heading, overflow="fold", min_width=12 if heading == "verdict" else min(len(heading), 8))
+            shown.add_column(
+                heading, overflow="fold", min_width=12 if heading == "verdict" else min(len(heading), 8)
+            )
         else:
             shown.add_column(heading, justify="right", no_wrap=True)
     for row in rows[: judged_text.MOST_ROWS]:

@@ -74,8 +74,7 @@ def _parameter(entry: SpaceEntry, parameter: Parameter) -> dict[str, Any]:
     when = {key: list(names) for key, names in entry.when.items()}
     if isinstance(values, Choices):
         return {"name": parameter.name, "choices": list(values.names), "when": when}
-    step = {} if values.step is None else {"step": values.step}
-    limits = {"low": values.low, "high": values.high, "log": values.log, **step}
+    limits = {"low": values.low, "high": values.high, "log": values.log, "step": values.step}
     return {"name": parameter.name, **limits, "when": when}
 
 

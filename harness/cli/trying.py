@@ -65,9 +65,7 @@ def noise_(
     from harness.comparison.noise import noise
 
     with _interrupted(results, loaded.name):
-        measured = noise(
-            loaded, seeds=seeds, metric=metric, folder=results, machine=_machine(machine), display=_display
-        )
+        measured = noise(loaded, seeds=seeds, metric=metric, folder=results, display=_display, **machine)
     if as_json:
         show(
             "noise", study=measured.study, metric=measured.metric, baselines=measured.baselines,
@@ -114,9 +112,7 @@ def try_(
         loaded = _load(study, overrides)
         from harness.comparison import trying
 
-        prepared = trying.prepared(
-            loaded, changes, **_judging(options), folder=results, machine=_machine(options), display=_display
-        )
+        prepared = trying.prepared(loaded, changes, folder=results, display=_display, **options)
         with _interrupted(results, loaded.name):
             tried = _tried(prepared, as_json=as_json)
     if as_json:
@@ -124,20 +120,6 @@ def try_(
     else:
         _show_words(tried, study, [*changes], [*overrides])
     sys.exit(tried.exit_code)
-
-
-def _judging(options: _TryOptions) -> JudgingKeywords:
-    return {
-        "max_seeds": options["max_seeds"], "budget": options["budget"], "margin": options["margin"],
-        "alpha": options["alpha"], "metric": options["metric"], "family": options["family"],
-    }  # fmt: skip
-
-
-def _machine(options: MachineKeywords) -> MachineKeywords:
-    return {
-        "workers": options["workers"], "engine": options["engine"], "device": options["device"],
-        "bits": options["bits"],
-    }  # fmt: skip
 
 
 def _tried(prepared: Trying, *, as_json: bool) -> Try:
@@ -175,8 +157,8 @@ def _show_json(tried: Try, study: str, changes: Sequence[str]) -> None:
         "try", verdict=tried.verdict, exit_code=tried.exit_code, study=tried.study, change=tried.change,
         differences=differences, **last, why=tried.why, metric=rules.metric,
         margin=rules.margin, alpha=rules.alpha, family=rules.family, max_seeds=rules.max_seeds,
-        looks=[asdict(look) for look in tried.looks], try_number=tried.number, tries=tried.tries,
-        false_better_at_most=tried.false_better, trials_trained=tried.trained.trials,
+        looks=[asdict(look) for look in tried.looks], try_number=tried.counts.number,
+        tries=tried.counts.tries, false_better_at_most=tried.false_better, trials_trained=tried.trained.trials,
         seconds=tried.trained.seconds, failures=tried.trained.failures, folder=tried.folder,
         values=tried.values, in_words=try_words.verdict(tried),
         next=try_words.following(tried, study, changes),

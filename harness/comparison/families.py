@@ -16,11 +16,16 @@ KEY = ["dataset", "axis", "within", "arm", "reference"]
 
 
 def default(
-    family: Contrasts, trials: pd.DataFrame, axes: Sequence[str], study: Mapping[str, Any], arms: Sequence[str]
+    family: Contrasts,
+    trials: pd.DataFrame,
+    axes: Sequence[str],
+    study: Mapping[str, Any],
+    arms: Sequence[str],
 ) -> Contrasts:
     """Return the family with the contrasts of the study's design, where the study declares none.
 
-    `axes`: the settings that were varied; `study`: the tables of study.toml; `arms`: the trained arms in order.
+    `axes`: the settings that were varied; `study`: the tables of study.toml; `arms`: the trained arms, in
+    order.
     """
     design, levels = str(study.get("study", {}).get("design", "grid")), []
     if design == "grid":
@@ -92,9 +97,7 @@ def _levels(
         doubts.append(f"The levels of {axis} cannot be judged: {why}.")
         return pd.DataFrame()
     varied = list(dict.fromkeys([*axes, axis, *within]))
-    differences = stats.level_differences(
-        trials, axis, reference, within=within, axes=varied, metric=metric
-    )
+    differences = stats.level_differences(trials, axis, reference, within=within, axes=varied, metric=metric)
     differences = differences[differences["arm"].ne(NOT_APPLICABLE)]
     cells = [within_words(within, cell) for cell in differences[within].to_numpy().tolist()] if within else ""
     return differences.assign(axis=axis, within=cells)

@@ -23,6 +23,7 @@ class JudgeKeywords(TypedDict, total=False):
     where: Sequence[str]
     reference: str | None
     all_pairs: bool
+    unpaired: bool
     higher_is_better: bool | None
     margin: Margin
     alpha: float | None
@@ -37,13 +38,14 @@ class JudgeOptions:
     Attributes:
         arm: the column that names the arm (several, joined by commas: their combination).
         seed: the column that pairs runs across arms.
-        metric: the column that is judged; or, in a table with columns "metric" and "value", the metric's name.
+        metric: the column that is judged; or the metric's name, in a table with columns "metric" and "value".
         block: the column, or columns, within which arms are compared: a data set, a task.
         arms: of a wide table, its columns of arms: names or patterns ("relu,gelu", "acc_*").
         wide: the table has a column an arm.
         where: "column=value": only such rows are read.
         reference: the arm that all others are compared with.
         all_pairs: compare every two arms.
+        unpaired: the runs of two arms share nothing: Welch's t test, which needs more runs.
         higher_is_better: False for losses; None: by the metric's name.
         margin: the largest difference that does not matter, in the metric's unit; "none": no arm is called
             the same; None: 0.2 points of an accuracy, else "none".
@@ -61,6 +63,7 @@ class JudgeOptions:
     where: Sequence[str] = ()
     reference: str | None = None
     all_pairs: bool = False
+    unpaired: bool = False
     higher_is_better: bool | None = None
     margin: Margin = None
     alpha: float | None = None
@@ -74,8 +77,8 @@ class JudgeOptions:
             )
         if isinstance(self.margin, float | int) and not 0 < self.margin < float("inf"):
             raise UsageError(
-                f"--margin {self.margin:g}: allowed is a difference above 0 in the metric's own unit (of shares, "
-                "0.002 are 0.2 points), or none"
+                f"--margin {self.margin:g}: allowed is a difference above 0 in the metric's own unit (of "
+                "shares, 0.002 are 0.2 points), or none"
             )
         if self.decimal not in {None, ",", "."}:
             raise UsageError(f"--decimal {self.decimal!r}: allowed are , and .")
@@ -86,5 +89,11 @@ class JudgeOptions:
     def names_columns(self) -> bool:
         """Whether a results folder is read as a plain table, not by the contrasts of its study."""
         return bool(
-            self.arm or self.seed or self.metric or self.block or self.reference or self.all_pairs or self.where
+            self.arm
+            or self.seed
+            or self.metric
+            or self.block
+            or self.reference
+            or self.all_pairs
+            or self.where
         )

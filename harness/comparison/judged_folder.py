@@ -1,4 +1,4 @@
-"""A results folder of the harness, judged by the family of contrasts that its study declares, as its report is."""
+"""A results folder of the harness, judged by the contrasts that its study declares, as its report is."""
 
 from __future__ import annotations
 
@@ -42,15 +42,20 @@ def read(folder: Path) -> StudyDifferences:
     found = results.read(folder)
     varied = [axis for axis in found.study.get("axes", {}) if axis in found.trials and axis != "dataset"]
     trials = found.trials.assign(**{axis: found.trials[axis].map(as_word) for axis in varied})
-    axes = [axis for axis in varied if trials[axis].nunique(dropna=False) > 1]
+    axes = [axis for axis in varied if len(trials[axis].unique()) > 1]
     family, notes = _family(found, trials, axes)
     doubts: list[str] = []
     differences = families.differences(trials, axes, family, doubts)
     if differences.empty:
-        why = " ".join(doubts) or "its study has one arm, or is a search: name columns (--arm, --seed, --metric)"
+        why = (
+            " ".join(doubts)
+            or "its study has one arm, or is a search: name columns (--arm, --seed, --metric)"
+        )
         raise UsageError(f"{folder} has no contrast to judge: {why}")
     rows = trials.rename(columns={"dataset": "block"})[["block", "arm", "seed"]]
-    rows = rows.assign(arm=rows["arm"].astype(str), seed=rows["seed"].astype(str), value=trials[family.metric])
+    rows = rows.assign(
+        arm=rows["arm"].astype(str), seed=rows["seed"].astype(str), value=trials[family.metric]
+    )
     rows["value"] = rows["value"].where(trials["status"].eq("ok"))
     words = {"arm": _arm_words(family), "seed": "seed", "metric": family.metric, "block": "dataset"}
     seen = Observations(rows, FORM, words, left_out=tuple(_unfinished(trials)), notes=(*notes, *doubts))
@@ -64,8 +69,8 @@ def _family(found: Results, trials: pd.DataFrame, axes: Sequence[str]) -> tuple[
     except ValueError as error:
         reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
         raise UsageError(
-            f"{found.folder / 'study.toml'}: [contrasts] cannot be read ({reason}). Restore the file, or run the "
-            "study again"
+            f"{found.folder / 'study.toml'}: [contrasts] cannot be read ({reason}). Restore the file, or run "
+            "the study again"
         ) from error
     if (table and family.declared) or family.pairs or family.levels:
         return family, []
@@ -91,4 +96,3 @@ def _unfinished(trials: pd.DataFrame) -> Iterator[LeftOut]:
     statuses = trials["status"].fillna("").replace("", "not trained yet")
     for status, number in statuses[statuses.ne("ok")].value_counts().items():
         yield LeftOut(int(number), f"status is {status}")
-

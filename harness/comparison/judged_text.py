@@ -1,4 +1,4 @@
-"""A judgement in words: as it was read, its table, its sentences, its rows that were left out; and as JSON."""
+"""A judgement in words: how it was read, its table, its sentences, what was left out; and as JSON."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def read_as(judgement: Judgement) -> str:
     rows, words = seen.rows, seen.words
     parts = [
         f"arm = {words['arm']} ({_arms(judgement):,})",
-        f"{'sample' if seen.unit == 'sample' else 'seed'} = {words['seed']} ({rows['seed'].nunique():,})",
+        _paired_by(judgement),
         f"metric = {words['metric']}, {'higher' if scale.higher_is_better else 'lower'} is better",
     ]
     if words["block"]:
@@ -34,6 +34,18 @@ def read_as(judgement: Judgement) -> str:
         parts.append("contrasts of its study" if seen.form == FORM else "every two arms compared")
     margin = "none" if scale.margin is None else scale.size(scale.margin)
     return f"read as: {seen.form}; {'; '.join([', '.join(parts[:-1]), parts[-1]])}; margin {margin}"
+
+
+def _paired_by(judgement: Judgement) -> str:
+    seen = judgement.observations
+    if seen.unit == "run":
+        return f"unpaired ({len(seen.rows):,} runs)"
+    return f"{seen.unit} = {seen.words['seed']} ({seen.rows['seed'].nunique():,})"
+
+
+def number(judgement: Judgement, row: Row) -> str:
+    """Write how many seeds a contrast rests on; of unpaired arms, the runs of both."""
+    return f"{row['n']:,}" + (f" and {row['reference_n']:,}" if judgement.observations.unit == "run" else "")
 
 
 def _arms(judgement: Judgement) -> int:
@@ -69,7 +81,7 @@ def cells(judgement: Judgement, row: Row) -> list[str]:
     space = "\n" if several else " "  # a column more: the screen is narrow
     span = "" if math.isnan(row["low"]) else f"{space}[{low}, {high}]"
     return [
-        *([str(row["block"])] if several else []), who, f"{row['n']:,}", scale.value(row["mean"]),
+        *([str(row["block"])] if several else []), who, number(judgement, row), scale.value(row["mean"]),
         scale.difference(row["difference"]) + span, p_value_column(row["p_holm"]), verdict(judgement, row),
     ]  # fmt: skip
 
@@ -113,9 +125,10 @@ def sentence(judgement: Judgement, row: Row) -> str:
     by = f"{scale.difference(row['difference'])} {scale.unit}".strip()
     if not n:
         return f"{where}{arm} cannot be compared with {reference}: no {unit} has a value of both."
-    if n == 1:
+    if n == 1 or row["verdict"] == "one seed":
         return f"{where}{arm} against {reference}: {by} in the only {unit}, so there is no verdict."
-    span = f"95 % interval {scale.difference(row['low'])} to {scale.difference(row['high'])} over {n:,} {unit}s"
+    ends = f"{scale.difference(row['low'])} to {scale.difference(row['high'])}"
+    span = f"95 % interval {ends} over {number(judgement, row)} {unit}s"
     sure = span if not math.isnan(row["low"]) else f"the same in all {n:,} {unit}s, so no interval"
     p = f"corrected p {p_value_column(row['p_holm'])}"
     word = row["verdict"]
@@ -128,7 +141,8 @@ def sentence(judgement: Judgement, row: Row) -> str:
     if word == "same within margin":
         size = scale.size(scale.margin or 0)
         return f"{where}{arm} and {reference} are the same within \u00b1{size}: {by} ({sure})."
-    return f"{where}it cannot be told whether {arm} differs from {reference}: {by} ({sure}, {p}); {more(judgement, row)}."
+    open_ = f"{where}it cannot be told whether {arm} differs from {reference}"
+    return f"{open_}: {by} ({sure}, {p}); {more(judgement, row)}."
 
 
 def more(judgement: Judgement, row: Row) -> str:
@@ -158,7 +172,8 @@ def _power(judgement: Judgement, rows: list[dict[Any, Any]]) -> Iterator[str]:
     needed = sorted(r["more_seeds"] for r in rows if r["verdict"] == UNDECIDED and r["more_seeds"] > 0)
     if needed and scale.margin is not None:
         span = " to ".join(dict.fromkeys(f"{number:,.0f}" for number in (needed[0], needed[-1])))
-        yield f"About {span} more {unit}s would show {scale.size(scale.margin)} in {len(needed):,} of the open ones."
+        size = scale.size(scale.margin)
+        yield f"About {span} more {unit}s would show {size} in {len(needed):,} of the open ones."
 
 
 def left_out(judgement: Judgement) -> list[str]:
@@ -171,7 +186,9 @@ def left_out(judgement: Judgement) -> list[str]:
     more_parts = parts[MOST_LEFT_OUT:]
     if more_parts:
         rows = sum(part.rows for part in more_parts)
-        lines.append(f"left out: {count(rows, 'row')} more, for {len(more_parts):,} more reasons (--json has all)")
+        lines.append(
+            f"left out: {count(rows, 'row')} more, for {len(more_parts):,} more reasons (--json has all)"
+        )
     return lines
 
 

@@ -89,8 +89,9 @@ def judge(table: Source, **options: Unpack[JudgeKeywords]) -> Judgement:
     """Judge the arms of any table of runs: every arm against a reference, paired by seed.
 
     Args:
-        table: a DataFrame; results or their folder, judged as their report does; a CSV with a row a run (or a column an arm, or an export of Optuna or Weights &
-            Biases); or several samples_*.jsonl of lm-eval, a file a model, or a folder of them.
+        table: a DataFrame; a CSV with a row a run (or a column an arm, or an export of Optuna or Weights &
+            Biases); several samples_*.jsonl of lm-eval, a file a model, or a folder of them; or results of
+            the harness, which are judged as in their report.
         options: `JudgeOptions`: arm, seed, metric, block, reference, margin, higher_is_better and others.
             What is not given is taken from the table; `Judgement.read_as()` says how.
 
@@ -129,7 +130,8 @@ def judged_study(study: StudyDifferences, options: JudgeOptions) -> Judgement:
     contrasts = _verdicts(study.differences, seen, scale, alpha, by)
     references = tuple(dict.fromkeys(contrasts["reference"]))
     return Judgement(
-        overall(contrasts), contrasts, _arms(seen.rows), seen, scale, references, alpha, seen.left_out, seen.notes
+        overall(contrasts), contrasts, _arms(seen.rows), seen, scale, references, alpha,
+        seen.left_out, seen.notes,
     )  # fmt: skip
 
 
@@ -162,22 +164,53 @@ def judged(seen: Observations, options: JudgeOptions) -> Judgement:
     known = values[np.isfinite(values)]
     if not known.size:
         raise UsageError(f"no row has a number for {seen.measure}; name another column: --metric COLUMN")
-    seen = replace(seen, unit="sample" if known.size and np.isin(known, (0.0, 1.0)).all() else "seed")
+    if _binary(seen) and not options.unpaired:
+        seen = replace(seen, unit="sample")
     trials = rows.rename(columns={"block": "dataset"}).assign(status="ok")
-    differences = stats.paired_differences(trials, pairs, "value", unfinished=True)
-    _require_pairs(differences, rows, pairs, seen)
     alpha = ALPHA if options.alpha is None else options.alpha
-    contrasts = _verdicts(differences, seen, scale, alpha)
+    alone: Iterator[LeftOut] = iter(())
+    if options.unpaired:
+        contrasts = _unpaired(trials, pairs, scale, alpha)
+    else:
+        differences = stats.paired_differences(trials, pairs, "value", unfinished=True)
+        _require_pairs(differences, rows, pairs, seen)
+        contrasts, alone = _verdicts(differences, seen, scale, alpha), _without_partner(rows, pairs, seen)
     return Judgement(
-        overall(contrasts), contrasts, _arms(rows), seen, scale, references, alpha,
-        (*seen.left_out, *_without_partner(rows, pairs, seen)), (*seen.notes, *notes, *_doubts(scale, seen)),
+        overall(contrasts), contrasts, _arms(rows), seen, scale, references, alpha, (*seen.left_out, *alone),
+        (*seen.notes, *notes, *_doubts(scale, seen)),
     )  # fmt: skip
+
+
+def _unpaired(trials: pd.DataFrame, pairs: pd.DataFrame, scale: MetricScale, alpha: float) -> pd.DataFrame:
+    """Judge arms whose runs share nothing."""
+    table = stats.unpaired_verdicts(
+        trials,
+        pairs,
+        margin=scale.margin,
+        alpha=alpha,
+        higher_is_better=scale.higher_is_better,
+        within=scale.limits,
+    )
+    if table.empty:
+        raise UsageError(
+            "no arm shares a block with its reference, so nothing can be compared: name another --block"
+        )
+    return _ordered(table.rename(columns={"dataset": "block"}), trials["dataset"])
+
+
+def _ordered(table: pd.DataFrame, blocks: pd.Series[str]) -> pd.DataFrame:
+    """Order contrasts by their blocks as the table has these, and put their names, n and means first."""
+    front = [*CONTRAST, "n", "mean", "reference_mean"]
+    table = table[[*front, *(name for name in table.columns if name not in front)]]
+    places = {block: place for place, block in enumerate(dict.fromkeys(blocks))}
+    ordered = table.sort_values("block", key=lambda names: names.map(places), kind="stable")
+    return ordered.reset_index(drop=True)
 
 
 def _pairs(
     arms: Sequence[str], seen: Observations, options: JudgeOptions
 ) -> tuple[pd.DataFrame, tuple[str, ...], list[str]]:
-    """Choose the pairs to compare: arm and reference; the references; and how these were chosen, if guessed."""
+    """Choose the pairs to compare, arm and reference; give the references, and a note on a guessed one."""
     if len(arms) < 2:
         raise UsageError(
             f"there is only one arm, {arms[0]!r} ({seen.words['arm']}), so there is nothing to compare it "
@@ -215,12 +248,14 @@ def _require_pairs(
     if len(differences):
         return
     reference, arm = pairs["reference"].iloc[0], pairs["arm"].iloc[0]
-    seeds = [few(list(map(repr, rows.loc[rows["arm"].eq(name), "seed"].unique()))) for name in (reference, arm)]
+    seeds = [
+        few(list(map(repr, rows.loc[rows["arm"].eq(name), "seed"].unique()))) for name in (reference, arm)
+    ]
     blocks = f" within a {seen.words['block']}" if seen.words["block"] else ""
     raise UsageError(
         f"no arm shares a {seen.words['seed']} with its reference{blocks}, so nothing can be paired: "
-        f"{reference} has {seeds[0]}; {arm} has {seeds[1]}. Runs are compared seed by seed: train all arms with "
-        "the same seeds, or name the column that pairs them: --seed COLUMN"
+        f"{reference} has {seeds[0]}; {arm} has {seeds[1]}. Runs are compared seed by seed: train all arms "
+        "with the same seeds, name the column that pairs them (--seed COLUMN), or compare them --unpaired"
     )
 
 
@@ -230,7 +265,7 @@ def _verdicts(
 ) -> pd.DataFrame:  # fmt: skip
     """Judge the differences, and add the means of both sides over the pairs that both have."""
     margin, better = scale.margin, scale.higher_is_better
-    if seen.unit == "sample":
+    if _binary(seen):
         table = stats.sample_verdicts(differences, by, margin=margin, alpha=alpha, higher_is_better=better)
     else:
         ends = scale.limits
@@ -241,11 +276,13 @@ def _verdicts(
     means = both.groupby(list(by), sort=False)[["value", "reference_value"]].mean().reset_index()
     means = means.rename(columns={"value": "mean", "reference_value": "reference_mean"})
     table = table.merge(means, on=list(by), how="left").rename(columns={"dataset": "block"})
-    front = [*CONTRAST, "n", "mean", "reference_mean"]
-    table = table[[*front, *(name for name in table.columns if name not in front)]]
-    blocks = {block: place for place, block in enumerate(dict.fromkeys(seen.rows["block"]))}
-    ordered = table.sort_values("block", key=lambda names: names.map(blocks), kind="stable")
-    return ordered.reset_index(drop=True)
+    return _ordered(table, seen.rows["block"])
+
+
+def _binary(seen: Observations) -> bool:
+    """Tell whether every value is 0 or 1, so that a row is a sample that is right or wrong."""
+    values = seen.rows["value"].dropna()
+    return bool(len(values) and values.isin((0.0, 1.0)).all())
 
 
 def overall(contrasts: pd.DataFrame) -> str:
@@ -268,7 +305,9 @@ def _without_partner(rows: pd.DataFrame, pairs: pd.DataFrame, seen: Observations
     """Count, for each contrast, the runs whose seed the other side lacks."""
     have = rows[["block", "arm", "seed"]]
     reference = have.rename(columns={"arm": "reference"})
-    ours = have.merge(pairs, on="arm").merge(reference, on=["block", "reference", "seed"], how="left", indicator=True)
+    ours = have.merge(pairs, on="arm").merge(
+        reference, on=["block", "reference", "seed"], how="left", indicator=True
+    )
     theirs = reference.merge(pairs, on="reference").merge(
         have, on=["block", "arm", "seed"], how="left", indicator=True
     )
@@ -284,16 +323,21 @@ def _doubts(scale: MetricScale, seen: Observations) -> Iterator[str]:
     """Yield what was assumed of the metric."""
     metric = seen.measure
     if scale.assumed:
-        yield f"higher {metric} is taken for better: its name does not say (--lower-is-better for the reverse)"
+        yield f"higher {metric} is taken for better: its name does not say (else --lower-is-better)"
     if scale.kind == "plain" and scale.named_share:
-        yield f"{metric} is neither a share in 0 to 1 nor a percentage throughout, so it is read as a plain number"
+        yield f"{metric} is neither a share in 0 to 1 nor a percentage throughout: read as a plain number"
     if scale.margin is None:
         yield (
             f"no arm is called the same: nobody has said which difference of {metric} is too small to matter "
             "(--margin, in its unit)"
         )
-    if seen.unit == "sample":
+    if seen.unit == "run":
         yield (
-            "every value is 0 or 1, so a row is a sample that is right or wrong: McNemar's exact test, with the "
-            "interval of Bonett and Price. Samples are the observations; another training is not covered"
+            "the runs of two arms are taken to share nothing: Welch's t test. Where they share seeds, "
+            "pairing them shows smaller differences"
+        )
+    elif _binary(seen):
+        yield (
+            "every value is 0 or 1, so a row is a sample that is right or wrong: McNemar's exact test, with "
+            "the interval of Bonett and Price. Samples are the observations; another training is not covered"
         )

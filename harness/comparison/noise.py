@@ -6,11 +6,11 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from harness.comparison import try_folder
 from harness.comparison.try_changes import baselines
-from harness.comparison.try_folder import Trained, TryFolder
+from harness.comparison.try_folder import FolderKeywords, Trained, TryFolder
 from harness.comparison.trying import check_metric
 from harness.data.splits import size
 from harness.errors import MachineError, UsageError
@@ -20,9 +20,6 @@ from harness.study.checker import GivenSettings
 from harness.study.study import Study
 from harness.study.trials import settings_of
 from harness.system import spawning
-from harness.training import displays
-from harness.training.options import MachineKeywords, RunOptions
-from harness.training.progress import Display
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,8 +56,7 @@ class Noise:
 
 
 def noise(
-    study: Study, *, seeds: int = SEEDS, metric: str = "val_accuracy", folder: Path | str | None = None,
-    machine: MachineKeywords | None = None, display: Display | None = None,
+    study: Study, *, seeds: int = SEEDS, metric: str = "val_accuracy", **keywords: Unpack[FolderKeywords]
 ) -> Noise:  # fmt: skip
     """Measure the noise floor of a study's baseline: its spread over seeds, and which differences show.
 
@@ -71,9 +67,7 @@ def noise(
         study: one with a baseline, of `harness.load` or `harness.parse`.
         seeds: how many, 2 or more; the SD of 10 is known to about a quarter.
         metric: val_accuracy, val_loss, or a tracked metric of val.
-        folder: results/<study>/tries if not given.
-        machine: engine, device, workers and bits, as `harness.run` takes them.
-        display: a context manager made from a Progress.
+        **keywords: `FolderKeywords`: folder, display, engine, device, workers, bits.
 
     Raises:
         UsageError: the study or an option is not valid, or hardly a seed finishes.
@@ -91,13 +85,12 @@ def noise(
     for one in alone:
         check_metric(one, metric)
     arms: Mapping[str, GivenSettings] = {_arm(one, alone): dict(one.baseline) for one in alone}
-    options = RunOptions(**(machine or {}), display=displays.chosen(display))
-    place = TryFolder(try_folder.of_study(study, folder), alone[0], arms, options)
+    place = TryFolder.of(alone[0], arms, keywords)
     trained = place.train(seeds)
     rows = place.rows(seeds)
     if trained.failures or rows["status"].eq("failed").any():
         raise MachineError(f"trials could not be trained: {'; '.join(trained.failures) or 'see trials.csv'}")
-    processes = options.processes(options.devices())
+    processes = place.options.processes(place.options.devices())
     import pandas as pd
 
     table = pd.DataFrame(

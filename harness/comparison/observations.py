@@ -53,12 +53,16 @@ class Observations:
 
 @dataclass(frozen=True)
 class Roles:
-    """The columns that a long table's arm, seed, metric and block are in."""
+    """The columns that a long table's arm, seed, metric and block are in.
+
+    `paired`: a seed pairs runs, so that an arm has one run of it; `seed` may be empty where it does not.
+    """
 
     arm: Sequence[str]
     seed: str
     metric: str
     block: Sequence[str] = ()
+    paired: bool = True
 
 
 def long_observations(
@@ -66,10 +70,12 @@ def long_observations(
 ) -> Observations:
     """Take a row a run; raise UsageError on a missing arm or seed, doubled runs, or text for a number."""
     arms, blocks = _label(table, roles.arm, "arm"), _label(table, roles.block, "block")
-    seeds = _filled(table, roles.seed, "seed")
+    numbered = pd.Series(table.lines.astype(str), index=table.cells.index)
+    seeds = _filled(table, roles.seed, "seed") if roles.paired else numbered
     values, how = table.numbers(roles.metric)
     rows = pd.DataFrame({"block": blocks, "arm": arms, "seed": seeds, "value": values})
-    _check_single(table, rows, roles)
+    if roles.paired:
+        _check_single(table, rows, roles)
     lost = list(left_out)
     infinite = np.isinf(rows["value"].to_numpy())
     for cases, reason in (
@@ -84,7 +90,7 @@ def long_observations(
         "block": ", ".join(roles.block),
     }  # fmt: skip
     return Observations(
-        rows.reset_index(drop=True), form, words, left_out=tuple(lost),
+        rows.reset_index(drop=True), form, words, "seed" if roles.paired else "run", left_out=tuple(lost),
         notes=(*table.notes, *notes, *how),
     )  # fmt: skip
 
@@ -106,10 +112,10 @@ def _filled(table: ReadTable, column: str, role: str) -> pd.Series[str]:
     texts = table.texts(column)
     empty = texts.eq("")
     if empty.any():
-        rows = count(int(empty.sum()), "row")
+        rows, article = count(int(empty.sum()), "row"), "an" if role == "arm" else "a"
         raise UsageError(
-            f"{table.name}: {rows} without a {role} ({column} is empty in {table.at(empty)}). Fill them in, "
-            f"or leave them out, for instance with --where COLUMN=VALUE"
+            f"{table.name}: {rows} without {article} {role} ({column} is empty in {table.at(empty)}). Fill "
+            "them in, or leave them out, for instance with --where COLUMN=VALUE"
         )
     return texts
 
@@ -146,7 +152,7 @@ def _remedy(table: ReadTable, rows: pd.DataFrame, roles: Roles) -> str:
     several = f" (or {few([repr(other) for other in apart[1:]])})" if apart[1:] else ""
     return (
         f"{name!r}{several} tells them apart. Allowed: one row for each seed of an arm within a block; type "
-        f"--block {_shell(name)} for a verdict on each, or --where {_shell(f'{name}={value}')} for one of them"
+        f"--block {_shell(name)} for a verdict on each, or --where {_shell(f'{name}={value}')} for one"
     )
 
 
@@ -157,7 +163,7 @@ def _shell(text: str) -> str:
 
 
 def _telling(table: ReadTable, rows: pd.DataFrame, roles: Roles) -> Iterator[str]:
-    """Yield columns that make doubled rows single, those of the fewest values first; never of measurements."""
+    """Yield columns that make doubled rows single, the one of the fewest values first; no measurements."""
     used = {*roles.arm, roles.seed, roles.metric, *roles.block}
     found: list[tuple[int, str]] = []
     for name in table.columns:

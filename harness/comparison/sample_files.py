@@ -1,8 +1,8 @@
-"""Samples of lm-eval (EleutherAI's Language Model Evaluation Harness): a file a model and task, paired by doc_id.
+"""Samples of lm-eval (EleutherAI's Language Model Evaluation Harness): a file a model, paired by doc_id.
 
-`lm_eval --log_samples --output_path OUT` writes OUT/<model>/samples_<task>_<date>.jsonl: a line a document and
-filter, with doc_id, doc_hash, filter and each metric by its name (version 0.4.13, lm_eval/evaluator.py and
-loggers/evaluation_tracker.py).
+`lm_eval --log_samples --output_path OUT` writes OUT/<model>/samples_<task>_<date>.jsonl: a line a document
+and filter, with doc_id, doc_hash, filter and each metric by its name (version 0.4.13,
+lm_eval/evaluator.py and loggers/evaluation_tracker.py).
 """
 
 from __future__ import annotations
@@ -62,15 +62,17 @@ def observations(paths: Sequence[Path], options: JudgeOptions) -> Observations:
     filters = table.texts("filter").groupby(table.texts("task")).nunique().max() > 1
     block = ["task", "filter"] if filters else ["task"]
     _check_documents(table)
-    seen = long_observations(table, Roles(["model"], "doc_id", metric, block), "samples of lm-eval, a file a model")
+    seen = long_observations(
+        table, Roles(["model"], "doc_id", metric, block), "samples of lm-eval, a file a model"
+    )
     rows = seen.rows
     if filters:
         rows = rows.assign(block=rows["block"].str.replace(r"task=(.*), filter=", r"\1, ", regex=True))
-    return replace(seen, rows=rows, words={**seen.words, "arm": "file or folder"})
+    return replace(seen, rows=rows, words={**seen.words, "arm": "file or folder"}, unit="sample")
 
 
 def is_records(path: Path) -> bool:
-    """Tell whether a .jsonl holds a run a line, rather than lm-eval's samples: its first line has no doc_id."""
+    """Tell whether a .jsonl holds a run a line, not lm-eval's samples: its first line has no doc_id."""
     first = next((line for line in decoded(path)[0].splitlines() if line.strip()), "")
     return first.startswith("{") and '"doc_id"' not in first
 
@@ -93,7 +95,8 @@ def _parsed(path: Path, number: int, line: str) -> dict[str, Any]:
         record = json.loads(line)
     except (ValueError, RecursionError) as error:
         raise UsageError(
-            f"{path}, line {number} is not JSON ({error}): the file may be cut off. Repair the line, or take it out"
+            f"{path}, line {number} is not JSON ({error}): the file may be cut off. Repair the line, or "
+            "take it out"
         ) from error
     if not isinstance(record, dict):
         raise UsageError(f"{path}, line {number} is no JSON object; allowed: an object a line")
@@ -118,8 +121,8 @@ def _found(paths: Sequence[Path]) -> Iterator[SampleFile]:
     doubled = [model for model in dict.fromkeys(models) if _repeated(model, models, tasks)]
     if doubled:
         raise UsageError(
-            f"several files of {few(doubled)} for one task: keep the file of one evaluation of each model, or give "
-            "them names of their own"
+            f"several files of {few(doubled)} for one task: keep the file of one evaluation of each model, "
+            "or give them names of their own"
         )
     for file, model, task in zip(files, models, tasks, strict=True):
         yield SampleFile(file, model, task)
@@ -143,7 +146,9 @@ def _samples(file: SampleFile, options: JudgeOptions) -> tuple[pd.DataFrame, Any
             rows.append(_kept(file, number, line, options.metric))
             lines.append(number)
     if not rows:
-        raise UsageError(f"{file.path} is empty; allowed: a line a sample, as lm_eval --log_samples writes it")
+        raise UsageError(
+            f"{file.path} is empty; allowed: a line a sample, as lm_eval --log_samples writes it"
+        )
     cells = pd.DataFrame(rows).assign(model=file.model, task=file.task)
     return cells.assign(filter=cells["filter"].fillna("none")), np.asarray(lines)
 
@@ -152,12 +157,19 @@ def _kept(file: SampleFile, number: int, line: str, metric: str | None) -> dict[
     """Keep of a sample its document, its filter and its metrics."""
     sample = _parsed(file.path, number, line)
     if "doc_id" not in sample:
-        raise UsageError(f"{file.path}, line {number} has no doc_id; allowed: samples of lm_eval --log_samples")
+        raise UsageError(
+            f"{file.path}, line {number} has no doc_id; allowed: samples of lm_eval --log_samples"
+        )
     names = list(sample.get("metrics") or [name for name in METRICS if name in sample])
     if metric is not None and metric not in sample:
-        raise UsageError(f"--metric {metric}: {file.path}, line {number} has none; {did_you_mean(metric, names)}")
+        raise UsageError(
+            f"--metric {metric}: {file.path}, line {number} has none; {did_you_mean(metric, names)}"
+        )
     kept = {name: sample.get(name) for name in KEPT}
-    return {**kept, **{name: _number(sample[name]) for name in {*names, *filter(None, [metric])} if name in sample}}
+    return {
+        **kept,
+        **{name: _number(sample[name]) for name in {*names, *filter(None, [metric])} if name in sample},
+    }
 
 
 def _number(value: Any) -> Any:
@@ -171,7 +183,9 @@ def _metric(table: ReadTable) -> str:
     names = [name for name in table.columns if name not in {*KEPT, "model", "task"}]
     found = next((name for name in METRICS if name in names), None) or (names[0] if len(names) == 1 else None)
     if found is None:
-        raise UsageError(f"which metric is judged? Type --metric NAME. The samples have: {few(names) or 'none'}")
+        raise UsageError(
+            f"which metric is judged? Type --metric NAME. The samples have: {few(names) or 'none'}"
+        )
     return found
 
 
@@ -183,7 +197,7 @@ def _check_documents(table: ReadTable) -> None:
     other = hashes[hashes > 1]
     if len(other):
         raise UsageError(
-            f"the files are of different documents: {count(len(other), 'doc_id')} (first {other.index[0][1]}) "
-            "with another doc_hash in each. Evaluate both models on the same version of the task, with the same "
-            "--limit or --samples"
+            f"the files are of different documents: {count(len(other), 'doc_id')} (first "
+            f"{other.index[0][1]}) with another doc_hash in each. Evaluate both models on the same version "
+            "of the task, with the same --limit or --samples"
         )

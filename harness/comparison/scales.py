@@ -16,14 +16,16 @@ if TYPE_CHECKING:
 
 POINTS = 0.2
 """Points of accuracy within which two arms are called the same by default, as in a study's [contrasts]."""
-SHARES = frozenset(
-    "acc accuracy accuracies correct top1 top5 match em f1 precision recall auc auroc auprc iou dice score".split()
-)
+SHARES = frozenset((
+    "acc", "accuracy", "accuracies", "correct", "top1", "top5", "match", "em", "f1", "precision", "recall",
+    "auc", "auroc", "auprc", "iou", "dice", "score",
+))  # fmt: skip
 """Words in names of metrics that are shares, or percent, of which more is better."""
-LOWER = frozenset(
-    "loss losses error errors err perplexity ppl nll mse rmse mae wer cer ter fid bpb bpc bits ece brier regret "
-    "seconds time latency runtime cost".split()
-)
+LOWER = frozenset((
+    "loss", "losses", "error", "errors", "err", "perplexity", "ppl", "nll", "mse", "rmse", "mae", "wer",
+    "cer", "ter", "fid", "bpb", "bpc", "bits", "ece", "brier", "regret", "seconds", "time", "latency",
+    "runtime", "cost",
+))  # fmt: skip
 """Words in names of metrics of which less is better."""
 
 
@@ -100,11 +102,13 @@ def scale_of(
     if share and known.size and known.min() >= 0:
         whole = known.max() <= 1
         # one share of 1.02 among others is a mistake, and no reason to take them all for percent
-        kind = "share" if whole else "percent" if 1 < np.median(known) and known.max() <= 100 else "plain"
+        kind = "share" if whole else "percent" if np.median(known) > 1 and known.max() <= 100 else "plain"
     size: float | None = None
     if isinstance(margin, float | int):
         size = float(margin)
     elif margin is None and kind != "plain":
         size = POINTS / 100 if kind == "share" else POINTS
     assumed = higher_is_better is None and not lower and not share
-    return MetricScale(kind, (not lower) if higher_is_better is None else higher_is_better, assumed, size, share)
+    return MetricScale(
+        kind, (not lower) if higher_is_better is None else higher_is_better, assumed, size, share
+    )

@@ -1,4 +1,4 @@
-"""A table of any tool as texts: the encoding, separator and decimal mark of a CSV, with the lines of its rows."""
+"""A table of any tool as texts: the encoding, separator and decimal mark of a CSV, and lines of rows."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ MISSING = frozenset(("", "nan", "na", "n/a", "#n/a", "null", "none", "-", "<na>"
 """Cells, in lower case, that mean that there is no value."""
 THOUSANDS = r"[+-]?[1-9]\d{0,2}(?:,\d{3})+"
 SHOWN = 3  # lines that a message names
-WHOLE = re.compile(r"([+-]?\d+)\.0+")
+WHOLE = re.compile(r"^([+-]?\d+)\.0+$")
 
 
 @dataclass(frozen=True)
@@ -81,14 +81,10 @@ class ReadTable:
         )
 
     def texts(self, column: str) -> pd.Series[str]:
-        """Return a column as labels without blanks around them; whole floats as whole numbers, "0.0" as "0"."""
-        values = self.cells[column]
-        if not isinstance(values.dtype, pd.StringDtype) and values.dtype != object:
-            empty = values.isna()
-            values = values.astype(str).mask(empty, "")
-        labels = values.fillna("").astype(str).str.strip()
-        whole = labels.str.fullmatch(WHOLE)
-        return labels.mask(whole, labels.str.split(".", n=1).str[0]) if whole.any() else labels
+        """Return a column as labels, without blanks around them; 0.0 as 0."""
+        codes, values = pd.factorize(self.cells[column], use_na_sentinel=True)  # a label is spelt once
+        labels = np.array([*(WHOLE.sub(r"\1", str(value).strip()) for value in values), ""], dtype=object)
+        return pd.Series(labels[codes], index=self.cells.index, dtype=object)
 
     def at(self, rows: Any) -> str:
         """Name the first lines of the rows that a mask marks: "lines 3, 4, 5 and 12 more"."""
@@ -133,7 +129,7 @@ class ReadTable:
             cell = texts[commas].iloc[0]
             raise UsageError(
                 f"{self.name}: {column} has {quoted(cell)}, which may be {cell.replace(',', '.')} or "
-                f"{cell.replace(',', '')}. Say which: --decimal , (a decimal comma), or write it without commas"
+                f"{cell.replace(',', '')}. Say which: --decimal , (a decimal comma), or write no commas"
             )
         return texts.str.replace(",", ".", regex=False), [f"{column} has decimal commas: 0,97 read as 0.97"]
 
@@ -241,7 +237,4 @@ def _check_names(names: Sequence[str], where: str) -> None:
     if doubled:
         levels = {"params", "user_attrs"} & set(doubled)
         hint = "write Optuna's trials_dataframe() without multi_index" if levels else "rename all but one"
-        raise UsageError(
-            f"{where}: {few(list(map(repr, doubled)))} is the name of several columns; {hint}"
-        )
-
+        raise UsageError(f"{where}: {few(list(map(repr, doubled)))} is the name of several columns; {hint}")

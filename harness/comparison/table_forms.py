@@ -1,4 +1,4 @@
-"""From a table of any tool to observations: long, wide, Optuna, Weights & Biases; recognised by its columns."""
+"""From a table of any tool to observations: long, wide, Optuna, Weights & Biases, told by its columns."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import pandas as pd
 from harness.comparison.judge_options import JudgeOptions
 from harness.comparison.observations import LeftOut, Observations, Roles, long_observations
 from harness.comparison.table_files import ReadTable
-from harness.errors import UsageError, did_you_mean, few, quoted
-from harness.text import count, joined
+from harness.errors import UsageError, did_you_mean, few
+from harness.text import joined
 
 ARM = ("arm", "model", "model_name", "method", "algorithm", "algo", "variant", "config", "condition",
        "treatment", "approach", "system", "architecture", "arch", "optimizer", "name")  # fmt: skip
@@ -119,12 +119,20 @@ def long(table: ReadTable, options: JudgeOptions) -> Observations:
     notes: list[str] = []
     table, options, form = _of_metric_rows(table, options)
     arm = _columns(table, options.arm, "--arm") if options.arm else _the(table, ARM, "arm", "model")
-    seed = _column(table, options.seed, "--seed") if options.seed else _the(table, SEED, "seed", "seed")[0]
+    seed = _seed(table, options)
     metric = _metric(table, options, [*arm, seed], notes)
     if not options.where:
         table, left_out = finished_only(table, [*arm, seed, metric])
     block = _block(table, options, [*arm, seed, metric])
-    return long_observations(table, Roles(arm, seed, metric, block), form, left_out, notes)
+    roles = Roles(arm, seed, metric, block, not options.unpaired)
+    return long_observations(table, roles, form, left_out, notes)
+
+
+def _seed(table: ReadTable, options: JudgeOptions) -> str:
+    """Find the column of seeds; none where runs are not paired."""
+    if options.unpaired:
+        return ""
+    return _column(table, options.seed, "--seed") if options.seed else _the(table, SEED, "seed", "seed")[0]
 
 
 def _of_metric_rows(table: ReadTable, options: JudgeOptions) -> tuple[ReadTable, JudgeOptions, str]:
@@ -132,7 +140,7 @@ def _of_metric_rows(table: ReadTable, options: JudgeOptions) -> tuple[ReadTable,
     if not {"metric", "value"} <= set(table.columns) or options.metric in set(table.columns):
         return table, options, "long"
     names = table.texts("metric")
-    wanted = options.metric or (names.iloc[0] if names.nunique() == 1 else None)
+    wanted = options.metric or (names.iloc[0] if len(names.unique()) == 1 else None)
     if wanted is None or not names.eq(wanted).any():
         said = did_you_mean(wanted or "", set(names))
         raise UsageError(f"--metric {wanted or 'is missing'}: the column 'metric' has no such rows; {said}")
@@ -144,13 +152,15 @@ def _of_metric_rows(table: ReadTable, options: JudgeOptions) -> tuple[ReadTable,
 def _the(table: ReadTable, names: Sequence[str], role: str, example: str) -> list[str]:
     found = _guessed(table, names)
     if found is None:
+        article = "an" if role == "arm" else "a"
         why = {
-            "seed": " Runs are paired by seed: without one there is nothing to pair, and no verdict.",
+            "seed": " Runs are paired by seed: without one there is nothing to pair. Runs that share nothing "
+            "are judged with --unpaired, which needs more of them.",
             "arm": " A table with a column an arm is read with --wide.",
         }[role]
         raise UsageError(
-            f"{table.name}: no column is named like a {role}; type --{role} COLUMN, for instance --{role} "
-            f"{example}. Columns: {few(table.columns)}.{why}"
+            f"{table.name}: no column is named like {article} {role}; type --{role} COLUMN, for instance "
+            f"--{role} {example}. Columns: {few(table.columns)}.{why}"
         )
     return [found]
 
@@ -243,12 +253,12 @@ def _all_numeric(table: ReadTable, names: Sequence[str]) -> list[str]:
         except UsageError as error:
             wrong.append(str(error))
     if wrong:
-        raise UsageError(f"{wrong[0]}. Or name the columns of arms: --arms \"{','.join(names[:2])}\"")
+        raise UsageError(f'{wrong[0]}. Or name the columns of arms: --arms "{",".join(names[:2])}"')
     return list(names)
 
 
 def optuna_trials(table: ReadTable, options: JudgeOptions) -> Observations:
-    """Read Optuna's `Study.trials_dataframe()`: complete trials; arms are params, the seed a param or attribute."""
+    """Read Optuna's `Study.trials_dataframe()`: complete trials; a param is the arm, another the seed."""
     states = table.texts("state")
     kept = states.eq("COMPLETE")
     left = [
@@ -259,20 +269,25 @@ def optuna_trials(table: ReadTable, options: JudgeOptions) -> Observations:
         raise UsageError(f"{table.name}: no trial is COMPLETE ({joined([part.reason for part in left])})")
     table = table.only(kept)
     seed = options.seed or next((n for n in ("user_attrs_seed", "params_seed") if n in table.cells), None)
-    if seed is None:
+    if seed is None and not options.unpaired:
         raise UsageError(
             f"{table.name}: an Optuna trial has a seed only if the objective notes it: "
             'trial.set_user_attr("seed", seed), or suggests it. Type --seed COLUMN. Columns: '
             f"{few(table.columns)}"
         )
-    seed = _column(table, seed, "--seed")
+    seed = _column(table, seed, "--seed") if seed else ""
     values = [name for name in table.columns if re.fullmatch(r"values?(_.+)?", name)]
     metric = _column(table, options.metric, "--metric") if options.metric else values[0]
     arm = _columns(table, options.arm, "--arm") if options.arm else _varied(table, seed)
     block = _columns(table, options.block, "--block") if options.block else []
     arm = [name for name in arm if name not in block]
-    notes = [f"judged is {metric}; also there: {few(values[1:])} (--metric)"] if values[1:] and not options.metric else []
-    return long_observations(table, Roles(arm, seed, metric, block), "Optuna's trials_dataframe", left, notes)
+    notes = (
+        [f"judged is {metric}; also there: {few(values[1:])} (--metric)"]
+        if values[1:] and not options.metric
+        else []
+    )
+    roles = Roles(arm, seed, metric, block, not options.unpaired)
+    return long_observations(table, roles, "Optuna's trials_dataframe", left, notes)
 
 
 def _pruned(state: str) -> str:
@@ -280,8 +295,12 @@ def _pruned(state: str) -> str:
 
 
 def _varied(table: ReadTable, seed: str) -> list[str]:
-    params = [name for name in table.columns if name.startswith("params_") and name != seed and name != "params_seed"]
-    varied = [name for name in params if table.texts(name).nunique() > 1]
+    params = [
+        name
+        for name in table.columns
+        if name.startswith("params_") and name != seed and name != "params_seed"
+    ]
+    varied = [name for name in params if len(table.texts(name).unique()) > 1]
     if not varied:
         raise UsageError(
             f"{table.name}: no param was varied, so there is one arm. Type --arm COLUMN. Columns: "
@@ -290,8 +309,8 @@ def _varied(table: ReadTable, seed: str) -> list[str]:
     combinations = table.cells[varied].astype(str).drop_duplicates()
     if len(varied) > 1 and len(combinations) == len(table):
         raise UsageError(
-            f"{table.name}: each of the {len(table):,} trials has params of its own, so no arm has two seeds. "
-            f"Type --arm {varied[0].removeprefix('params_')}, or another of: {few(varied)}"
+            f"{table.name}: each of the {len(table):,} trials has params of its own, so no arm has two "
+            f"seeds. Type --arm {varied[0].removeprefix('params_')}, or another of: {few(varied)}"
         )
     return varied
 
@@ -321,7 +340,7 @@ def _config(table: ReadTable) -> list[str]:
 
 
 def wandb_history(table: ReadTable, options: JudgeOptions) -> Observations:
-    """Read a chart of Weights & Biases, exported as CSV: a column a run, a row a step; the last step of each."""
+    """Read a chart of Weights & Biases, exported as CSV: a curve a run, of which the last step counts."""
     curves = [n for n in table.columns if f"{n}__MIN" in table.cells and f"{n}__MAX" in table.cells]
     curves = [name for name in curves if not name.endswith(" - _step")]
     split = {name: name.rpartition(" - ")[::2] for name in curves}
@@ -337,9 +356,9 @@ def wandb_history(table: ReadTable, options: JudgeOptions) -> Observations:
         raise UsageError(
             f"{table.name}: a Weights & Biases chart whose "
             + (
-                f"curves are groups ({few(unnamed)}): their runs are averaged already. Switch the grouping off "
+                f"curves are groups ({few(unnamed)}): their runs are averaged already. Switch grouping off "
                 if averaged
-                else f"runs do not say arm and seed ({few(unnamed)}); \"relu-seed0\" does. Rename the runs "
+                else f'runs do not say arm and seed ({few(unnamed)}); "relu-seed0" does. Rename the runs '
             )
             + "and export again, or export the table of runs, which has the config columns"
         )
@@ -356,9 +375,7 @@ def wandb_history(table: ReadTable, options: JudgeOptions) -> Observations:
     seen = long_observations(small, Roles(["arm"], "seed", metric), "Weights & Biases, a chart's curves")
     words = {**seen.words, "arm": "names of runs", "seed": "names of runs", "metric": f"{metric} at {when}"}
     ends = sorted(set(picked))
-    uneven = (
-        f"runs end at different steps: their last rows are lines {ends[0]} to {ends[-1]} (--step judges all at one)"
-    )
+    uneven = f"runs end at different steps, in lines {ends[0]} to {ends[-1]} (--step judges all at one)"
     notes = [uneven] if options.step is None and len(ends) > 1 else []
     return replace(seen, words=words, notes=(*seen.notes, *notes))
 

@@ -149,7 +149,7 @@ def change(study: Study, alone: Study, changes: Sequence[str]) -> Change:
     }
     _check_comparable(differences)
     if identity_of(before) == identity_of(after):
-        raise UsageError(f"{' '.join(changes)} changes nothing: {_already(before, changed, alone)}")
+        raise UsageError(f"{' '.join(changes)} changes nothing: {_already(before, changes)}")
     given = {key: value for key, value in changed.baseline.items() if alone.baseline.get(key) != value}
     words = ", ".join(f"{key}={as_text(value)}" for key, value in given.items())
     return Change(alone, words, dict(changed.baseline), after, differences)
@@ -195,14 +195,14 @@ def _check_comparable(differences: Mapping[str, tuple[str, str]]) -> None:
             )
 
 
-def _already(settings: Settings, changed: Study, alone: Study) -> str:
+def _already(settings: Settings, changes: Sequence[str]) -> str:
     """Say which values the baseline has already, or that the settings do not apply to it."""
-    named = [key for key, value in changed.baseline.items() if alone.baseline.get(key) != value]
+    keys = [text.partition("=")[0].strip().removeprefix("baseline.") for text in changes]
     words = [
         f"{key} is {as_text(settings[key])} already" if key in settings else f"{key} does not apply here"
-        for key in named
+        for key in keys
     ]
-    return ", ".join(words) or "the baseline has it already"
+    return ", ".join(words)
 
 
 def in_words(change: Change) -> Iterator[str]:

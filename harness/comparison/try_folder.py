@@ -7,7 +7,7 @@ rows are kept. All tries of a baseline share its trials, and what a folder holds
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,14 +17,14 @@ from harness.comparison.try_changes import with_seeds
 from harness.errors import UsageError
 from harness.planning.cost import stack_seconds
 from harness.planning.plan import Plan, arrange, draw
-from harness.results import documents
-from harness.results.columns import FINISHED
+from harness.results import documents, run_folder
 from harness.settings.schema import TRIES
 from harness.study.checker import GivenSettings
 from harness.study.study import Study
 from harness.study.trials import Arm, identity_of, resolve, trial_of
-from harness.training import runs
-from harness.training.options import RunOptions
+from harness.training import displays, runs
+from harness.training.options import MachineKeywords, RunOptions
+from harness.training.progress import Display
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,6 +34,17 @@ FIRST_SEED = 3000
 MOST_SEEDS = 10_000
 QUICK = 3.0
 """Seconds of training, by estimate, in which worker processes would hardly have begun."""
+
+
+class FolderKeywords(MachineKeywords, total=False):
+    """Keywords of `harness.noise` and `harness.try_` that say where and how trials are trained.
+
+    folder: the folder of tries; results/<study>/tries if not given. display: a context manager made from a
+    Progress. engine, device, workers and bits are as `harness.run` takes them.
+    """
+
+    folder: Path | str | None
+    display: Display | None
 
 
 @dataclass(frozen=True)
@@ -66,6 +77,17 @@ class TryFolder:
     study: Study
     arms: Mapping[str, GivenSettings]
     options: RunOptions
+
+    @classmethod
+    def of(cls, study: Study, arms: Mapping[str, GivenSettings], keywords: FolderKeywords) -> TryFolder:
+        """Make the folder of a study's tries, and the options of its trainings."""
+        path = keywords.get("folder") or Path("results") / study.name / TRIES
+        options = RunOptions(
+            engine=keywords.get("engine", "stacked"), device=keywords.get("device", "auto"),
+            workers=keywords.get("workers"), bits=keywords.get("bits", "native"),
+            display=displays.chosen(keywords.get("display")),
+        )  # fmt: skip
+        return cls(Path(path), study, arms, options)
 
     def first_id(self, arm: str) -> str:
         """Return the id of an arm's first trial, by which the ledger knows the arm."""
@@ -104,20 +126,20 @@ class TryFolder:
             MachineError: results cannot be written.
         """
         drawn = self.draw(count)
-        missing = len(self._wanted(drawn, count))
-        if not missing:
+        todo = self._todo(drawn, count)
+        if not todo and self._tables_are_there(drawn):
             return Trained()
         start = time.monotonic()
-        summary = runs.train_phases(drawn, self.path, self._options(drawn, count))
-        return Trained(missing, time.monotonic() - start, summary.failures)
+        summary = runs.train_phases(drawn, self.path, self._options(drawn, todo))
+        return Trained(len(todo), time.monotonic() - start if todo else 0.0, summary.failures)
 
-    def _options(self, drawn: Plan, count: int) -> RunOptions:
+    def _options(self, drawn: Plan, todo: Collection[str]) -> RunOptions:
         """Return the options; with one process, this one, for a training that ends before workers begin."""
         options = self.options
         if options.workers is not None or options.devices() != ["cpu"]:
             return options
-        todo = [trial for trial in drawn.trials if trial.trial_id in self._wanted(drawn, count)]
-        stacks = arrange(replace(drawn, trials=todo), options.engine, (), "cpu", 1, ()).stacks
+        trials = [trial for trial in drawn.trials if trial.trial_id in todo]
+        stacks = arrange(replace(drawn, trials=trials), options.engine, (), "cpu", 1, ()).stacks
         return replace(options, workers=1) if sum(map(stack_seconds, stacks)) < QUICK else options
 
     def rows(self, count: int) -> pd.DataFrame:
@@ -132,15 +154,18 @@ class TryFolder:
         each = (rows["group_seconds"].astype(float) / rows["group_size"].astype(float)).mean()
         return float(each) / self.options.processes(self.options.devices())
 
-    def _wanted(self, drawn: Plan, count: int) -> set[str]:
-        """Collect this command's trials that have not finished."""
+    def _todo(self, drawn: Plan, count: int) -> set[str]:
+        """Collect this command's trials that have not finished, in this plan or an earlier one."""
         last = FIRST_SEED + count
         mine = {t.trial_id for t in drawn.trials if t.arm.name in self.arms and t.seed < last}
-        planned = set(self._table().get("chosen", {}))
-        if not (self.path / "trials.csv").is_file() or not planned >= set(self.arms):
-            return mine
-        trials = results.read_trials(self.path)
-        return mine - set(trials.loc[trials["status"].isin(FINISHED), "trial_id"])
+        return mine - set(run_folder.finished(self.path)) if self.path.is_dir() else mine
+
+    def _tables_are_there(self, drawn: Plan) -> bool:
+        """Tell whether trials.csv has a row for every trial of a plan, each finished one with its result."""
+        if not (self.path / "trials.csv").is_file():
+            return False
+        rows = results.read_trials(self.path)
+        return {trial.trial_id for trial in drawn.trials} <= set(rows["trial_id"])
 
     def _table(self) -> Mapping[str, Any]:
         """Read study.toml; empty where a run was killed before it wrote one."""
@@ -171,11 +196,6 @@ class TryFolder:
 
     def _identity(self, given: GivenSettings) -> str:
         return identity_of(resolve(given, self.study.datasets))
-
-
-def of_study(study: Study, path: Path | str | None) -> Path:
-    """Return the folder of a study's tries: `path`, or tries/ in the study's results folder."""
-    return Path(path) if path else Path("results") / study.name / TRIES
 
 
 def _seeds(count: int) -> list[int]:

@@ -28,6 +28,15 @@ TEXT = ("baseline", "trial", "change", "metric", "verdict", "began", "judged")
 
 
 @dataclass(frozen=True)
+class TryCounts:
+    """The place of a try among those of its baseline: its number, their count, and their alphas' sum."""
+
+    number: int = 0
+    tries: int = 0
+    alpha: float = 0.0
+
+
+@dataclass(frozen=True)
 class Ledger:
     """The ledger of a folder."""
 
@@ -55,25 +64,21 @@ class Ledger:
                 "what was tried. Copy it back, or move it away to count from one again"
             ) from error
 
-    def write(self, row: Mapping[str, Any]) -> tuple[int, int]:
-        """Write a try, over its earlier row if it has one; return its number, and how many there are.
-
-        Both count the tries of its baseline.
-        """
+    def write(self, row: Mapping[str, Any]) -> TryCounts:
+        """Write a try, over its earlier row if it has one; count the tries of its baseline."""
         import pandas as pd
 
         table = self.read()
-        same = pd.Series(data=True, index=table.index)
+        same, of_baseline = pd.Series(data=True, index=table.index), table["baseline"].eq(row["baseline"])
         for name in KEY:
-            value = row[name] if name in TEXT else float(part_files.SIGNIFICANT % row[name])
-            same &= table[name].eq(value)
-        of_baseline = table["baseline"].eq(row["baseline"])
+            same &= table[name].eq(row[name] if name in TEXT else float(part_files.SIGNIFICANT % row[name]))
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        earlier = table[same]
-        number = int(earlier["try"].iloc[0]) if len(earlier) else int(of_baseline.sum()) + 1
-        began = str(earlier["began"].iloc[0]) if len(earlier) else now
-        new = pd.DataFrame([{"try": number, "began": began, "judged": now, **row}])[list(COLUMNS)]
-        table = new if table[~same].empty else pd.concat([table[~same], new], ignore_index=True)
-        text = csv_rows.written(table, part_files.SIGNIFICANT)
-        files.write(self.folder / FILE, text.encode())
-        return number, int(table["baseline"].eq(row["baseline"]).sum())
+        earlier = table[same].head(1)
+        place = len(table) if earlier.empty else int(earlier.index[0])
+        number = int(of_baseline.sum()) + 1 if earlier.empty else int(earlier["try"].iloc[0])
+        began = now if earlier.empty else str(earlier["began"].iloc[0])
+        rows = table.to_dict("index") | {place: {"try": number, "began": began, "judged": now, **row}}
+        table = pd.DataFrame(list(rows.values()), columns=list(COLUMNS))
+        files.write(self.folder / FILE, csv_rows.written(table, part_files.SIGNIFICANT).encode())
+        mine = table[table["baseline"].eq(row["baseline"])]
+        return TryCounts(number, len(mine), float(mine["alpha"].sum()))

@@ -26,7 +26,7 @@ def amount(value: float, rules: TryRules, *, sign: bool = True) -> str:
     if not rules.is_share:
         return f"{value:{plus}.4g}"
     text = f"{100 * value:{plus}.2f}"
-    return "0.00" if text[1:] == "0.00" else text
+    return "0.00" if text in {"+0.00", "-0.00"} else text
 
 
 def margin(rules: TryRules) -> str:
@@ -132,16 +132,22 @@ def sureness(tried: Try) -> Iterator[str]:
         )
     if tried.verdict == "cannot tell":
         yield from _undecided(look, rules)
-    if tried.tries > 1:
+    if tried.counts.tries > 1:
+        yield from _among(tried)
+
+
+def _among(tried: Try) -> Iterator[str]:
+    """Say what several tries of one baseline mean for a verdict."""
+    counts = tried.counts
+    yield (
+        f"this is try {counts.number} of {counts.tries} of this baseline: if none were better, some would be "
+        f"called better with a probability of up to {percent(tried.false_better)}"
+    )
+    if tried.rules.family < counts.tries:
         yield (
-            f"this is try {tried.number} of {tried.tries} of this baseline: if none were better, some "
-            f"would be called better with a probability of up to {percent(tried.false_better)}"
+            f"to be as sure of all together, plan them (--family {counts.tries} divides the error), or make one "
+            "study of them, which corrects for all its arms (Holm)"
         )
-        if rules.family < tried.tries:
-            yield (
-                f"to be as sure of all together, plan them (--family {tried.tries} divides the error), or "
-                "make one study of them, which corrects for all its arms (Holm)"
-            )
 
 
 def _undecided(look: Look, rules: TryRules) -> Iterator[str]:

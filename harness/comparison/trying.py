@@ -9,19 +9,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
-from harness.comparison import try_folder, try_looks
+from harness.comparison import try_looks
 from harness.comparison.try_changes import Change, baseline, change
-from harness.comparison.try_folder import Trained, TryFolder
-from harness.comparison.try_ledger import Ledger
+from harness.comparison.try_folder import FolderKeywords, Trained, TryFolder
+from harness.comparison.try_ledger import Ledger, TryCounts
 from harness.comparison.try_looks import HIGHER, LOWER, Look, TryRules, VerdictWord
 from harness.errors import UsageError, did_you_mean
 from harness.settings.schema import BASELINE
 from harness.stats import sequential
 from harness.study.study import Study
 from harness.system import spawning
-from harness.training import displays
-from harness.training.options import MachineKeywords, RunOptions
-from harness.training.progress import Display
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,18 +46,13 @@ class JudgingKeywords(TypedDict, total=False):
     family: int
 
 
-class TryKeywords(JudgingKeywords, total=False):
-    """Keywords of `harness.try_`.
+class TryKeywords(JudgingKeywords, FolderKeywords, total=False):
+    """Keywords of `harness.try_`: those that decide the verdict, those of the folder, and `tell`.
 
-    folder: the folder of tries; results/<study>/tries if not given. tell: is called with each `Look`.
-    machine: engine, device, workers and bits, as `harness.run` takes them. display: a context manager made
-    from a Progress.
+    tell: is called with each `Look`.
     """
 
-    folder: Path | str | None
     tell: Callable[[Look], None] | None
-    machine: MachineKeywords
-    display: Display | None
 
 
 @dataclass(frozen=True)
@@ -75,8 +67,7 @@ class Try:
         looks: from the first to the last.
         why: why it ended undecided: "seeds", "budget" or "failed"; "" if it is told.
         trained: trials trained in this call, their seconds, and failures.
-        number: which try of this baseline it is, of so many:
-        tries: those that the ledger has.
+        counts: which try of this baseline it is, and of how many.
         folder: where its trials are, and the ledger.
         values: seed, baseline, changed: the metric of each, NaN where one diverged; their statuses.
     """
@@ -88,8 +79,7 @@ class Try:
     looks: Sequence[Look]
     why: str
     trained: Trained
-    number: int
-    tries: int
+    counts: TryCounts
     folder: Path
     values: pd.DataFrame = field(repr=False)
 
@@ -110,8 +100,8 @@ class Try:
 
     @property
     def false_better(self) -> float:
-        """Bound how probably any of all tries is called better if none is: half of alpha each."""
-        return min(1.0, self.tries * self.rules.alpha / 2)
+        """Bound how probably any try of the baseline is called better if none is: half of all alphas."""
+        return min(1.0, self.counts.alpha / 2)
 
 
 def try_(study: Study, changes: Sequence[str], **keywords: Unpack[TryKeywords]) -> Try:
@@ -151,10 +141,8 @@ def prepared(study: Study, changes: Sequence[str], **keywords: Unpack[TryKeyword
             "--metric val_loss: the change is of the loss itself, so losses do not compare; allowed: "
             "--metric val_accuracy"
         )
-    display = displays.chosen(keywords.get("display"))
-    options = RunOptions(**keywords.get("machine", {}), display=display)
     arms = {BASELINE: dict(alone.baseline), asked.words: asked.given}
-    folder = TryFolder(try_folder.of_study(alone, keywords.get("folder")), alone, arms, options)
+    folder = TryFolder.of(alone, arms, keywords)
     folder.draw(rules.looks[0])
     return Trying(asked, rules, folder, keywords.get("tell"))
 
@@ -232,7 +220,7 @@ class Trying:
     def run(self) -> Try:
         """Add seeds until it is told, or may not go on."""
         looks: list[Look] = []
-        numbers, why = (0, 0), "seeds"
+        counts, why = TryCounts(), "seeds"
         for place, seeds in enumerate(self.rules.looks):
             if looks and self.trained.seconds + looks[-1].next_seconds > self.rules.budget:
                 why = "budget"
@@ -243,7 +231,7 @@ class Trying:
             if not look.told and not now.failures:
                 look = self._with_next(look, self.rules.looks[place + 1 :])
             looks.append(look)
-            numbers = Ledger(self.folder.path).write(self._row(looks))
+            counts = Ledger(self.folder.path).write(self._row(looks))
             if self.tell is not None:
                 self.tell(look)
             if look.told or now.failures:
@@ -251,7 +239,7 @@ class Trying:
                 break
         return Try(
             self.asked.study.name, self.asked.words, self.asked.differences, self.rules, looks, why,
-            self.trained, *numbers, self.folder.path, self._pairs(looks[-1].seeds),
+            self.trained, counts, self.folder.path, self._pairs(looks[-1].seeds),
         )  # fmt: skip
 
     def _pairs(self, seeds: int) -> pd.DataFrame:

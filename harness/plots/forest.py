@@ -75,7 +75,8 @@ def forest_figure(table: pd.DataFrame, margin: float, xlabel: str, unit: str = P
     _name_rows(ax, rows, height)
     _scale(ax, shown, max(times * margin, _least(shown, unit)))
     ax.set_xlabel(xlabel)
-    keys = list(_keys(set(shown["verdict"]), f"{times * margin:g} {unit}".strip() if margin > 0 else "", twice=twice))
+    size = f"{times * margin:g} {unit}".strip() if margin > 0 else ""
+    keys = list(_keys(set(shown["verdict"]), size, twice=twice))
     figure.legend(handles=keys, loc="outside upper center", ncols=min(len(keys), 5), frameon=False)
     return figure
 

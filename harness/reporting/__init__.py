@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from harness.reporting.data import prepare as prepare
     from harness.reporting.data import rank as rank
     from harness.reporting.data import read as read
+    from harness.reporting.data import read_tables as read_tables
     from harness.reporting.data import where as where
     from harness.reporting.model import Figure as Figure
     from harness.reporting.model import Page as Page
@@ -31,12 +32,12 @@ if TYPE_CHECKING:
 # On demand: the live page needs neither pandas nor matplotlib.
 _HOMES = {
     **dict.fromkeys(("arm_confusion", "arm_panels"), "arm_figures"),
-    **dict.fromkeys(("ReportData", "prepare", "rank", "read", "where"), "data"),
+    **dict.fromkeys(("ReportData", "prepare", "rank", "read", "read_tables", "where"), "data"),
     **dict.fromkeys(("Figure", "Page", "Section", "Table"), "model"),
     **dict.fromkeys(("answers", "draw", "judgement", "save", "write"), "page"),
 }
 __all__ = [
     "Figure", "Page", "ReportData", "Section", "Table", "answers", "arm_confusion", "arm_panels", "draw",
-    "judgement", "prepare", "rank", "read", "save", "where", "write",
+    "judgement", "prepare", "rank", "read", "read_tables", "save", "where", "write",
 ]  # fmt: skip
 __getattr__, __dir__ = public_names(__name__, _HOMES)

@@ -1,4 +1,4 @@
-"""The page of a judgement of any table: its verdict, its contrasts as a forest and a table, what was left out."""
+"""The page of a judgement of any table: its verdict, its contrasts drawn and listed, what was left out."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ MOST_CONTRASTS = 2_000
 """Rows of the table that a page shows; the CSV beside it has all."""
 MOST_FIGURES = 5
 NOTE = (
-    "Differences in {metric}, arm minus reference, paired by {seed}{unit}; under each its 95 % interval, which "
-    "stands by itself. Better or worse: p \u2264 {alpha:g}, corrected for all {contrasts:,} contrasts (Holm). "
-    "The same: {same}. Detectable: the difference that these {units}s show with 80 % power at the corrected level."
+    "Differences in {metric}, arm minus reference, {paired}{unit}; under each its 95 % interval, which "
+    "stands by itself. Better or worse: p \u2264 {alpha:g}, all {contrasts:,} corrected together (Holm). "
+    "The same: {same}. Detectable: the difference that these {units}s show with 80 % power, corrected."
 )
 
 
@@ -83,17 +83,22 @@ def verdicts(judgement: Judgement) -> Table:
         *block,
         Column("arm", "arm", show="long"),
         *([] if len(judgement.references) == 1 else [Column("against", "reference", show="long")]),
-        Column(f"{seen.unit}s", "n", numeric=True),
+        Column(
+            f"{seen.unit}s", lambda row: Cell(judged_text.number(judgement, row), key=row["n"]), numeric=True
+        ),
         Column("mean", mean, numeric=True, show="wide"),
         Column(f"difference{unit}", difference, numeric=True),
-        Column("p (Holm)", lambda row: Cell(p_value(row["p_holm"]), key=row["p_holm"]), numeric=True, show="wide"),
+        Column(
+            "p (Holm)", lambda row: Cell(p_value(row["p_holm"]), key=row["p_holm"]), numeric=True, show="wide"
+        ),
         Column("verdict", lambda row: Cell(judged_text.verdict(judgement, row))),
         Column("detectable", _sized(judgement, "detectable"), numeric=True, show="wide"),
         Column(f"more {seen.unit}s", _more, numeric=True, show="wide"),
     ]
     margin = scale.margin
+    paired = "unpaired" if seen.unit == "run" else f"paired by {seen.words['seed']}"
     note = NOTE.format(
-        metric=seen.words["metric"], seed=seen.words["seed"], unit=f", in {scale.unit}" if scale.unit else "",
+        metric=seen.words["metric"], paired=paired, unit=f", in {scale.unit}" if scale.unit else "",
         alpha=judgement.alpha, contrasts=len(judgement.contrasts), units=seen.unit,
         same="not judged, as no margin was given" if margin is None
         else f"shown to lie within \u00b1{scale.size(margin)} (TOST, corrected alike)",
@@ -149,8 +154,8 @@ def forests(judgement: Judgement) -> Iterator[Figure]:
         figure = plots.forest_figure(part, margin, words, unit)
         title = "Contrasts with their intervals" + (f", {number} of {parts}" if parts > 1 else "")
         caption = (
-            f"Each contrast's difference in {seen.words['metric']}, arm minus reference, with its 95 % interval; "
-            f"right of 0 is {'better' if scale.higher_is_better else 'worse'}. "
+            f"Each contrast's difference in {seen.words['metric']}, arm minus reference, with its 95 % "
+            f"interval; right of 0 is {'better' if scale.higher_is_better else 'worse'}. "
             + ("The band is the margin within which two arms count as the same." if margin else "")
         )
         yield Figure(f"forest-{number}", title, caption.strip(), figure, folded=number > 1)
@@ -181,7 +186,12 @@ def _image(figure: Figure, folder: Path) -> dict[str, object]:
         plots.svg_uri(svg.read_text(encoding="utf-8")),
     ]
     width, height = figure.figure.get_size_inches()
-    return {"uri": min(uris, key=len), "file": svg.name, "width": round(width * 96), "height": round(height * 96)}
+    return {
+        "uri": min(uris, key=len),
+        "file": svg.name,
+        "width": round(width * 96),
+        "height": round(height * 96),
+    }
 
 
 def _render(judgement: Judgement, name: str, parts: Mapping[str, Sequence[Any] | Mapping[str, Any]]) -> str:
@@ -193,5 +203,7 @@ def _render(judgement: Judgement, name: str, parts: Mapping[str, Sequence[Any] |
         name=name, headline=judged_text.headline(judgement),
         read_as=judged_text.read_as(judgement), sentences=list(judged_text.sentences(judgement)),
         notes=judgement.notes, left_out=judged_text.left_out(judgement), unread=plots.fonts.note(),
-        samples=judgement.observations.unit == "sample", **parts,
+        samples=judgement.observations.unit == "sample",
+        unpaired=judgement.observations.unit == "run",
+        **parts,
     )  # fmt: skip

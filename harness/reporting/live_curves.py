@@ -11,7 +11,7 @@ from harness.results.csv_rows import TextTable
 from harness.results.progress_file import WatchedArm
 
 MOST_POINTS = 60  # of a curve
-MOST_LINES = 20  # of a chart: the best arms by val
+MOST_LINES = 10  # of a chart, in as many colours: the best arms by val
 MOST_TEXT = 60 * 2**20  # bytes of epochs.csv that are read for the live page
 COLUMNS = ("trial_id", "dataset", "arm", "loss", "group")
 NUMBERS = ("val_accuracy", "val_loss", "train_accuracy", "train_loss")
@@ -119,9 +119,14 @@ def _chart(
         return
     more = f", {MOST_LINES} best of {len(lines)} arms" if len(lines) > MOST_LINES else ""
     is_loss = number.endswith("loss")
-    axis = Axis(title.partition(" on ")[0], log=is_loss, percent=not is_loss)
+    low = None if is_loss else min(points[len(points) // 4][1] for _, points in lines[:MOST_LINES])
+    axis = Axis(title.partition(" on ")[0], log=is_loss, percent=not is_loss, low=low)
     series = [
-        Series(shown.get(key[1], key[1]), [x for x, _ in points], [y for _, y in points])
+        Series(
+            shown.get(key[1], key[1]).replace(f"dataset={key[0]}, ", ""),
+            [x for x, _ in points],
+            [y for _, y in points],
+        )
         for key, points in lines[:MOST_LINES]
     ]
     named = f"{title[0].upper()}{title[1:]} by epoch, mean over seeds so far{more}"

@@ -245,10 +245,10 @@ def _row(
 
 
 def _in_training(arm: WatchedArm) -> str:
-    """Put into words how far an arm's trials in flight are: the means are over all its trials of this run."""
-    told = f"{arm.training} in training"
-    if not arm.epochs or arm.epochs[-1] is None:
-        return told
-    told += f", epoch {arm.epochs[-1]:g}"
-    accuracies = [value for value in arm.val_accuracy if value is not None]
-    return told + (f", val {percent(accuracies[-1])} so far" if accuracies else "")
+    """Put into words how far an arm's trials in flight are."""
+    told = [f"{arm.training} in training"]
+    if arm.epoch is not None:
+        told.append(f"at epoch {arm.epoch:g}")
+    if arm.val is not None:
+        told.append(f"val {percent(arm.val)}")
+    return ", ".join(told)

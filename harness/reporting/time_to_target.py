@@ -1,7 +1,7 @@
 """The time that trials take to a study's target: survival curves, restricted means, and their verdicts.
 
-The contrasts of the study are judged a second time, on times, as a family of its own. It is exploratory, as
-is everything outside of the declared family.
+The contrasts of the study are judged a second time, on times, as a family of its own. It is exploratory,
+unless the study declared its contrasts and its target before training.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from harness import plots, stats
-from harness.reporting import contrasts
+from harness.reporting import contrasts, data
 from harness.reporting.charts import Axis, Chart, Series
 from harness.reporting.contrasts import EXPLORATORY, Times
 from harness.reporting.model import Cell, Column, Figure, Section, Table, number_cell, rows_of, slug
 from harness.reporting.verdict_views import contrast_cell
 from harness.results import targets
-from harness.settings.schema import TO_TARGET
+from harness.settings.schema import CONFIRMED, TO_TARGET, TUNED
 from harness.stats.verdicts import UNDECIDED
 from harness.text import DASH, capitalised, count, joined, listed, p_value, significant, span
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from harness.reporting.contrasts import Verdicts
     from harness.reporting.data import ReportData
+    from harness.study.contrasts import Contrasts
     from harness.study.targets import Target
 
 NAME, TITLE = "time-to-target", "Time to target"
@@ -61,7 +62,7 @@ VERDICTS_NOTE = (
     "Differences of restricted {unit}, paired by seed; less is better. p and verdicts are as those of the "
     "study's contrasts, corrected for all {many} (Holm). A mean difference is known to \u00b1{resolution} at "
     "best: tests take the worst case, and intervals are wider by as much on both sides. The same: shown to "
-    "lie within \u00b1{margin}. {exploratory}"
+    "lie within \u00b1{margin}. {whose}"
 )
 CURVES = (
     "Share of each arm's seeds that have reached {target} (Kaplan and Meier's estimate). Where a curve ends "
@@ -82,6 +83,7 @@ class TargetTimes:
     table: pd.DataFrame
     horizons: Mapping[str, float]  # data set -> time up to which all arms are compared
     resolution: float
+    phase: str = ""  # of trials that are not the study's own: what their tables and figures are named after
 
     @property
     def column(self) -> str:
@@ -94,21 +96,36 @@ class TargetTimes:
         return f"{number} {self.unit[:-1] if number == '1' else self.unit}"
 
 
-def section(reading: ReportData) -> Section | None:
-    """Report on the time to the study's target; None if it has none, or nothing has ended."""
+def sections(reading: ReportData) -> Iterator[Section]:
+    """Report on the times of the study's trials, those of tuned arms, and those that confirm a search."""
+    yield from section(reading)
+    for phase in (TUNED, CONFIRMED):
+        if (reading.results.folder / phase / "trials.csv").is_file():
+            yield from section(data.read(reading.results.folder / phase), phase)
+
+
+def section(reading: ReportData, phase: str = "") -> Iterator[Section]:
+    """Report on the time to the study's target, if it has one and something has ended; in some `phase`."""
     target = targets.of_study(reading.results.study.get("study", {}))
     if target is None or not reading.trials["status"].isin(["ok", "diverged"]).any():
-        return None
-    if not set(TO_TARGET) <= set(reading.trials):
-        return Section(NAME, TITLE, [STALE])
-    times = read(reading, target)
+        return
+    named = f"-{phase}" if phase else ""
+    title = f"{TITLE}, {phase}" if phase else TITLE
+    if set(TO_TARGET) <= set(reading.trials):
+        yield _section(reading, replace(read(reading, target), phase=named), title)
+    else:
+        yield Section(f"{NAME}{named}", title, [STALE])
+
+
+def _section(reading: ReportData, times: TargetTimes, title: str) -> Section:
+    name = f"{NAME}{times.phase}"
     words = [*_answers(times)]
     if not times.table["reached"].any():
-        return Section(NAME, TITLE, [*words, _recorded(times)], [_arms(times)])
+        return Section(name, title, [*words, _recorded(times)], [_arms(times)])
     judged = judge(reading, times)
     words += [*_verdict_words(times, judged), _recorded(times), _compared(times)]
     tables = [_arms(times), *([] if judged.table.empty else [_verdicts(times, judged)])]
-    return Section(NAME, TITLE, words, tables, [_figure(times, dataset) for dataset in times.horizons])
+    return Section(name, title, words, tables, [_figure(times, dataset) for dataset in times.horizons])
 
 
 def read(reading: ReportData, target: Target) -> TargetTimes:
@@ -234,7 +251,7 @@ def _median(values: pd.Series[float]) -> float:
 
 
 def _arms(times: TargetTimes) -> Table:
-    data = pd.concat([_summaries(times, dataset) for dataset in times.horizons], ignore_index=True)
+    summaries = pd.concat([_summaries(times, dataset) for dataset in times.horizons], ignore_index=True)
     other = "steps" if times.unit == "epochs" else "epochs"
     columns = [
         *[Column("data set", "dataset")] * (len(times.horizons) > 1),
@@ -246,9 +263,14 @@ def _arms(times: TargetTimes) -> Table:
     ]
     horizons = joined(list(dict.fromkeys(times.words(horizon) for horizon in times.horizons.values())))
     note = ARMS_NOTE.format(unit=times.unit, horizon=horizons)
-    rows = rows_of(columns, data.to_dict("records"))
+    rows = rows_of(columns, summaries.to_dict("records"))
     return Table(
-        NAME, f"Time to {times.target.words}", note, columns, rows, data.rename(columns={"label": "arm"})
+        f"{NAME}{times.phase}",
+        f"Time to {times.target.words}",
+        note,
+        columns,
+        rows,
+        summaries.rename(columns={"label": "arm"}),
     )
 
 
@@ -277,10 +299,20 @@ def _verdicts(times: TargetTimes, judged: Verdicts) -> Table:
     family = judged.family
     note = VERDICTS_NOTE.format(
         unit=times.unit, many=len(judged.table), resolution=times.words(times.resolution),
-        margin=times.words(family.margin), exploratory=EXPLORATORY,
+        margin=times.words(family.margin), whose=_whose(family),
     )  # fmt: skip
     rows = rows_of(columns, judged.table.to_dict("records"))
-    return Table(f"{NAME}-verdicts", "Verdicts on the time", note, columns, rows, judged.table)
+    return Table(f"{NAME}-verdicts{times.phase}", "Verdicts on the time", note, columns, rows, judged.table)
+
+
+def _whose(family: Contrasts) -> str:
+    """Say whether the study declared the family and its target before there was anything to look at."""
+    if not family.declared or family.changed_after:
+        return EXPLORATORY
+    if family.target_after:
+        trained = count(family.target_after, "trial")
+        return f"Exploratory: the target was given after {trained} had been trained and could be read."
+    return "Declared in the study with its target, before training: a family of its own."
 
 
 def _seeds(row: Mapping[Any, Any]) -> Cell:
@@ -315,7 +347,7 @@ def _figure(times: TargetTimes, dataset: str) -> Figure:
     several = f" on {dataset}" if len(times.horizons) > 1 else ""
     title = f"Share of seeds at the target, over {times.unit}{several}"
     return Figure(
-        slug(f"{NAME}-{dataset}"), title, caption, figure,
+        slug(f"{NAME}-{dataset}{times.phase}"), title, caption, figure,
         chart=_chart(curves, shown, times),
     )  # fmt: skip
 

@@ -104,8 +104,13 @@ class Results:
         return self._derived("stacks")
 
     def _derived(self, table: str) -> pd.DataFrame:
-        trials = csv_rows.table(csv_rows.written(self.trials))
-        text = derived.DERIVED[table](trials).written()
+        """Make a table of the trials; raise UsageError if a column is not what a run writes."""
+        try:
+            text = derived.DERIVED[table](csv_rows.table(csv_rows.written(self.trials))).written()
+        except (ValueError, KeyError, OverflowError) as error:
+            raise UsageError(
+                f"{table} of {self.folder} cannot be made: in its trials, {error}. {documents.COPY_AGAIN}."
+            ) from error
         return columns.typed(csv_rows.read(io.StringIO(text)), table, self.study)
 
     def trial(self, trial_id: str = "best", where: str = "") -> TrainedTrial:

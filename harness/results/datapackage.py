@@ -108,7 +108,7 @@ def _is_resource(value: object) -> bool:
     listed = schema.get("fields") if isinstance(schema, dict) else None
     return (
         isinstance(value, dict)
-        and value.get("name") in TITLES
+        and value.get("name") in list(TITLES)
         and isinstance(listed, list)
         and all(isinstance(field, dict) and isinstance(field.get("name"), str) for field in listed)
     )

@@ -23,7 +23,7 @@ from harness.system import files, locks
 
 FILE = "progress.json"
 EVERY = 1.0  # seconds between two states, at least; a shorter run writes none
-SHARE = 0.01  # of one core's time that writing may take: states of large studies come more slowly
+SHARE = 0.005  # of one core's time that writing may take: states of large studies come more slowly
 MOST_BYTES = 8 * 2**20  # that a reader takes; a run writes a twentieth of it at most
 MOST_ARMS = 500
 MOST_NUMBERS = 12_000  # of all curves together
@@ -38,8 +38,9 @@ Curve = list[FiniteFloat | None]
 class WatchedArm(BaseModel):
     """An arm of the stacks that a run trains: how many of its trials, and their mean curves so far.
 
-    Place i of each curve is the evaluation at `epochs[i]`; `seeds[i]` trials have come so far, and a mean is
-    over those whose number is finite; None without any.
+    `training` of them are in flight, the furthest at `epoch`, and `val` is the mean of the last accuracies on
+    val of these. Place i of each curve is the evaluation at `epochs[i]`; `seeds[i]` trials have come so far,
+    and a mean is over those whose number is finite; None without any.
     """
 
     model_config = ConfigDict(extra="ignore")
@@ -49,6 +50,8 @@ class WatchedArm(BaseModel):
     loss: Text
     trials: Count
     training: Count
+    epoch: FiniteFloat | None = None
+    val: FiniteFloat | None = None
     epochs: Curve = []
     seeds: list[Count] = []
     train_loss: Curve = []

@@ -28,6 +28,7 @@ from harness.settings.schema import EPOCHS, PARENT, outcome_columns
 from harness.system import files
 
 PLANNED = "planned.csv.gz"
+ANEW = "`harness run` writes it anew from parts/"
 MOST_PLANNED = limits.TRIALS * 2**10
 """Most bytes of all planned rows, unpacked: 1 KiB for each trial of the largest study."""
 
@@ -223,9 +224,10 @@ def _say_changed(folder: Path, record: Record | None) -> None:
     changed = [name for name, content in written.items() if content and not record.fits(name, content)]
     if changed:
         names = " and ".join(str(folder / name) for name in changed)
+        advice = ANEW if part_files.paths(folder) else documents.COPY_AGAIN
         notes.warn(
             f"{names} was changed by another program, or by hand, after the run: trials.csv is read in its "
-            "place. `harness run` writes it anew from parts/"
+            f"place. {advice}"
         )
 
 
@@ -314,7 +316,7 @@ def _merged_anew(folder: Path, changed: Sequence[str], known: Mapping[str, str])
     names = " and ".join(str(folder / name) for name in changed)
     return (
         f"{names} was changed by another program, or by hand, after the run: read from parts/ instead{lost}. "
-        "`harness run` writes it anew from parts/"
+        f"{ANEW}"
     )
 
 

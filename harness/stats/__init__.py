@@ -55,6 +55,7 @@ from harness.stats.survival import (
     restricted,
     survival_curves,
 )
+from harness.stats.unpaired import unpaired_verdicts
 from harness.stats.verdicts import IDENTICAL, VERDICTS, holm, verdicts
 
 __all__ = [
@@ -65,6 +66,6 @@ __all__ = [
     "level_differences", "main_effects", "mcnemar", "mean_curves", "median_times", "nll", "outcomes",
     "overconfidence_of_table", "paired_differences", "pareto_front", "power", "probability_of_improvement",
     "rank_arms", "ranked", "restricted", "sample_bootstrap", "sample_verdicts", "sd_interval",
-    "seed_effects", "seeds_needed", "summarise", "survival_curves", "verdicts", "whole_block", "whole_cells",
-    "wilcoxon_floor",
+    "seed_effects", "seeds_needed", "summarise", "survival_curves", "unpaired_verdicts", "verdicts",
+    "whole_block", "whole_cells", "wilcoxon_floor",
 ]  # fmt: skip

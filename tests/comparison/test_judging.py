@@ -75,7 +75,8 @@ def test_samples_are_judged_by_mcnemar() -> None:
     half = 1.959964 * np.sqrt((62 / 222 - (20 / 222) ** 2) / 222)
     assert (row["low"], row["high"]) == pytest.approx((20 / 222 - half, 20 / 222 + half), rel=1e-6)
     unpaired = 2 * scipy_stats.norm.sf((20 / 220) / np.sqrt(sum(np.var(x, ddof=1) / 220 for x in (a, b))))
-    assert judgement.verdict == "better" and unpaired > 0.05  # what an unpaired z test misses
+    assert judgement.verdict == "better"
+    assert unpaired > 0.05
 
 
 def test_samples_on_which_both_agree_are_the_same() -> None:
@@ -85,14 +86,19 @@ def test_samples_on_which_both_agree_are_the_same() -> None:
     assert harness.judge(many, margin=0.01).verdict == "same within margin"
 
 
-@pytest.mark.parametrize("study", ["choices", "losses", "best-mlp-mnist/confirmed", "best-mlp-fashion/confirmed"])
+@pytest.mark.parametrize(
+    "study", ["choices", "losses", "best-mlp-mnist/confirmed", "best-mlp-fashion/confirmed"]
+)
 def test_a_results_folder_gets_the_verdicts_of_its_report(study: str) -> None:
     folder = REFERENCE / study
-    report = pd.read_csv((folder.parent if study.endswith("confirmed") else folder) / "tables" / "verdicts.csv")
+    report = pd.read_csv(
+        (folder.parent if study.endswith("confirmed") else folder) / "tables" / "verdicts.csv"
+    )
     judgement = harness.judge(folder)
     found = judgement.contrasts
     assert len(found) == len(report) > 0
-    assert list(found["block"]) == list(report["dataset"]) and list(found["verdict"]) == list(report["verdict"])
+    assert list(found["block"]) == list(report["dataset"])
+    assert list(found["verdict"]) == list(report["verdict"])
     numbers = ["n", "difference", "sd", "low", "high", "p", "p_holm", "p_same", "p_same_holm", "detectable",
                "more_seeds"]  # fmt: skip
     np.testing.assert_allclose(found[numbers], report[numbers], rtol=1e-5)
@@ -101,8 +107,21 @@ def test_a_results_folder_gets_the_verdicts_of_its_report(study: str) -> None:
 def test_a_report_of_pairs_and_the_plain_table_agree() -> None:
     folder = REFERENCE / "best-mlp-mnist" / "confirmed"
     judged = harness.judge(folder).contrasts
-    plain = harness.judge(folder / "trials.csv", arm="arm", seed="seed", metric="test_accuracy", reference="baseline")
-    names = ["arm", "reference", "n", "difference", "low", "high", "p_holm", "p_same_holm", "verdict", "more_seeds"]
+    plain = harness.judge(
+        folder / "trials.csv", arm="arm", seed="seed", metric="test_accuracy", reference="baseline"
+    )
+    names = [
+        "arm",
+        "reference",
+        "n",
+        "difference",
+        "low",
+        "high",
+        "p_holm",
+        "p_same_holm",
+        "verdict",
+        "more_seeds",
+    ]
     pd.testing.assert_frame_equal(judged[names], plain.contrasts[names])
 
 
@@ -117,7 +136,9 @@ def test_each_block_has_its_verdicts_and_all_are_one_family() -> None:
 def test_every_two_arms() -> None:
     judgement = harness.judge(runs(), all_pairs=True)
     assert len(judgement.contrasts) == 6
-    assert ("tanh", "gelu") in set(judgement.contrasts[["arm", "reference"]].itertuples(index=False, name=None))
+    assert ("tanh", "gelu") in set(
+        judgement.contrasts[["arm", "reference"]].itertuples(index=False, name=None)
+    )
 
 
 def test_pairs_on_common_seeds_and_counts_the_others() -> None:
@@ -151,14 +172,16 @@ def test_one_verdict_of_all(effects: dict[str, float], noise: float, verdict: st
 
 def test_one_seed_has_no_verdict() -> None:
     judgement = harness.judge(runs(1))
-    assert judgement.verdict == "one seed" and judgement.exit_code == 2
+    assert judgement.verdict == "one seed"
+    assert judgement.exit_code == 2
 
 
 def test_losses_are_better_when_low_and_a_margin_is_not_made_up() -> None:
     table = runs().rename(columns={"accuracy": "val_loss"})
     judgement = harness.judge(table)
     assert dict(by_arm(judgement)["verdict"]) == {"gelu": "worse", "tanh": "better", "copy": "cannot tell"}
-    assert judgement.scale.margin is None and by_arm(judgement)["p_same"].isna().all()
+    assert judgement.scale.margin is None
+    assert by_arm(judgement)["p_same"].isna().all()
     assert any("too small to matter" in note for note in judgement.notes)
     same = harness.judge(table, margin=0.002)
     assert by_arm(same)["verdict"]["copy"] == "same within margin"
@@ -179,7 +202,8 @@ def test_a_share_above_one_does_not_make_percent() -> None:
     table = runs()
     table.loc[3, "accuracy"] = 1.02
     judgement = harness.judge(table)
-    assert judgement.scale.kind == "plain" and judgement.scale.margin is None
+    assert judgement.scale.kind == "plain"
+    assert judgement.scale.margin is None
     assert any("neither a share" in note for note in judgement.notes)
 
 
@@ -188,7 +212,8 @@ def test_the_reference_is_named_or_the_first_and_said() -> None:
     assert harness.judge(table).references == ("baseline",)
     assert not any("reference" in note for note in harness.judge(table).notes)
     renamed = harness.judge(table.replace({"model": {"baseline": "relu"}}))
-    assert renamed.references == ("relu",) and any("first arm" in note for note in renamed.notes)
+    assert renamed.references == ("relu",)
+    assert any("first arm" in note for note in renamed.notes)
     assert harness.judge(table, reference="copy").references == ("copy",)
     with pytest.raises(UsageError, match="did you mean 'copy'"):
         harness.judge(table, reference="cop")
@@ -203,7 +228,9 @@ def test_seeds_are_labels(name: str) -> None:
 
 def test_seeds_of_floats_and_of_whole_numbers_are_one() -> None:
     table = runs(4).astype({"seed": object})
-    table.loc[table["model"].eq("gelu"), "seed"] = table["seed"].astype(float)  # as a column with a hole is read
+    table.loc[table["model"].eq("gelu"), "seed"] = table["seed"].astype(
+        float
+    )  # as a column with a hole is read
     assert dict(by_arm(harness.judge(table))["n"]) == {"gelu": 4, "tanh": 4, "copy": 4}
 
 
@@ -211,5 +238,19 @@ def test_unknown_options_are_an_error() -> None:
     with pytest.raises(TypeError, match="metrc"):
         harness.judge(runs(2), metrc="accuracy")  # type: ignore[call-arg]
     for wrong in ({"alpha": 2.0}, {"margin": -1.0}, {"all_pairs": True, "reference": "copy"}):
-        with pytest.raises(UsageError, match="allowed|leave one out"):
+        with pytest.raises(UsageError, match=r"allowed|leave one out"):
             harness.judge(runs(2), **wrong)  # type: ignore[arg-type]
+
+
+def test_runs_that_share_nothing() -> None:
+    table = runs().drop(columns="seed")
+    with pytest.raises(UsageError, match="--unpaired, which needs more"):
+        harness.judge(table)
+    judgement = harness.judge(table, unpaired=True)
+    test = scipy_stats.ttest_ind(column(table, "gelu"), column(table, "baseline"), equal_var=False)
+    assert by_arm(judgement)["p"]["gelu"] == pytest.approx(test.pvalue)
+    assert by_arm(judgement)["reference_n"]["gelu"] == 10
+    assert judgement.observations.unit == "run"
+    assert any("share nothing" in note for note in judgement.notes)
+    paired = harness.judge(runs())
+    assert (by_arm(judgement)["detectable"] > by_arm(paired)["detectable"]).all()  # what pairing is worth

@@ -104,7 +104,7 @@ def test_a_command_that_fails_leaves_the_folder_that_is_there(tmp_path: Path) ->
 
 def test_what_the_command_made_differs_from_the_study_in_its_trials_alone(small: Path) -> None:
     (reason,) = stale(KEPT["lab4_steps"], small)
-    assert reason == "trials.csv has 10 of 10 trials under other ids: what they mean, or the study, has changed"
+    assert reason.startswith("trials.csv has 10 of 10 trials under other ids: ")
 
 
 def test_a_column_or_a_heading_that_is_missing_makes_a_folder_stale(small: Path, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from scipy import stats as scipy_stats
 from harness import reporting, results
 from harness.reporting import ReportData, time_to_target
 from harness.reporting.model import Section
+from harness.results import targets
 from harness.study.study import parse
 from harness.training import runs
 
@@ -54,8 +55,7 @@ def timed(
 
 
 def reported(reading: ReportData) -> Section:
-    section = time_to_target.section(reading)
-    assert section is not None
+    (section,) = time_to_target.sections(reading)
     return section
 
 
@@ -75,7 +75,7 @@ def verdict(reading: ReportData) -> dict[str, Any]:
 
 
 def target(reading: ReportData) -> Any:
-    found = time_to_target.targets.of_study(reading.results.study["study"])
+    found = targets.of_study(reading.results.study["study"])
     assert found is not None
     return found
 
@@ -147,7 +147,7 @@ def test_a_diverged_trial_takes_the_whole_budget() -> None:
 def test_a_folder_without_a_target_has_no_section_and_one_without_times_says_what_to_do() -> None:
     reading = timed({"a": FAST, "b": SLOW})
     none = {**reading.results.study, "study": {"design": "one-factor", "until": None}}
-    assert time_to_target.section(reporting.prepare(replace(reading.results, study=none))) is None
+    assert list(time_to_target.sections(reporting.prepare(replace(reading.results, study=none)))) == []
     old = reading.results.trials.drop(columns=["steps_to", "epochs_to"])
     section = reported(reporting.prepare(replace(reading.results, trials=old)))
     assert section.words == [time_to_target.STALE]
@@ -174,3 +174,22 @@ def test_a_real_folder_is_compared_in_the_unit_of_its_budget(budget: dict[str, A
     judged = time_to_target.judge(reading, times).table.set_index("arm")
     assert judged.loc["1e+25", "verdict"] == "worse"
     assert judged.loc["1e+25", "n"] == 6
+
+
+@pytest.mark.parametrize(
+    ("contrasts", "said"),
+    [
+        ({}, "Exploratory: not in the family"),
+        ({"pairs": [["fast", "slow"]]}, "Declared in the study with its target, before training"),
+        (
+            {"pairs": [["fast", "slow"]], "target_after": 12},
+            "Exploratory: the target was given after 12 trials",
+        ),
+        ({"pairs": [["fast", "slow"]], "changed_after": 12}, "Exploratory: not in the family"),
+    ],
+)
+def test_verdicts_are_exploratory_unless_contrasts_and_target_were_declared(
+    contrasts: dict[str, Any], said: str
+) -> None:
+    section = reported(timed({"slow": SLOW, "fast": FAST}, study={"contrasts": contrasts}))
+    assert said in section.tables[1].note

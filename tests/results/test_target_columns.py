@@ -137,3 +137,19 @@ def test_stacks_of_one_give_the_same_columns(
     assert together["group_size"].gt(1).any()
     pd.testing.assert_frame_equal(alone[["steps_to", "epochs_to"]], together[["steps_to", "epochs_to"]])
     assert math.isfinite(alone["steps_to"].min())
+
+
+def test_a_target_given_after_training_is_reported(tmp_path: Path) -> None:
+    folder = tmp_path / "r"
+
+    def trained(until: dict[str, float] | None) -> int:
+        runs.train(study(until, epochs=1), folder, workers=1)
+        after: int = results.read(folder).study["contrasts"].get("target_after", 0)
+        return after
+
+    assert trained(UNTIL) == 0
+    assert trained(UNTIL) == 0
+    assert trained({"val_accuracy": 0.5}) == 18
+    assert trained({"val_accuracy": 0.5}) == 18
+    assert trained(None) == 0
+    assert trained(UNTIL) == 18

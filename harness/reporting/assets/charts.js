@@ -190,7 +190,7 @@ const harnessChart = (() => {
       this.element.replaceChildren(this.views, this.scroller, this.said, this.tools, this.keys);
       new ResizeObserver(() => {
         const wide = this.element.clientWidth;
-        if (wide && this.narrow !== undefined && this.narrow !== wide < NARROW) this.load(this.spec.rows ? undefined : this.range);
+        if (wide && this.narrow !== undefined && this.narrow !== wide < NARROW) this.load(this.spec.rows ? undefined : this.view);
       }).observe(this.element);
       this.plot.addEventListener("keydown", event => this.key(event));
       this.element.addEventListener("keydown", event => {
@@ -220,11 +220,12 @@ const harnessChart = (() => {
       const at = this.at;
       this.whole = spec;
       if (this.shown > (spec.others?.length ?? 0)) this.shown = 0;
-      this.load(this.zoomed ? this.range : undefined);
+      this.load(this.view);
       if (at && this.chart.getDatasetMeta(at[0])?.data[at[1]]) this.tell(at);
     }
 
-    load(range) {
+    /* `view`: the first range, the whole one, or zoomed, which keeps the one that is there. */
+    load(view = "first") {
       this.at = null;
       this.tip.hidden = true;
       for (const series of this.spec.series) series.x ??= this.spec.series[0].x;
@@ -232,8 +233,8 @@ const harnessChart = (() => {
       this.few = this.names.length <= COLORS.length;
       this.places = this.few ? places(this.names) : new Map();
       this.narrow = this.element.clientWidth < NARROW;
-      this.range = range ?? this.first();
-      this.zoomed = Boolean(range);
+      this.view = view;
+      if (view !== "zoomed") this.range = view === "first" ? this.first() : this.all();
       this.say("");
       this.chart?.destroy();
       const rows = this.spec.rows ? this.spec.x.names.length : 0;
@@ -299,8 +300,10 @@ const harnessChart = (() => {
       return [least ? 0 : low - room, most];
     }
 
+    all() { return { x: this.full("x"), y: this.full("y") }; }
+
     first() {
-      const range = { x: this.full("x"), y: this.full("y") };
+      const range = this.all();
       for (const name of ["x", "y"]) {
         const low = place(this.spec[name], this.spec[name].low);
         if (low > range[name][0] && low < range[name][1]) range[name][0] = low;
@@ -597,8 +600,8 @@ const harnessChart = (() => {
     }
 
     zoom(range) {
-      this.range = range ?? { x: this.full("x"), y: this.full("y") };
-      this.zoomed = Boolean(range);
+      this.range = range ?? this.all();
+      this.view = range ? "zoomed" : "whole";
       const scales = this.chart.options.scales, [across, upright] = this.spec.rows ? ["y", "x"] : ["x", "y"];
       [scales.x.min, scales.x.max] = this.range[across];
       [scales.y.min, scales.y.max] = this.range[upright];

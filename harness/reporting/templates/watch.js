@@ -35,7 +35,12 @@
     });
     for (const cells of rows) {
       const row = made("tr");
-      cells.forEach((cell, i) => row.append(made("td", cell, numeric.includes(i) ? "number" : "")));
+      cells.forEach((cell, i) => {
+        const [text, small] = Array.isArray(cell) ? cell : [cell, ""];
+        const node = made("td", text, numeric.includes(i) ? "number" : "");
+        if (small) node.append(made("small", small));
+        row.append(node);
+      });
       body.append(row);
     }
     const top = made("thead");
@@ -74,8 +79,8 @@
     const box = part(phase, "arms");
     changed(`${data.title}/arms`, data.arms, () => {
       data.arms.forEach((one, i) => {
-        const cells = one.rows.map(row => [row.rank, row.arm, row.val, row.done, row.now]);
-        const drawn = table(["rank", "arm", "val accuracy [95 % interval]", "trials done", "now"], cells, [0]);
+        const cells = one.rows.map(row => [row.rank, row.arm, row.val, [row.done, row.now]]);
+        const drawn = table(["rank", "arm", "val accuracy [95 % interval]", "trials done"], cells, [0]);
         const name = data.arms.length > 1 ? `Arms by val accuracy: ${one.dataset}` : "Arms by val accuracy, mean over the seeds that are done";
         rows(part(box, `arms-${i}`), name, drawn, one.left, "arms");
       });
@@ -176,7 +181,7 @@
     put(byId("folder"), `${state.folder}${state.began ? `, running since ${state.began}` : ""}`);
     put(byId("status"), [state.status.words, ...state.waits.map(title => `Still to come: ${title}.`)].join(" "));
     say();
-    document.querySelector(".answer").dataset.kind = state.status.kind;
+    byId("now").dataset.kind = state.status.kind;
     const busy = state.phases.find(one => one.training);
     byId("bar").hidden = !busy;
     if (busy) byId("bar").value = busy.training.share;
