@@ -88,7 +88,7 @@ def test_rates_have_a_view_a_panel_and_rings_around_the_chosen() -> None:
 def test_a_ladder_has_its_steps_and_their_changes() -> None:
     accuracy = pd.DataFrame({"label": ["0 a", "1 b"], "split": "val", "mean": [0.5, 0.8], "low": [0.4, 0.7],
                              "high": [0.6, 0.9], "n": 2})  # fmt: skip
-    accuracies = accuracy.assign(value=[0.5, 0.8], trial_id=["t", "u"], seed=0)
+    accuracies = accuracy[["label", "split"]].assign(value=[0.5, 0.8], trial_id=["t", "u"], seed=0)
     changes = pd.DataFrame(
         {"label": ["1 b"], "split": "val", "difference": 0.3, "low": 0.2, "high": 0.4, "n": 2}
     )

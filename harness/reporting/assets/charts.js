@@ -48,8 +48,8 @@ const harnessChart = (() => {
   function redraw() {
     for (const one of explorers) {
       if (!one.element.isConnected) { explorers.delete(one); continue; }
-      one.emphasise();
       one.press();
+      if (one.seen === false) one.stale = true; else one.emphasise();  // what is out of view is drawn when it is seen
     }
   }
   function pick(name) {
@@ -188,6 +188,10 @@ const harnessChart = (() => {
       this.keys.setAttribute("role", "group");
       this.scroller.append(this.plot);
       this.element.replaceChildren(this.views, this.scroller, this.said, this.tools, this.keys);
+      new IntersectionObserver(([entry]) => {
+        this.seen = entry.isIntersecting;
+        if (this.seen && this.stale) this.emphasise();
+      }).observe(this.element);
       new ResizeObserver(() => {
         const wide = this.element.clientWidth;
         if (wide && this.narrow !== undefined && this.narrow !== wide < NARROW) this.load(this.spec.rows ? undefined : this.view);
@@ -357,6 +361,7 @@ const harnessChart = (() => {
     }
 
     emphasise() {
+      this.stale = false;
       const lines = this.spec.kind === "lines", hovered = this.at && this.spec.series[this.at[0]].name;
       this.spec.series.forEach((series, i) => {
         const dataset = this.chart.data.datasets[i], force = this.strength(series.name);
