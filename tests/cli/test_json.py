@@ -29,6 +29,7 @@ name = "tiny"
 design = "one-factor"
 seeds = 3
 metrics = ["top3"]
+until = { val_accuracy = 0.12 }
 [baseline]
 dataset = "digits"
 hidden = [4]
@@ -116,7 +117,7 @@ CALLS: Mapping[str, Sequence[Sequence[str]]] = {
 """Calls of every command that answers in JSON, on real images; they may use what earlier ones wrote."""
 OPEN = (
     "axes", "settings", "labels", "drawn", "values", "metrics", "allowed", "when", "default", "read_as",
-    "differences",
+    "differences", "target", "horizons",
 )  # fmt: skip
 """Fields whose keys or values a schema leaves open, because a person's study decides them."""
 
@@ -299,6 +300,11 @@ def test_a_run_says_what_its_tables_say(folder: Path, call: Call, monkeypatch: p
     difference = (by_seed[UGLY] - by_seed["baseline"]).mean()
     assert contrasts[UGLY]["difference"] == pytest.approx(difference, rel=1e-5)
     assert contrasts["NaN"]["verdict"] == "no data"
+    times = found["times_to_target"]
+    assert (times["target"], times["unit"]) == ({"val_accuracy": 0.12}, "epochs")
+    by_seed = trials.assign(time=trials["epochs_to"].fillna(1.0)).pivot_table("time", "seed", "arm")
+    row = next(row for row in times["rows"] if row["arm"] == "größer 🙂")
+    assert row["difference"] == pytest.approx((by_seed["größer 🙂"] - by_seed["baseline"]).mean())
 
 
 def test_a_plan_says_what_is_skipped_and_what_is_finished(
@@ -333,7 +339,7 @@ def test_a_search_says_its_winner_and_the_verdict_on_it(
     monkeypatch.chdir(folder)
     found = call("search", "found.toml", *ONE, "--json").object
     table = harness.search(harness.load("found.toml"), "results/found", workers=1).suggestions
-    best = table.loc[table["val_accuracy"].idxmax()]
+    best = table.sort_values("val_accuracy", kind="stable").iloc[-1]
     assert found["winner"]["number"] == best["number"]
     assert found["winner"]["values"]["val_accuracy"] == pytest.approx(best["val_accuracy"])
     assert found["winner"]["settings"]["lr"] == pytest.approx(found["winner"]["drawn"]["lr"])
