@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness import notes
 from harness.cli import json_output
-from harness.errors import UsageError
+from harness.errors import PlainError, in_words
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -251,8 +251,8 @@ def _verdicts(found: Results) -> dict[str, Any]:
         reading = data.prepare(found)
         judged = contrasts.judge(reading, contrasts.read_family(reading))
         return {"contrasts": _judged(judged), "times_to_target": _times(reading)}
-    except UsageError as error:
-        notes.warn(f"no verdicts: {error}")
+    except Exception as error:  # noqa: BLE001 (what is trained is told, whatever ails the words on it)
+        notes.warn(f"no verdicts: {_why(error)}")
         return {"contrasts": None, "times_to_target": None}
 
 
@@ -279,6 +279,10 @@ def _times(reading: ReportData) -> dict[str, Any] | None:
     return {**found, "horizons": dict(times.horizons), **_judged(time_to_target.judge(reading, times))}
 
 
+def _why(error: Exception) -> str:
+    return str(error) if isinstance(error, PlainError) else in_words(error)
+
+
 def headline(folder: Path) -> dict[str, Any] | None:
     """Return what the first screen of a folder's report says; None, with a note, if nothing can be said."""
     from harness.reporting import confirmation, data, headline, search_data
@@ -291,8 +295,8 @@ def headline(folder: Path) -> dict[str, Any] | None:
             said = headline.of_search(search, confirmation.judge(search))
         else:
             said = headline.of_study(gather(reading))
-    except UsageError as error:
-        notes.warn(f"no headline: {error}")
+    except Exception as error:  # noqa: BLE001 (as above)
+        notes.warn(f"no headline: {_why(error)}")
         return None
     sureness = [{"of": label, "words": words} for label, words in said.sureness]
     return {"question": said.question, "answers": list(said.answers), "sureness": sureness}

@@ -77,10 +77,12 @@ activation = ["relu", "tanh"]
 batch_size = { values = [16, 32], when = { activation = ["tanh"] } }
 """
 FAILING = """
-import torch
+import os
+
 from harness import losses
 
 print("printed by the plugin")
+os.write(1, b"printed by C\\n")
 
 
 @losses.register("mine", takes="logits")
@@ -460,6 +462,7 @@ def test_a_failed_trial_is_exit_code_1_and_a_whole_object_whatever_a_plugin_and_
     assert {seed for failure in failures for seed in failure["seeds"]} == {0, 1, 2}
     assert all('no "} way' in failure["message"] and failure["arms"] == ["mine"] for failure in failures)
     assert "printed by the plugin" in given.err
+    assert "printed by C" in given.err
     assert "Traceback" not in given.err
 
 
@@ -486,6 +489,23 @@ def test_an_interrupt_is_an_error_object(tmp_path: Path, name: str, code: int) -
     assert found["error"]["exit_code"] == code
     assert "what is finished is kept in results/tiny" in found["error"]["message"]
     assert problems("run", found) == []
+
+
+def test_what_is_trained_is_told_though_words_on_it_fail(
+    folder: Path, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("no words")
+
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr("harness.reporting.headline.of_study", broken)
+    monkeypatch.setattr("harness.reporting.contrasts.judge", broken)
+    given = call("run", "tiny.toml", *ONE, "--json")
+    assert given.code == 0
+    found = given.object
+    assert problems("run", found) == []
+    assert (found["headline"], found["contrasts"], len(found["arms"])) == (None, None, 6)
+    assert found["notes"] == [f"no {what}: ZeroDivisionError: no words" for what in ("headline", "verdicts")]
 
 
 def test_a_machine_that_fails_is_exit_code_1(
@@ -538,6 +558,15 @@ def test_what_answers_at_once_answers_at_once_in_json(tmp_path: Path, arguments:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stderr.splitlines()[-1] == "HEAVY []"
+
+
+def test_a_screen_that_is_closed_changes_nothing(tmp_path: Path) -> None:
+    command = f'"{sys.executable}" -m harness list loss --json'
+    done = subprocess.run(
+        ["sh", "-c", f"{command} 2>&-; {command} >&-"], cwd=tmp_path, capture_output=True, text=True,
+        check=True, env={**os.environ, "PYTHONPATH": str(PACKAGE_ROOT.parent)},
+    )  # fmt: skip
+    assert problems("list", json.loads(done.stdout)) == []
 
 
 def test_plain_gives_types_of_json() -> None:
