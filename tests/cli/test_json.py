@@ -34,6 +34,7 @@ until = { val_accuracy = 0.12 }
 dataset = "digits"
 hidden = [4]
 epochs = 1
+eval_every = "10 steps"
 [axes]
 batch_size = [64]
 output = [
@@ -469,7 +470,7 @@ def test_a_failed_trial_is_exit_code_1_and_a_whole_object_whatever_a_plugin_and_
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 @pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
 def test_an_interrupt_is_an_error_object(tmp_path: Path, name: str, code: int) -> None:
-    (tmp_path / "tiny.toml").write_text(TINY.replace("epochs = 1", "epochs = 9000"), encoding="utf-8")
+    (tmp_path / "tiny.toml").write_text(TINY.replace("epochs = 1", "epochs = 9000").replace("10 steps", "5 epochs"), encoding="utf-8")
     command = [sys.executable, "-m", "harness", "run", "tiny.toml", "--json", "--verbose", "--workers", "1"]
     process = subprocess.Popen(
         command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(PACKAGE_ROOT.parent)}, text=True,
