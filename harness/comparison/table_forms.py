@@ -49,7 +49,7 @@ def recognise(table: ReadTable, options: JudgeOptions) -> Callable[[ReadTable, J
         return wide
     if {"number", "state"} <= names and any(name.startswith(("params_", "datetime_")) for name in names):
         return optuna_trials
-    if any(f"{name}__MIN" in names and f"{name}__MAX" in names for name in names):
+    if _curves(table):
         return wandb_history
     if {"Name", "State", "Created"} <= names or {"Name", "State", "Runtime"} <= names:
         return wandb_runs
@@ -219,6 +219,7 @@ def wide(table: ReadTable, options: JudgeOptions) -> Observations:
         )
     seed = _column(table, found, "--seed")
     block = _block(table, options, [seed])
+    Roles([], seed, "", block).check_distinct()
     names = [name for name in table.columns if name not in {seed, *block}]
     arms = _matching(names, options.arms) if options.arms else _all_numeric(table, names)
     keys = [seed, *block]
@@ -341,8 +342,7 @@ def _config(table: ReadTable) -> list[str]:
 
 def wandb_history(table: ReadTable, options: JudgeOptions) -> Observations:
     """Read a chart of Weights & Biases, exported as CSV: a curve a run, of which the last step counts."""
-    curves = [n for n in table.columns if f"{n}__MIN" in table.cells and f"{n}__MAX" in table.cells]
-    curves = [name for name in curves if not name.endswith(" - _step")]
+    curves = _curves(table)
     split = {name: name.rpartition(" - ")[::2] for name in curves}
     metric = options.metric or split[curves[0]][1]
     runs = {run: name for name, (run, measure) in split.items() if measure == metric}
@@ -378,6 +378,15 @@ def wandb_history(table: ReadTable, options: JudgeOptions) -> Observations:
     uneven = f"runs end at different steps, in lines {ends[0]} to {ends[-1]} (--step judges all at one)"
     notes = [uneven] if options.step is None and len(ends) > 1 else []
     return replace(seen, words=words, notes=(*seen.notes, *notes))
+
+
+def _curves(table: ReadTable) -> list[str]:
+    """Find the curves of a chart, "run - metric"; none if a column is neither one nor the steps."""
+    ends = ("__MIN", "__MAX")
+    found = [name for name in table.columns[1:] if " - " in name and not name.endswith((*ends, " - _step"))]
+    known = {*found, *(name + end for name in found for end in ends)}
+    others = [name for name in table.columns[1:] if name not in known and " - _step" not in name]
+    return found if not others else []
 
 
 def _at_step(table: ReadTable, column: str, step: float | None) -> tuple[object, int]:

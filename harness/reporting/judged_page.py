@@ -55,7 +55,12 @@ def write(judgement: Judgement, path: Path, name: str) -> list[Path]:
         folder = Path(made)
         images = {figure.name: _image(figure, folder) for figure in figures}
         kept = [(table, table_files.save(table, folder)) for table in tables]
-        links = [(t.title, [(file.name, table_files.uri(file)) for file in paths]) for t, paths in kept]
+        links = [
+            (table.title, [(file.name, table_files.uri(file)) for file in paths])
+            for table, paths in kept
+            if table.data is not None
+            and len(table.data) <= MOST_CONTRASTS  # or the page would be too large to be mailed
+        ]
         contents = {file.name: file.read_bytes() for _, paths in kept for file in paths}
     page = _render(judgement, name, {"tables": tables, "figures": figures, "images": images, "files": links})
     beside = contents if path.name == "judgement.html" else {}
@@ -104,7 +109,15 @@ def verdicts(judgement: Judgement) -> Table:
         else f"shown to lie within \u00b1{scale.size(margin)} (TOST, corrected alike)",
     )  # fmt: skip
     rows = rows_of(columns, judgement.contrasts.head(MOST_CONTRASTS).to_dict("records"))
+    note += _cut(judgement.contrasts)
     return Table("verdicts", "Verdicts", note, columns, rows, judgement.contrasts)
+
+
+def _cut(table: pd.DataFrame) -> str:
+    """Say that a table is shown in part."""
+    if len(table) <= MOST_CONTRASTS:
+        return ""
+    return f" The first {MOST_CONTRASTS:,} of {len(table):,} rows; a folder (--out FOLDER) gets all as CSV."
 
 
 def _sized(judgement: Judgement, name: str) -> Any:
@@ -133,6 +146,7 @@ def arms(judgement: Judgement) -> Table:
         Column("SD", _sized(judgement, "sd"), numeric=True),
     ]
     note = f"Mean and standard deviation of {seen.words['metric']} over all runs of an arm, paired or not."
+    note += _cut(judgement.arms)
     rows = rows_of(columns, judgement.arms.head(MOST_CONTRASTS).to_dict("records"))
     return Table("arms", "Arms", note, columns, rows, judgement.arms)
 
@@ -157,6 +171,7 @@ def forests(judgement: Judgement) -> Iterator[Figure]:
             f"Each contrast's difference in {seen.words['metric']}, arm minus reference, with its 95 % "
             f"interval; right of 0 is {'better' if scale.higher_is_better else 'worse'}. "
             + ("The band is the margin within which two arms count as the same. " if margin else "")
+            + ("The other contrasts are in the table. " if number == MOST_FIGURES < parts else "")
             + ("Away from 0 the axis is logarithmic." if unit and plots.logarithmic(part, margin) else "")
         )
         yield Figure(f"forest-{number}", title, caption.strip(), figure, folded=number > 1)
