@@ -6,27 +6,24 @@ Nothing is judged or chosen here: verdicts, ranks and intervals are those of the
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from harness import stats
-from harness.reporting import headline_answers, headline_pictures
-from harness.reporting.headline_pictures import Picture
+from harness.reporting import headline_answers, headline_pictures, screen
+from harness.reporting.screen import Headline
 from harness.reporting.tuned import FACTS
 from harness.settings.schema import CONFIRMED
 from harness.study.searches import STATES
 from harness.text import as_word, between, count, joined, listed, points, spaced
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from harness.reporting.contrasts import Verdicts
     from harness.reporting.data import ReportData
     from harness.reporting.evidence import Evidence
     from harness.reporting.search_data import SearchData
 
-SENTENCES = 3
 NAMED = 4  # levels of an axis, steps or parameters that the question names
 RATES = 4  # learning rates that are named
 BASELINE = "the baseline, which is as given; the winner was searched for."
@@ -37,18 +34,6 @@ KINDS = {
 }
 
 
-@dataclass(frozen=True)
-class Headline:
-    """The first screen of a page."""
-
-    kind: str  # the kind of study, in a few words
-    question: str  # the hypothesis; without one, what is varied
-    states: bool  # whether the question is the study's hypothesis
-    answers: Sequence[str]  # at most SENTENCES sentences
-    picture: Picture | None  # None if nothing has finished
-    sureness: Sequence[tuple[str, str]]  # label and words: seeds, correction, not tuned, missing
-
-
 def of_study(evidence: Evidence) -> Headline:
     """Make the first screen of a study's page."""
     reading = evidence.reading
@@ -56,7 +41,7 @@ def of_study(evidence: Evidence) -> Headline:
     if reading.study.phase == CONFIRMED:
         kind = "Confirmation of a search"
     hypothesis = reading.study.hypothesis
-    sentences = list(headline_answers.of_study(evidence))[:SENTENCES]
+    sentences = list(headline_answers.of_study(evidence))[: screen.SENTENCES]
     picture = headline_pictures.of_study(evidence)
     sureness = [*_seeds(evidence.main), *_tuning(evidence), _missing(reading)]
     return Headline(kind, hypothesis or _varied(reading), bool(hypothesis), sentences, picture, sureness)
@@ -68,7 +53,7 @@ def of_search(search: SearchData, judged: Verdicts | None) -> Headline:
     hypothesis = reading.study.hypothesis
     names = [parameter.name for parameter in search.parameters]
     varied = f"Which settings of {_some(names)} give the best {spaced(search.objective.name)}?"
-    sentences = list(headline_answers.of_search(search, judged))[:SENTENCES]
+    sentences = list(headline_answers.of_search(search, judged))[: screen.SENTENCES]
     picture = headline_pictures.of_search(search, judged)
     sureness = list(_search_sureness(search, judged))
     return Headline(
@@ -112,7 +97,7 @@ def _seeds(judged: Verdicts) -> Iterator[tuple[str, str]]:
     if len(table) > 1:
         corrected = f"Holm, {len(table)} contrasts, {100 * family.alpha:g}\u00a0%"
     sizes = sorted(size for size in table["detectable"] if math.isfinite(size))
-    missed = f"; under {between([points(size) for size in sizes])} points is often missed"
+    missed = f"; less than {between([points(size) for size in sizes])} points is often missed"
     yield "Correction", f"{corrected}{missed if sizes else ''}."
 
 
@@ -134,7 +119,7 @@ def _tuning(evidence: Evidence) -> Iterator[tuple[str, str]]:
 def _tuned_settings(evidence: Evidence) -> list[str]:
     """Return the settings that arms chose: those of chosen.csv, or of a tuned folder's study.toml."""
     chosen = [] if evidence.tuned is None else list(evidence.tuned.phases.chosen)
-    names = [name for name in chosen if name not in FACTS]
+    names = [str(name) for name in chosen if name not in FACTS]
     of_arms = [name for settings in evidence.reading.study.chosen.values() for name in settings]
     return list(dict.fromkeys(names or of_arms or evidence.reading.study.tuned))
 
@@ -142,7 +127,7 @@ def _tuned_settings(evidence: Evidence) -> list[str]:
 def _untuned(reading: ReportData) -> str:
     if "lr" in reading.axes:
         return "each arm's lr, which is one of the choices compared, and all else: they are as given."
-    known = reading.trials["lr"].dropna().unique() if "lr" in reading.trials else []
+    known: list[float] = list(reading.trials["lr"].dropna().unique()) if "lr" in reading.trials else []
     rates = sorted(known)
     at = f" (lr {', '.join(map(as_word, rates))})" if 0 < len(rates) <= RATES else ""
     return f"learning rates{at} and all else: they are as given."

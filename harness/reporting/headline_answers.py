@@ -87,7 +87,9 @@ def _matters(reading: ReportData) -> Iterator[str]:
 
 def _doubt(tables: Sequence[pd.DataFrame], firsts: Sequence[pd.Series[Any]]) -> str:
     """Say where a first choice is no more than chance, or where another one may come before it."""
-    if any(not row["low"] > 0 for row in firsts):
+    if any(row["n"] < 2 for row in firsts):
+        return "; with one seed this may be chance"
+    if any(row["low"] <= 0 for row in firsts):
         return "; it is no more than seeds may do"
     rivals = {
         str(other["axis"])

@@ -6,20 +6,20 @@ It is drawn by the page itself, so that it is text: it fits any width, is read a
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from harness import stats
 from harness.reporting.contrasts import arm, contrast, level
 from harness.reporting.ladder_steps import ladders
+from harness.reporting.screen import Bar, Picture
 from harness.reporting.search_tables import value_words
+from harness.reporting.verdict_text import inside_margin
 from harness.settings.schema import WINNER
 from harness.stats.verdicts import IDENTICAL
 from harness.text import between, capitalised, hundredths, percent, points, significant, spaced, span
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     import pandas as pd
 
@@ -31,49 +31,7 @@ if TYPE_CHECKING:
     Row = Mapping[Any, Any]
 
 MOST = 6  # rows
-PAD = 0.04  # of the axis, on either side
 TONES = {"better": "better", "worse": "worse", "same within margin": "same", IDENTICAL: "same"}
-
-
-@dataclass(frozen=True)
-class Bar:
-    """A row: a value with its interval, in words and as places on the picture's axis."""
-
-    name: str
-    small: str  # the data set, where there are several
-    value: float  # NaN: no data
-    low: float  # NaN: no interval
-    high: float
-    words: str  # the number with its interval
-    verdict: str = ""
-    tone: str = "open"  # better, worse, same or open: a colour beside the verdict's words
-
-
-@dataclass(frozen=True)
-class Picture:
-    """Rows on one axis."""
-
-    title: str
-    note: str  # how to read it
-    bars: Sequence[Bar]
-    more: int  # rows that are not shown
-    link: str  # the heading that has all of them
-    zero: float | None = None  # a line across all rows, where there is one
-    margin: float = 0.0  # half the width of a band around it
-
-    @property
-    def ends(self) -> tuple[float, float]:
-        """The axis: from the lowest to the highest of what is drawn, and a little more."""
-        drawn = [x for bar in self.bars for x in (bar.value, bar.low, bar.high) if math.isfinite(x)]
-        drawn += [] if self.zero is None else [self.zero - self.margin, self.zero + self.margin]
-        low, high = min(drawn, default=0.0), max(drawn, default=1.0)
-        pad = PAD * (high - low) or 0.5 * abs(high) or 1.0
-        return low - pad, high + pad
-
-    def place(self, value: float) -> float:
-        """Return a value's place on the axis in %; NaN where there is none."""
-        low, high = self.ends
-        return round(100 * (value - low) / (high - low), 2) if math.isfinite(value) else math.nan
 
 
 def of_study(evidence: Evidence) -> Picture | None:
@@ -91,7 +49,7 @@ def of_study(evidence: Evidence) -> Picture | None:
 
 def forest(judged: Verdicts, link: str = "verdicts") -> Picture | None:
     """Draw the verdicts of a family, the largest differences of each data set; None without any."""
-    rows: list[Row] = [row for row in judged.table.to_dict("records") if row["n"]]
+    rows: Sequence[Row] = [row for row in judged.table.to_dict("records") if row["n"]]
     if not rows:
         return None
     if len(rows) > MOST and any(row["within"] for row in rows):
@@ -103,8 +61,9 @@ def forest(judged: Verdicts, link: str = "verdicts") -> Picture | None:
     for row in shown:
         small = ", ".join(filter(None, (row["dataset"] if several else "", row["within"])))
         words = f"{points(row['difference'], sign=True)} ({span(row)})"
+        said = ", ".join(filter(None, (row["verdict"], inside_margin(row))))
         bars.append(
-            Bar(name(row), small, row["difference"], row["low"], row["high"], words, row["verdict"],
+            Bar(name(row), small, row["difference"], row["low"], row["high"], words, said,
                 TONES.get(row["verdict"], "open"))
         )  # fmt: skip
     note = "Lines: 95\u00a0% intervals. Band: as good as equal."
@@ -120,7 +79,7 @@ def _names(judged: Verdicts, rows: Sequence[Row]) -> tuple[str, Callable[[Row], 
     return f"Difference in {spaced(judged.family.metric)}, in points", contrast
 
 
-def _ranges(judged: Verdicts, rows: list[Row], link: str) -> Picture:
+def _ranges(judged: Verdicts, rows: Sequence[Row], link: str) -> Picture:
     """Draw each contrast once, from its least to its greatest difference over all combinations."""
     title, name_of = _names(judged, rows)
     groups: dict[str, list[Row]] = {}
@@ -140,7 +99,7 @@ def _ranges(judged: Verdicts, rows: list[Row], link: str) -> Picture:
     return Picture(title, note, bars[:MOST], len(bars[MOST:]), link, 0.0, judged.family.margin)
 
 
-def _most_telling(rows: list[Row], size: Callable[[Row], float]) -> list[Row]:
+def _most_telling(rows: Sequence[Row], size: Callable[[Row], float]) -> list[Row]:
     """Return up to MOST rows, the largest of each data set, data sets in their order."""
     groups: dict[str, list[Row]] = {}
     for row in rows:
@@ -153,7 +112,7 @@ def _most_telling(rows: list[Row], size: Callable[[Row], float]) -> list[Row]:
 def _choices(evidence: Evidence) -> Picture | None:
     """Draw how far apart the levels of each choice of a grid are."""
     reading = evidence.reading
-    rows: list[Row] = stats.axis_spreads(reading.trials, reading.axes).to_dict("records")
+    rows: Sequence[Row] = stats.axis_spreads(reading.trials, reading.axes).to_dict("records")
     if not rows:
         return None
     shown = _most_telling(rows, lambda row: row["spread"])

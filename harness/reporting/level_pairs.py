@@ -17,7 +17,7 @@ from harness.reporting.model import Cell, Column, Section, Table, difference_cel
 from harness.text import NOT_APPLICABLE, joined, spaced
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from harness.reporting.contrasts import Verdicts
     from harness.reporting.evidence import Evidence
@@ -79,7 +79,7 @@ def table(evidence: Evidence) -> pd.DataFrame:
 def _judged(fixed: Verdicts) -> dict[tuple[str, str, str], dict[str, str]]:
     """Return the family's verdicts: axis, arm, reference -> data set -> verdict."""
     judged: dict[tuple[str, str, str], dict[str, str]] = {}
-    rows: list[Mapping[Any, Any]] = fixed.table.to_dict("records")
+    rows: Sequence[Mapping[Any, Any]] = fixed.table.to_dict("records")
     for row in rows:
         if row["axis"] and not row["within"]:
             judged.setdefault((row["axis"], row["arm"], row["reference"]), {})[row["dataset"]] = row[

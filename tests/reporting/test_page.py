@@ -29,9 +29,9 @@ BROWSER = next((found for name in ("chromium", "google-chrome") if (found := shu
 
 
 @pytest.fixture(scope="module")
-def page(digits_results: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def page(digits_page: Path) -> Path:
     """The report of the trained digits study."""
-    return reporting.write(read(digits_results), str(tmp_path_factory.mktemp("report") / "report.html"))
+    return digits_page
 
 
 @pytest.fixture
