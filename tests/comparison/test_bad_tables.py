@@ -158,6 +158,10 @@ def test_runs_that_did_not_finish_are_left_out(tmp_path: Path) -> None:
     judgement = judge(tmp_path, "\n".join([lines[0] + ",status", *rows]))
     assert next((part.rows, part.reason) for part in judgement.left_out) == (1, "status is failed")
     assert judgement.contrasts["n"][0] == 5
+    more = "\n".join([lines[0] + ",status,host", *(f"{row},a" for row in rows)])
+    assert judge(tmp_path, more, where=["host=a"]).contrasts["n"][0] == 5
+    with pytest.raises(UsageError, match="only one arm"):
+        judge(tmp_path, more, where=["status=failed"])
 
 
 def test_doubled_rows_name_the_column_that_tells_them_apart(tmp_path: Path) -> None:
