@@ -100,17 +100,22 @@ def verdicts(judgement: Judgement) -> Table:
         Column("detectable", _sized(judgement, "detectable"), numeric=True, show="wide"),
         Column(f"more {seen.unit}s", _more, numeric=True, show="wide"),
     ]
+    rows = rows_of(columns, judgement.contrasts.head(MOST_CONTRASTS).to_dict("records"))
+    note = _note(judgement) + _cut(judgement.contrasts)
+    return Table("verdicts", "Verdicts", note, columns, rows, judgement.contrasts)
+
+
+def _note(judgement: Judgement) -> str:
+    """Explain the table of verdicts."""
+    scale, seen = judgement.scale, judgement.observations
     margin = scale.margin
     paired = "unpaired" if seen.unit == "run" else f"paired by {seen.words['seed']}"
-    note = NOTE.format(
+    return NOTE.format(
         metric=seen.words["metric"], paired=paired, unit=f", in {scale.unit}" if scale.unit else "",
         alpha=judgement.alpha, contrasts=len(judgement.contrasts), units=seen.unit,
         same="not judged, as no margin was given" if margin is None
         else f"shown to lie within \u00b1{scale.size(margin)} (TOST, corrected alike)",
     )  # fmt: skip
-    rows = rows_of(columns, judgement.contrasts.head(MOST_CONTRASTS).to_dict("records"))
-    note += _cut(judgement.contrasts)
-    return Table("verdicts", "Verdicts", note, columns, rows, judgement.contrasts)
 
 
 def _cut(table: pd.DataFrame) -> str:
