@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import math
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ import numpy as np
 
 from harness import plots
 from harness.comparison import judged_text
-from harness.reporting import table_files
+from harness.reporting import charts, explored_tables, table_files
 from harness.reporting.model import Cell, Column, Figure, Table, rows_of
 from harness.stats.verdicts import UNDECIDED
 from harness.system import files
@@ -162,24 +163,38 @@ def forests(judgement: Judgement) -> Iterator[Figure]:
     rows = judgement.contrasts[judgement.contrasts["n"].gt(0)]
     if rows.empty:
         return
-    table = rows.assign(series="", heading=rows["block"], label=list(_labels(judgement, rows)))
+    table = rows.assign(
+        series="", unit=seen.unit, heading=rows["block"], label=list(_labels(judgement, rows))
+    )
     table["words"] = [_words(judgement, row) for row in rows.to_dict("records")]
-    parts = math.ceil(len(table) / plots.MOST_ROWS)
-    unit = scale.unit
-    for number, places in enumerate(np.array_split(np.arange(len(table)), parts)[:MOST_FIGURES], start=1):
-        part = _percent_as_shares(table.iloc[places], scale.kind)
-        margin = (scale.margin or 0) / (100 if scale.kind == "percent" else 1)
-        words = f"difference in {seen.words['metric']}" + (f" ({unit})" if unit else "")
-        figure = plots.forest_figure(part, margin, words, unit)
-        title = "Contrasts with their intervals" + (f", {number} of {parts}" if parts > 1 else "")
-        caption = (
-            f"Each contrast's difference in {seen.words['metric']}, arm minus reference, with its 95 % "
-            f"interval; right of 0 is {'better' if scale.higher_is_better else 'worse'}. "
-            + ("The band is the margin within which two arms count as the same. " if margin else "")
-            + ("The other contrasts are in the table. " if number == MOST_FIGURES < parts else "")
-            + ("Away from 0 the axis is logarithmic." if unit and plots.logarithmic(part, margin) else "")
+    parts = np.array_split(np.arange(len(table)), math.ceil(len(table) / plots.MOST_ROWS))
+    for number, places in enumerate(parts[:MOST_FIGURES], start=1):
+        title = "Contrasts with their intervals" + (f", {number} of {len(parts)}" if parts[1:] else "")
+        rest = " The other contrasts are in the table." if number == MOST_FIGURES < len(parts) else ""
+        figure = _forest(judgement, _percent_as_shares(table.iloc[places], scale.kind))
+        yield replace(
+            figure, name=f"forest-{number}", title=title, caption=figure.caption + rest, folded=number > 1
         )
-        yield Figure(f"forest-{number}", title, caption.strip(), figure, folded=number > 1)
+
+
+def _forest(judgement: Judgement, table: pd.DataFrame) -> Figure:
+    """Draw contrasts, twice: as a picture, and as a chart to be explored."""
+    scale, metric = judgement.scale, judgement.metric
+    unit, margin = scale.unit, (scale.margin or 0) / (100 if scale.kind == "percent" else 1)
+    bent = bool(unit) and plots.logarithmic(table, margin)
+    across = f"difference in {metric}" + (f" ({unit})" if unit else "")
+    chart = explored_tables.forest(table, margin, across, bent=bent)
+    if not unit:
+        chart = replace(chart, y=replace(chart.y, points=False))
+    caption = (
+        f"Each contrast's difference in {metric}, arm minus reference, with its 95 % interval; right of 0 is "
+        f"{'better' if scale.higher_is_better else 'worse'}."
+        + (" The band is the margin within which two arms count as the same." if margin else "")
+        + (" Away from 0 the axis is logarithmic." if bent else "")
+    )
+    return Figure(
+        "forest", "Contrasts", caption, plots.forest_figure(table, margin, across, unit), chart=chart
+    )
 
 
 def _percent_as_shares(table: pd.DataFrame, kind: str) -> pd.DataFrame:
@@ -223,7 +238,8 @@ def _render(judgement: Judgement, name: str, parts: Mapping[str, Sequence[Any] |
     return environment.get_template("judged.html").render(
         name=name, headline=judged_text.headline(judgement),
         read_as=judged_text.read_as(judgement), sentences=list(judged_text.sentences(judgement)),
-        notes=judgement.notes, left_out=judged_text.left_out(judgement), unread=plots.fonts.note(),
+        scripts=charts.scripts() if parts["figures"] else "", notes=judgement.notes,
+        left_out=judged_text.left_out(judgement), unread=plots.fonts.note(),
         samples=judgement.observations.unit == "sample",
         unpaired=judgement.observations.unit == "run",
         **parts,
