@@ -96,7 +96,7 @@ class TryFolder:
         return trial_of(study, Arm(arm, settings), FIRST_SEED).trial_id
 
     def draw(self, count: int) -> Plan:
-        """Plan the first `count` seeds of each arm of this command, and all trials of earlier tries.
+        """Plan `count` seeds of each arm of this command, and what earlier tries finished.
 
         Raises:
             UsageError: an arm cannot be trained.
@@ -172,10 +172,11 @@ class TryFolder:
         return documents.study(self.path) if (self.path / "study.toml").is_file() else {}
 
     def _planned_before(self) -> set[str]:
-        """Collect the trials of earlier tries."""
+        """Collect the trials of earlier tries that have finished: one that failed disturbs no other."""
         if not (self.path / "plan.json").is_file():
             return set()
-        return {name for _, _, ids in documents.stacks_of(documents.plan(self.path)) for name in ids}
+        planned = {name for _, _, ids in documents.stacks_of(documents.plan(self.path)) for name in ids}
+        return planned & set(run_folder.finished(self.path))
 
     def _seeds_before(self) -> Sequence[int]:
         about: Mapping[str, Any] = self._table().get("study", {})
