@@ -135,6 +135,13 @@ def validity(session: nox.Session) -> None:
 
 
 @nox.session
+def reference(session: nox.Session) -> None:
+    """Make committed results anew: `nox -s reference -- NAME ..`; without a name, list them; `-- --stale`."""
+    install(session)
+    session.run("python", "tests/reference/make_reference.py", *session.posargs)
+
+
+@nox.session
 def torture(session: nox.Session) -> None:
     """Kill runs and damage files by the thousand, into results/torture (about an hour of two cores).
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from harness.axes.optimizers import optimizers as optimizers
     from harness.axes.schedules import schedules as schedules
     from harness.comparison import compare as compare
+    from harness.comparison import judge as judge
     from harness.comparison.noise import noise as noise
     from harness.comparison.trying import try_ as try_
     from harness.data.datasets import datasets as datasets
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from harness.reporting import figures as figures
     from harness.reporting import tables as tables
     from harness.reporting.page import write as report
+    from harness.reporting.watching import watch as watch
     from harness.results import Results as Results
     from harness.results import TrainedTrial as TrainedTrial
     from harness.results import read as read
@@ -60,8 +62,10 @@ _HOMES = {
     "datasets": "data.datasets", "preprocessings": "data.preprocessing",
     "load": "study", "parse": "study", "plan": "planning.plan:make", "run": "training",
     "search": "searching", "Results": "results", "TrainedTrial": "results", "read": "results",
-    "compare": "comparison", "noise": "comparison.noise", "try_": "comparison.trying",
+    "compare": "comparison", "judge": "comparison", "noise": "comparison.noise",
+    "try_": "comparison.trying",
     "figures": "reporting.figures:", "tables": "reporting.tables:", "report": "reporting:write",
+    "watch": "reporting.watching",
     **dict.fromkeys((
         "RunningMean", "continue_training", "count_parameters", "dataset", "export", "load_model",
         "loader", "loss", "model", "module_of", "open_checkpoint", "optimizer", "scheduler",
@@ -70,10 +74,10 @@ _HOMES = {
 }  # fmt: skip
 __all__ = [
     "Results", "RunningMean", "TrainedTrial", "activations", "architectures", "check", "compare",
-    "continue_training", "count_parameters", "dataset", "datasets", "export", "figures", "heads", "load",
-    "load_model", "loader", "loss", "losses", "metrics", "model", "module_of", "noise", "open_checkpoint",
-    "optimizer", "optimizers", "parse", "plan", "preprocessings", "read", "report", "run", "scheduler",
-    "schedules", "search", "split_dataset", "tables", "try_",
+    "continue_training", "count_parameters", "dataset", "datasets", "export", "figures", "heads", "judge",
+    "load", "load_model", "loader", "loss", "losses", "metrics", "model", "module_of", "noise",
+    "open_checkpoint", "optimizer", "optimizers", "parse", "plan", "preprocessings", "read", "report", "run",
+    "scheduler", "schedules", "search", "split_dataset", "tables", "try_", "watch",
 ]  # fmt: skip
 # Public names are imported on demand, so that `harness --help` imports neither pandas nor torch.
 __getattr__, __dir__ = public_names(__name__, _HOMES)

@@ -1,6 +1,8 @@
-"""Rank the axes of a grid by the spread they make, and draw their main effects.
+"""Rank the axes of a grid by the spread they make, and draw their main effects, from trials.csv.
 
 python reports/which_choice_matters.py results/choices --out effects
+
+trials.csv may lie alone in a folder, without study.toml; docs/tables.md has its form.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("results", type=Path, help="results folder of a grid")
+    parser.add_argument("results", type=Path, help="folder of a grid's trials.csv")
     parser.add_argument("--out", type=Path, default=Path("effects"), help="figure, without .png and .svg")
     options = parser.parse_args()
     try:
@@ -32,9 +34,9 @@ def draw(folder: Path, out: Path) -> None:
     """Print the spreads of a results folder's axes, and write the figure of their main effects.
 
     Raises:
-        UsageError: the folder is not a results folder, or no axis has two finished levels.
+        UsageError: the folder has no such table, or no axis has two finished levels.
     """
-    reading = reporting.read(folder)
+    reading = reporting.read_tables(folder, ["trials"])
     spreads = stats.axis_spreads(reading.trials, reading.axes)
     effects = stats.main_effects(reading.trials, reading.axes)
     if effects.empty:

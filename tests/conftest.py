@@ -109,6 +109,12 @@ def digits_results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def digits_page(digits_results: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of the digits study."""
+    return reporting.write(digits_results, tmp_path_factory.mktemp("report") / "report.html")
+
+
 KEPT: dict[str, Any] = {
     "study": {"name": "kept", "seeds": 2, "keep_predictions": ["val", "test"], "keep_weights": "all"},
     "baseline": {"dataset": "digits", "epochs": 3, "hidden": [16], "match": "ignore"},

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, cast
 
 import click
 
-from harness.cli.show import figures_option
+from harness.cli import json_output
+from harness.cli.json_output import json_option
+from harness.cli.show import drawn, figures_option
 from harness.errors import UsageError, did_you_mean
 from harness.system import output_folder
 
@@ -29,12 +31,18 @@ def data() -> None:
 
 @data.command()
 @click.argument("names", nargs=-1)
-def fetch(names: Sequence[str]) -> None:
+@json_option
+def fetch(names: Sequence[str], as_json: bool) -> None:
     """Download data sets into the cache and verify them: NAMES, or all."""
     from harness.data import cache, download
 
+    fetched = []
     for name in names or cache.PINS:
-        click.echo(f"{name}: {download.download(name)}")
+        folder = download.download(name)
+        click.echo(f"{name}: {folder}")
+        fetched.append({"name": name, "folder": folder})
+    if as_json:
+        json_output.show("data fetch", datasets=fetched)
 
 
 def _study_of(study: str | None) -> Study:
@@ -50,7 +58,8 @@ _study_option = click.option("--study", metavar="STUDY", help="A study whose [da
 @data.command()
 @_study_option
 @click.argument("names", nargs=-1)
-def check(names: Sequence[str], study: str | None) -> None:
+@json_option
+def check(names: Sequence[str], study: str | None, as_json: bool) -> None:
     """Check data byte for byte: NAMES, or all that are fetched; with --study, all that it declares.
 
     Reports images that are the same but should differ.
@@ -60,29 +69,46 @@ def check(names: Sequence[str], study: str | None) -> None:
     from harness.data import cache
     from harness.data.datasets import datasets
 
-    known = _study_of(study)
-    sound = True
+    known, found = _study_of(study), []
     for name in names or tuple(known.datasets) or cache.PINS:
         if name in known.datasets or (name in datasets and name not in cache.PINS):
-            facts = known.dataset(name).facts
-            height, width = facts.shape
-            word = "read, but look at it again" if facts.warnings else "ok"
-            click.echo(
-                f"{name}: {word}: {facts.train:,} train and {facts.test:,} test images of {height} x {width} "
-                f"pixels, {len(facts.classes)} classes, SHA-256 {facts.digest}"
-            )
-            _show_notes(known.dataset(name))
+            found.append(_checked(known.dataset(name)))
             continue
-        for state in cache.verify(name):
+        states = cache.verify(name)
+        for state in states:
             click.echo(str(state))
-            sound = sound and state.status == "ok"
-    if not sound:
+        files = [{"path": state.path, "status": state.status} for state in states]
+        sound = all(state.status == "ok" for state in states)
+        found.append({"name": name, "ok": sound, "facts": None, "files": files})
+    if as_json:
+        json_output.show("data check", datasets=found)
+    if not all(one["ok"] for one in found):
         sys.exit(1)
 
 
+def _checked(dataset: Dataset) -> dict[str, Any]:
+    """Show what a data set that was read holds, and return that."""
+    facts = dataset.facts
+    height, width = facts.shape
+    word = "read, but look at it again" if facts.warnings else "ok"
+    click.echo(
+        f"{dataset.name}: {word}: {facts.train:,} train and {facts.test:,} test images of {height} x {width} "
+        f"pixels, {len(facts.classes)} classes, SHA-256 {facts.digest}"
+    )
+    _show_notes(dataset)
+    read = {"train": facts.train, "test": facts.test, "height": height, "width": width}
+    told = {"classes": list(facts.classes), "digest": facts.digest, "warnings": _sentences(dataset)}
+    return {"name": dataset.name, "ok": True, "facts": {**read, **told}, "files": []}
+
+
 def _show_notes(dataset: Dataset) -> None:
-    for sentence in (*filter(None, [dataset.remark]), *dataset.facts.warnings):
+    for sentence in _sentences(dataset):
         click.echo(f"note: {dataset.name}: {sentence}")
+
+
+def _sentences(dataset: Dataset) -> list[str]:
+    """List what a person should know of a data set."""
+    return [*filter(None, [dataset.remark]), *dataset.facts.warnings]
 
 
 @data.command("export")
@@ -90,7 +116,8 @@ def _show_notes(dataset: Dataset) -> None:
 @click.argument("dataset")
 @click.argument("format", type=click.Choice(["png", "npy", "idx", "idx.gz"]))
 @click.argument("folder", type=click.Path(path_type=Path))
-def export_data(dataset: str, format: str, folder: Path, study: str | None) -> None:  # noqa: A002 (its name in the help)
+@json_option
+def export_data(dataset: str, format: str, folder: Path, study: str | None, as_json: bool) -> None:  # noqa: A002 (its name in the help)
     """Write DATASET into the new or empty FOLDER, in a format that a study file can declare.
 
     png: train/LABEL_NUMBER.png; npy: train_imgs/img_NUMBER.npy; idx: MNIST's four files. Prints the table to
@@ -102,6 +129,8 @@ def export_data(dataset: str, format: str, folder: Path, study: str | None) -> N
     table = image_files.export(_study_of(study).dataset(dataset), cast("image_files.Format", format), folder)
     click.echo(f"# {folder}: whole. To use it, paste this into a study file:")
     click.echo(table, nl=False)
+    if as_json:
+        json_output.show("data export", dataset=dataset, format=format, folder=folder, table=table)
 
 
 class _DrawOptions(TypedDict):
@@ -182,29 +211,42 @@ def _image_options(command: Callable[..., Any]) -> Callable[..., Any]:
 )  # fmt: skip
 @figures_option
 @click.argument("what", metavar="DATASET|STUDY")
+@json_option
 def show(
-    what: str, study: str | None, overrides: Sequence[str], out: Path, **options: Unpack[_DrawOptions]
-) -> None:
+    what: str, study: str | None, overrides: Sequence[str], out: Path, as_json: bool,
+    **options: Unpack[_DrawOptions],
+) -> None:  # fmt: skip
     """Draw a data set, or those of a study: label counts of train, val and test, and one image a class.
 
     With --number, --first, --label, --count, --grid or --hardest, draws these images instead. Of a data set
     that no --set divides, images are counted as the files come. Writes PNG and SVG.
     """
     output_folder.check_folder(out)
+    figures = []
+    for title, path in _asked_for(what, study, overrides, options, out):
+        click.echo(title)
+        click.echo(f"  written: {path}{' and .svg' if path.suffix == '.png' else ''}")
+        figures.append(drawn(title, path))
+    if as_json:
+        json_output.show("data show", figures=figures)
+
+
+def _asked_for(
+    what: str, study: str | None, overrides: Sequence[str], options: _DrawOptions, out: Path
+) -> Iterator[tuple[str, Path]]:
+    """Draw the figures of data, or of the images that models get wrong; yield a title and a file of each."""
     if options["hardest"] is not None:
         if any(options[name] for name in ("grid", "label", "number", "first", "as_given", "captions")):
             raise UsageError("--hardest draws no other images: ask for them one by one")
         if study or overrides:
             raise UsageError("--hardest takes --where, --split, --count and --out; its results say the rest")
-        _draw_hardest(what, options["hardest"], options, out)
+        yield from _hardest(what, options["hardest"], options, out)
         return
     if options["where"] is not None:
         raise UsageError("--where says which trained models --hardest asks: give --hardest RESULTS too")
     if options["as_given"] and (overrides or options["split"] == "val"):
         raise UsageError("--as-given divides nothing: it goes with no --set and no --split val")
-    for title, png in _drawn(what, study, overrides, options, out):
-        click.echo(title)
-        click.echo(f"  written: {png} and .svg")
+    yield from _drawn(what, study, overrides, options, out)
 
 
 def _drawn(
@@ -243,7 +285,8 @@ def _request(options: _DrawOptions) -> ImageRequest:
     return ImageRequest(kinds, choice, options["captions"], options["ink"], options["seed"] or 0, split)
 
 
-def _draw_hardest(dataset: str, folder: Path, options: _DrawOptions, out: Path) -> None:
+def _hardest(dataset: str, folder: Path, options: _DrawOptions, out: Path) -> Iterator[tuple[str, Path]]:
+    """Draw the images that most trained models of a folder get wrong; yield a title and a file of each."""
     from harness.gallery import prediction_pages
     from harness.results import read
 
@@ -254,10 +297,7 @@ def _draw_hardest(dataset: str, folder: Path, options: _DrawOptions, out: Path) 
             f"{results.folder} has no trial on a data set {dataset!r}: {did_you_mean(dataset, known)}"
         )
     split, count = options["split"] or "test", options["count"] or 18
-    drawn = prediction_pages.draw_hardest(results, split, count, out, dataset, options["where"] or "")
-    for title, path in drawn:
-        click.echo(title)
-        click.echo(f"  written: {path}{' and .svg' if path.suffix == '.png' else ''}")
+    yield from prediction_pages.draw_hardest(results, split, count, out, dataset, options["where"] or "")
 
 
 def _shown(what: str, study: str | None, overrides: Sequence[str]) -> tuple[str | None, Study]:

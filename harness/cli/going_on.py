@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from harness.cli import json_output
+from harness.cli.json_output import json_option
 from harness.cli.show import plugin_option
 from harness.errors import UsageError
 
@@ -39,12 +41,13 @@ OPTIMIZER_STATES = {"auto": None, "kept": True, "fresh": False}
     help="Its folder; results/<study>-continued-<trial_id>/ by default.",
 )
 @plugin_option
-def continue_(
+@json_option
+def continue_(  # noqa: PLR0913 (options of a command)
     results: Path, trial: str, where: str | None, changes: Sequence[str], optimizer_state: str,
-    out: Path | None, **budget: Any,
+    out: Path | None, as_json: bool, **budget: Any,
 ) -> None:  # fmt: skip
     """Train a trained trial further, with other settings, as a trial of its own in a folder of its own."""
-    from harness.cli import output
+    from harness.cli import answers, output
     from harness.exporting.continuing import continue_training
     from harness.results import read
 
@@ -55,6 +58,9 @@ def continue_(
     )
     output.show_trial(continued, continued.trials.iloc[0])
     click.echo(f"results: {continued.folder}/trials.csv, epochs.csv, confusion.csv")
+    if as_json:
+        row = answers.trial(continued, continued.trials.iloc[0])
+        json_output.show("continue", folder=continued.folder, trial=row)
 
 
 def _read(changes: Sequence[str]) -> dict[str, Any]:

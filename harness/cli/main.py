@@ -4,28 +4,33 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
+from typing import Any, Literal, TypedDict, Unpack
 
 import click
 
+from harness.cli import json_output
 from harness.cli.data import data
 from harness.cli.going_on import continue_
-from harness.cli.show import export, note_missing_letters, plugin_option, show, show_component
+from harness.cli.guide import guide
+from harness.cli.json_output import json_option
+from harness.cli.judge import judge_
+from harness.cli.show import export, show, show_component
+from harness.cli.studies import draw_report, plan, run, search
 from harness.cli.trying import noise_, try_
+from harness.cli.watch import watch_
 from harness.errors import MachineError, UsageError, did_you_mean, in_words
 from harness.system import output_folder, signals
 
-if TYPE_CHECKING:
-    from harness.study.study import Study
-    from harness.training.options import MachineKeywords, RunKeywords
-    from harness.training.progress import Display
-
 INTERRUPTED = 130  # the shell's own code for Ctrl-C
-WRITERS = {__name__, "click.utils", "rich.console"}  # the modules that write to the screen
+WRITERS = {
+    __name__,
+    "click.utils",
+    "rich.console",
+    "harness.cli.json_output",
+}  # the modules that write to the screen
 
 
 class _Commands(click.Group):
@@ -54,23 +59,49 @@ def main() -> None:
 
 def _code(came: Sequence[int]) -> Any:
     """Run the command and return its exit code; `came`: the signals that stopped it."""
+    wants_json = json_output.anew(sys.argv[1:])
     try:
         code = _returned()
         sys.stdout.flush()  # here its failure has words
-    except click.ClickException as error:
+    except BaseException as error:  # noqa: BLE001 (the last net: unforeseen errors become words, too)
+        code, words = _reported(error, came)
+        if wants_json and words:
+            with suppress(OSError):
+                json_output.show_error(command_of(sys.argv[1:]), words, code)
+    return code
+
+
+def _reported(error: BaseException, came: Sequence[int]) -> tuple[int, str]:
+    """Report the error that ended a command; return its exit code and its words ("" if nobody reads any)."""
+    if isinstance(error, click.ClickException):
         with suppress(OSError):
             error.show()
-        return 2
-    except (UsageError, MachineError) as error:
+        return 2, error.format_message()
+    if isinstance(error, UsageError | MachineError):
         _say(f"error: {error}")
-        return error.exit_code
-    except (click.Abort, KeyboardInterrupt):
-        return signals.code(came, INTERRUPTED)
-    except BaseException as error:  # noqa: BLE001 (the last net: unforeseen errors become words, too)
-        if not _is_of_output(error):
-            _unforeseen(error)
-        return signals.code(came, 1)
-    return code
+        return error.exit_code, str(error)
+    if isinstance(error, click.Abort | KeyboardInterrupt):
+        words = str(error.__cause__ or error)
+        if words:
+            _say(f"\n{words}")
+        return signals.code(came, INTERRUPTED), words or "interrupted"
+    words = "" if _is_of_output(error) else _unforeseen(error)
+    return signals.code(came, 1), words
+
+
+def command_of(arguments: Sequence[str]) -> str:
+    """Return the name of the command that arguments call, such as "data check"; "harness" if they call none.
+
+    >>> command_of(["data", "check", "digits"]), command_of(["--help"])
+    ('data check', 'harness')
+    """
+    names: list[str] = []
+    group: click.Command | None = harness
+    for argument in arguments:
+        if isinstance(group, click.Group) and not argument.startswith("-"):
+            group = group.commands.get(argument)
+            names += [argument] if group else []
+    return " ".join(names) or "harness"
 
 
 def _returned() -> Any:
@@ -103,49 +134,27 @@ def _say(words: str) -> None:
         click.echo(words, err=True)
 
 
-def _unforeseen(error: BaseException) -> None:
-    """Report an unforeseen error; HARNESS_TRACEBACK=1 shows its traceback."""
+def _unforeseen(error: BaseException) -> str:
+    """Report an unforeseen error, and return its words; HARNESS_TRACEBACK=1 shows its traceback."""
     if os.environ.get("HARNESS_TRACEBACK"):
         raise error
     if isinstance(error, MemoryError):
-        _say("error: there is not memory enough for this. End what else runs, or ask for less")
-        return
-    if isinstance(error, OSError):
-        _say(f"error: the machine could not do it: {error}")
-        return
-    _say(
-        f"error: {in_words(error)}. This is a fault of the harness. Please report it with what "
-        "the same command says after HARNESS_TRACEBACK=1 in its environment."
-    )
+        words = "there is not memory enough for this. End what else runs, or ask for less"
+    elif isinstance(error, OSError):
+        words = f"the machine could not do it: {error}"
+    else:
+        words = (
+            f"{in_words(error)}. This is a fault of the harness. Please report it with what "
+            "the same command says after HARNESS_TRACEBACK=1 in its environment."
+        )
+    _say(f"error: {words}")
+    return words
 
 
-def _study_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    for option in (
-        click.option("--workers", type=click.IntRange(min=1),
-                     help="Worker processes; by default one a core or GPU."),
-        click.option("--engine", default="stacked", show_default=True, metavar="stacked|loop|numpy|FILE.py",
-                     help="What trains: stacks, a plain PyTorch loop, NumPy with derivatives by hand, or a "
-                     "network of your own in NumPy: a file, which is run."),
-        click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto",
-                     show_default=True, help="auto takes the GPUs there are, else the CPU."),
-        click.option("--bits", type=click.Choice(["native", "portable"]), default="native", show_default=True,
-                     help="native: as fast as this processor allows. portable: numbers that are the same to "
-                     "the last bit on every x86-64 and AArch64 processor, slower."),
-        click.option("--results", type=click.Path(path_type=Path),
-                     help="Results folder; results/<study>/ by default."),
-        click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE",
-                     help="A baseline value (lr=0.05), an axis (activation=relu,tanh), or a key of a table "
-                     "(search.suggestions=64). Repeatable."),
-        plugin_option,
-        click.argument("study"),
-    ):  # fmt: skip
-        command = option(command)
-    return command
-
-
-@harness.command("list")
+@click.command("list")
 @click.argument("axis", required=False)
-def list_(axis: str | None) -> None:
+@json_option
+def list_(axis: str | None, as_json: bool) -> None:
     """List every registered component of every axis and all metrics, one line each."""
     from harness.axes import plugins
 
@@ -153,12 +162,17 @@ def list_(axis: str | None) -> None:
     registries = plugins.catalogue()
     if axis is not None and axis not in registries:
         raise UsageError(f"unknown axis {axis!r}: {did_you_mean(axis, registries)}")
-    for name, registry in registries.items():
-        if axis in {None, name}:
-            click.secho(name, bold=True)
-            for entry in registry:
-                origin = f"  [{entry.where}]" if entry.third_party else ""
-                click.echo(f"  {entry.name:<16} {entry.summary}{_settings(entry.component)}{origin}")
+    asked = {name: registry for name, registry in registries.items() if axis in {None, name}}
+    if as_json:
+        from harness.cli import answers
+
+        json_output.show("list", **answers.listed(asked))
+        return
+    for name, registry in asked.items():
+        click.secho(name, bold=True)
+        for entry in registry:
+            origin = f"  [{entry.where}]" if entry.third_party else ""
+            click.echo(f"  {entry.name:<16} {entry.summary}{_settings(entry.component)}{origin}")
 
 
 def _settings(component: object) -> str:
@@ -167,211 +181,17 @@ def _settings(component: object) -> str:
     return f"  ({', '.join(defaults)})" if defaults else ""
 
 
-@harness.command()
-@_study_options
-def plan(
-    study: str, overrides: Sequence[str], results: Path | None, **options: Unpack[MachineKeywords]
-) -> None:
-    """Show the plan of a study without training: arms, trials, skipped ones and why, time and bytes."""
-    from harness.lowering import builds
-
-    with builds.using(options["bits"]):
-        _plan(study, overrides, results, options)
-
-
-def _plan(study: str, overrides: Sequence[str], results: Path | None, options: MachineKeywords) -> None:
-    from harness.cli import output
-    from harness.planning import compilation
-    from harness.planning.plan import arrange, draw, make, shortages
-    from harness.results import documents, run_folder
-    from harness.settings.schema import TUNING
-    from harness.system.resources import cores
-    from harness.training import going_on
-    from harness.training.bit_checks import check_bits
-    from harness.training.options import RunOptions
-
-    loaded, asked = _load(study, overrides), RunOptions(**options)
-    engine = asked.engine
-    processes = options["workers"] or cores()
-    if loaded.search is not None:
-        from harness.cli import search_output
-        from harness.searching import checks
-
-        checks.check_engine(engine)
-        checks.check(loaded)
-        check_bits(draw(checks.every_component(loaded), engine), asked)
-        search_output.show_plan(loaded, engine, processes)
-        return
-    folder = results or Path("results") / loaded.name
-    kept: dict[str, Any] = {}
-    if (folder / "plan.json").is_file():
-        known = run_folder.check_compatible(folder, loaded, {})
-        kept = {"known": documents.stacks_of(known), "done": run_folder.finished(folder)}
-    device = "cuda" if options["device"] == "cuda" else "cpu"
-    planned = draw(loaded, engine)
-    if kept:
-        run_folder.check_trials(folder, planned, known)
-    longer = going_on.find(planned, engine, kept.get("known", []), kept.get("done", {}), folder, device)
-    stacks = [*kept.get("known", []), *longer.stacks]
-    planned = arrange(planned, engine, stacks, device, processes, kept.get("done", {}))
-    planned = replace(planned, warnings=[*planned.warnings, *longer.remarks])
-    check_bits(planned, asked, folder)
-    if kept and loaded.metrics:
-        from harness.results import read_trials
-        from harness.results.provenance import metric_notes
-
-        notes = metric_notes(folder, planned, read_trials(folder))
-        planned = replace(planned, warnings=[*planned.warnings, *notes])
-    done = kept.get("done", {})
-    left = [stack for stack in planned.stacks if any(trial.trial_id not in done for trial in stack.trials)]
-    short = shortages(left, loaded, 0 if device == "cuda" else processes, folder)
-    slow = compilation.reasons(left, device, loaded.metrics)
-    output.show_plan(replace(planned, warnings=[*planned.warnings, *short]), processes, done, slow)
-    if loaded.tune:
-        tries = make(loaded.in_phase("tuning"), engine, device=device, processes=processes)
-        check_bits(tries, asked, folder / TUNING)
-        output.show_tuning_plan(planned, tries, processes)
-
-
-def _load(study: str, overrides: Sequence[str]) -> Study:
-    from harness.study.study import load
-
-    return load(study, overrides)
-
-
-@harness.command()
-@_study_options
-@click.option(
-    "--checkpoint-every", metavar="HOW OFTEN", default="60 seconds", show_default=True,
-    help="How often a long stack is kept, to go on from: 'N seconds', 'N minutes', 'N epochs', or never.",
-)  # fmt: skip
-@click.option(
-    "--retrain",
-    is_flag=True,
-    help="Train all trials anew, although they are finished: after a change that trial ids do not record. "
-    "The old results stay until the new ones of their stack are written; a run that is stopped goes on "
-    "without --retrain.",
-)
-@click.option("--report/--no-report", default=False, help="Draw the report when the trials are trained.")
-@click.option("--live/--no-live", default=False, help="Draw the loss curve while training, into live.html.")
-@click.option(
-    "--verbose", is_flag=True, help="Write a line for each evaluation: losses and accuracies by epoch."
-)
-def run(
-    study: str, overrides: Sequence[str], results: Path | None, report: bool, live: bool, verbose: bool,
-    **options: Unpack[RunKeywords],
-) -> None:  # fmt: skip
-    """Train what is missing of a study. Running it again goes on from where it stopped.
-
-    A study with [tune] has three parts: as it stands; tuning/, where every arm tries settings and the test
-    set stays closed; and tuned/, every arm at what it chose by val (chosen.csv).
-    """
-    _keep_one_thread()
-    from harness.planning.plan import draw
-
-    loaded = _load(study, overrides)
-    _check_design(loaded, "run")
-    drawn = draw(loaded, options["engine"])  # before pandas and torch are imported: errors answer at once
-    from harness.cli import output
-    from harness.training import displays, runs
-    from harness.training.options import RunOptions
-
-    folder = results or Path("results") / loaded.name
-    shown: Display = displays.show_progress
-    if verbose:
-        shown = displays.told_by_evaluation(shown)
-    if live:
-        from harness.training.live import live_display
-
-        click.echo(f"live curve: {folder / 'live.html'} (open it in a browser)", err=True)
-        shown = live_display(folder, shown)
-    options["display"] = shown
-    try:
-        summary = runs.train_phases(drawn, folder, RunOptions(**options))
-    except KeyboardInterrupt:
-        again = "The same command without --retrain" if options["retrain"] else "The same command"
-        words = f"interrupted: what is finished is kept in {folder}. {again} goes on from there."
-        _say(f"\n{words}")
-        raise
-    output.show_summary(summary)
-    if not report and (folder / "report.html").is_file():
-        click.echo(f"note: report.html is older than this run; `harness report {folder}` updates it")
-    if report:
-        _report(folder)
-    elif live:
-        note_missing_letters()
-    if summary.statuses.get("failed"):
-        sys.exit(1)
-
-
-@harness.command()
-@_study_options
-@click.option("--report/--no-report", default=False, help="Draw the report when the winner is confirmed.")
-def search(
-    study: str, overrides: Sequence[str], results: Path | None, report: bool,
-    **options: Unpack[MachineKeywords],
-) -> None:  # fmt: skip
-    """Search a study's [space] with Optuna; suggestions train as stacks. Again, it goes on where it stopped.
-
-    The winner and the baseline are then trained with fresh seeds, and test is opened for them (confirmed/).
-    """
-    _keep_one_thread()
-    loaded = _load(study, overrides)
-    _check_design(loaded, "search")
-    from harness.cli import search_output
-    from harness.searching import displays as search_displays
-    from harness.searching.loop import search as searched
-    from harness.training import displays
-
-    folder = results or Path("results") / loaded.name
-    try:
-        result = searched(
-            loaded, folder, display=search_displays.show_progress, confirm=displays.show_progress, **options
-        )
-    except KeyboardInterrupt:
-        words = f"interrupted: finished batches are kept in {folder}. The same command goes on from there."
-        _say(f"\n{words}")
-        raise
-    search_output.show_results(result, loaded)
-    if report:
-        _report(folder)
-    if result.failed:
-        sys.exit(1)
-
-
-def _keep_one_thread() -> None:
-    """Have NumPy start no threads of its own: workers compute in one each, and can be forked."""
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-
-
-def _check_design(study: Study, command: str) -> None:
-    design = study.about.design
-    if (design == "search") != (command == "search"):
-        other = "search" if design == "search" else "run"
-        raise UsageError(
-            f"{study.name} is a study of design {design!r}: use `harness {other}`, not `harness {command}`"
-        )
-
-
-def _report(folder: Path, out: Path | None = None) -> None:
-    if not (folder / "trials.csv").is_file():
-        raise UsageError(
-            f"{folder} is not a results folder: it has no trials.csv. Results are in results/<study>/"
-        )
-    output_folder.check_file(out or folder / "report.html")
-    from harness.reporting import write
-
-    click.echo("drawing the report ...", err=True)
-    click.echo(f"report: {write(folder, out)}")
-    note_missing_letters()
-
-
-@harness.command()
+@click.command()
 @click.argument("results", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), help="The page; RESULTS/report.html by default.")
-def report(results: Path, out: Path | None) -> None:
+@json_option
+def report(results: Path, out: Path | None, as_json: bool) -> None:
     """Draw a results folder's figures and its report.html."""
-    _report(results, out)
+    page = draw_report(results, out)
+    if as_json:
+        from harness.cli import answers
+
+        json_output.show("report", folder=results, report=page, headline=answers.headline(results))
 
 
 class _CompareOptions(TypedDict):
@@ -380,7 +200,7 @@ class _CompareOptions(TypedDict):
     alpha: float
 
 
-@harness.command("compare")
+@click.command("compare")
 @click.argument("a", type=click.Path(path_type=Path))
 @click.argument("b", type=click.Path(path_type=Path))
 @click.option(
@@ -403,25 +223,35 @@ class _CompareOptions(TypedDict):
 @click.option(
     "--out", type=click.Path(path_type=Path), help="A folder that gets differences.csv and differences.tex."
 )
+@json_option
 def compare_(
-    a: Path, b: Path, fail_on: str | None, out: Path | None, **options: Unpack[_CompareOptions]
-) -> None:
+    a: Path, b: Path, fail_on: str | None, out: Path | None, as_json: bool,
+    **options: Unpack[_CompareOptions],
+) -> None:  # fmt: skip
     """Compare two results folders: B minus A, trial by trial of equal settings and seed, arm by arm.
 
     A is the old run, B the new one: two commits, two machines, or one changed setting.
     """
     from harness import comparison
-    from harness.cli import output
+    from harness.cli import answers, output
 
     if out is not None:
         output_folder.check_folder(out)
     result = comparison.compare(a, b, **options)
-    output.show_comparison(result)
-    for path in comparison.write(result, out) if out else ():
+    if not as_json:
+        output.show_comparison(result)
+    files = comparison.write(result, out) if out else []
+    for path in files:
         click.echo(f"written: {path}")
-    if fail_on:
-        sys.exit(output.show_gate(result, comparison.gate(result)))
+    decided = comparison.gate(result) if fail_on else None
+    if as_json:
+        json_output.show("compare", **answers.compared(result, decided), files=files)
+    if decided is not None:
+        sys.exit(output.show_gate(result, decided))
 
 
-for command in (data, show, show_component, export, continue_, noise_, try_):
+for command in (
+    guide, list_, plan, run, search, watch_, report, compare_, noise_, try_, judge_, show, export, continue_,
+    show_component, data,
+):  # fmt: skip
     harness.add_command(command)

@@ -13,7 +13,7 @@ import click
 from harness import notes
 from harness.errors import UsageError
 from harness.notes import progress_bar
-from harness.planning import parameters
+from harness.planning import parameters, targets
 from harness.planning.cost import cost, state_bytes
 from harness.planning.plan import Plan
 from harness.settings.schema import OF_ARM, PARENT
@@ -46,9 +46,8 @@ def show_plan(
     trained = len(plan.trials) - len(plan.skipped)
     seeds = len(study.seeds)
     click.echo(f"{len(plan.arms)} arms x {seeds} seeds = {len(plan.trials)} trials, {trained} to train")
-    if counts := plan.parameters:
-        settings = {name: arm.settings for name, arm in plan.arms.items()}
-        click.echo(f"  {parameters.in_words(counts, settings)}")
+    for words in _of_networks(plan):
+        click.echo(f"  {words}")
     ready = sum(trial.trial_id in finished for trial in plan.trials)
     if ready:
         click.echo(f"  {ready} of them are finished in the results folder")
@@ -73,6 +72,13 @@ def show_plan(
     )
     for warning in plan.warnings:
         notes.warn(warning)
+
+
+def _of_networks(plan: Plan) -> list[str]:
+    """Put into words how large the networks of a plan are, and what is looked for while they train."""
+    settings = {name: arm.settings for name, arm in plan.arms.items()}
+    sizes = [parameters.in_words(counts, settings)] if (counts := plan.parameters) else []
+    return [*sizes, *targets.words(plan.study, plan.trials)]
 
 
 def show_tuning_plan(plan: Plan, tries: Plan, processes: int) -> None:

@@ -59,10 +59,10 @@ def show_plan(study: Study, engine: Engine, processes: int) -> None:
         notes.warn(note)
     for remark in samplers.remarks(search, space):
         notes.warn(remark)
-    sampled = _sampled(study, engine)
-    for warning in unseen(study, sampled.trials):
+    sample = sampled(study, engine)
+    for warning in unseen(study, sample.trials):
         notes.warn(warning)
-    seconds = cost(sampled.stacks, sampled.study, processes).seconds * search.suggestions / SAMPLED
+    seconds = cost(sample.stacks, sample.study, processes).seconds * search.suggestions / SAMPLED
     less = ", less what is pruned" if rungs else ""
     click.echo(
         f"about {duration(seconds)} on {processes} cores (an estimate of the training alone{less}; start-up, "
@@ -86,7 +86,8 @@ def _values(parameter: Parameter) -> str:
     return f"{as_text(values.low)} to {as_text(values.high)}{how}"
 
 
-def _sampled(study: Study, engine: Engine) -> Plan:
+def sampled(study: Study, engine: Engine) -> Plan:
+    """Plan SAMPLED random suggestions of a search, from which its time is estimated."""
     rng = np.random.default_rng(0)
     drawn = [study.space.walk(lambda p: samplers.at_random(p, rng))[1] for _ in range(SAMPLED)]
     return make(study.in_phase("search", {arm_of(i): settings for i, settings in enumerate(drawn)}), engine)
@@ -151,20 +152,26 @@ def words(drawn: Mapping[str, Any]) -> str:
 
 def _verdict(result: SearchResult, study: Study) -> None:
     """Show the verdict of the fresh seeds on the winner and the baseline."""
+    rows = confirmed_verdicts(result, study)
+    if rows.empty:
+        click.echo("the best suggestion is the baseline itself")
+    for row in rows.to_dict("records"):
+        click.echo(
+            f"winner - baseline on test: {difference(row)} points, {row['n']} fresh seeds: {row['verdict']}"
+        )
+
+
+def confirmed_verdicts(result: SearchResult, study: Study) -> pd.DataFrame:
+    """Judge the winner against the baseline by the fresh seeds; nothing where they are the same arm."""
     contrasts = study.contrasts
     trials = results.read_trials(result.folder / CONFIRMED)
     if not {WINNER, BASELINE} <= set(trials["arm"]):
-        click.echo("the best suggestion is the baseline itself")
-        return
-    pairs = pd.DataFrame({"arm": [WINNER], "reference": [BASELINE]})
-    differences = stats.paired_differences(trials, pairs, contrasts.metric)
-    ends = stats.difference_limits(contrasts.metric)
-    judged = stats.verdicts(differences, margin=contrasts.margin, alpha=contrasts.alpha, within=ends)
+        return pd.DataFrame()
     earlier = suggestions.winners(result.folder)["number"].tolist()[:-1]
     if earlier:
         names = ", ".join(f"suggestion {number}" for number in earlier)
         notes.warn(f"test was opened before for {names}; the search has found better ones since")
-    for row in judged.to_dict("records"):
-        click.echo(
-            f"winner - baseline on test: {difference(row)} points, {row['n']} fresh seeds: {row['verdict']}"
-        )
+    pairs = pd.DataFrame({"arm": [WINNER], "reference": [BASELINE]})
+    differences = stats.paired_differences(trials, pairs, contrasts.metric)
+    ends = stats.difference_limits(contrasts.metric)
+    return stats.verdicts(differences, margin=contrasts.margin, alpha=contrasts.alpha, within=ends)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, cast
 import click
 
 from harness import notes
+from harness.cli import json_output
+from harness.cli.json_output import json_option
 from harness.errors import UsageError, did_you_mean
 from harness.system import output_folder
 
@@ -54,6 +56,11 @@ figures_option = click.option(
 )  # fmt: skip
 
 
+def drawn(title: str, path: Path) -> dict[str, Any]:
+    """Return a figure for a JSON object: its title and its files, of which an image has two."""
+    return {"title": title, "files": [path, path.with_suffix(".svg")] if path.suffix == ".png" else [path]}
+
+
 def note_missing_letters() -> None:
     """Tell which letters of names are missing in figures, because no font of this machine has them."""
     from harness.plots import fonts
@@ -88,8 +95,9 @@ def note_missing_letters() -> None:
 )
 @figures_option
 @plugin_option
+@json_option
 def show(
-    results: Path, kinds: Sequence[str], trial: str | None, where: str | None, out: Path,
+    results: Path, kinds: Sequence[str], trial: str | None, where: str | None, out: Path, as_json: bool,
     **images: Unpack[_ImageOptions],
 ) -> None:  # fmt: skip
     """Draw a trained model's predictions of single images: of the best by validation, or --trial, or --where.
@@ -98,7 +106,7 @@ def show(
     failures: misclassified images, a row a class. By default these three. confusion: the confusion matrix.
     curves: loss and accuracy over the epochs, of train and val. Writes PNG and SVG.
     """
-    from harness.cli import output
+    from harness.cli import answers, output
     from harness.gallery import prediction_pages
     from harness.results import read
 
@@ -114,12 +122,18 @@ def show(
     # Of several seeds, the arm of the best is meant.
     chosen = trial or ("best" if images["combine"] else None)
     folder, rows = _chosen(read(results), chosen, where)
+    shown = []
     for row in rows:
         output.show_trial(folder, row)
-        for kind, png in _drawn(folder, row, kinds or prediction_pages.KINDS, (images, samples, out)):
-            click.echo(kind)
+        figures = []
+        for title, png in _drawn(folder, row, kinds or prediction_pages.KINDS, (images, samples, out)):
+            click.echo(title)
             click.echo(f"  written: {png} and .svg")
+            figures.append(drawn(title, png))
+        shown.append({**answers.trial(folder, row), "figures": figures})
     note_missing_letters()
+    if as_json:
+        json_output.show("show", folder=folder.folder, trials=shown)
 
 
 def _drawn(
@@ -155,7 +169,8 @@ def _drawn(
 )  # fmt: skip
 @figures_option
 @plugin_option
-def show_component(name: str, axis: str | None, ends: str, out: Path) -> None:
+@json_option
+def show_component(name: str, axis: str | None, ends: str, out: Path, as_json: bool) -> None:
     """Draw an activation, head or loss and its derivative, and say what it is.
 
     Of a head or a loss, x is one class's logit, the true one's, with the others at 0. Writes PNG and SVG.
@@ -172,9 +187,13 @@ def show_component(name: str, axis: str | None, ends: str, out: Path) -> None:
         ) from None
     found = function_values.found(name, axis)
     table = function_values.values(found, low, high)
-    for line in function_values.facts(found, table):
+    facts = list(function_values.facts(found, table))
+    for line in facts:
         click.echo(line)
-    click.echo(f"  written: {trial_figures.draw_function(found, table, out)} and .svg")
+    png = trial_figures.draw_function(found, table, out)
+    click.echo(f"  written: {png} and .svg")
+    if as_json:
+        json_output.show("show-component", name=name, facts=facts, figures=[drawn(name, png)])
 
 
 def _chosen(
@@ -197,7 +216,10 @@ def _chosen(
 @click.option("--where", metavar="CONDITIONS", help="Choose by settings instead: loss=ql,seed=0.")
 @click.option("--out", type=click.Path(path_type=Path), help="A new folder; exported/<trial_id> by default.")
 @plugin_option
-def export(trial: str | None, results: Path | None, where: str | None, out: Path | None) -> None:
+@json_option
+def export(
+    trial: str | None, results: Path | None, where: str | None, out: Path | None, as_json: bool
+) -> None:
     """Write a trained trial for PyTorch: its weights, and the settings to rebuild it.
 
     TRIAL is a trial_id, or "best" (by val accuracy; with --where, of those that meet the conditions; of a
@@ -211,3 +233,7 @@ def export(trial: str | None, results: Path | None, where: str | None, out: Path
     click.echo(f"{done.folder}: model.safetensors, model.pt, trial.json")
     click.echo(f"loaded again, it gets {done.right:,} of {done.images:,} test images right, {same}")
     click.echo(f"harness.load_model({str(done.folder)!r}) gives the network as a torch.nn.Module")
+    if as_json:
+        files = ["model.safetensors", "model.pt", "trial.json"]
+        counts = {"right": done.right, "stored": done.stored, "images": done.images}
+        json_output.show("export", folder=done.folder, files=files, **counts)

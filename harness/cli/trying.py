@@ -12,7 +12,7 @@ import click
 
 from harness.cli.json_output import json_option, show
 from harness.cli.show import plugin_option
-from harness.errors import MachineError, UsageError
+from harness.errors import InterruptedRun, MachineError, UsageError
 
 if TYPE_CHECKING:
     from harness.comparison.trying import JudgingKeywords, Try, Trying
@@ -187,11 +187,8 @@ def _interrupted(results: Path | None, study: str) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         place = results or Path("results") / study / "tries"
-        click.echo(
-            f"\ninterrupted: what is finished is kept in {place}. The same command goes on from there.",
-            err=True,
-        )
-        raise
+        words = f"interrupted: what is finished is kept in {place}. The same command goes on from there."
+        raise InterruptedRun(words) from None
 
 
 @contextmanager

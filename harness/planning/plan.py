@@ -23,7 +23,7 @@ from harness.data.datasets import Dataset
 from harness.data.samples import train_size
 from harness.data.splits import check_blocks
 from harness.errors import UsageError
-from harness.planning import parameters
+from harness.planning import parameters, targets
 from harness.planning.cost import disk_bytes, evaluations, too_large
 from harness.planning.grouping import stack
 from harness.planning.stack import Engine, Stack, stack_bytes
@@ -97,7 +97,8 @@ class Plan:
         of_arms = parameters.in_words(
             self.parameters, {name: arm.settings for name, arm in self.arms.items()}
         )
-        lines = [self._counts(), of_arms, *(f"{n} skipped: {reason}" for reason, n in skipped.items())]
+        lines = [self._counts(), of_arms, *targets.words(self.study, self.trials)]
+        lines += [f"{n} skipped: {reason}" for reason, n in skipped.items()]
         lines += [f"{n} train one by one in the loop engine: {reason}" for reason, n in self.routed.items()]
         return card(f"plan of {self.study.name}", [*lines, *(f"note: {words}" for words in self.warnings)])
 
@@ -197,6 +198,7 @@ def check(study: Study) -> tuple[list[Trial], dict[str, list[str]]]:
     """Give a study's `trials`; raise what `make` would, before anything heavy is imported."""
     everything, merged = trials(study)
     _check_val_splits(everything)
+    targets.check(study, everything)
     _check_batch_sizes(everything)
     _check_sizes(study, everything)
     _check_pairs(study, everything, merged)
@@ -328,7 +330,8 @@ def _warnings(study: Study, everything: Sequence[Trial]) -> list[str]:
     arms = {trial.arm.settings.dataset: trial.arm.settings for trial in everything}
     for name in sorted(arms):
         warnings += [f"data set {name!r}: {sentence}" for sentence in arms[name].facts.warnings]
-    return [*warnings, *_unrounded(study, everything), *unseen(study, everything)]
+    several = (targets.warnings, _unrounded, unseen)
+    return [*warnings, *(sentence for say in several for sentence in say(study, everything))]
 
 
 def _unrounded(study: Study, everything: Sequence[Trial]) -> list[str]:

@@ -37,6 +37,7 @@ from harness.plots.search import (
 )  # fmt: skip
 from harness.plots.search_space import Dimension, contour_figure, parallel_figure, slices_figure
 from harness.plots.style import COLORS, GREY, SEED, STYLE, TEST, VAL, save, styled
+from harness.plots.survival import survival_figure
 from harness.plots.svg import uri as svg_uri
 
 __all__ = [
@@ -46,5 +47,5 @@ __all__ = [
     "differences_figure", "dots", "effects_figure", "forest_figure", "front_figure", "function",
     "history_figure", "importance_figure", "interaction_figure", "ladder_figure", "log_axis", "logarithmic",
     "new_figure", "parallel_figure", "pruning_figure", "public", "rates_figure", "reliability_figure",
-    "save", "slices_figure", "styled", "svg_uri", "variance_figure",
+    "save", "slices_figure", "styled", "survival_figure", "svg_uri", "variance_figure",
 ]  # fmt: skip

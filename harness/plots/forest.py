@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+POINTS = "points"
 MOST_ROWS = 40  # contrasts of one figure: more and it is taller than two screens
 WIDEST = 46  # characters of a row's words in one line
 ROW, WRAPPED, TWICE, HEADING = 1.0, 1.55, 1.75, 1.35  # heights, in rows of one line
@@ -50,29 +51,32 @@ OPEN = _Style("0.45", "0.35", "o")
 
 
 @styled
-def forest_figure(table: pd.DataFrame, margin: float, xlabel: str) -> Figure:
+def forest_figure(table: pd.DataFrame, margin: float, xlabel: str, unit: str = POINTS) -> Figure:
     """Draw contrasts with 95 % intervals, the margin as a band around 0, the verdicts at the right.
 
     Args:
         table: heading (rows that belong together follow each other), label (the contrast in words),
             difference, low, high (shares; NaN where there is none), verdict, words (at the row's right),
             series: empty, or `fixed` and `tuned` for two rows of a contrast that share a line.
-        margin: within it two arms count as the same; a share.
+        margin: within it two arms count as the same; a share; 0 if nobody has said.
         xlabel: what the difference is, in words.
+        unit: of differences as they are drawn: points, of shares; any other unit is the table's own.
     """
-    shown = table.assign(**(table[["difference", "low", "high"]] * 100))
+    times = 100 if unit == POINTS else 1
+    shown = table.assign(**(table[["difference", "low", "high"]] * times))
     twice = bool(shown["series"].ne("").any())
     rows, height = _places(shown, twice=twice)
     figure, ((ax,),) = subplots(1, [1.0], (10.4, INCHES * height + 1.15))
     if margin > 0:
-        ax.axvspan(-100 * margin, 100 * margin, color="0.92", lw=0, zorder=0)
+        ax.axvspan(-times * margin, times * margin, color="0.92", lw=0, zorder=0)
     ax.axvline(0, color="0.45", lw=1, zorder=1)
     for row in shown.to_dict("records"):
         _contrast(ax, row, rows[row["heading"], row["label"]] + LANES.get(row["series"], 0.0))
     _name_rows(ax, rows, height)
-    _scale(ax, shown, 100 * margin)
+    _scale(ax, shown, max(times * margin, _least(shown, unit)))
     ax.set_xlabel(xlabel)
-    keys = list(_keys(set(shown["verdict"]), margin, twice=twice))
+    size = f"{times * margin:g} {unit}".strip() if margin > 0 else ""
+    keys = list(_keys(set(shown["verdict"]), size, twice=twice))
     figure.legend(handles=keys, loc="outside upper center", ncols=min(len(keys), 5), frameon=False)
     return figure
 
@@ -123,16 +127,22 @@ def _wrapped(words: str) -> Sequence[str]:
     return textwrap.wrap(words, WIDEST, max_lines=2, placeholder=" \u2026")
 
 
+def _least(table: pd.DataFrame, unit: str) -> float:
+    """Return the least half width of the axis: 0.05 points, of another unit a part of what is drawn."""
+    values = table[["difference", "low", "high"]].to_numpy(dtype=float)
+    return 0.05 if unit == POINTS else max(float(np.nanmax(np.abs(values), initial=0.0)) / 20, 1e-12)
+
+
 def _scale(ax: Axes, table: pd.DataFrame, margin: float) -> None:
     """Span all intervals and the margin; logarithmic beyond five margins where one would hide the other."""
     values = table[["difference", "low", "high"]].to_numpy(dtype=float)
-    band = 1.15 * max(margin, 0.05) * np.array([-1.0, 1.0])
+    band = 1.15 * margin * np.array([-1.0, 1.0])
     largest = np.abs(values[np.isfinite(values)]).max(initial=0.0)
-    if largest <= LOG_BEYOND * max(margin, 0.05):
+    if largest <= LOG_BEYOND * margin:
         fit(ax, values, band)
         ax.xaxis.set_major_locator(MaxNLocator(7))
         return
-    linear = 5 * max(margin, 0.05)
+    linear = 5 * margin
     ax.set_xscale("symlog", linthresh=linear, linscale=1.2)
     decades = np.ravel(10.0 ** np.arange(-2, 3)[:, None] * DECIMALS)
     decades = decades[decades >= 0.99 * linear][:: 1 if largest < 20 * linear else 2]
@@ -152,7 +162,7 @@ def logarithmic(table: pd.DataFrame, margin: float) -> bool:
     return bool(np.abs(values[np.isfinite(values)]).max(initial=0.0) > LOG_BEYOND * max(margin, 0.0005))
 
 
-def _keys(verdicts: set[str], margin: float, *, twice: bool) -> Iterator[Line2D | Patch]:
+def _keys(verdicts: set[str], margin: str, *, twice: bool) -> Iterator[Line2D | Patch]:
     for verdict, look in LOOKS.items():
         if verdict in verdicts:
             yield _marker(look, verdict)
@@ -161,8 +171,8 @@ def _keys(verdicts: set[str], margin: float, *, twice: bool) -> Iterator[Line2D 
     if twice:
         yield Line2D([], [], ls="", marker="o", ms=7, mec="0.2", mfc="white", label="fixed setting")
         yield Line2D([], [], ls="", marker="o", ms=7, mec="0.2", mfc="0.2", label="tuned")
-    if margin > 0:
-        yield Patch(color="0.9", label=f"margin of \u00b1{100 * margin:g} points")
+    if margin:
+        yield Patch(color="0.9", label=f"margin of \u00b1{margin}")
 
 
 def _marker(look: _Style, label: str) -> Line2D:

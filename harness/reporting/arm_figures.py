@@ -11,6 +11,7 @@ from harness import plots, stats
 from harness.data import cache
 from harness.errors import MachineError, UsageError
 from harness.plots import Panel
+from harness.reporting import explored
 from harness.reporting.data import rank
 from harness.reporting.model import Figure, slug
 from harness.text import between, count, percent, points, significant, span
@@ -59,7 +60,8 @@ def _arms(reading: ReportData, dataset: str, ranked: pd.DataFrame) -> Figure:
         caption += f" Not shown: {left} with a diverged or failed seed; see the table."
     values = pd.DataFrame({"label": done["label"], "value": done["val_accuracy"]})
     title = f"Arms on {dataset} by validation accuracy"
-    return Figure(f"arms-{slug(dataset)}", title, caption, plots.arms_figure(shown, values))
+    figure = plots.arms_figure(shown, values)
+    return Figure(f"arms-{slug(dataset)}", title, caption, figure, chart=explored.arms(shown, done))
 
 
 def _confusion(reading: ReportData, dataset: str, ranked: pd.DataFrame) -> Iterator[Figure]:
@@ -88,12 +90,15 @@ def _curves(reading: ReportData, dataset: str, ranking: pd.DataFrame) -> Iterato
     axes = ["label"]
     if reading.design == "grid":
         axes = list(stats.axis_spreads(here, reading.axes)["axis"]) or axes
+    every = explored.arm_curves(reading, dataset, ranking[ranking["rank"].notna()])
     drawable = [axis for axis in axes if here[axis].nunique() <= plots.MAX_LINES]
     for place, axis in enumerate(drawable):
         noun = "arm" if axis == "label" else axis
-        figure = plots.curves_figure(axis_panels(reading, here, axis), axis)
-        name = f"curves-{slug(dataset)}-{slug(noun)}"
-        yield Figure(name, f"Learning curves by {noun} on {dataset}", CURVES, figure, folded=place > 0)
+        panels = axis_panels(reading, here, axis)
+        figure = plots.curves_figure(panels, axis)
+        chart = every if axis == "label" else explored.level_curves(panels, axis)
+        name, title = f"curves-{slug(dataset)}-{slug(noun)}", f"Learning curves by {noun} on {dataset}"
+        yield Figure(name, title, CURVES, figure, folded=place > 0, chart=chart)
     ranked = _unbroken(ranking[ranking["rank"].notna()])
     # Three arms fit side by side; with few of them, best and worst would be the same ones.
     ends = [ranked.head(3), ranked.tail(3)] if len(ranked) > 6 else [ranked.head(3)]
@@ -103,7 +108,8 @@ def _curves(reading: ReportData, dataset: str, ranking: pd.DataFrame) -> Iterato
         figure = plots.curves_figure(panels, "split", columns=len(ends[0]))
         title = f"Learning curves of {which} on {dataset}"
         caption = " ".join([ARM_CURVES, *gap(reading, dataset, str(ranked.iloc[0]["label"]))])
-        yield Figure(f"curves-{slug(dataset)}-arms", title, caption, figure, folded=bool(drawable))
+        chart = None if "label" in drawable else every  # which stands there already
+        yield Figure(f"curves-{slug(dataset)}-arms", title, caption, figure, bool(drawable), chart)
 
 
 def gap(reading: ReportData, dataset: str, label: str) -> Iterator[str]:

@@ -61,7 +61,7 @@ def arms(reading: ReportData) -> Table:
         else "Without a validation accuracy nothing is ranked: arms are in the study's order."
     )
     note = f"Mean over the finished seeds, under it the 95\u00a0% Student-t interval. {ranked}"
-    return Table("arms", "All arms", note, columns, rows)
+    return Table("arms", "All arms", note, columns, rows, searched=True)
 
 
 def _measured(reading: ReportData) -> dict[str, dict[Any, dict[Any, Any]]]:

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from harness import plots, stats
+from harness.reporting import explored_tables
 from harness.reporting.arm_figures import gap, intervals
 from harness.reporting.contrasts import EXPLORATORY
 from harness.reporting.data import ReportData, against_baseline, rank
@@ -222,7 +223,8 @@ def _contrasts(reading: ReportData, contrasts: pd.DataFrame) -> Table:
         f"{EXPLORATORY} Differences in accuracy, paired by seed, under each its 95\u00a0% interval; each "
         "interval stands by itself."
     )
-    return Table("baseline", BASELINE, note, columns, rows_of(columns, both.to_dict("records")))
+    rows = rows_of(columns, both.to_dict("records"))
+    return Table("baseline", BASELINE, note, columns, rows, searched=True)
 
 
 def draw(reading: ReportData) -> Iterator[Figure]:
@@ -240,7 +242,9 @@ def _effects(reading: ReportData) -> Iterator[Figure]:
         left = _left_out(stats.effect_cells(reading.trials, reading.axes))
         caption = " ".join([EXPLORATORY, EFFECTS, intervals(effects["n"]), *left])
         seeds = stats.seed_effects(reading.trials, reading.axes)
-        yield Figure("effects", "Main effects", caption, plots.effects_figure(effects, seeds))
+        figure = plots.effects_figure(effects, seeds)
+        chart = explored_tables.effects(effects, seeds)
+        yield Figure("effects", "Main effects", caption, figure, chart=chart)
 
 
 def _left_out(cells: pd.DataFrame) -> Iterator[str]:

@@ -56,12 +56,12 @@ def section(search: SearchData) -> Section:
     judged = judge(search)
     title = "The winner against the baseline, with fresh seeds"
     if search.confirmed is None or judged is None:
-        return Section("confirmation", title, [NOT_YET, *search.doubts])
+        return Section("confirmation", title, [NOT_YET, *search.doubts], opened=True)
     tables = [] if judged.table.empty else [verdict_views.table(judged)]
     tables.append(replace(arms(search.confirmed), name="confirmed", title=COMPARED))
     drawn = list(verdict_views.draw(judged))
     words = [" ".join(flattered(search)), PAGE.format(CONFIRMED)]
-    return Section("confirmation", title, words, tables, drawn)
+    return Section("confirmation", title, words, tables, drawn, opened=True)
 
 
 def flattered(search: SearchData) -> Sequence[str]:

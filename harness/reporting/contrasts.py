@@ -14,24 +14,26 @@ import pandas as pd
 from pydantic import ValidationError
 
 from harness import stats
+from harness.comparison import families
+from harness.comparison.families import KEY
 from harness.errors import UsageError
 from harness.reporting.data import level_words
 from harness.reporting.ladder_steps import ladder_steps
-from harness.study.contrasts import Contrasts, Levels, default_pairs, read_resolved, reference_level
-from harness.text import NOT_APPLICABLE, as_word
+from harness.study.contrasts import Contrasts, read_resolved
+from harness.text import as_word
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from harness.reporting.data import ReportData
 
-KEY = ["dataset", "axis", "within", "arm", "reference"]
-"""Columns that tell the contrasts of a family apart."""
 COLUMNS = [
     *KEY, "planned", "n", "difference", "sd", "low", "high", "p", "p_holm", "p_same", "p_same_holm",
     "verdict", "within_margin", "detectable", "more_seeds", "cells", "left_out",
 ]  # fmt: skip
 """Columns of a table of verdicts, in order."""
+SIDES = ("value", "reference_value")
+"""Columns of differences with the means of arm and reference that were subtracted."""
 EXPLORATORY = "Exploratory: not in the family of contrasts that is judged together, so not corrected with it."
 
 
@@ -71,93 +73,69 @@ def read_family(reading: ReportData) -> Contrasts:
             "[[contrasts.levels]] with axis, reference and within. Restore the file, or run the study again."
         ) from error
     declared = family.declared and bool(table)
-    return family if declared or family.pairs or family.levels else _default(reading, family)
-
-
-def _default(reading: ReportData, family: Contrasts) -> Contrasts:
-    levels = []
-    if reading.design == "grid":
-        levels = [Levels(axis=axis, reference=_reference(reading, axis)) for axis in reading.axes]
+    if declared or family.pairs or family.levels:
+        return family
     arms = list(dict.fromkeys(reading.trials["arm"].astype(str)))
     if reading.design == "ladder":
         arms = [step.arm for step in ladder_steps(reading)]
-    pairs = dict.fromkeys((arm, base) for arm, base in default_pairs(reading.design, arms) if arm != base)
-    update = {"declared": False, "pairs": [list(pair) for pair in pairs], "levels": levels}
-    return family.model_copy(update=update)
+    return families.default(family, reading.trials, reading.axes, reading.results.study, arms)
 
 
 def reference_levels(reading: ReportData, family: Contrasts) -> dict[str, str]:
     """Return the level of each axis that its others are compared with: the family's, else the default."""
     declared = {levels.axis: as_word(levels.reference) for levels in family.levels}
-    return {axis: declared.get(axis) or _reference(reading, axis) for axis in reading.axes}
+    baseline = reading.results.study.get("baseline", {})
+
+    def default(axis: str) -> str:
+        return families.default_level(reading.trials, axis, baseline)
+
+    return {axis: declared.get(axis) or default(axis) for axis in reading.axes}
 
 
-def _reference(reading: ReportData, axis: str) -> str:
-    levels = [level for level in reading.trials[axis].unique() if level != NOT_APPLICABLE]
-    return reference_level(axis, levels, reading.results.study.get("baseline", {}))
+@dataclass(frozen=True)
+class Times:
+    """A measure that is a time: a low one is better, it is known to `resolution`, and it ends at a horizon.
+
+    `horizons` maps a data set to the horizon, which stands for the time of what never happened.
+    """
+
+    resolution: float
+    horizons: Mapping[str, float]
+
+    def known(self, differences: pd.DataFrame) -> pd.DataFrame:
+        """Take out the numbers of contrasts of which neither side came to an end before the horizon."""
+        ends = differences["dataset"].map(self.horizons) * (1 - stats.ROUNDED)
+        early = [differences[side].lt(ends) for side in SIDES]
+        some = (early[0] | early[1]).groupby([differences[name] for name in KEY]).transform("any")
+        known = differences["difference"].where(some)
+        return differences.assign(difference=known, resolution=self.resolution)
 
 
-def judge(reading: ReportData, family: Contrasts) -> Verdicts:
-    """Judge every contrast of a family on every data set, all corrected together."""
+def judge(reading: ReportData, family: Contrasts, times: Times | None = None) -> Verdicts:
+    """Judge every contrast of a family on every data set, all corrected together.
+
+    `times`, where the family's metric is a time; the trials' column of that name holds restricted times.
+    """
     doubts: list[str] = []
     if family.metric not in reading.trials:
         doubts.append(f"trials.csv has no column {family.metric}, so no contrast of it can be judged.")
         return Verdicts(family, pd.DataFrame(columns=COLUMNS), doubts)
-    tables = [
-        _pairs(reading, family, doubts),
-        *(_levels(reading, family, levels, doubts) for levels in family.levels),
-    ]
-    tables = [table for table in tables if not table.empty]
-    if not tables:
+    differences = families.differences(reading.trials, reading.axes, family, doubts)
+    if differences.empty:
         return Verdicts(family, pd.DataFrame(columns=COLUMNS), doubts)
-    differences = pd.concat(tables, ignore_index=True)
+    differences = differences if times is None else times.known(differences)
     planned = differences.groupby(KEY, sort=False, as_index=False).agg(
         planned=("seed", "size"), cells=("cells", "max"), left_out=("left_out", "max")
     )
     ends = stats.difference_limits(family.metric)
-    verdicts = stats.verdicts(differences, KEY, margin=family.margin, alpha=family.alpha, within=ends)
+    verdicts = stats.verdicts(
+        differences, KEY, margin=family.margin, alpha=family.alpha, within=ends,
+        higher_is_better=times is None,
+    )  # fmt: skip
     table = planned.merge(verdicts, on=KEY)
     place = {dataset: place for place, dataset in enumerate(reading.datasets)}
     table = table.sort_values("dataset", key=lambda name: name.map(place), kind="stable")
     return Verdicts(family, table.reset_index(drop=True)[COLUMNS], doubts)
-
-
-def _pairs(reading: ReportData, family: Contrasts, doubts: list[str]) -> pd.DataFrame:
-    """Return KEY, seed, difference, cells and left_out of pairs of arms; a row a planned seed."""
-    trials = reading.trials.assign(arm=reading.trials["arm"].astype(str))
-    known = set(trials["arm"])
-    pairs = pd.DataFrame(family.pairs, columns=["arm", "reference"]).drop_duplicates()
-    differences = stats.paired_differences(trials, pairs, family.metric, unfinished=True)
-    met = set(differences[["arm", "reference"]].itertuples(index=False, name=None))
-    for arm, reference in pairs.itertuples(index=False, name=None):
-        absent = [repr(name) for name in (arm, reference) if name not in known]
-        if absent:
-            why = f"trials.csv has no arm {' and no arm '.join(absent)}"
-            doubts.append(f"{arm} against {reference} cannot be judged: {why}.")
-        elif (arm, reference) not in met:
-            doubts.append(f"{arm} against {reference} cannot be judged: they share no data set and seed.")
-    return differences.assign(axis="", within="", cells=1, left_out=0)
-
-
-def _levels(reading: ReportData, family: Contrasts, levels: Levels, doubts: list[str]) -> pd.DataFrame:
-    """Return the differences of an axis' levels from their reference; columns as from `_pairs`."""
-    axis, within, reference = levels.axis, levels.within, as_word(levels.reference)
-    absent = [column for column in (axis, *within) if column not in reading.trials]
-    if absent:
-        doubts.append(f"The levels of {axis} cannot be judged: trials.csv has no column {absent[0]}.")
-        return pd.DataFrame()
-    trials = reading.trials.assign(**{name: reading.trials[name].map(as_word) for name in (axis, *within)})
-    if not trials[axis].eq(reference).any():
-        why = f"no trial has the reference level {reference!r}"
-        doubts.append(f"The levels of {axis} cannot be judged: {why}.")
-        return pd.DataFrame()
-    axes = list(dict.fromkeys([*reading.axes, axis, *within]))
-    differences = stats.level_differences(
-        trials, axis, reference, within=within, axes=axes, metric=family.metric
-    )
-    differences = differences[differences["arm"].ne(NOT_APPLICABLE)]
-    cells = [_within(within, cell) for cell in differences[within].to_numpy().tolist()] if within else ""
-    return differences.assign(axis=axis, within=cells)
 
 
 def untrained(reading: ReportData, family: Contrasts, row: Mapping[Any, Any]) -> int:
@@ -178,13 +156,9 @@ def sides(
     within = next((levels.within for levels in family.levels if levels.axis == row["axis"]), [])
     if row["within"] and len(trials):
         cells = trials[list(within)].map(as_word).to_numpy().tolist()
-        inside = [_within(within, cell) == row["within"] for cell in cells]
+        inside = [families.within_words(within, cell) == row["within"] for cell in cells]
         trials, name = trials[inside], name[inside]
     return trials[name.eq(row["arm"])], trials[name.eq(row["reference"])]
-
-
-def _within(axes: Sequence[str], values: Sequence[object]) -> str:
-    return ", ".join(f"{axis} {value}" for axis, value in zip(axes, values, strict=True))
 
 
 def contrast(row: Mapping[Any, Any]) -> str:

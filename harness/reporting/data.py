@@ -12,7 +12,8 @@ import pandas as pd
 
 from harness import results, stats
 from harness.errors import UsageError
-from harness.results import selection
+from harness.results import bare, selection
+from harness.results.columns import TABLES
 from harness.text import NOT_APPLICABLE, as_word
 
 if TYPE_CHECKING:
@@ -127,6 +128,15 @@ def read(folder: Path) -> ReportData:
             f"{folder} holds the tuning trials of a study; the report of {study} has them; write that one"
         )
     return prepare(folder_results)
+
+
+def read_tables(folder: Path, names: Sequence[str] = TABLES) -> ReportData:
+    """Read a results folder, or tables that lie alone in a folder, without study.toml (`bare.read`).
+
+    Raises:
+        UsageError: it is no such folder, or a table is missing, empty, damaged, or lacks a column.
+    """
+    return prepare(bare.read(folder, names))
 
 
 def prepare(folder_results: results.Results) -> ReportData:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from harness import plots, stats
+from harness.reporting import explored, explored_tables
 from harness.reporting.arm_figures import (
     ARM_CURVES,
     CURVES,
@@ -91,7 +92,7 @@ def _table(reading: ReportData, ladder: Ladder, *, several: bool) -> Table:
         rows.append([*row, done])
     name, title = ("rungs", "Step by step") if not several else (
         f"rungs-{slug(ladder.dataset)}", f"Step by step on {ladder.dataset}")  # fmt: skip
-    return Table(name, title, TABLE, columns, rows)
+    return Table(name, title, TABLE, columns, rows, searched=True)
 
 
 def _by(table: pd.DataFrame, key: str) -> dict[str, dict[Any, Any]]:
@@ -137,15 +138,15 @@ def _climb(ladder: Ladder) -> Figure:
     changes = _stacked({split: ladder.contrasts(split) for split in splits}).rename(columns={"arm": "label"})
     labels = [f"{points(row['difference'], sign=True)} ({span(row)})" for row in changes.to_dict("records")]
     finished = {split: stats.finished(ladder.trials, f"{split}_accuracy") for split in splits}
-    seeds = {s: table[["label"]].assign(value=table[f"{s}_accuracy"]) for s, table in finished.items()}
-    differences = _stacked({split: ladder.differences(split) for split in splits})
-    figure = plots.ladder_figure(
-        {step.label: _row(ladder, step) for step in ladder.steps}, accuracy, _stacked(seeds),
-        changes.assign(words=labels), differences.rename(columns={"arm": "label"}),
-    )  # fmt: skip
+    facts = ["label", "trial_id", "seed"]
+    seeds = _stacked({s: table[facts].assign(value=table[f"{s}_accuracy"]) for s, table in finished.items()})
+    paired = _stacked({split: ladder.differences(split) for split in splits}).rename(columns={"arm": "label"})
+    steps = {step.label: _row(ladder, step) for step in ladder.steps}
+    figure = plots.ladder_figure(steps, accuracy, seeds, changes.assign(words=labels), paired)
+    chart = explored_tables.ladder(list(steps), accuracy, seeds, changes, paired)
     caption = LADDER.format(intervals(accuracy["n"]))
     name = f"ladder-{slug(ladder.dataset)}"
-    return Figure(name, f"The ladder on {ladder.dataset}", caption, figure)
+    return Figure(name, f"The ladder on {ladder.dataset}", caption, figure, chart=chart)
 
 
 def _stacked(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
@@ -207,9 +208,10 @@ def _curves(reading: ReportData, ladder: Ladder) -> Iterator[Figure]:
     labels = list(stats.finished(ladder.trials, "test_accuracy")["label"].unique())
     here = ladder.trials[ladder.trials["label"].isin(labels)]
     if 0 < len(labels) <= plots.MAX_LINES:
-        figure = plots.curves_figure(axis_panels(reading, here, "label"), "label")
+        panels = axis_panels(reading, here, "label")
+        figure, chart = plots.curves_figure(panels, "label"), explored.level_curves(panels, "label")
         title = f"Learning curves by step on {ladder.dataset}"
-        yield Figure(f"curves-{slug(ladder.dataset)}-rung", title, CURVES, figure)
+        yield Figure(f"curves-{slug(ladder.dataset)}-rung", title, CURVES, figure, chart=chart)
     for place in range(0, len(labels), ABREAST):
         abreast = labels[place : place + ABREAST]
         figure = plots.curves_figure(arm_panels(reading, here, abreast), "split", columns=len(abreast))
@@ -229,7 +231,7 @@ def _paragraphs(reading: ReportData, ladder: Ladder) -> Iterator[list[str]]:
     if not ladder.splits:
         yield [f"On {ladder.dataset} no step has a finished trial."]
         return
-    yield [_whole(ladder)]
+    yield [whole(ladder)]
     for step in ladder.steps:
         before = ladder.before(step)
         if before and before.arm == step.arm:
@@ -238,7 +240,7 @@ def _paragraphs(reading: ReportData, ladder: Ladder) -> Iterator[list[str]]:
             yield [*_change(ladder, step, before), *_classes(reading, ladder, step, before)]
 
 
-def _whole(ladder: Ladder) -> str:
+def whole(ladder: Ladder) -> str:
     """Compare the first step with the last one that shares a finished seed with it."""
     split, first = ladder.splits[0], ladder.steps[0]
     upper = ladder.steps[1:]

@@ -10,6 +10,7 @@ import pandas as pd
 
 from harness import plots, stats
 from harness.plots import MAX_LINES
+from harness.reporting import explored_tables
 from harness.reporting.contrasts import EXPLORATORY
 from harness.reporting.model import Figure, slug
 from harness.reporting.tuned import FACTS, read_phases
@@ -85,9 +86,10 @@ def _figure(reading: ReportData, sweep: Sweep, dataset: str, choices: pd.DataFra
     rings = CHOSEN if sweep.tuned else BEST
     caption = f"{EXPLORATORY} {READ.format(several)}{rings}{words}{_spread_words(table)}"
     bars = "interval" if seeds >= FEWEST else "range of seeds"
-    figure = plots.rates_figure(table.assign(joined=joined), bars=bars)
-    title = f"Accuracy against learning rate on {dataset}"
-    return Figure(f"lr-{slug(dataset)}", title, caption.strip(), figure)
+    table = table.assign(joined=joined)
+    title, chart = f"Accuracy against learning rate on {dataset}", explored_tables.rates(table, bars)
+    figure = plots.rates_figure(table, bars=bars)
+    return Figure(f"lr-{slug(dataset)}", title, caption.strip(), figure, chart=chart)
 
 
 def _swept(reading: ReportData) -> pd.DataFrame:

@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from harness.text import hundredths, percent, points, significant, span
+from harness.text import count, hundredths, percent, points, significant, span
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib import figure as matplotlib_figure
 
     from harness.reporting.charts import Chart
+    from harness.reporting.screen import Headline
     from harness.text import Row
 
 NONE = "no data"
@@ -55,7 +56,8 @@ class Column:
 class Table:
     """A sortable table with the words that say how to read it.
 
-    `data`: its numbers in full, for files beside the page; None where none are written.
+    `data`: its numbers in full, for files beside the page; None where none are written. `searched`: its rows
+    are arms, or contrasts of them, which the page's search filters.
     """
 
     name: str
@@ -64,6 +66,7 @@ class Table:
     columns: Sequence[Column]
     rows: Sequence[Sequence[Cell]]
     data: pd.DataFrame | None = None
+    searched: bool = False
 
 
 @dataclass(frozen=True)
@@ -84,13 +87,34 @@ class Figure:
 
 @dataclass(frozen=True)
 class Section:
-    """A heading with everything below it, in this order."""
+    """A heading with everything below it, in this order.
+
+    `opened`: the page shows it from the start; all others on request.
+    """
 
     name: str  # the fragment that leads to it; fit for an address
     title: str  # the heading, also in the page's contents
     words: Sequence[str] = ()  # paragraphs
     tables: Sequence[Table] = ()  # sortable
     figures: Sequence[Figure] = ()  # below the tables
+    parts: Sequence[Section] = ()  # smaller headings, last
+    opened: bool = False
+
+    @property
+    def every_figure(self) -> list[Figure]:
+        """All figures, those of its parts last."""
+        return [*self.figures, *(figure for part in self.parts for figure in part.every_figure)]
+
+    @property
+    def every_table(self) -> list[Table]:
+        """All tables, those of its parts last."""
+        return [*self.tables, *(table for part in self.parts for table in part.every_table)]
+
+    @property
+    def holds(self) -> str:
+        """Say what is below the heading: "1 table, 2 figures"."""
+        numbers = {"table": len(self.every_table), "figure": len(self.every_figure)}
+        return ", ".join(count(n, noun) for noun, n in numbers.items() if n)
 
 
 @dataclass(frozen=True)
@@ -100,10 +124,11 @@ class Page:
     `facts`: numbers and settings for the page's standing text.
     """
 
+    headline: Headline | None = None  # the first screen
     answers: Sequence[Sequence[str]] = ()  # paragraphs of sentences
-    tables: Sequence[Table] = ()  # shown above the figures, each under a heading of its own
-    figures: Sequence[Figure] = ()  # shown under one heading
-    sections: Sequence[Section] = ()  # shown below the figures
+    tables: Sequence[Table] = ()  # those of the verdicts
+    figures: Sequence[Figure] = ()  # those of the verdicts
+    sections: Sequence[Section] = ()  # in the order in which they are read
     data: Sequence[Section] = ()  # a section a data set, on its images
     files: Sequence[Table] = ()  # tables that are written to files and not shown
     missing: Sequence[Section] = ()  # trials without a result: a section for each reason, a paragraph an arm
@@ -112,13 +137,14 @@ class Page:
     @property
     def every_figure(self) -> list[Figure]:
         """All figures, in the page's order."""
-        return [*self.figures, *(figure for part in (*self.sections, *self.data) for figure in part.figures)]
+        sections = (*self.sections, *self.data)
+        return [*self.figures, *(figure for part in sections for figure in part.every_figure)]
 
     @property
     def every_table(self) -> list[Table]:
         """All tables that are written to files."""
-        tables = [*self.tables, *self.files, *(table for part in self.sections for table in part.tables)]
-        return [table for table in tables if table.data is not None]
+        shown = [*self.tables, *(table for part in self.sections for table in part.every_table), *self.files]
+        return [table for table in shown if table.data is not None]
 
 
 def rows_of(columns: Sequence[Column], records: Iterable[Any]) -> list[list[Cell]]:

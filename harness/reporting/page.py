@@ -15,21 +15,26 @@ from harness.reporting import (
     arm_figures,
     best_model,
     calibration,
+    charts,
     choices,
-    contrasts,
+    confirmation,
     data_sets,
     flips,
+    headline,
     ladder,
     learning_rates,
+    outline,
     search_data,
     search_page,
     table_files,
+    time_to_target,
     tuned,
     verdict_text,
     verdict_views,
 )
-from harness.reporting.arm_tables import arms, missing, provenance
+from harness.reporting.arm_tables import missing, provenance
 from harness.reporting.data import read
+from harness.reporting.evidence import gather
 from harness.reporting.model import Page, Section
 from harness.results import Results
 
@@ -39,6 +44,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from harness.reporting.data import ReportData
+    from harness.reporting.evidence import Evidence
     from harness.reporting.model import Figure, Table
 
 MAX_BYTES = 9_000_000
@@ -85,27 +91,30 @@ def write(results: Results | Path | str, out: Path | str | None = None) -> Path:
 
 
 def _study_page(reading: ReportData) -> Page:
-    page = judgement(reading)
-    parts = [flips.section(reading), calibration.section(reading), *best_model.sections(reading)]
-    ladders = reading.design == "ladder"
-    overview = [] if ladders else [Section("arms", "All arms", tables=[arms(reading)])]
+    evidence = gather(reading)
+    page = _verdicts(evidence)
+    drawn = [*page.figures, *draw(reading)]
+    optional = [*time_to_target.sections(reading), calibration.section(reading), flips.section(reading)]
+    others = [part for part in (*optional, *best_model.sections(reading)) if part is not None]
     return replace(
         page,
+        headline=headline.of_study(evidence),
         answers=[*page.answers, *answers(reading)],
-        tables=[*page.tables, *(ladder.tables(reading) if ladders else choices.tables(reading))],
-        figures=[*page.figures, *draw(reading)],
-        sections=[*(part for part in parts if part is not None), *overview],
+        tables=[], figures=[],  # they stand in their section
+        sections=outline.sections(evidence, page.tables, drawn, others),
         data=list(data_sets.sections(reading)),
         files=list(verdict_views.effects(reading)),
         missing=[*missing(reading), *page.missing],
-    )
+    )  # fmt: skip
 
 
 def _search_page(reading: ReportData) -> Page:
     """Describe a search; its suggestions are not ranked as arms are, and none of them was tested."""
     search = search_data.read(reading)
+    sections = [*search_page.sections(search), *time_to_target.sections(reading)]
     return Page(
-        answers=search_page.answers(search), sections=search_page.sections(search),
+        headline=headline.of_search(search, confirmation.judge(search)),
+        answers=search_page.answers(search), sections=sections,
         data=list(data_sets.sections(reading)), missing=missing(reading),
         facts={"tunes": False, "suggestions": len(search.suggestions), "searched": search_page.facts(search)},
     )  # fmt: skip
@@ -113,11 +122,14 @@ def _search_page(reading: ReportData) -> Page:
 
 def judgement(reading: ReportData) -> Page:
     """Judge the family of contrasts of a results folder, fixed and tuned: a page of the verdicts alone."""
-    fixed = contrasts.judge(reading, contrasts.read_family(reading))
+    return _verdicts(gather(reading))
+
+
+def _verdicts(evidence: Evidence) -> Page:
+    reading, fixed, comparison = evidence.reading, evidence.fixed, evidence.tuned
     paragraphs = verdict_text.answers(reading, fixed)
     tables = [] if fixed.table.empty else [verdict_views.table(fixed)]
     forests, unfinished = list(verdict_views.draw(fixed)), list[Section]()
-    comparison = tuned.read(reading, fixed)
     if comparison is not None:
         paragraphs += tuned.tell(fixed, comparison)
         tables += tuned.tables(fixed, comparison)
@@ -128,7 +140,9 @@ def judgement(reading: ReportData) -> Page:
     if paragraphs and tables:
         paragraphs[-1] = [*paragraphs[-1], OUTSIDE]
     tunes = comparison is not None and not comparison.phases.mismatch
-    return Page(paragraphs, tables, forests, missing=unfinished, facts={"tunes": tunes})
+    return Page(
+        answers=paragraphs, tables=tables, figures=forests, missing=unfinished, facts={"tunes": tunes}
+    )
 
 
 def draw(reading: ReportData) -> Iterator[Figure]:
@@ -161,11 +175,13 @@ def _render(
     )  # fmt: skip
     study = reading.study
     files = [(t.title, [(file.name, table_files.uri(file)) for file in paths]) for t, paths in tables]
-    return environment.get_template("report.html").render(
-        page=page, images=_inlined(page.every_figure, images), name=study.name or reading.results.folder.name,
+    return environment.get_template("page.html").render(
+        page=page, names=[(part.name, part.title) for part in page.sections],
+        images=_inlined(page.every_figure, images), name=study.name or reading.results.folder.name,
         hypothesis=study.hypothesis, design=reading.design, phase=study.phase,
         facts={**_facts(reading), **page.facts}, files=files, unread=plots.fonts.note(),
         provenance=list(provenance(reading.results.provenance)),
+        scripts=charts.scripts() if any(figure.chart for figure in page.every_figure) else "",
     )  # fmt: skip
 
 

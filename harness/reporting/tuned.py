@@ -284,7 +284,8 @@ def _side_by_side(fixed: Verdicts, tuned: Verdicts) -> Table:
         for which in ("fixed", "tuned"):
             cells += [difference_cell(row, f"{{}}_{which}"), Cell(row[f"verdict_{which}"])]
         rows.append(cells)
-    return Table("fixed-and-tuned", "Fixed and tuned, side by side", SIDE_BY_SIDE, columns, rows, table)
+    title = "Fixed and tuned, side by side"
+    return Table("fixed-and-tuned", title, SIDE_BY_SIDE, columns, rows, table, searched=True)
 
 
 def _choices(chosen: pd.DataFrame, tried: pd.DataFrame) -> Table:
@@ -306,7 +307,8 @@ def _choices(chosen: pd.DataFrame, tried: pd.DataFrame) -> Table:
         ]
         for row in chosen.to_dict("records")
     ]
-    return Table("chosen", "The setting that each arm chose", CHOICES, columns, rows, chosen)
+    title = "The setting that each arm chose"
+    return Table("chosen", title, CHOICES, columns, rows, chosen, searched=True)
 
 
 def _setting(value: Any) -> Cell:

@@ -69,7 +69,7 @@ def _dataset(reading: ReportData, judged: Verdicts, dataset: str, *, tuned: bool
         yield f"{where} {first}"
         yield from rest
     else:
-        yield f"{where}, {len(rows)} contrasts: {_counts(rows, judged.family)}."
+        yield f"{where}, {len(rows)} contrasts: {counts(rows, judged.family)}."
         describe = _across if any(row["within"] for row in rows) else _groups
         yield from describe(rows, judged.family)
     yield from _power(rows)
@@ -122,7 +122,8 @@ def _phrases(family: Contrasts) -> dict[str, str]:
     }
 
 
-def _counts(rows: Sequence[Row], family: Contrasts) -> str:
+def counts(rows: Sequence[Row], family: Contrasts) -> str:
+    """Count the verdicts of rows of `Verdicts.table`, in words."""
     numbers = Counter(row["verdict"] for row in rows)
     return joined([f"{numbers[name]} {phrase}" for name, phrase in _phrases(family).items() if numbers[name]])
 
@@ -261,8 +262,8 @@ def _own_error(reading: ReportData, metric: str, dataset: str) -> Iterator[str]:
 
 def _images(reading: ReportData, split: str, trial_ids: Sequence[str], dataset: str) -> int:
     """Count the images of a split, by the confusion counts of a finished trial, else by provenance."""
-    counts = reading.results.confusion
-    here = counts[counts["split"].eq(split) & counts["trial_id"].isin(trial_ids[:1])]
+    confusion = reading.results.confusion
+    here = confusion[confusion["split"].eq(split) & confusion["trial_id"].isin(trial_ids[:1])]
     facts = reading.results.provenance.get("data", {}).get(dataset, {})
     return int(here["count"].sum()) or int(facts.get(split, 0) if isinstance(facts, dict) else 0)
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from harness import plots, stats
+from harness.reporting import explored_tables
 from harness.reporting.arm_figures import intervals
 from harness.reporting.contrasts import EXPLORATORY, KEY, arm, contrast, headings
 from harness.reporting.model import Cell, Column, Figure, Table, difference_cell, rows_of, share_cell, slug
@@ -51,7 +52,7 @@ def table(judged: Verdicts, name: str = "verdicts", title: str = "Verdicts") -> 
         Column("more seeds", _more, numeric=True, show="wide"),
     ]
     rows = rows_of(columns, judged.table.to_dict("records"))
-    return Table(name, title, note(judged), columns, rows, judged.table)
+    return Table(name, title, note(judged), columns, rows, judged.table, searched=True)
 
 
 def note(judged: Verdicts) -> str:
@@ -108,16 +109,19 @@ def forests(family: Contrasts, rows: pd.DataFrame, name: str, title: str, most: 
     parts = list(_parts(shown, most)) if contrasts > most else [shown]
     for number, part in enumerate(parts, start=1):
         metric = spaced(family.metric)
-        scale = LOGARITHMIC if plots.logarithmic(part, family.margin) else ""
+        bent = plots.logarithmic(part, family.margin)
+        scale = LOGARITHMIC if bent else ""
         caption = FOREST.format(
             metric=metric, seeds=_over(part["n"]), corrected=_corrected(contrasts), scale=scale
         )
-        figure = plots.forest_figure(part, family.margin, f"difference in {metric} (points)")
+        across = f"difference in {metric} (points)"
+        figure = plots.forest_figure(part, family.margin, across)
+        chart = explored_tables.forest(part, family.margin, across, bent=bent)
         datasets = ", ".join(dict.fromkeys(part["dataset"]))
         several = len(parts) > 1
         heading = f"{title}, {number} of {len(parts)}: {datasets}" if several else title
         file = slug(f"{name}-{number}" if several else name)
-        yield Figure(file, heading, caption, figure, folded=number > 1)
+        yield Figure(file, heading, caption, figure, folded=number > 1, chart=chart)
 
 
 def _parts(rows: pd.DataFrame, most: int) -> Iterator[pd.DataFrame]:

@@ -3,6 +3,8 @@
     <folder>/
       trials.csv  epochs.csv  confusion.csv    tidy, in the plan's order; remade from the parts (`tables`);
                                                the last two may be packed by gzip, for a folder that is kept
+      scores.csv  stacks.csv                   of trials.csv (`derived`): a row a measured number, a stack
+      datapackage.json                         the tables' fields for other programs: type, unit, meaning
       parts/<group>.zip                        all that one stack gave; the truth, written atomically
       predictions/<group>.npz                  predicted class and its probability, per sample
       weights/<trial_id>.safetensors           final weights
@@ -23,13 +25,14 @@ import importlib
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness import notes
 from harness.errors import MachineError, UsageError
-from harness.results import columns, csv_rows, documents, part_files, standing, tables
+from harness.results import columns, csv_rows, datapackage, derived, documents, part_files, standing, tables
 from harness.results.columns import TABLES
 from harness.settings.schema import SPLITS, TRIES, TUNING
 from harness.text import count
@@ -53,6 +56,9 @@ class Results:
         confusion: a row a trial, split, label and prediction, with its count.
         study: the tables of the study file.
         provenance: versions, machine, data and runs that it comes from.
+
+    A column has the same dtype in every folder: text is str, a number float64, a whole number Int64 (int64
+    where no cell may be empty, such as seed), true or false boolean. docs/tables.md lists them all.
     """
 
     folder: Path
@@ -80,6 +86,32 @@ class Results:
         counts = count_statuses(self.trials).items()
         told = ", ".join(f"{n} {status or 'not trained yet'}" for status, n in counts)
         return f"{count(len(self.trials), 'trial')}, {told}" if told else "no trials"
+
+    @cached_property
+    def scores(self) -> pd.DataFrame:
+        """A row a number that was measured of a trial's final weights: trial_id, split, metric, value.
+
+        It has the numbers of `trials`, long, with those of test; a trial that diverged has no rows.
+        """
+        return self._derived("scores")
+
+    @cached_property
+    def stacks(self) -> pd.DataFrame:
+        """A row a stack of `trials`: group, its trials, arms and seeds, group_seconds, engine, device, ...
+
+        `trials` says of each trial how long its stack took; sum the seconds here.
+        """
+        return self._derived("stacks")
+
+    def _derived(self, table: str) -> pd.DataFrame:
+        """Make a table of the trials; raise UsageError if a column is not what a run writes."""
+        try:
+            text = derived.DERIVED[table](csv_rows.table(csv_rows.written(self.trials))).written()
+        except (ValueError, KeyError, OverflowError) as error:
+            raise UsageError(
+                f"{table} of {self.folder} cannot be made: in its trials, {error}. {documents.COPY_AGAIN}."
+            ) from error
+        return columns.typed(csv_rows.read(io.StringIO(text)), table, self.study)
 
     def trial(self, trial_id: str = "best", where: str = "") -> TrainedTrial:
         """Choose one trained trial, for the functions that show it, rebuild it or train it further.
@@ -197,13 +229,13 @@ def _study(folder: Path) -> dict[str, Any]:
 
 def _read_tables(folder: Path, names: Sequence[str], study: Mapping[str, Any]) -> dict[str, pd.DataFrame]:
     """Read some tables, typed by the study's columns, and check them."""
-    text = {"trials": columns.text_columns(study)}  # in epochs.csv, loss is a number
-    frames, name = {}, "trials"
+    frames: dict[str, pd.DataFrame] = {}
+    name = "trials"
     try:
-        current = tables.read(folder, names)
+        current, declared = tables.read(folder, names), datapackage.declared(folder)
         for name in names:
             frame = csv_rows.read(io.StringIO(current[name]))
-            frames[name] = columns.typed(frame, text.get(name, columns.TEXT))
+            frames[name] = columns.typed(frame, name, study, declared.get(name, {}))
             columns.check_table(name, frames[name])
     except (OSError, ValueError, KeyError) as error:
         advice = REMAKE if part_files.paths(folder) else documents.COPY_AGAIN

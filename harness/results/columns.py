@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import quoted
-from harness.results import csv_rows
+from harness.results import csv_rows, datapackage, fields
 from harness.results.csv_rows import CONFUSION
+from harness.results.fields import Field, Kind
 from harness.settings.schema import EPOCHS, METRICS, OF_ARM, OUTCOME, PARENT
 from harness.study.checker import known_settings
 from harness.system import files
@@ -38,6 +39,9 @@ EMPTY_TEXT = ("trial_id", "arm", "hidden", "group", "status", "reason", "state",
 TEXT = frozenset({*EMPTY_TEXT, OF_ARM, "split", "engine", "device", "kernels", "host", PARENT})
 VALUE_TABLES = ("baseline", "axes", "steps", "chosen", "space", "tune")
 """Tables of study.toml that give settings their values."""
+BOOLEANS: Mapping[str, bool] = {"true": True, "false": False, "True": True, "False": False}
+"""Cells of a setting that is true or false, as a run writes them, and as pandas does."""
+NOTHING: Mapping[str, Kind] = {}
 MOST_CLASSES = 2**16
 """Most classes of a data set that stored predictions can count."""
 
@@ -70,23 +74,55 @@ def _is_linked(value: object) -> bool:
     return isinstance(value, Mapping) and isinstance(value.get("name"), str)
 
 
-def typed(frame: pd.DataFrame, text: frozenset[str]) -> pd.DataFrame:
-    """Convert a table of texts: numbers in all but the `text` columns, missing values for empty cells.
+def typed(
+    frame: pd.DataFrame, table: str, study: Mapping[str, Any], declared: Mapping[str, Kind] = NOTHING
+) -> pd.DataFrame:
+    """Convert a table of texts to the types of its fields, which are the same in every folder.
 
-    An unknown column, such as a tracked metric's, becomes numeric if every cell is a number.
+    Text stays text, with a missing value for an empty cell; numbers are float64, whole numbers Int64, and
+    int64 where no cell may be empty; true and false are boolean. A column that is not what its field says,
+    because somebody edited it, stays text. One that no field describes is numeric if all of its cells are.
+
+    Args:
+        frame: the table, as `csv_rows.read` gives it.
+        table: its name, such as "trials".
+        study: the tables of its folder's study.toml.
+        declared: types that its folder's datapackage.json gives to columns that are not the harness's own.
     """
-    import pandas as pd
-
+    described, text = fields.describe(table, list(frame.columns), study, declared), text_columns(study)
     frame = frame.copy()
     for column in frame.columns:
         if column in EMPTY_TEXT:
             continue
         values = frame[column].replace("", None)
-        try:
-            frame[column] = values if column in text else pd.to_numeric(values)
-        except (ValueError, TypeError):
-            frame[column] = values
+        found = described.get(column)
+        if found is None:
+            found = Field(column, "string" if column in text else "number")
+        frame[column] = _converted(values, found)
     return frame
+
+
+def _converted(values: pd.Series[Any], one: Field) -> pd.Series[Any]:
+    """Convert a column of texts to its field's type; leave it if a cell is of another."""
+    import pandas as pd
+
+    if one.type == "string":
+        return values
+    if one.type == "boolean":
+        return values.map(BOOLEANS).astype("boolean") if values.dropna().isin(BOOLEANS).all() else values
+    try:
+        numbers = pd.to_numeric(values)
+    except (ValueError, TypeError):
+        return values
+    if one.type == "number":
+        return numbers.astype("float64")
+    present = values.dropna() if numbers.hasnans else values  # as floats, large seeds would lose digits
+    whole = pd.to_numeric(present) if numbers.hasnans else numbers
+    if whole.dtype.kind == "f" and not (whole % 1 == 0).all():
+        return numbers
+    if one.required and len(whole) == len(values):
+        return whole.astype("int64")
+    return whole.astype("Int64").reindex(values.index)
 
 
 def read(path: Path, study: Mapping[str, Any]) -> pd.DataFrame:
@@ -96,7 +132,8 @@ def read(path: Path, study: Mapping[str, Any]) -> pd.DataFrame:
         OSError: the file cannot be read.
         ValueError: it is not a CSV.
     """
-    return typed(csv_rows.read(path), text_columns(study))
+    declared = datapackage.declared(path.parent).get(path.stem, {})
+    return typed(csv_rows.read(path), path.stem, study, declared)
 
 
 def of_part(name: str) -> list[str]:

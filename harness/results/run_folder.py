@@ -34,6 +34,8 @@ BEFORE_A_PLAN = (".lock", locks.PREFIX, checksums.FILE, starts.FILE, TRIES)
 
 `harness try` may have tried changes of the study, too, before it runs.
 """
+AFTER = ("changed_after", "target_after")
+"""Keys of [contrasts]: how many trials had been trained when the family, or the target, was changed."""
 DEFINING = ("axes", "steps")
 """Tables that make a study what it is: with other ones, and no trial in common, it is another study."""
 MOST_LISTED = 3  # differences that an error lists
@@ -233,21 +235,26 @@ def write_plan(
 
 
 def _contrasts(folder: Path, plan: Plan, parts: Parts | None) -> dict[str, Any]:
-    """Make the [contrasts] table, which records how many trials had finished when it was changed."""
+    """Make the [contrasts] table: how many trials had finished when it, or the target, was changed."""
     table = plan.contrasts.table()
     path = folder / "study.toml"
     if not path.is_file():
         return table
     try:
-        before = files.toml_table(path).get("contrasts", table)
-        changed_after = before.pop("changed_after", 0)
+        tables = files.toml_table(path)
+        before, aim = tables.get("contrasts", table), tables.get("study", {}).get("until")
+        changed_after, target_after = (before.pop(key, 0) for key in AFTER)
     except (OSError, ValueError, AttributeError, TypeError) as error:
         notes.warn(f"{path} was damaged ({error}) and is written anew")
         return table
-    now = {key: value for key, value in table.items() if key != "changed_after"}
+    now = {key: value for key, value in table.items() if key not in AFTER}
     declared = before.get("declared") or table["declared"]
-    changed = declared and before != now and len(finished(folder, parts, with_old=True))
-    return table | {"changed_after": changed or changed_after}
+    changed = declared and before != now
+    moved = plan.study.about.until not in (None, aim)
+    done = len(finished(folder, parts, with_old=True)) if changed or moved else 0
+    told = {"changed_after": (changed and done) or changed_after}
+    since = (moved and done) or target_after
+    return table | told | ({"target_after": since} if plan.study.target and since else {})
 
 
 def planned_rows(plan: Plan) -> TextTable:

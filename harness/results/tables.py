@@ -1,7 +1,8 @@
 """The tables trials.csv, epochs.csv and confusion.csv: made from the parts, and checked before they are read.
 
 The parts are the truth, and decide which table is current; a file's time does not, since a copy changes it.
-checksums.json holds the SHA-256 of every table, so that a changed one is noticed.
+checksums.json holds the SHA-256 of every table, so that a changed one is noticed. scores.csv, stacks.csv
+(`derived`) and datapackage.json are made of these for other programs; the harness reads no number there.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from pathlib import Path
 
 from harness import notes
 from harness.errors import UsageError
-from harness.results import checksums, columns, csv_rows, documents, part_files
+from harness.results import (
+    checksums, columns, csv_rows, datapackage, derived, documents, part_files, targets,
+)  # fmt: skip
 from harness.results.checksums import Record
 from harness.results.columns import FINISHED, TABLES
 from harness.results.csv_rows import CONFUSION, TextTable
@@ -25,17 +28,19 @@ from harness.settings.schema import EPOCHS, PARENT, outcome_columns
 from harness.system import files
 
 PLANNED = "planned.csv.gz"
+ANEW = "`harness run` writes it anew from parts/"
 MOST_PLANNED = limits.TRIALS * 2**10
 """Most bytes of all planned rows, unpacked: 1 KiB for each trial of the largest study."""
-MOST_UNPACKED = 2**32
-"""Most bytes of a table that somebody packed with gzip, unpacked."""
 
 
 def write(folder: Path, contents: Mapping[str, bytes], parts: Iterable[Part] | None = None) -> None:
     """Write tables of a locked folder, and their digests, so that a kill at any moment does no harm.
 
-    `contents` maps file names to contents, written in this order; `parts` are those that they were made from.
+    `contents` maps file names to contents, written in this order, behind datapackage.json, which describes
+    them; `parts` are those that they were made from.
     """
+    described = datapackage.content(folder, contents, documents.study(folder))
+    contents = {datapackage.FILE: described, **contents}
     record = (checksums.read(folder) or Record()).before(contents)
     files.write(folder / checksums.FILE, record.content())
     for name, content in contents.items():
@@ -74,9 +79,11 @@ def _write_merged(
     folder: Path, rows: TextTable, parts: Sequence[Part], retrained: Collection[str] = ()
 ) -> TextTable:
     texts = _merged(folder, rows, parts)
-    contents = {f"{name}.csv": texts[name].encode() for name in reversed(TABLES)}
+    trials = csv_rows.table(texts["trials"])
+    texts |= {name: make(trials).written() for name, make in derived.DERIVED.items()}
+    contents = {f"{name}.csv": text.encode() for name, text in reversed(texts.items())}
     write(folder, contents, [part for part in parts if part.group not in retrained])
-    return csv_rows.table(texts["trials"])
+    return trials
 
 
 def _prune_weights(folder: Path, trials: TextTable) -> None:
@@ -98,6 +105,23 @@ def _prune_weights(folder: Path, trials: TextTable) -> None:
     for trial_id in weights.keys() & set(trials["trial_id"]):  # an earlier form of the study asked for others
         if kept == "none" or trial_id not in chosen:
             weights[trial_id].unlink()
+
+
+def complete(folder: Path) -> None:
+    """Write what is made of trials.csv, and datapackage.json, for a folder that is kept: older, or packed.
+
+    Raises:
+        UsageError: trials.csv or study.toml cannot be read.
+    """
+    trials = csv_rows.table(read(folder, ["trials"])["trials"])
+    contents = {f"{name}.csv": make(trials).written().encode() for name, make in derived.DERIVED.items()}
+    if (folder / checksums.FILE).exists():
+        write(folder, contents)
+        return
+    # Checksums of these alone would say of the other tables that they changed.
+    described = datapackage.content(folder, contents, documents.study(folder))
+    for name, content in {**contents, datapackage.FILE: described}.items():
+        files.write(folder / name, content)
 
 
 def _planned_rows(folder: Path) -> TextTable:
@@ -124,8 +148,10 @@ def _merged(folder: Path, rows: TextTable, parts: Sequence[Part]) -> dict[str, s
         place.setdefault(trial_id, i)  # of arms that chose the same settings
     header = [*EPOCHS, *tracked]
     epochs = [csv_rows.with_columns(part.epochs, header) for part in parts]
+    target = targets.of_study(documents.study(folder)["study"])
     outcomes = csv_rows.concatenated([part.trials for part in parts], ["trial_id"])
-    names = [*outcome_columns(tracked), *([PARENT] if PARENT in outcomes else [])]
+    outcomes = targets.with_times(outcomes, parts, target)
+    names = [*outcome_columns(tracked), *targets.columns(target), *([PARENT] if PARENT in outcomes else [])]
     return {
         "trials": _merged_trials(rows, outcomes, names).written(),
         "epochs": csv_rows.merged(header, epochs, place),
@@ -171,6 +197,7 @@ def read(folder: Path, names: Sequence[str] = TABLES) -> dict[str, str]:
         MachineError: a table or a part cannot be read now.
     """
     record, contents = _at_one_moment(folder, [f"{name}.csv" for name in names])
+    _say_changed(folder, record)
     if record is None and (folder / checksums.FILE).exists():
         notes.warn(f"{folder / checksums.FILE} is damaged, so a changed table would go unnoticed")
     changed = [
@@ -186,6 +213,22 @@ def read(folder: Path, names: Sequence[str] = TABLES) -> dict[str, str]:
         raise UsageError(_lost(folder / changed[0]))
     texts = {name: (content or b"").replace(b"\r\n", b"\n") for name, content in contents.items()}
     return {name: texts[f"{name}.csv"].decode("utf-8-sig") for name in names}
+
+
+def _say_changed(folder: Path, record: Record | None) -> None:
+    """Note which files that are made of the tables have changed: other programs read them."""
+    if record is None or not record.settled:
+        return
+    made = (*(f"{name}.csv" for name in derived.DERIVED), datapackage.FILE)
+    written = {name: _content(folder / name) for name in made if name in record.tables}
+    changed = [name for name, content in written.items() if content and not record.fits(name, content)]
+    if changed:
+        names = " and ".join(str(folder / name) for name in changed)
+        advice = ANEW if part_files.paths(folder) else documents.COPY_AGAIN
+        notes.warn(
+            f"{names} was changed by another program, or by hand, after the run: trials.csv is read in its "
+            f"place. {advice}"
+        )
 
 
 def _are_current(
@@ -254,7 +297,7 @@ def _content(path: Path) -> bytes | None:
         return files.content_of(path)
     packed = _packed(path)
     try:
-        return files.unpacked(files.content_of(packed), MOST_UNPACKED)
+        return files.unpacked(files.content_of(packed), datapackage.MOST_UNPACKED)
     except FileNotFoundError:
         return None
     except ValueError as error:
@@ -273,7 +316,7 @@ def _merged_anew(folder: Path, changed: Sequence[str], known: Mapping[str, str])
     names = " and ".join(str(folder / name) for name in changed)
     return (
         f"{names} was changed by another program, or by hand, after the run: read from parts/ instead{lost}. "
-        "`harness run` writes it anew from parts/"
+        f"{ANEW}"
     )
 
 

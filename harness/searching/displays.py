@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -10,13 +12,15 @@ from typing import Any
 from harness import notes
 from harness.notes import progress_bar
 from harness.notes.notebook import ipython_display
+from harness.results.progress_file import LONGEST, MOST_LISTED, ProgressFile, WatchedState
 
 
 @dataclass
 class SearchProgress:
     """The progress of a search, for a display in another thread.
 
-    `in_training` suggestions are a batch, `share` of which is done.
+    `in_training` suggestions are a batch, `share` of which is done; `before` were done when it began. With a
+    `file` it also tells those who watch. No thread does that: workers could not be forked beside it.
     """
 
     total: int
@@ -26,6 +30,9 @@ class SearchProgress:
     states: dict[str, int] = field(default_factory=dict)
     best: float | None = None
     notes: Sequence[str] = ()
+    before: int = 0
+    file: ProgressFile | None = None
+    start: float = field(default_factory=time.monotonic)
 
     @property
     def suggestions(self) -> float:
@@ -35,6 +42,25 @@ class SearchProgress:
     def tell(self, share: float) -> None:
         """Note the share of the batch that is done."""
         self.share = share
+        self.keep()
+
+    def keep(self) -> None:
+        """Tell those who watch."""
+        if self.file is not None:
+            self.file.write(self._state)
+
+    def _state(self) -> WatchedState:
+        return WatchedState(
+            kind="search",
+            total=self.total,
+            trained=self.suggestions,
+            before=self.before,
+            training=self.in_training,
+            seconds=round(time.monotonic() - self.start, 2),
+            notes=[note[:LONGEST] for note in self.notes[:MOST_LISTED]],
+            states=self.states,
+            best=self.best if self.best is not None and math.isfinite(self.best) else None,
+        )
 
 
 SearchDisplay = Callable[[SearchProgress], AbstractContextManager[Any]]

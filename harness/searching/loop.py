@@ -26,6 +26,7 @@ from harness.planning import cost, portability
 from harness.planning.plan import Plan, arrange, draw, make, unseen
 from harness.planning.stack import Engine
 from harness.results import documents, part_files, parts, run_folder, tables
+from harness.results.progress_file import ProgressFile
 from harness.results.provenance import Provenance
 from harness.searching import ask_tell, checks, displays, outcomes, pruners, rounds, storages, suggestions
 from harness.searching.ask_tell import AskTell, Suggestion, arm_of, drawn_of
@@ -231,11 +232,13 @@ class _Search:
         every = draw(checks.every_component(self.study), self.engine)
         modules = runs.third_party_modules(every)
         count = spawning.possible(self.processes)
-        progress = SearchProgress(self.wanted, notes=unseen(self.study, every.trials))
+        before, file = len(self.trials), ProgressFile(self.folder)
+        remarks = unseen(self.study, every.trials)
+        progress = SearchProgress(self.wanted, notes=remarks, before=before, file=file)
         self._note(progress)
-        before = len(self.trials)
 
         def finish() -> None:
+            file.remove()
             suggestions.write(self.folder, self.trials, self.search, self.space)
             tables.consolidate(self.folder)
             provenance.finish(len(self.trials) - before)
@@ -346,6 +349,7 @@ class _Search:
         progress.states = suggestions.counted(self.trials)
         best = suggestions.best(self.trials, self.search)
         progress.best = None if best is None else self.trials[best].values[0]  # noqa: PD011 (Optuna's)
+        progress.keep()
 
 
 def _trials(plan: Plan, suggestion: Suggestion) -> list[Trial]:

@@ -184,6 +184,20 @@ def _adapter(name: str, kind: str) -> TypeAdapter[Any]:
     return TypeAdapter(TYPES.get(name, unlisted), config=ConfigDict(strict=True))
 
 
+def limited(setting: Setting) -> dict[str, Any]:
+    """Describe a setting's type and limits as JSON Schema does.
+
+    >>> limited(Setting("batch_size", 32))
+    {'minimum': 1, 'type': 'integer'}
+    """
+    return dict(_schema(setting.name, type(setting.default).__name__))
+
+
+@functools.cache
+def _schema(name: str, kind: str) -> dict[str, Any]:
+    return _adapter(name, kind).json_schema()
+
+
 DEFAULTS: dict[str, Value | None] = {
     "dataset": "mnist",
     "preprocessing": "unit",

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 SPLITS = ("train", "val", "test")
-METRICS = [f"{split}_{metric}" for split in SPLITS for metric in ("loss", "accuracy")]
+MEASURES = ("loss", "accuracy")
+"""What is measured of every trial, before the metrics that a study tracks."""
+METRICS = [f"{split}_{metric}" for split in SPLITS for metric in MEASURES]
 """Columns of trials.csv that hold loss and accuracy."""
 
 
@@ -26,9 +28,25 @@ def outcome_columns(metrics: Sequence[str] = ()) -> list[str]:
 OUTCOME = outcome_columns()
 EPOCHS = ["trial_id", "epoch", "step", "split", "loss", "accuracy"]
 """Columns of epochs.csv, before those of tracked metrics."""
+SCORES = ("trial_id", "split", "metric", "value")
+"""Columns of scores.csv."""
+STACK_SETTINGS = (
+    "dataset", "preprocessing", "val_fraction", "val_split", "split_seed", "label_noise",
+    "label_noise_seed", "architecture", "batch_size", "epochs", "steps", "sampling", "eval_every",
+)  # fmt: skip
+"""Settings that all trials of a stack share, since they see the same batches."""
+STACKS = (
+    "group", "trials", "arms", "seeds", "group_size", "group_seconds", "parameters", "steps_done", "engine",
+    "device", "kernels", "host", *STACK_SETTINGS,
+)  # fmt: skip
+"""Columns of stacks.csv."""
 PARENT = "parent"
 """The column of the trial that a trial went on from; only in tables in which one did."""
-COLUMNS = ("trial_id", "arm", "seed", *OUTCOME, PARENT)
+TO_TARGET = ["steps_to", "epochs_to"]
+"""Columns of when a trial first reached the study's target; only in tables of a study that has one."""
+TARGETS = ("val_accuracy", "val_loss", "train_accuracy", "train_loss")
+"""Columns that a study's target can be on: what is evaluated while a trial trains."""
+COLUMNS = ("trial_id", "arm", "seed", *OUTCOME, *TO_TARGET, PARENT)
 """Columns of trials.csv beside a trial's settings."""
 OF_ARM = "of_arm"
 """The column that names the arm whose settings a trial tries, while a study tunes."""

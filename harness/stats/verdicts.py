@@ -20,6 +20,11 @@ DIFFERENT = ("better", "worse")
 IDENTICAL = "the same in all seeds"
 UNDECIDED = "cannot tell"
 VERDICTS = (*DIFFERENT, "same within margin", IDENTICAL, UNDECIDED, "one seed", "no data")
+COLUMNS = [
+    "n", "difference", "sd", "low", "high", "p", "p_holm", "p_same", "p_same_holm", "verdict",
+    "within_margin", "detectable", "more_seeds",
+]  # fmt: skip
+"""Columns of a table of verdicts, in order, behind those that name a row."""
 # Differences of shares that are equal on paper differ by rounding; no accuracy is as fine as this.
 EQUAL = 1e-9
 
@@ -42,7 +47,7 @@ def holm(p: ArrayLike) -> NDArray[np.float64]:
 
 
 def verdicts(
-    differences: pd.DataFrame, by: Sequence[str] = ("dataset", "arm", "reference"), *, margin: float,
+    differences: pd.DataFrame, by: Sequence[str] = ("dataset", "arm", "reference"), *, margin: float | None,
     alpha: float = 0.05, higher_is_better: bool = True, within: tuple[float, float] = (-np.inf, np.inf),
 ) -> pd.DataFrame:  # fmt: skip
     """Judge each group of paired differences, all groups as one family.
@@ -58,10 +63,16 @@ def verdicts(
     seeds: never "better"), 1 if the difference is zero. Arms that are equal in every seed, and have too few
     for "same within margin", are called what was seen, "the same in all seeds"; it claims nothing of others.
 
+    Where a difference is known no better than to some resolution, as that of times is that are looked for now
+    and then, both tests and the interval take the worst case: a mean that is nearer to 0, or farther from it,
+    by as much (bounds of a mean of interval data, as in Imbens and Manski 2004).
+
     Args:
         differences: `by`, difference; a row a seed. NaN is not an observation, but its group keeps its row.
+            It may have a column resolution, in the unit of `difference` and below the margin.
         by: the columns that name a group.
-        margin: up to which arms count as the same, in the unit of `difference`.
+        margin: up to which arms count as the same, in the unit of `difference`; None: nobody has said, so
+            no arm is called the same, and p_same, p_same_holm and more_seeds are NaN.
         alpha: of the whole family.
         higher_is_better: False for losses: a negative difference is then "better".
         within: the least and the greatest difference there can be, where intervals end.
@@ -77,37 +88,66 @@ def verdicts(
         and are NaN where there is none.
 
     Raises:
-        ValueError: margin or alpha is out of range.
+        ValueError: margin, alpha or a resolution is out of range.
     """
-    if not margin > 0 or not 0 < alpha < 1:
+    if not (margin is None or margin > 0) or not 0 < alpha < 1:
         raise ValueError(f"margin = {margin}, alpha = {alpha}: allowed are margin > 0 and 0 < alpha < 1")
     observed = differences.assign(difference=differences["difference"].astype(float))
     table = summarise(observed, by, "difference", within=within).rename(columns={"mean": "difference"})
-    table[["p", "p_same"]] = _t_test_and_tost(table, margin)
-    table["p_holm"], table["p_same_holm"] = holm(table["p"]), holm(table["p_same"])
-    table["within_margin"] = table["p_same_holm"].le(alpha)
-    table["verdict"] = _verdict_words(table, alpha, 1 if higher_is_better else -1)
+    resolution = _resolutions(observed, by)
+    if not ((resolution >= 0) & (resolution < (np.inf if margin is None else margin))).all():
+        raise ValueError(f"a resolution is {resolution.max()}: allowed is 0 up to the margin, {margin}")
+    table[["p", "p_same"]] = _t_test_and_tost(table, np.nan if margin is None else margin, resolution)
+    table = decided(table, alpha, higher_is_better=higher_is_better)
     equal = table["sd"].le(EQUAL)
     table.loc[equal, ["low", "high"]] = np.nan
+    table["low"], table["high"] = table["low"] - resolution, table["high"] + resolution
     spread = table["sd"].mask(equal).to_numpy(dtype=float)
     hurdle = alpha / max(int(table["p"].count()), 1)
-    table["detectable"] = detectable_difference(table["n"], spread, hurdle)
-    table["more_seeds"] = np.maximum(seeds_needed(margin, spread, hurdle) - table["n"], 0)
-    tests = ["p", "p_holm", "p_same", "p_same_holm", "verdict", "within_margin", "detectable", "more_seeds"]
-    return table[[*by, "n", "difference", "sd", "low", "high", *tests]]
+    table["detectable"] = detectable_difference(table["n"], spread, hurdle) + resolution
+    needed = np.nan if margin is None else seeds_needed(margin - resolution, spread, hurdle)
+    table["more_seeds"] = np.maximum(needed - table["n"], 0)
+    return table[[*by, *COLUMNS]]
 
 
-def _t_test_and_tost(table: pd.DataFrame, margin: float) -> NDArray[np.float64]:
+def decided(table: pd.DataFrame, alpha: float, *, higher_is_better: bool = True) -> pd.DataFrame:
+    """Correct the p values of a family and put each row's verdict into a word.
+
+    Args:
+        table: a row a contrast: n, difference, sd, p, p_same (NaN where there is no such test).
+        alpha: of the whole family, once for p and once for p_same.
+        higher_is_better: as for `verdicts`.
+
+    Returns:
+        `table` with p_holm, p_same_holm, within_margin, verdict.
+    """
+    table = table.assign(p_holm=holm(table["p"]), p_same_holm=holm(table["p_same"]))
+    table["within_margin"] = table["p_same_holm"].le(alpha)
+    table["verdict"] = _verdict_words(table, alpha, 1 if higher_is_better else -1)
+    return table
+
+
+def _resolutions(differences: pd.DataFrame, by: Sequence[str]) -> NDArray[np.float64]:
+    """Give the coarsest resolution of each group, in the order of `summarise`; 0 where there is none."""
+    known = differences if "resolution" in differences else differences.assign(resolution=0.0)
+    grouped = known.groupby(list(by), sort=False, observed=True, dropna=False)["resolution"]
+    return grouped.max().to_numpy(dtype=float)
+
+
+def _t_test_and_tost(
+    table: pd.DataFrame, margin: float, resolution: NDArray[np.float64]
+) -> NDArray[np.float64]:
     """Compute p (t test) and p_same (TOST) of each row, (rows, 2); NaN below two seeds."""
     n, mean, sd = (table[name].to_numpy(dtype=float) for name in ("n", "difference", "sd"))
+    near, far = np.maximum(np.abs(mean) - resolution, 0.0), np.abs(mean) + resolution
     several = n > 1
     df, error = np.where(several, n - 1, np.nan), sd / np.sqrt(np.maximum(n, 1))
     with np.errstate(divide="ignore", invalid="ignore"):
-        p = 2 * special.stdtr(df, -np.abs(mean) / error)
-        p_same = special.stdtr(df, (np.abs(mean) - margin) / error)
+        p = 2 * special.stdtr(df, -near / error)
+        p_same = special.stdtr(df, (far - margin) / error)
     sign = 0.5**n
-    p_equal = np.where(np.abs(mean) <= EQUAL, 1.0, np.minimum(2 * sign, 1))
-    same_equal = np.where(np.abs(mean) < margin - EQUAL, sign, 1.0)
+    p_equal = np.where(near <= EQUAL, 1.0, np.minimum(2 * sign, 1))
+    same_equal = np.where(far < margin - EQUAL, sign, 1.0) if margin > 0 else np.full_like(sign, np.nan)
     equal = several & (sd <= EQUAL)
     return np.stack([np.where(equal, p_equal, p), np.where(equal, same_equal, p_same)], axis=1)
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
 from harness.settings import Seeds, one_or_list, seeds_or_count
+from harness.study import targets
 from harness.study.designs import Design
 
 PhaseName = Literal["fixed", "tuning", "tuned", "search", "confirmed", "tries"]
@@ -27,6 +28,7 @@ class About(BaseModel):
     seeds: Annotated[Seeds, seeds_or_count("a study")] = [0, 1, 2]
     plugins: list[str] = []
     metrics: Annotated[list[str] | None, one_or_list] = None  # --set metrics=top3
+    until: Annotated[dict[str, float] | None, BeforeValidator(targets.checked)] = None
     resample_split: bool = False
     keep_predictions: list[Literal["train", "val", "test"]] = ["test"]
     keep_weights: Literal["best", "all", "none"] = "best"

@@ -37,7 +37,7 @@ class Contrasts(BaseModel):
     `margin` is the difference within which two arms are called the same, as a share; `alpha` the error rate
     of the whole family. `pairs` are names of an arm and its reference. `declared` is False if the design
     chose the family. `changed_after`, of a results folder: how many trials had been trained when the family
-    was declared anew.
+    was declared anew; `target_after`: when the target was given, or changed, to which times are compared.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -47,12 +47,14 @@ class Contrasts(BaseModel):
     alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
     declared: bool = True
     changed_after: Annotated[int, Field(ge=0)] = 0
+    target_after: Annotated[int, Field(ge=0)] = 0
     pairs: list[Annotated[list[str], Field(min_length=2, max_length=2)]] = []
     levels: list[Levels] = []
 
     def table(self) -> dict[str, Any]:
         """Return the table as study.toml has it."""
-        return self.model_dump(exclude_none=True)
+        unsaid = set() if self.target_after else {"target_after"}
+        return self.model_dump(exclude_none=True, exclude=unsaid)
 
 
 def problems_of_search(contrasts: Contrasts, phase: str) -> Iterator[str]:

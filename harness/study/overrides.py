@@ -18,6 +18,10 @@ PLAIN = ("study", "baseline", "axes")
 """Tables whose keys are set as KEY=VALUE: the key tells which table is meant."""
 
 
+TABLES_OF_STUDY = ("until",)
+"""Tables within [study], of one key each, which is set as TABLE.KEY=VALUE."""
+
+
 def apply(overrides: Sequence[str], tables: dict[str, Any], about: Container[str]) -> list[str]:
     """Apply `--set` to a study file's raw tables, which change in place, and return the problems.
 
@@ -66,6 +70,8 @@ def _override(key: str, text: str, tables: dict[str, Any], about: Container[str]
         if not isinstance(current, Mapping):
             return []  # the table's own check adds the problem
         tables[table] = {**current, inner: values[0] if len(values) == 1 else values}
+    elif dot and table in TABLES_OF_STUDY:
+        tables["study"][table] = {inner: values[0] if len(values) == 1 else values}
     elif key in about:
         tables["study"][key] = values[0] if len(values) == 1 else values
     elif named.get(key):
@@ -91,7 +97,7 @@ def _override(key: str, text: str, tables: dict[str, Any], about: Container[str]
 def _misplaced(table: str, key: str, text: str, tables: Mapping[str, Any], about: Container[str]) -> str:
     """Explain why `--set KEY` does not change TABLE.KEY, and what to write; empty if it does."""
     axes = tables["axes"]
-    if (table == "study") != (key in about):
+    if (table == "study") != (key in about or key.partition(".")[0] in TABLES_OF_STUDY):
         return f"[{table}] has no key {key!r}; write --set {key}={text}"
     grid = tables["study"].get("design", "grid") == "grid"
     if table == "baseline" and ((key in axes and grid) or len(_values(text)) > 1):

@@ -26,6 +26,7 @@ from harness.study.rules import Draft
 from harness.study.searches import Search
 from harness.study.space import Space
 from harness.study.starts import Start
+from harness.study.targets import Target
 from harness.study.tuning_space import Tune, TuningSpace
 from harness.text import as_text, count
 from harness.text.cards import card
@@ -71,7 +72,9 @@ class Phase:
 
     def changes(self, about: About) -> dict[str, Any]:  # noqa: ARG002 (a later phase looks at it)
         """Give what changes in [study]."""
-        return {"keep_predictions": [], "keep_weights": "none", "keep_state": "none"} if self.sealed else {}
+        if not self.sealed:
+            return {}
+        return {"keep_predictions": [], "keep_weights": "none", "keep_state": "none", "until": None}
 
     def variants(self, study: Study) -> Iterator[Variant]:
         """Give the arms, in the study's order, duplicates included."""
@@ -219,6 +222,11 @@ class Study:
         return tuple(self.about.metrics or ())
 
     @property
+    def target(self) -> Target | None:
+        """The target whose first reaching is recorded, in this phase."""
+        return Target.of(self.about.until)
+
+    @property
     def seeds(self) -> Sequence[int]:
         """The seeds of its trials, in this phase."""
         return self.phase.seeds(self)
@@ -292,7 +300,7 @@ class Study:
         """
         folder = self.path.parent if self.path else Path()
         named = [_place(folder / plugin, beside) for plugin in self.about.plugins]
-        about = self.about.model_dump() | {"plugins": named}
+        about = self.about.model_dump(exclude_none=True) | {"plugins": named}
         tables: dict[str, Any] = {"study": about, "baseline": dict(self.baseline)}
         if self.axes:
             tables["axes"] = {axis: list(values) for axis, values in self.axes.items()}

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 PREFIX = ".tmp-"
 ABANDONED = 86_400.0  # seconds after which another machine's half-written file has no owner any more
 OWNED = re.compile(rf"{re.escape(PREFIX)}([0-9a-f]{{8}})-(\d+)-\w+")
+LOOK = 0.2  # seconds to wait for a lock that is free, but for somebody who looks whether it is
 NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP}
 
 
@@ -63,7 +64,7 @@ def locked(folder: Path) -> Iterator[None]:
     lock_file = folder / ".lock"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = hold(lock_file, "Choose a local folder with --results")
+        lock = hold(lock_file, "Choose a local folder with --results", LOOK)
     except Timeout:
         raise UsageError(
             f"another run is writing into {folder}. Wait for it, or choose another folder with --results"
@@ -79,6 +80,32 @@ def locked(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def is_held(folder: Path) -> bool | None:
+    """Tell whether a process holds a results folder's lock; None where the system does not say.
+
+    For some microseconds the lock is shared with whoever asks, which is why `locked` waits for LOOK.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return None
+    try:
+        descriptor = os.open(folder / ".lock", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)  # which releases it
+    return False
 
 
 def check_there(folder: Path) -> None:

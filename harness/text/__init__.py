@@ -177,14 +177,19 @@ def capitalised(words: str) -> str:
 
 def as_text(value: object) -> str:
     """Write a setting as CSV files and names have it: empty for None, lists as in TOML."""
-    if value is None:
+    if value is None or _is_na(value):
         return ""
-    if isinstance(value, bool):
+    if isinstance(value, bool) or type(value).__name__ in {"bool", "bool_"}:  # NumPy's
         return str(value).lower()
     return f"{value:.10g}" if isinstance(value, float) else str(value)
 
 
+def _is_na(value: object) -> bool:
+    """Tell whether a value is pandas' NA, without importing it."""
+    return type(value).__name__ == "NAType"
+
+
 def as_word(value: object) -> str:
     """Write a setting as tables have it: 16.0 is "16", and an empty cell is "not applicable"."""
-    empty = value is None or value == "" or (isinstance(value, float) and math.isnan(value))
+    empty = value is None or _is_na(value) or value == "" or (isinstance(value, float) and math.isnan(value))
     return NOT_APPLICABLE if empty else as_text(value)

@@ -44,6 +44,7 @@ from harness.training.executors import Workers
 from harness.training.options import RunKeywords, RunOptions, affordable
 from harness.training.progress import Display, Progress, SharedProgress
 from harness.training.tasks import StackTask
+from harness.training.watched import watched
 
 AGAIN = "What is finished is safe in parts/; the same command rebuilds the tables from it"
 
@@ -241,6 +242,7 @@ def _train(drawn: Plan, folder: Path, options: RunOptions) -> RunSummary:
             with (
                 put_in_order(folder, lambda: _consolidate(folder, provenance, progress)),
                 (options.display or nullcontext)(progress),
+                watched(folder, progress),
                 closing(workers),  # before the folder is consolidated: no part may land after that
             ):
                 _execute(planned, workers, progress)

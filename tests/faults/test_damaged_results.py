@@ -92,7 +92,7 @@ def as_before(folder: Path) -> None:
 def check_same(folder: Path, intact_folder: Path) -> None:
     """Assert that two folders are read alike, number by number."""
     one, other = harness.read(folder), harness.read(intact_folder)
-    for name in ("trials", "epochs", "confusion"):
+    for name in ("trials", "epochs", "confusion", "scores", "stacks"):
         left, right = (
             getattr(found, name).drop(columns="group_seconds", errors="ignore") for found in (one, other)
         )
@@ -170,6 +170,9 @@ CHANGES: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
     "a digit of a setting": ("trials.csv", digit("batch_size")),
     "a digit of a curve": ("epochs.csv", digit("loss")),
     "a digit of a count": ("confusion.csv", digit("count")),
+    "a digit of a score": ("scores.csv", digit("value")),
+    "a digit of a stack": ("stacks.csv", digit("parameters")),
+    "a type": ("datapackage.json", lambda content: content.replace(b'"number"', b'"string"')),
     "semicolons": ("trials.csv", saved(sep=";")),
     "decimal commas": ("trials.csv", lambda content: content.replace(b".", b",")),
     "a byte order mark": ("trials.csv", lambda content: b"\xef\xbb\xbf" + content),
@@ -211,7 +214,8 @@ def test_the_advice_on_a_changed_table_works(
     folder: Path, intact_folder: Path, command: Command, capsys: Any
 ) -> None:
     study = (folder / "study.toml").read_bytes()
-    written = {name: (folder / name).read_bytes() for name in ("trials.csv", "epochs.csv", "confusion.csv")}
+    written = {path.name: path.read_bytes() for path in [*folder.glob("*.csv"), folder / "datapackage.json"]}
+    assert len(written) == 6
     for name, content in written.items():
         (folder / name).write_bytes(content.replace(b"1", b"2"))
     code, printed = command("run", "small.toml", "--results", folder, "--workers", "1", "--device", "cpu")
@@ -222,6 +226,22 @@ def test_the_advice_on_a_changed_table_works(
     capsys.readouterr()
     check_same(folder, intact_folder)
     assert "note" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("change", ["a digit of a score", "a digit of a stack", "a type"])
+def test_without_parts_a_change_of_what_only_others_read_is_said(
+    folder: Path, intact_folder: Path, change: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    published(folder)
+    name, how = CHANGES[change]
+    (folder / name).write_bytes(how((folder / name).read_bytes()))
+    check_same(folder, intact_folder)
+    printed = capsys.readouterr().err
+    assert f"{folder / name} was changed by another program" in printed
+    assert "trials.csv is read in its place. Copy the whole results folder again" in printed
+    (folder / name).unlink()  # as in a folder that is older than these files
+    check_same(folder, intact_folder)
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize("change", ["a digit of an accuracy", "a digit of a count", "cut at a line"])
@@ -504,8 +524,13 @@ TYPES = [
     ("provenance.json", b'{"runs": [{"versions": 3}, 4], "data": {"digits": 3}, "metrics": 7}'),
     ("checksums.json", b'{"tables": {"trials.csv": 3}, "parts": [], "files": {}}'),
     ("planned.csv.gz", b"\x1f\x8b" + b"\x00" * 20),
+    ("datapackage.json", b'{"resources": 3}'),
+    ("datapackage.json", b'{"resources": [{"name": "trials", "schema": {"fields": [3]}}, [], {"name": []}]}'),
+    ("datapackage.json", b'{"resources": [{"name": "epochs", "schema": {"fields": [{"name": "a"}]}}]}'),
 ]  # fmt: skip
-EVERY = ("study.toml", "plan.json", "provenance.json", "checksums.json", "planned.csv.gz")
+EVERY = (
+    "study.toml", "plan.json", "provenance.json", "checksums.json", "planned.csv.gz", "datapackage.json",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize(("name", "content"), [*TYPES, *((name, junk) for name in EVERY for junk in JUNK)])

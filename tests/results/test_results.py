@@ -20,7 +20,7 @@ from harness import results
 from harness.data.samples import prepare
 from harness.errors import MachineError, UsageError
 from harness.planning import plan
-from harness.results import csv_rows, documents, part_files, run_folder, tables
+from harness.results import csv_rows, datapackage, documents, part_files, run_folder, tables
 from harness.settings import limits
 from harness.study.checker import known_settings
 from harness.study.study import Study, load, parse
@@ -251,7 +251,8 @@ def test_the_plan_names_every_trained_trial_once(folder: Path) -> None:
 def test_the_folder_holds_what_the_contract_names_and_nothing_else(folder: Path) -> None:
     assert {path.name for path in folder.iterdir()} - {".lock"} == {
         "trials.csv", "epochs.csv", "confusion.csv", "parts", "predictions", "weights", "study.toml",
-        "plan.json", "provenance.json", "checksums.json", "planned.csv.gz",
+        "plan.json", "provenance.json", "checksums.json", "planned.csv.gz", "scores.csv", "stacks.csv",
+        "datapackage.json",
     }  # fmt: skip
 
 
@@ -451,6 +452,6 @@ def test_a_damaged_packed_table_is_reported(copied: Path, damage: Callable[[byte
 def test_a_table_that_unpacks_to_more_than_any_is_refused(
     copied: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tables, "MOST_UNPACKED", 1000)
+    monkeypatch.setattr(datapackage, "MOST_UNPACKED", 1000)
     with pytest.raises(UsageError, match=r"it would unpack to more than 1,000 bytes"):
         results.read(packed(copied))

@@ -37,7 +37,7 @@ def trials_of(seed: int, seeds: int) -> str:
 @pytest.mark.parametrize("seeds", [1, 2, 7])
 def test_arms_stand_as_the_statistics_rank_them(seed: int, seeds: int) -> None:
     text = trials_of(seed, seeds)
-    frame = typed(csv_rows.read(io.StringIO(text)), frozenset({"dataset"}))
+    frame = typed(csv_rows.read(io.StringIO(text)), "trials", {})
     expected = stats.rank_arms(frame)
     got = pd.DataFrame([vars(arm) for arms in standing.ranked(csv_rows.table(text)).values() for arm in arms])
     assert list(got["arm"]) == list(expected["arm"])

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.testing as npt
+import pandas as pd
 import pytest
 from scipy import stats as scipy_stats
 from statsmodels.stats.contingency_tables import mcnemar
+from statsmodels.stats.multitest import multipletests
 
 from harness import stats
 
@@ -68,3 +70,45 @@ def test_other_shapes_are_refused() -> None:
         stats.mcnemar(a, b[:2])
     with pytest.raises(ValueError, match="seeds, samples"):
         stats.sample_bootstrap(a[None], b[None], np.random.default_rng(0))
+
+
+def answers(rng: np.random.Generator, groups: int, samples: int, shares: tuple[float, float]) -> pd.DataFrame:
+    """Samples of two models in `groups` data sets; `shares`: of samples that only one of them got right."""
+    kind = rng.choice(3, (groups, samples), p=[*shares, 1 - sum(shares)])
+    value, other = (kind == 0).ravel().astype(float), (kind == 1).ravel().astype(float)
+    names = {"dataset": np.repeat(np.arange(groups), samples), "arm": "new", "reference": "old"}
+    return pd.DataFrame({**names, "value": value, "reference_value": other, "difference": value - other})
+
+
+def test_verdicts_on_samples_are_mcnemars_with_holm() -> None:
+    table = answers(np.random.default_rng(0), 5, 200, (0.2, 0.1))
+    table.loc[0, ["value", "difference"]] = np.nan
+    found = stats.sample_verdicts(table, margin=0.05)
+    p = [
+        mcnemar([[0, group["value"].gt(group["reference_value"]).sum()],
+                 [group["value"].lt(group["reference_value"]).sum(), 0]], exact=True).pvalue
+        for _, group in table.dropna().groupby("dataset")
+    ]  # fmt: skip
+    npt.assert_allclose(found["p"], p)
+    npt.assert_allclose(found["p_holm"], multipletests(p, method="holm")[1])
+    assert list(found["n"]) == [199, 200, 200, 200, 200]
+    npt.assert_allclose(found["sd"], table.groupby("dataset")["difference"].std())
+
+
+@pytest.mark.parametrize("shares", [(0.05, 0.05), (0.2, 0.1), (0.02, 0.01)])
+def test_interval_of_samples_keeps_its_coverage(shares: tuple[float, float]) -> None:
+    found = stats.sample_verdicts(answers(np.random.default_rng(1), 2_000, 100, shares), margin=None)
+    truth = shares[0] - shares[1]
+    assert (found["low"].le(truth) & found["high"].ge(truth)).mean() > 0.945
+
+
+def test_detectable_of_samples_is_detected_and_more_samples_suffice() -> None:
+    table = answers(np.random.default_rng(2), 1, 400, (0.1, 0.1))
+    row = stats.sample_verdicts(table, margin=0.02).iloc[0]
+    half = (row["only_arm"] + row["only_reference"]) / 800
+    up, down = half + row["detectable"] / 2, half - row["detectable"] / 2
+    again = stats.sample_verdicts(answers(np.random.default_rng(3), 1_000, 400, (up, down)), margin=None)
+    assert again["p"].le(0.05).mean() == pytest.approx(0.8, abs=0.05)
+    samples = int(400 + row["more_seeds"])
+    larger = answers(np.random.default_rng(4), 100, samples, (half + 0.01, half - 0.01))
+    assert stats.sample_verdicts(larger, margin=None)["p"].le(0.05).mean() == pytest.approx(0.8, abs=0.12)

@@ -213,7 +213,9 @@ def real(arguments: Sequence[str | Path], seconds: float = 120, **options: Any) 
 
 
 def tables(
-    folder: Path, names: Sequence[str] = ("trials", "epochs", "confusion"), without: Sequence[str] = TIMING
+    folder: Path,
+    names: Sequence[str] = ("trials", "epochs", "confusion", "scores"),
+    without: Sequence[str] = TIMING,
 ) -> dict[str, pd.DataFrame]:
     """A results folder's CSVs as text, without the columns that no two runs share."""
     found = {}
@@ -237,8 +239,8 @@ def read(folder: Path) -> dict[str, pd.DataFrame]:
 
 
 def frames(found: Any) -> dict[str, pd.DataFrame]:
-    """A `harness.Results`' three tables, without what no two runs share."""
-    tables = {"trials": found.trials, "epochs": found.epochs, "confusion": found.confusion}
+    """A `harness.Results`' tables, without what no two runs share."""
+    tables = {name: getattr(found, name) for name in ("trials", "epochs", "confusion", "scores", "stacks")}
     return {name: frame.drop(columns=list(TIMING), errors="ignore") for name, frame in tables.items()}
 
 
@@ -258,6 +260,33 @@ def difference(before: Mapping[str, pd.DataFrame], after: Mapping[str, pd.DataFr
             if changed:
                 return f"{name} has other values of {changed[0]}"
     return ""
+
+
+def discord(folder: Path) -> str:
+    """How what is made of a folder's trials.csv is not of it, in words; empty where all of it is.
+
+    The scores and the seconds are reckoned here by pandas, and not by the harness.
+    """
+    found = tables(folder, ["trials", "epochs", "confusion", "scores", "stacks"], without=())
+    if "trials" not in found:
+        return ""
+    trials, missing = found["trials"], {"scores", "stacks"} - set(found)
+    if missing:
+        return f"{min(missing)} is gone"
+    measured = [f"{split}_{name}" for split in ("train", "val", "test") for name in ("loss", "accuracy")]
+    long = trials.drop_duplicates("trial_id").melt("trial_id", measured).query("value != ''")
+    scores = found["scores"].query("metric in ['loss', 'accuracy']")
+    named = scores["trial_id"] + scores["split"] + "_" + scores["metric"] + scores["value"]
+    if sorted(named) != sorted(long["trial_id"] + long["variable"] + long["value"]):
+        return "scores are not those of trials"
+    if set(found["stacks"]["group"]) != set(trials["group"]) - {""}:
+        return "stacks are not those of trials"
+    package = json.loads((folder / "datapackage.json").read_text(encoding="utf-8"))
+    columns = {
+        one["name"]: [field["name"] for field in one["schema"]["fields"]] for one in package["resources"]
+    }
+    others = [name for name, frame in found.items() if columns.get(name) != list(frame.columns)]
+    return f"datapackage.json has other columns of {others[0]}" if others else ""
 
 
 def saved(outcome: Outcome) -> str:

@@ -112,7 +112,8 @@ class Scenario:
         tables, files = self.end(folder)
         differs = oracle.difference(self.ends, tables)
         other = [name for name, digest in self.bytes.items() if files.get(name) != digest]
-        return differs or (f"{other[0]} has other bytes" if other else "")
+        discords = (oracle.discord(folder / place) for place in self.tables)
+        return differs or (f"{other[0]} has other bytes" if other else "") or next(filter(None, discords), "")
 
 
 @contextlib.contextmanager

@@ -1,0 +1,299 @@
+"""The commands of a study: `harness plan`, `harness run` and `harness search`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Unpack
+
+import click
+
+from harness import notes
+from harness.cli import json_output
+from harness.cli.json_output import json_option
+from harness.cli.show import note_missing_letters, plugin_option
+from harness.errors import InterruptedRun, UsageError
+from harness.system import output_folder
+
+if TYPE_CHECKING:
+    from harness.planning.plan import Plan
+    from harness.study.study import Study
+    from harness.training.options import MachineKeywords, RunKeywords, RunOptions
+    from harness.training.progress import Display
+
+
+def study_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command a study, and the options of the machine that trains it."""
+    for option in (
+        click.option("--workers", type=click.IntRange(min=1),
+                     help="Worker processes; by default one a core or GPU."),
+        click.option("--engine", default="stacked", show_default=True, metavar="stacked|loop|numpy|FILE.py",
+                     help="What trains: stacks, a plain PyTorch loop, NumPy with derivatives by hand, or a "
+                     "network of your own in NumPy: a file, which is run."),
+        click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto",
+                     show_default=True, help="auto takes the GPUs there are, else the CPU."),
+        click.option("--bits", type=click.Choice(["native", "portable"]), default="native", show_default=True,
+                     help="native: as fast as this processor allows. portable: numbers that are the same to "
+                     "the last bit on every x86-64 and AArch64 processor, slower."),
+        click.option("--results", type=click.Path(path_type=Path),
+                     help="Results folder; results/<study>/ by default."),
+        click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE",
+                     help="A baseline value (lr=0.05), an axis (activation=relu,tanh), or a key of a table "
+                     "(search.suggestions=64). Repeatable."),
+        plugin_option,
+        click.argument("study"),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+@click.command()
+@study_options
+@json_option
+def plan(
+    study: str, overrides: Sequence[str], results: Path | None, as_json: bool,
+    **options: Unpack[MachineKeywords],
+) -> None:  # fmt: skip
+    """Show the plan of a study without training: arms, trials, skipped ones and why, time and bytes."""
+    from harness.lowering import builds
+
+    with builds.using(options["bits"]):
+        loaded = _load(study, overrides)
+        folder = results or Path("results") / loaded.name
+        if loaded.search is not None:
+            _plan_search(loaded, folder, options, as_json=as_json)
+        else:
+            _plan(loaded, folder, options, as_json=as_json)
+
+
+def _plan_search(study: Study, folder: Path, options: MachineKeywords, *, as_json: bool) -> None:
+    from harness.planning.plan import draw
+    from harness.searching import checks
+    from harness.system.resources import cores
+    from harness.training.bit_checks import check_bits
+    from harness.training.options import RunOptions
+
+    asked = RunOptions(**options)
+    engine, processes = asked.engine, options["workers"] or cores()
+    checks.check_engine(engine)
+    checks.check(study)
+    check_bits(draw(checks.every_component(study), engine), asked)
+    if as_json:
+        from harness.cli import search_answers
+
+        json_output.show("plan", **search_answers.plan(study, engine, folder, processes))
+        return
+    from harness.cli import search_output
+
+    search_output.show_plan(study, engine, processes)
+
+
+def _plan(study: Study, folder: Path, options: MachineKeywords, *, as_json: bool) -> None:
+    from harness.cli import answers, output
+    from harness.planning import compilation
+    from harness.planning.plan import make, shortages
+    from harness.settings.schema import TUNING
+    from harness.system.resources import cores
+    from harness.training.bit_checks import check_bits
+    from harness.training.options import RunOptions
+
+    asked, processes = RunOptions(**options), options["workers"] or cores()
+    device = "cuda" if options["device"] == "cuda" else "cpu"
+    planned, done = _arranged(study, folder, asked, device)
+    left = [stack for stack in planned.stacks if any(trial.trial_id not in done for trial in stack.trials)]
+    short = shortages(left, study, 0 if device == "cuda" else processes, folder)
+    slow = compilation.reasons(left, device, study.metrics)
+    planned = replace(planned, warnings=[*planned.warnings, *short])
+    tries = None
+    if study.tune:
+        tries = make(study.in_phase("tuning"), asked.engine, device=device, processes=processes)
+        check_bits(tries, asked, folder / TUNING)
+    if as_json:
+        json_output.show("plan", **answers.plan(planned, folder, processes, done, slow, tries))
+        return
+    output.show_plan(planned, processes, done, slow)
+    if tries is not None:
+        output.show_tuning_plan(planned, tries, processes)
+
+
+def _arranged(study: Study, folder: Path, asked: RunOptions, device: str) -> tuple[Plan, dict[str, str]]:
+    """Put a study's trials into stacks, as the folder's earlier plan has them; give what is finished, too."""
+    from harness.planning.plan import arrange, draw
+    from harness.results import documents, run_folder
+    from harness.system.resources import cores
+    from harness.training import going_on
+    from harness.training.bit_checks import check_bits
+
+    known: dict[str, Any] = {}
+    done: dict[str, str] = {}
+    if (folder / "plan.json").is_file():
+        known = run_folder.check_compatible(folder, study, {})
+        done = run_folder.finished(folder)
+    planned, kept = draw(study, asked.engine), documents.stacks_of(known) if known else []
+    if known:
+        run_folder.check_trials(folder, planned, known)
+    longer = going_on.find(planned, asked.engine, kept, done, folder, device)
+    stacks, processes = [*kept, *longer.stacks], asked.workers or cores()
+    planned = arrange(planned, asked.engine, stacks, device, processes, done)
+    planned = replace(planned, warnings=[*planned.warnings, *longer.remarks])
+    check_bits(planned, asked, folder)
+    if known and study.metrics:
+        from harness.results import read_trials
+        from harness.results.provenance import metric_notes
+
+        told = metric_notes(folder, planned, read_trials(folder))
+        planned = replace(planned, warnings=[*planned.warnings, *told])
+    return planned, done
+
+
+def _load(study: str, overrides: Sequence[str]) -> Study:
+    from harness.study.study import load
+
+    return load(study, overrides)
+
+
+@click.command()
+@study_options
+@click.option(
+    "--checkpoint-every", metavar="HOW OFTEN", default="60 seconds", show_default=True,
+    help="How often a long stack is kept, to go on from: 'N seconds', 'N minutes', 'N epochs', or never.",
+)  # fmt: skip
+@click.option(
+    "--retrain",
+    is_flag=True,
+    help="Train all trials anew, although they are finished: after a change that trial ids do not record. "
+    "The old results stay until the new ones of their stack are written; a run that is stopped goes on "
+    "without --retrain.",
+)
+@click.option("--report/--no-report", default=False, help="Draw the report when the trials are trained.")
+@click.option("--live/--no-live", default=False, help="Draw the loss curve while training, into live.html.")
+@click.option(
+    "--verbose", is_flag=True, help="Write a line for each evaluation: losses and accuracies by epoch."
+)
+@json_option
+def run(  # noqa: PLR0913 (options of a command)
+    study: str, overrides: Sequence[str], results: Path | None, report: bool, live: bool, verbose: bool,
+    as_json: bool, **options: Unpack[RunKeywords],
+) -> None:  # fmt: skip
+    """Train what is missing of a study. Running it again goes on from where it stopped.
+
+    A study with [tune] has three parts: as it stands; tuning/, where every arm tries settings and the test
+    set stays closed; and tuned/, every arm at what it chose by val (chosen.csv).
+    """
+    _keep_one_thread()
+    from harness.planning.plan import draw
+
+    loaded = _load(study, overrides)
+    _check_design(loaded, "run")
+    drawn = draw(loaded, options["engine"])  # before pandas and torch are imported: errors answer at once
+    from harness.cli import output
+    from harness.training import displays, runs
+    from harness.training.options import RunOptions
+
+    folder = results or Path("results") / loaded.name
+    shown: Display = displays.show_progress
+    if verbose:
+        shown = displays.told_by_evaluation(shown)
+    if live:
+        from harness.training.live import live_display
+
+        click.echo(f"live curve: {folder / 'live.html'} (open it in a browser)", err=True)
+        shown = live_display(folder, shown)
+    options["display"] = shown
+    try:
+        summary = runs.train_phases(drawn, folder, RunOptions(**options))
+    except KeyboardInterrupt:
+        again = "The same command without --retrain" if options["retrain"] else "The same command"
+        words = f"interrupted: what is finished is kept in {folder}. {again} goes on from there."
+        raise InterruptedRun(words) from None
+    older = f"report.html is older than this run; `harness report {folder}` updates it"
+    older = older if not report and (folder / "report.html").is_file() else ""
+    if not as_json:
+        output.show_summary(summary)
+    if older and not as_json:
+        click.echo(f"note: {older}")
+    elif older:
+        notes.warn(older)
+    page = draw_report(folder) if report else None
+    if live and not report:
+        note_missing_letters()
+    if as_json:
+        from harness.cli import answers
+
+        said = answers.headline(folder)
+        json_output.show("run", study=loaded.name, headline=said, **answers.run(summary), report=page)
+    if summary.statuses.get("failed"):
+        sys.exit(1)
+
+
+@click.command()
+@study_options
+@click.option("--report/--no-report", default=False, help="Draw the report when the winner is confirmed.")
+@json_option
+def search(
+    study: str, overrides: Sequence[str], results: Path | None, report: bool, as_json: bool,
+    **options: Unpack[MachineKeywords],
+) -> None:  # fmt: skip
+    """Search a study's [space] with Optuna; suggestions train as stacks. Again, it goes on where it stopped.
+
+    The winner and the baseline are then trained with fresh seeds, and test is opened for them (confirmed/).
+    """
+    _keep_one_thread()
+    loaded = _load(study, overrides)
+    _check_design(loaded, "search")
+    from harness.cli import search_output
+    from harness.searching import displays as search_displays
+    from harness.searching.loop import search as searched
+    from harness.training import displays
+
+    folder = results or Path("results") / loaded.name
+    try:
+        result = searched(
+            loaded, folder, display=search_displays.show_progress, confirm=displays.show_progress, **options
+        )
+    except KeyboardInterrupt:
+        words = f"interrupted: finished batches are kept in {folder}. The same command goes on from there."
+        raise InterruptedRun(words) from None
+    if not as_json:
+        search_output.show_results(result, loaded)
+    page = draw_report(folder) if report else None
+    if as_json:
+        from harness.cli import search_answers
+
+        found = search_answers.results(result, loaded)
+        json_output.show("search", study=loaded.name, **found, report=page)
+    if result.failed:
+        sys.exit(1)
+
+
+def _keep_one_thread() -> None:
+    """Have NumPy start no threads of its own: workers compute in one each, and can be forked."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
+def _check_design(study: Study, command: str) -> None:
+    design = study.about.design
+    if (design == "search") != (command == "search"):
+        other = "search" if design == "search" else "run"
+        raise UsageError(
+            f"{study.name} is a study of design {design!r}: use `harness {other}`, not `harness {command}`"
+        )
+
+
+def draw_report(folder: Path, out: Path | None = None) -> Path:
+    """Draw a results folder's report, say where it is, and return that."""
+    if not (folder / "trials.csv").is_file():
+        raise UsageError(
+            f"{folder} is not a results folder: it has no trials.csv. Results are in results/<study>/"
+        )
+    output_folder.check_file(out or folder / "report.html")
+    from harness.reporting import write
+
+    click.echo("drawing the report ...", err=True)
+    page = write(folder, out)
+    click.echo(f"report: {page}")
+    note_missing_letters()
+    return page

@@ -1,0 +1,108 @@
+"""The differences of a family of contrasts: pairs of arms, and levels of an axis, over all data sets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from harness import stats
+from harness.study.contrasts import Contrasts, Levels, default_pairs, reference_level
+from harness.text import NOT_APPLICABLE, as_word
+
+KEY = ["dataset", "axis", "within", "arm", "reference"]
+"""Columns that tell the contrasts of a family apart."""
+
+
+def default(
+    family: Contrasts,
+    trials: pd.DataFrame,
+    axes: Sequence[str],
+    study: Mapping[str, Any],
+    arms: Sequence[str],
+) -> Contrasts:
+    """Return the family with the contrasts of the study's design, where the study declares none.
+
+    `axes`: the settings that were varied; `study`: the tables of study.toml; `arms`: the trained arms, in
+    order.
+    """
+    design, levels = str(study.get("study", {}).get("design", "grid")), []
+    if design == "grid":
+        baseline = study.get("baseline", {})
+        levels = [Levels(axis=axis, reference=default_level(trials, axis, baseline)) for axis in axes]
+    pairs = dict.fromkeys((arm, base) for arm, base in default_pairs(design, arms) if arm != base)
+    update = {"declared": False, "pairs": [list(pair) for pair in pairs], "levels": levels}
+    return family.model_copy(update=update)
+
+
+def default_level(trials: pd.DataFrame, axis: str, baseline: Mapping[str, Any]) -> str:
+    """Return the level that an axis's others are compared with, in words, where nobody has said."""
+    levels = [level for level in trials[axis].unique() if level != NOT_APPLICABLE]
+    return reference_level(axis, levels, baseline)
+
+
+def differences(
+    trials: pd.DataFrame, axes: Sequence[str], family: Contrasts, doubts: list[str]
+) -> pd.DataFrame:
+    """Subtract the reference of each contrast of a family from its arm, seed by seed.
+
+    Args:
+        trials: as `results.trials`, axes as text.
+        axes: columns of the settings that were varied, the data set aside.
+        family: pairs and levels.
+        doubts: gets a sentence for each contrast that cannot be made at all.
+
+    Returns:
+        KEY, seed, value, reference_value, difference, cells, left_out; a row a planned seed, in which a seed
+        that one side has not finished has no numbers.
+    """
+    tables = [
+        _pairs(trials, family, doubts),
+        *(_levels(trials, axes, family.metric, levels, doubts) for levels in family.levels),
+    ]
+    tables = [table for table in tables if not table.empty]
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=[*KEY, "difference"])
+
+
+def _pairs(trials: pd.DataFrame, family: Contrasts, doubts: list[str]) -> pd.DataFrame:
+    """Return the differences of pairs of arms."""
+    trials = trials.assign(arm=trials["arm"].astype(str))
+    known = set(trials["arm"])
+    pairs = pd.DataFrame(family.pairs, columns=["arm", "reference"]).drop_duplicates()
+    differences = stats.paired_differences(trials, pairs, family.metric, unfinished=True)
+    met = set(differences[["arm", "reference"]].itertuples(index=False, name=None))
+    for arm, reference in pairs.itertuples(index=False, name=None):
+        absent = [repr(name) for name in (arm, reference) if name not in known]
+        if absent:
+            why = f"trials.csv has no arm {' and no arm '.join(absent)}"
+            doubts.append(f"{arm} against {reference} cannot be judged: {why}.")
+        elif (arm, reference) not in met:
+            doubts.append(f"{arm} against {reference} cannot be judged: they share no data set and seed.")
+    return differences.assign(axis="", within="", cells=1, left_out=0)
+
+
+def _levels(
+    trials: pd.DataFrame, axes: Sequence[str], metric: str, levels: Levels, doubts: list[str]
+) -> pd.DataFrame:
+    """Return the differences of an axis' levels from their reference; columns as from `_pairs`."""
+    axis, within, reference = levels.axis, levels.within, as_word(levels.reference)
+    absent = [column for column in (axis, *within) if column not in trials]
+    if absent:
+        doubts.append(f"The levels of {axis} cannot be judged: trials.csv has no column {absent[0]}.")
+        return pd.DataFrame()
+    trials = trials.assign(**{name: trials[name].map(as_word) for name in (axis, *within)})
+    if not trials[axis].eq(reference).any():
+        why = f"no trial has the reference level {reference!r}"
+        doubts.append(f"The levels of {axis} cannot be judged: {why}.")
+        return pd.DataFrame()
+    varied = list(dict.fromkeys([*axes, axis, *within]))
+    differences = stats.level_differences(trials, axis, reference, within=within, axes=varied, metric=metric)
+    differences = differences[differences["arm"].ne(NOT_APPLICABLE)]
+    cells = [within_words(within, cell) for cell in differences[within].to_numpy().tolist()] if within else ""
+    return differences.assign(axis=axis, within=cells)
+
+
+def within_words(axes: Sequence[str], values: Sequence[object]) -> str:
+    """Name the combination of levels that a contrast is made within."""
+    return ", ".join(f"{axis} {value}" for axis, value in zip(axes, values, strict=True))

@@ -1,0 +1,98 @@
+"""A results folder of the harness, judged by the contrasts that its study declares, as its report is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+from pydantic import ValidationError
+
+from harness import results
+from harness.comparison import families
+from harness.comparison.observations import LeftOut, Observations
+from harness.errors import UsageError
+from harness.results import Results
+from harness.study.contrasts import Contrasts, read_resolved
+from harness.text import as_word
+
+FORM = "results folder of the harness"
+
+
+@dataclass(frozen=True)
+class StudyDifferences:
+    """The differences of a study's family of contrasts.
+
+    `differences`: as from `families.differences`, its arms in words; `doubts`: contrasts that cannot be made.
+    """
+
+    family: Contrasts
+    differences: pd.DataFrame
+    observations: Observations
+    doubts: tuple[str, ...]
+
+
+def read(folder: Path) -> StudyDifferences:
+    """Read a results folder as its report does.
+
+    Raises:
+        UsageError: it is not a results folder, its [contrasts] cannot be read, or it has no contrast.
+    """
+    found = results.read(folder)
+    varied = [axis for axis in found.study.get("axes", {}) if axis in found.trials and axis != "dataset"]
+    trials = found.trials.assign(**{axis: found.trials[axis].map(as_word) for axis in varied})
+    axes = [axis for axis in varied if len(trials[axis].unique()) > 1]
+    family, notes = _family(found, trials, axes)
+    doubts: list[str] = []
+    differences = families.differences(trials, axes, family, doubts)
+    if differences.empty:
+        why = (
+            " ".join(doubts)
+            or "its study has one arm, or is a search: name columns (--arm, --seed, --metric)"
+        )
+        raise UsageError(f"{folder} has no contrast to judge: {why}")
+    rows = trials.rename(columns={"dataset": "block"})[["block", "arm", "seed"]]
+    rows = rows.assign(
+        arm=rows["arm"].astype(str), seed=rows["seed"].astype(str), value=trials[family.metric]
+    )
+    rows["value"] = rows["value"].where(trials["status"].eq("ok"))
+    words = {"arm": _arm_words(family), "seed": "seed", "metric": family.metric, "block": "dataset"}
+    seen = Observations(rows, FORM, words, left_out=tuple(_unfinished(trials)), notes=(*notes, *doubts))
+    return StudyDifferences(family, differences.assign(arm=_in_words(differences)), seen, tuple(doubts))
+
+
+def _family(found: Results, trials: pd.DataFrame, axes: Sequence[str]) -> tuple[Contrasts, list[str]]:
+    table = found.study.get("contrasts", {})
+    try:
+        family = read_resolved(table)
+    except ValueError as error:
+        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
+        raise UsageError(
+            f"{found.folder / 'study.toml'}: [contrasts] cannot be read ({reason}). Restore the file, or run "
+            "the study again"
+        ) from error
+    if (table and family.declared) or family.pairs or family.levels:
+        return family, []
+    arms = list(dict.fromkeys(trials["arm"].astype(str)))
+    family = families.default(family, trials, axes, found.study, arms)
+    return family, ["the study declares no contrasts: these are its design's default family"]
+
+
+def _arm_words(family: Contrasts) -> str:
+    axes = [levels.axis for levels in family.levels]
+    return ", ".join([*(["arm"] if family.pairs else []), *axes])
+
+
+def _in_words(differences: pd.DataFrame) -> list[str]:
+    """Name the arms: a level with its axis, and the levels that it was judged within."""
+    return [
+        f"{f'{axis} ' if axis else ''}{arm}{f' ({within})' if within else ''}"
+        for axis, within, arm in differences[["axis", "within", "arm"]].itertuples(index=False, name=None)
+    ]
+
+
+def _unfinished(trials: pd.DataFrame) -> Iterator[LeftOut]:
+    statuses = trials["status"].fillna("").replace("", "not trained yet")
+    for status, number in statuses[statuses.ne("ok")].value_counts().items():
+        yield LeftOut(int(number), f"status is {status}")

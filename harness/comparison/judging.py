@@ -1,0 +1,343 @@
+"""A verdict on any table: every arm against its reference, paired by seed, all corrected together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from pathlib import Path
+from typing import Any, Unpack
+
+import numpy as np
+import pandas as pd
+
+from harness import stats
+from harness.comparison import judged_folder, sample_files, table_files, table_forms
+from harness.comparison.judge_options import JudgeKeywords, JudgeOptions
+from harness.comparison.judged_folder import StudyDifferences
+from harness.comparison.observations import LeftOut, Observations
+from harness.comparison.scales import MetricScale, scale_of
+from harness.errors import UsageError, did_you_mean, few
+from harness.results import Results
+from harness.stats.verdicts import IDENTICAL, UNDECIDED
+from harness.text import count
+
+REFERENCES = ("baseline", "reference", "control", "base", "default")
+"""Names of arms that are taken for the reference, the likeliest first."""
+ALPHA = 0.05
+TRIALS = "trials.csv"
+GOOD = ("better", "same within margin", IDENTICAL)
+CONTRAST = ["block", "arm", "reference"]
+MOST_PAIRS = 2_000
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """The verdicts on a table.
+
+    Attributes:
+        verdict: of all contrasts together. "worse": an arm is; else "cannot tell": of some arm it cannot be
+            told; else their own verdict where all agree, or "not worse". An arm that is worse by less than
+            the margin, and shown to be, counts as not worse.
+        contrasts: a row a contrast: block, arm, reference, n (seeds, or samples, of both), mean and
+            reference_mean (over these), the columns of `stats.verdicts`; of samples also only_arm and
+            only_reference (right on one side alone).
+        arms: a row a block and arm: block, arm, n, mean, sd of all its runs.
+        observations: the table, as it was understood.
+        scale: of the metric: shares, percent or other numbers, its direction and its margin.
+        references: the reference arms; alpha: the error rate of all verdicts together.
+        left_out: runs that were not judged, and why.
+        notes: what to know before trusting this, in words.
+    """
+
+    verdict: str
+    contrasts: pd.DataFrame
+    arms: pd.DataFrame
+    observations: Observations
+    scale: MetricScale
+    references: tuple[str, ...]
+    alpha: float
+    left_out: tuple[LeftOut, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def exit_code(self) -> int:
+        """The exit code of `--fail-on worse`: 0 not worse, 1 worse, 2 cannot tell."""
+        return {"worse": 1, "not worse": 0, **dict.fromkeys(GOOD, 0)}.get(self.verdict, 2)
+
+    @property
+    def metric(self) -> str:
+        """The metric, in words."""
+        return self.observations.words["metric"]
+
+    def read_as(self) -> dict[str, Any]:
+        """Give what the table was understood as, in values that JSON has."""
+        rows = self.observations.rows
+        return {
+            "form": self.observations.form, **self.observations.words, "unit": self.observations.unit,
+            "arms": list(dict.fromkeys(rows["arm"])), "blocks": list(dict.fromkeys(rows["block"])),
+            "seeds": int(rows["seed"].nunique()), "rows": len(rows), "references": list(self.references),
+            "higher_is_better": self.scale.higher_is_better, "direction_assumed": self.scale.assumed,
+            "scale": self.scale.kind, "margin": self.scale.margin, "alpha": self.alpha,
+        }  # fmt: skip
+
+
+Source = pd.DataFrame | Results | Path | str | Sequence[Path | str]
+
+
+def judge(table: Source, **options: Unpack[JudgeKeywords]) -> Judgement:
+    """Judge the arms of any table of runs: every arm against a reference, paired by seed.
+
+    Args:
+        table: a DataFrame; a CSV with a row a run (or a column an arm, or an export of Optuna or Weights &
+            Biases); several samples_*.jsonl of lm-eval, a file a model, or a folder of them; or results of
+            the harness, which are judged as in their report.
+        options: `JudgeOptions`: arm, seed, metric, block, reference, margin, higher_is_better and others.
+            What is not given is taken from the table; `Judgement.read_as()` says how.
+
+    Returns:
+        The verdicts, and what they rest on.
+
+    Raises:
+        UsageError: the table cannot be read or understood, runs are doubled, or arms share no seed.
+
+    Example:
+        >>> harness.judge("runs.csv", arm="model", seed="seed", metric="accuracy").contrasts  # doctest: +SKIP
+    """
+    asked = JudgeOptions(**options)
+    folder = _results_folder(table)
+    if folder is not None and not asked.names_columns:
+        return judged_study(judged_folder.read(folder), asked)
+    return judged(understood(folder / TRIALS if folder is not None else table, asked), asked)
+
+
+def _results_folder(table: Source) -> Path | None:
+    """Return the folder if the table is a results folder of the harness."""
+    if not isinstance(table, str | Path | Results):
+        return None
+    path = Path(table)
+    return path if (path / TRIALS).is_file() else None
+
+
+def judged_study(study: StudyDifferences, options: JudgeOptions) -> Judgement:
+    """Judge the family of contrasts that a study declares; of the options, margin and alpha count."""
+    family, seen = study.family, study.observations
+    margin = options.margin if options.margin is not None else family.margin
+    values = seen.rows["value"].to_numpy(dtype=float)
+    scale = scale_of(seen.measure, values, options.higher_is_better, margin)
+    alpha = options.alpha if options.alpha is not None else family.alpha
+    by = ["dataset", "axis", "within", "arm", "reference"]
+    contrasts = _verdicts(study.differences, seen, scale, alpha, by)
+    references = tuple(dict.fromkeys(contrasts["reference"]))
+    return Judgement(
+        overall(contrasts), contrasts, _arms(seen.rows), seen, scale, references, alpha,
+        seen.left_out, seen.notes,
+    )  # fmt: skip
+
+
+def understood(table: Source, options: JudgeOptions) -> Observations:
+    """Read a table, or files of samples, as observations."""
+    if isinstance(table, pd.DataFrame):
+        return table_forms.observations(table_files.from_frame(table), options)
+    several = [table] if isinstance(table, str | Path | Results) else table
+    paths = [Path(path) for path in several]
+    if not paths:
+        raise UsageError("there is no table to judge; name a CSV, or several samples_*.jsonl")
+    if len(paths) == 1 and paths[0].suffix in sample_files.SUFFIXES and sample_files.is_records(paths[0]):
+        return table_forms.observations(table_files.from_frame(sample_files.records(paths[0])), options)
+    if any(path.is_dir() or path.suffix in sample_files.SUFFIXES for path in paths):
+        return sample_files.observations(paths, options)
+    if len(paths) > 1:
+        raise UsageError(
+            f"{count(len(paths), 'file')}: several files are read as samples of lm-eval (.jsonl), a file a "
+            "model. Of tables, name one"
+        )
+    return table_forms.observations(table_files.read_csv(paths[0], options.decimal), options)
+
+
+def judged(seen: Observations, options: JudgeOptions) -> Judgement:
+    """Judge observations; the options are those they were read with."""
+    rows = seen.rows
+    pairs, references, notes = _pairs(list(dict.fromkeys(rows["arm"])), seen, options)
+    values = rows["value"].to_numpy(dtype=float)
+    scale = scale_of(seen.measure, values, options.higher_is_better, options.margin)
+    known = values[np.isfinite(values)]
+    if not known.size:
+        raise UsageError(f"no row has a number for {seen.measure}; name another column: --metric COLUMN")
+    if _binary(seen) and not options.unpaired:
+        seen = replace(seen, unit="sample")
+    trials = rows.rename(columns={"block": "dataset"}).assign(status="ok")
+    alpha = ALPHA if options.alpha is None else options.alpha
+    alone: Iterator[LeftOut] = iter(())
+    if options.unpaired:
+        contrasts = _unpaired(trials, pairs, scale, alpha)
+    else:
+        differences = stats.paired_differences(trials, pairs, "value", unfinished=True)
+        _require_pairs(differences, rows, pairs, seen)
+        contrasts, alone = _verdicts(differences, seen, scale, alpha), _without_partner(rows, pairs, seen)
+    return Judgement(
+        overall(contrasts), contrasts, _arms(rows), seen, scale, references, alpha, (*seen.left_out, *alone),
+        (*seen.notes, *notes, *_doubts(scale, seen)),
+    )  # fmt: skip
+
+
+def _unpaired(trials: pd.DataFrame, pairs: pd.DataFrame, scale: MetricScale, alpha: float) -> pd.DataFrame:
+    """Judge arms whose runs share nothing."""
+    table = stats.unpaired_verdicts(
+        trials,
+        pairs,
+        margin=scale.margin,
+        alpha=alpha,
+        higher_is_better=scale.higher_is_better,
+        within=scale.limits,
+    )
+    if table.empty:
+        raise UsageError(
+            "no arm shares a block with its reference, so nothing can be compared: name another --block"
+        )
+    return _ordered(table.rename(columns={"dataset": "block"}), trials["dataset"])
+
+
+def _ordered(table: pd.DataFrame, blocks: pd.Series[str]) -> pd.DataFrame:
+    """Order contrasts by their blocks as the table has these, and put their names, n and means first."""
+    front = [*CONTRAST, "n", "mean", "reference_mean"]
+    table = table[[*front, *(name for name in table.columns if name not in front)]]
+    places = {block: place for place, block in enumerate(dict.fromkeys(blocks))}
+    ordered = table.sort_values("block", key=lambda names: names.map(places), kind="stable")
+    return ordered.reset_index(drop=True)
+
+
+def _pairs(
+    arms: Sequence[str], seen: Observations, options: JudgeOptions
+) -> tuple[pd.DataFrame, tuple[str, ...], list[str]]:
+    """Choose the pairs to compare, arm and reference; give the references, and a note on a guessed one."""
+    if len(arms) < 2:
+        raise UsageError(
+            f"there is only one arm, {arms[0]!r} ({seen.words['arm']}), so there is nothing to compare it "
+            "with. Allowed: two arms or more"
+        )
+    if options.all_pairs:
+        pairs = [(second, first) for first, second in combinations(arms, 2)]
+        if len(pairs) > MOST_PAIRS:
+            raise UsageError(
+                f"--all-pairs: {len(arms):,} arms make {len(pairs):,} pairs; allowed are {MOST_PAIRS:,}. "
+                "Compare all with one --reference"
+            )
+        return pd.DataFrame(pairs, columns=["arm", "reference"]), tuple(arms[:-1]), []
+    reference, notes = _reference(arms, options.reference)
+    pairs = [(arm, reference) for arm in arms if arm != reference]
+    return pd.DataFrame(pairs, columns=["arm", "reference"]), (reference,), notes
+
+
+def _reference(arms: Sequence[str], asked: str | None) -> tuple[str, list[str]]:
+    if asked is not None:
+        if asked not in arms:
+            raise UsageError(f"--reference {asked}: there is no such arm; {did_you_mean(asked, arms)}"[:1000])
+        return asked, []
+    named = {arm.lower(): arm for arm in reversed(arms)}
+    found = next((named[name] for name in REFERENCES if name in named), None)
+    if found is not None:
+        return found, []
+    return arms[0], [f"the reference is {arms[0]}, the first arm of the table (--reference names another)"]
+
+
+def _require_pairs(
+    differences: pd.DataFrame, rows: pd.DataFrame, pairs: pd.DataFrame, seen: Observations
+) -> None:
+    """Raise UsageError if no arm shares a seed with its reference."""
+    if len(differences):
+        return
+    reference, arm = pairs["reference"].iloc[0], pairs["arm"].iloc[0]
+    seeds = [
+        few(list(map(repr, rows.loc[rows["arm"].eq(name), "seed"].unique()))) for name in (reference, arm)
+    ]
+    blocks = f" within a {seen.words['block']}" if seen.words["block"] else ""
+    raise UsageError(
+        f"no arm shares a {seen.words['seed']} with its reference{blocks}, so nothing can be paired: "
+        f"{reference} has {seeds[0]}; {arm} has {seeds[1]}. Runs are compared seed by seed: train all arms "
+        "with the same seeds, name the column that pairs them (--seed COLUMN), or compare them --unpaired"
+    )
+
+
+def _verdicts(
+    differences: pd.DataFrame, seen: Observations, scale: MetricScale, alpha: float,
+    by: Sequence[str] = ("dataset", "arm", "reference"),
+) -> pd.DataFrame:  # fmt: skip
+    """Judge the differences, and add the means of both sides over the pairs that both have."""
+    margin, better = scale.margin, scale.higher_is_better
+    if _binary(seen):
+        table = stats.sample_verdicts(differences, by, margin=margin, alpha=alpha, higher_is_better=better)
+    else:
+        ends = scale.limits
+        table = stats.verdicts(
+            differences, by, margin=margin, alpha=alpha, higher_is_better=better, within=ends
+        )
+    both = differences.dropna(subset=["difference"])
+    means = both.groupby(list(by), sort=False)[["value", "reference_value"]].mean().reset_index()
+    means = means.rename(columns={"value": "mean", "reference_value": "reference_mean"})
+    table = table.merge(means, on=list(by), how="left").rename(columns={"dataset": "block"})
+    return _ordered(table, seen.rows["block"])
+
+
+def _binary(seen: Observations) -> bool:
+    """Tell whether every value is 0 or 1, so that a row is a sample that is right or wrong."""
+    values = seen.rows["value"].dropna()
+    return bool(len(values) and values.isin((0.0, 1.0)).all())
+
+
+def overall(contrasts: pd.DataFrame) -> str:
+    """Put all verdicts into one, as `Judgement.verdict` says."""
+    small = contrasts["verdict"].eq("worse") & contrasts["within_margin"]
+    words = set(contrasts["verdict"].mask(small, "not worse"))
+    if len(words) == 1:
+        return str(words.pop())
+    if "worse" in words:
+        return "worse"
+    return "not worse" if words <= {*GOOD, "not worse"} else UNDECIDED
+
+
+def _arms(rows: pd.DataFrame) -> pd.DataFrame:
+    grouped = rows.groupby(["block", "arm"], sort=False)["value"]
+    return grouped.agg(n="count", mean="mean", sd="std").reset_index()
+
+
+def _without_partner(rows: pd.DataFrame, pairs: pd.DataFrame, seen: Observations) -> Iterator[LeftOut]:
+    """Count, for each contrast, the runs whose seed the other side lacks."""
+    have = rows[["block", "arm", "seed"]]
+    reference = have.rename(columns={"arm": "reference"})
+    ours = have.merge(pairs, on="arm").merge(
+        reference, on=["block", "reference", "seed"], how="left", indicator=True
+    )
+    theirs = reference.merge(pairs, on="reference").merge(
+        have, on=["block", "arm", "seed"], how="left", indicator=True
+    )
+    word = seen.words["seed"]
+    for table, side, other in ((ours, "arm", "reference"), (theirs, "reference", "arm")):
+        alone = table[table["_merge"].eq("left_only")]
+        for (one, another), runs in alone.groupby([side, other], sort=False):
+            here = few(list(runs["seed"].astype(str)))
+            yield LeftOut(len(runs), f"{one}: {word} {here}, which {another} has not")
+
+
+def _doubts(scale: MetricScale, seen: Observations) -> Iterator[str]:
+    """Yield what was assumed of the metric."""
+    metric = seen.measure
+    if scale.assumed:
+        yield f"higher {metric} is taken for better: its name does not say (else --lower-is-better)"
+    if scale.kind == "plain" and scale.named_share:
+        yield f"{metric} is neither a share in 0 to 1 nor a percentage throughout: read as a plain number"
+    if scale.margin is None:
+        yield (
+            f"no arm is called the same: nobody has said which difference of {metric} is too small to matter "
+            "(--margin, in its unit)"
+        )
+    if seen.unit == "run":
+        yield (
+            "the runs of two arms are taken to share nothing: Welch's t test. Where they share seeds, "
+            "pairing them shows smaller differences"
+        )
+    elif _binary(seen):
+        yield (
+            "every value is 0 or 1, so a row is a sample that is right or wrong: McNemar's exact test, with "
+            "the interval of Bonett and Price. Samples are the observations; another training is not covered"
+        )

@@ -1,0 +1,162 @@
+"""The first screen of a page: the question, the answer in at most three sentences, a picture, how sure.
+
+Nothing is judged or chosen here: verdicts, ranks and intervals are those of the rest of the page.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from harness import stats
+from harness.reporting import headline_answers, headline_pictures, screen
+from harness.reporting.screen import Headline
+from harness.reporting.tuned import FACTS
+from harness.settings.schema import CONFIRMED
+from harness.study.searches import STATES
+from harness.text import as_word, between, count, joined, listed, points, spaced
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from harness.reporting.contrasts import Verdicts
+    from harness.reporting.data import ReportData
+    from harness.reporting.evidence import Evidence
+    from harness.reporting.search_data import SearchData
+
+NAMED = 4  # levels of an axis, steps or parameters that the question names
+RATES = 4  # learning rates that are named
+BASELINE = "the baseline, which is as given; the winner was searched for."
+KINDS = {
+    "grid": "Ablation, a full grid",
+    "one-factor": "Ablation, one factor at a time",
+    "ladder": "Ablation, a ladder of steps",
+}
+
+
+def of_study(evidence: Evidence) -> Headline:
+    """Make the first screen of a study's page."""
+    reading = evidence.reading
+    kind = KINDS.get(reading.design, f"Ablation, {reading.design}")
+    if reading.study.phase == CONFIRMED:
+        kind = "Confirmation of a search"
+    hypothesis = reading.study.hypothesis
+    sentences = list(headline_answers.of_study(evidence))[: screen.SENTENCES]
+    picture = headline_pictures.of_study(evidence)
+    sureness = [*_seeds(evidence.main), *_tuning(evidence), _missing(reading)]
+    return Headline(kind, hypothesis or _varied(reading), bool(hypothesis), sentences, picture, sureness)
+
+
+def of_search(search: SearchData, judged: Verdicts | None) -> Headline:
+    """Make the first screen of a search's page; `judged`: the winner's confirmation, if there is one."""
+    reading = search.reading
+    hypothesis = reading.study.hypothesis
+    names = [parameter.name for parameter in search.parameters]
+    varied = f"Which settings of {_some(names)} give the best {spaced(search.objective.name)}?"
+    sentences = list(headline_answers.of_search(search, judged))[: screen.SENTENCES]
+    picture = headline_pictures.of_search(search, judged)
+    sureness = list(_search_sureness(search, judged))
+    return Headline(
+        "Search for settings", hypothesis or varied, bool(hypothesis), sentences, picture, sureness
+    )
+
+
+def _some(names: Sequence[str]) -> str:
+    more = [f"{len(names) - NAMED} more"] if len(names) > NAMED else []
+    return joined([*names[:NAMED], *more])
+
+
+def _varied(reading: ReportData) -> str:
+    """Ask what the study varies."""
+    where = f"on {joined(reading.datasets)}"
+    if reading.design == "ladder":
+        steps = [str(step["name"]) for step in reading.study.steps]
+        return f"What does each step add, from the baseline on: {_some(steps)}? ({where})"
+    axes = {axis: list(reading.trials[axis].unique()) for axis in reading.axes}
+    if not axes:
+        arms = list(dict.fromkeys(reading.trials["label"]))
+        return f"Which of {_some(arms)} is best, {where}?"
+    levels = [f"{axis} ({_some(names)})" for axis, names in axes.items()]
+    return f"How much do these choices matter {where}: {joined(levels)}?"
+
+
+def _seeds(judged: Verdicts) -> Iterator[tuple[str, str]]:
+    """Say what intervals and verdicts rest on, and the differences that they would miss."""
+    table, family = judged.table, judged.family
+    seeds = sorted(table.loc[table["n"].gt(0), "n"]) if len(table) else []
+    if not seeds:
+        return
+    if seeds[-1] < 2:
+        yield "Seeds", "one, so there is no interval and no verdict: a difference may be chance."
+        return
+    yield (
+        "Seeds",
+        f"{between(list(map(str, seeds)))} a side, paired; 95\u00a0% t intervals.",
+    )
+    corrected = "none, for one contrast"
+    if len(table) > 1:
+        corrected = f"Holm, {len(table)} contrasts, {100 * family.alpha:g}\u00a0%"
+    sizes = sorted(size for size in table["detectable"] if math.isfinite(size))
+    missed = f"; less than {between([points(size) for size in sizes])} points is often missed"
+    yield "Correction", f"{corrected}{missed if sizes else ''}."
+
+
+def _tuning(evidence: Evidence) -> Iterator[tuple[str, str]]:
+    """Say which settings were tuned, and which were not."""
+    reading = evidence.reading
+    if reading.study.phase == CONFIRMED:
+        yield "Not tuned", BASELINE
+    elif evidence.tuned_verdicts is not None or reading.study.phase == "tuned":
+        seeds = len(reading.study.tuning_seeds)
+        on = f", with {count(seeds, 'seed')} of its own" if seeds else ""
+        yield "Tuned", f"{joined(_tuned_settings(evidence)) or 'settings'}, for each arm on val{on}."
+        yield "Not tuned", "all else: it is as given."
+    else:
+        unfinished = "tuning is planned and not finished; so far " if reading.study.tunes else ""
+        yield "Not tuned", f"{unfinished}{_untuned(reading)}"
+
+
+def _tuned_settings(evidence: Evidence) -> list[str]:
+    """Return the settings that arms chose: those of chosen.csv, or of a tuned folder's study.toml."""
+    chosen = [] if evidence.tuned is None else list(evidence.tuned.phases.chosen)
+    names = [str(name) for name in chosen if name not in FACTS]
+    of_arms = [name for settings in evidence.reading.study.chosen.values() for name in settings]
+    return list(dict.fromkeys(names or of_arms or evidence.reading.study.tuned))
+
+
+def _untuned(reading: ReportData) -> str:
+    if "lr" in reading.axes:
+        return "each arm's lr, which is one of the choices compared, and all else: they are as given."
+    known: list[float] = list(reading.trials["lr"].dropna().unique()) if "lr" in reading.trials else []
+    rates = sorted(known)
+    at = f" (lr {', '.join(map(as_word, rates))})" if 0 < len(rates) <= RATES else ""
+    return f"learning rates{at} and all else: they are as given."
+
+
+def _missing(reading: ReportData) -> tuple[str, str]:
+    unique = reading.trials.drop_duplicates("trial_id")
+    status = unique["status"].astype(object).where(unique["status"].notna(), "")
+    total = count(len(unique), "trial")
+    left = [state for state in stats.OUTCOMES if state != "ok"]
+    counts = [f"{status.eq(state).sum():,} {state}" for state in left if status.eq(state).any()]
+    waiting = int((~status.isin(stats.OUTCOMES)).sum())
+    counts += [f"{waiting:,} not trained yet"] if waiting else []
+    return "Missing", f"{', '.join(counts)}, of {total}." if counts else f"none of {total}."
+
+
+def _search_sureness(search: SearchData, judged: Verdicts | None) -> Iterator[tuple[str, str]]:
+    if judged is None or not judged.table["n"].gt(0).any():
+        seeds = "one search seed" if search.seeds == 1 else f"{search.seeds} search seeds"
+        yield "Seeds", f"{seeds}; the best of many looks better than it is. Test is still closed."
+    else:
+        yield from _seeds(judged)
+    yield "Not tuned", BASELINE
+    states = search.suggestions["state"].value_counts()
+    lost = [f"{states[state]} {state}" for state in STATES[1:] if states.get(state, 0)]
+    ended = count(len(search.suggestions), "suggestion")
+    waiting = search.settings.suggestions - len(search.suggestions)
+    lost += [f"{waiting} not trained yet"] if waiting > 0 else []
+    yield "Missing", f"{', '.join(lost)}, beside {ended} that ended." if waiting > 0 else (
+        f"{', '.join(lost) or 'none'}, of {ended}.")  # fmt: skip
+    if search.doubts:
+        yield "Doubts", listed([doubt.rstrip(".") for doubt in search.doubts], NAMED) + "."

@@ -1,0 +1,207 @@
+"""The answer of a page in a few sentences, by design: which choice matters, the verdicts, the best arm."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from harness import stats
+from harness.reporting import confirmation, ladder, tuned
+from harness.reporting.contrasts import contrast
+from harness.reporting.data import rank
+from harness.reporting.ladder_steps import ladders
+from harness.reporting.search_tables import value_words
+from harness.reporting.verdict_text import counts, sentence
+from harness.settings.schema import CONFIRMED
+from harness.stats.verdicts import DIFFERENT, UNDECIDED
+from harness.text import capitalised, count, joined, listed, percent, points, spaced, span
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    import pandas as pd
+
+    from harness.reporting.contrasts import Verdicts
+    from harness.reporting.data import ReportData
+    from harness.reporting.evidence import Evidence
+    from harness.reporting.search_data import SearchData
+
+    Row = Mapping[Any, Any]
+
+FEW = 2  # contrasts that get a sentence each
+NAMED = 3  # undecided contrasts that are named
+DATASETS = 2  # data sets that a sentence tells apart
+NOTHING = "No trial has finished, so there is nothing to conclude."
+
+
+def of_study(evidence: Evidence) -> Iterator[str]:
+    """Answer a study's question, the most important sentence first."""
+    reading = evidence.reading
+    if not reading.trials["status"].eq("ok").any():
+        yield NOTHING
+        return
+    if reading.design == "ladder":
+        yield from islice(_climbs(reading), DATASETS)
+        yield from _verdicts(evidence.main, tuned=evidence.tuned_verdicts is not None)
+        return
+    mattered = list(_matters(reading)) if reading.design == "grid" else []
+    default = not evidence.fixed.family.declared and evidence.tuned_verdicts is None
+    if default:
+        yield from mattered
+    told = list(_verdicts(evidence.main, tuned=evidence.tuned_verdicts is not None))
+    # Where choices are ranked above, the largest contrast is mostly one of them.
+    yield from told[:1] if default and mattered and len(evidence.main.table) > FEW else told
+    yield from _changed(evidence)
+    yield from _best(reading)
+
+
+def _matters(reading: ReportData) -> Iterator[str]:
+    """Name the choice with the largest share of the variance of val accuracy on each data set."""
+    if not reading.trials["val_accuracy"].notna().any():
+        return
+    spreads = stats.axis_spreads(reading.trials, reading.axes)
+    if spreads.empty or spreads["share"].isna().all():
+        return
+    tables = [table for _, table in spreads.groupby("dataset", sort=False)]
+    firsts = [table.sort_values("share", ascending=False, kind="stable").iloc[0] for table in tables]
+    more = f"; {len(firsts) - DATASETS} more data sets below" if len(firsts) > DATASETS else ""
+    shares = [
+        f"{percent(row['share'])}{' of the variance of val accuracy' if place == 0 else ''}"
+        for place, row in enumerate(firsts[:DATASETS])
+    ]
+    first = firsts[0]
+    if len(firsts) == 1:
+        apart = f"{first['best']} lies {points(first['spread'])} points above {first['worst']}"
+        told = f"What matters most is the {first['axis']}: {shares[0]} ({apart})"
+    elif len({row["axis"] for row in firsts}) == 1:
+        where = [f"{share} on {row['dataset']}" for share, row in zip(shares, firsts, strict=False)]
+        told = f"What matters most is the {first['axis']}: {', '.join(where)}{more}"
+    else:
+        where = [
+            f"on {row['dataset']} the {row['axis']} ({share})"
+            for share, row in zip(shares, firsts, strict=False)
+        ]
+        told = f"What matters most: {', '.join(where)}{more}"
+    yield f"{told}{_doubt(tables, firsts)}."
+
+
+def _doubt(tables: Sequence[pd.DataFrame], firsts: Sequence[pd.Series[Any]]) -> str:
+    """Say where a first choice is no more than chance, or where another one may come before it."""
+    if any(row["n"] < 2 for row in firsts):
+        return "; with one seed this may be chance"
+    if any(row["low"] <= 0 for row in firsts):
+        return "; it is no more than seeds may do"
+    rivals = {
+        str(other["axis"])
+        for table, row in zip(tables, firsts, strict=True)
+        for other in table.to_dict("records")
+        if other["axis"] != row["axis"] and other["high"] >= row["low"]
+    }
+    return f"; {joined(sorted(rivals))} may matter as much: intervals overlap" if rivals else ""
+
+
+def _verdicts(judged: Verdicts, *, tuned: bool) -> Iterator[str]:
+    """Tell a small family contrast by contrast, a larger one by its counts and its largest difference."""
+    rows: Sequence[Row] = judged.table.to_dict("records")
+    if not rows:
+        yield "No contrast can be judged."
+        return
+    several = len(judged.datasets) > 1
+    if len(rows) <= FEW:
+        for row in rows:
+            yield f"{'Tuned, on' if tuned else 'On'} {row['dataset']} {sentence(row, judged.family)}"
+        return
+    crossed = any(row["within"] for row in rows)
+    told = [row for row in rows if row["verdict"] != UNDECIDED]
+    left = [row for row in rows if row["verdict"] == UNDECIDED]
+    parts = [counts(told, judged.family)] if told else []
+    if left:
+        names = [] if crossed else list(dict.fromkeys(_name(row, left, judged) for row in left))
+        parts.append(f"{len(left)} undecided{': ' if names else ''}{listed(names, NAMED)}")
+    of = "Tuned, " if tuned else ""
+    yield f"{of}{len(rows)} contrasts of {spaced(judged.family.metric)}: {'; '.join(parts)}."
+    if crossed:
+        yield from _across(rows)
+        return
+    decided = [row for row in rows if row["verdict"] in DIFFERENT] or [row for row in rows if row["n"]]
+    if decided:
+        top = max(decided, key=lambda row: abs(row["difference"]))
+        where = f" on {top['dataset']}" if several else ""
+        yield (
+            f"The largest difference: {contrast(top)}{where}, "
+            f"{points(top['difference'], sign=True)} points ({span(top)})."
+        )
+
+
+def _across(rows: Sequence[Row]) -> Iterator[str]:
+    """Name the contrasts that are most often better, and most often worse, over all combinations."""
+    verdicts: dict[str, list[str]] = {}
+    for row in rows:
+        verdicts.setdefault(contrast(row), []).append(row["verdict"])
+    parts = []
+    for word, other in (("better", "worse"), ("worse", "better")):
+        top = max(verdicts, key=lambda name: verdicts[name].count(word) - verdicts[name].count(other))
+        seen = verdicts[top]
+        if seen.count(word):
+            parts.append(
+                f"most often {word}: {top} ({seen.count(word)} of {count(len(seen), 'combination')})"
+            )
+    if parts:
+        yield f"{capitalised('; '.join(parts))}."
+
+
+def _name(row: Row, rows: Sequence[Row], judged: Verdicts) -> str:
+    """Name a contrast, with its data sets unless all of them have this verdict."""
+    datasets = list(dict.fromkeys(other["dataset"] for other in rows if contrast(other) == contrast(row)))
+    return contrast(row) if len(datasets) == len(judged.datasets) else f"{contrast(row)}, {joined(datasets)}"
+
+
+def _changed(evidence: Evidence) -> Iterator[str]:
+    judged = evidence.tuned_verdicts
+    if judged is None:
+        return
+    table = tuned.both(evidence.fixed, judged)
+    known = table[table["n_fixed"].gt(1) & table["n_tuned"].gt(1)]
+    if len(known):
+        changed = int(known["verdict_fixed"].ne(known["verdict_tuned"]).sum())
+        yield f"Tuning changes the verdict of {changed} of {count(len(known), 'contrast')}."
+
+
+def _best(reading: ReportData) -> Iterator[str]:
+    """Name the best arm by validation on each data set."""
+    ranking = rank(reading)
+    best = ranking[ranking["rank"].eq(1)].to_dict("records")
+    if reading.study.phase == CONFIRMED or not best or len(ranking) <= 2 * len(reading.datasets):
+        return
+    told = []
+    for row in best[:DATASETS]:
+        test = f"test {percent(row['shown_mean'])}" if row["shown_n"] else f"val {percent(row['mean'])}"
+        where = f"on {row['dataset']}, " if len(reading.datasets) > 1 else ""
+        told.append(f"{row['label']} ({where}{test})")
+    more = f"; {len(best) - DATASETS} more below" if len(best) > DATASETS else ""
+    yield f"Best arm by validation: {'; '.join(told)}{more}."
+
+
+def _climbs(reading: ReportData) -> Iterator[str]:
+    for one in ladders(reading):
+        if one.splits:
+            yield ladder.whole(one)
+
+
+def of_search(search: SearchData, judged: Verdicts | None) -> Iterator[str]:
+    """Answer a search's question: the best suggestion, its confirmation, and how much it flattered."""
+    best, objective = search.best, search.objective
+    if best is None:
+        yield "No suggestion has been trained to its end, so there is nothing to conclude."
+        return
+    complete = count(len(search.complete), "complete suggestion")
+    value = value_words(objective, float(best["value"]))
+    yield f"The best of {complete} by {spaced(objective.name)}: {best['arm']}, {value}."
+    if search.confirmed is None or judged is None:
+        yield "It is not confirmed: that number is the best of many, on the images it was chosen by."
+        return
+    if judged.table.empty or not judged.table["n"].gt(0).any():
+        yield "Winner and baseline are being trained with fresh seeds; no pair has finished yet."
+        return
+    yield from islice(_verdicts(judged, tuned=False), 1)
+    yield from islice(confirmation.flattered(search), 1)

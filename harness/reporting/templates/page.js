@@ -1,0 +1,98 @@
+"use strict";
+document.documentElement.classList.add("scripts");
+const every = (query, root = document) => [...root.querySelectorAll(query)];
+
+// Sorting has one path: clicks set the fragment (#sort=table:column or #sort=table:-column), and the fragment sorts.
+const key = (row, i) => row.cells[i].dataset.sort;
+function sort(table, i, down) {
+  const heads = [...table.tHead.rows[0].cells], body = table.tBodies[0], rows = [...body.rows];
+  const numeric = rows.every(row => key(row, i) === "" || !Number.isNaN(Number(key(row, i))));
+  rows.sort((a, b) => {
+    const x = key(a, i), y = key(b, i);
+    if (x === "" || y === "") return (x === "") - (y === "");  // no data comes last either way
+    const order = numeric ? Number(x) - Number(y) : x.localeCompare(y, "en", { numeric: true });
+    return down ? -order : order;
+  });
+  body.append(...rows);
+  heads.forEach((head, j) => head.setAttribute("aria-sort", j !== i ? "none" : down ? "descending" : "ascending"));
+}
+function reveal(element) {
+  for (let fold = element.closest("details"); fold; fold = fold.parentElement.closest("details")) fold.open = true;
+}
+function follow() {
+  let fragment = location.hash.slice(1);
+  try { fragment = decodeURIComponent(fragment); } catch { /* a stray % is part of the name */ }
+  const wanted = fragment.match(/^sort=([^:]+):(-?)(.+)$/);
+  if (!wanted) {
+    const target = fragment && document.getElementById(fragment);
+    if (!target) return;
+    reveal(target);
+    target.scrollIntoView();
+    return;
+  }
+  const table = document.getElementById("table-" + wanted[1]);
+  if (!table) return;
+  reveal(table);
+  const i = [...table.tHead.rows[0].cells].findIndex(head => head.textContent.trim() === wanted[3]);
+  if (i >= 0) sort(table, i, wanted[2] === "-");
+}
+every("table[id]").forEach(table => table.tHead.addEventListener("click", event => {
+  const head = event.target.closest("th");
+  if (!head) return;
+  const fresh = head.getAttribute("aria-sort") === "none";
+  const down = fresh ? head.classList.contains("number") && head.textContent.trim() !== "rank" : head.getAttribute("aria-sort") === "ascending";
+  history.replaceState(null, "", "#sort=" + encodeURIComponent(table.id.slice(6) + ":" + (down ? "-" : "") + head.textContent.trim()));
+  follow();
+}));
+addEventListener("hashchange", follow);
+every(".side a").forEach(link => link.addEventListener("click", () => {
+  every(".menu").forEach(menu => { menu.open = false; });
+  if (link.hash === location.hash) follow();  // a second click is no change of the fragment
+}));
+
+// The search keeps the rows of arms and contrasts that have every word, and tells the charts (event "arms").
+const find = document.getElementById("find"), found = document.getElementById("found");
+function search() {
+  const words = find.value.toLowerCase().split(/\s+/).filter(Boolean);
+  let shown = 0, total = 0;
+  every("table[data-arms]").forEach(table => {
+    const rows = [...table.tBodies[0].rows];
+    rows.forEach(row => { row.hidden = !words.every(word => row.textContent.toLowerCase().includes(word)); });
+    total += rows.length;
+    shown += rows.filter(row => !row.hidden).length;
+    if (words.length && rows.some(row => !row.hidden)) reveal(table);
+  });
+  found.textContent = words.length ? shown + " of " + total + " rows" : "";
+  document.dispatchEvent(new CustomEvent("arms", { detail: { words } }));
+}
+if (find) find.addEventListener("input", search);
+
+// The contents mark the section that is being read.
+const links = every(".side a"), parts = every("details.part");
+function mark() {
+  const line = innerHeight / 3;
+  const here = parts.filter(part => part.getBoundingClientRect().top <= line).pop();
+  links.forEach(link => {
+    if (here && link.hash === "#" + here.id) link.setAttribute("aria-current", "true");
+    else link.removeAttribute("aria-current");
+  });
+}
+addEventListener("scroll", mark, { passive: true });
+addEventListener("toggle", mark, true);
+
+const unfold = document.getElementById("unfold");
+if (unfold) unfold.addEventListener("click", () => {
+  const open = parts.some(part => !part.open);
+  parts.forEach(part => { part.open = open; });
+  unfold.textContent = open ? "Close all" : "Open all";
+});
+
+// Paper has everything open; afterwards the page is as it was.
+let closed = [];
+addEventListener("beforeprint", () => {
+  closed = every("main details:not([open])");
+  closed.forEach(fold => { fold.open = true; });
+});
+addEventListener("afterprint", () => closed.forEach(fold => { fold.open = false; }));
+follow();
+mark();

@@ -1,0 +1,54 @@
+"""The columns steps_to and epochs_to: the evaluation at which a trial first reached the study's target.
+
+They are derived from epochs.csv whenever trials.csv is made, and no part holds them: so a target can be
+given or changed for trials that are finished, and nothing is trained for it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from harness.results import csv_rows
+from harness.results.csv_rows import TextTable
+from harness.results.part_files import Part
+from harness.settings.schema import TO_TARGET
+from harness.study.targets import Target
+
+
+def of_study(about: Mapping[str, Any]) -> Target | None:
+    """Give the target in the [study] table of a results folder; None where there is none."""
+    return Target.of(about.get("until"))
+
+
+def columns(target: Target | None) -> list[str]:
+    """List the columns that a target adds to trials.csv."""
+    return list(TO_TARGET) if target else []
+
+
+def with_times(outcomes: TextTable, parts: Sequence[Part], target: Target | None) -> TextTable:
+    """Add to the outcomes of trials, a row each, when they first reached a target."""
+    if target is None:
+        return outcomes
+    first: dict[str, tuple[str, str]] = {}
+    for part in parts:
+        for trial_id, time in times(part.epochs, target).items():
+            first.setdefault(trial_id, time)
+    named = zip(outcomes["trial_id"], outcomes.rows, strict=True)
+    added = [[*row, *first.get(trial_id, ("", ""))] for trial_id, row in named]
+    return TextTable([*outcomes.columns, *TO_TARGET], added)
+
+
+def times(epochs: str, target: Target) -> dict[str, tuple[str, str]]:
+    """Find the steps and epochs, as text, at which each trial of an epochs.csv first reached a target.
+
+    Trials that never did are left out. Rows of a trial are in the order of its evaluations.
+    """
+    table = csv_rows.table(epochs)
+    names = ("trial_id", "split", target.metric, "step", "epoch")
+    first: dict[str, tuple[str, str]] = {}
+    for trial_id, split, value, step, epoch in zip(*(table[name] for name in names), strict=True):
+        if split == target.split and trial_id not in first and target.is_reached(float(value or math.nan)):
+            first[trial_id] = step, epoch
+    return first
