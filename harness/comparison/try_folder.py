@@ -118,6 +118,10 @@ class TryFolder:
         study = replace(drawn.study, chosen={name: arms[name] for name in arms if name in there})
         return replace(drawn, study=study, trials=trials)
 
+    def check(self, count: int) -> None:
+        """Raise UsageError where the first `count` seeds cannot be trained, or not into this folder."""
+        runs.check_folder(self.path, self.draw(count), self.options)
+
     def train(self, count: int) -> Trained:
         """Train what is missing of the first `count` seeds of each arm.
 
