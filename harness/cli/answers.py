@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from harness.planning.plan import Plan
     from harness.registry import Entry, Registry
     from harness.results import Results
+    from harness.settings import Setting
     from harness.training.runs import RunSummary
 
 DIGITS = ".7g"
@@ -54,9 +55,12 @@ def _component(entry: Entry[Any]) -> dict[str, Any]:
     }
 
 
-def setting_facts(setting: Any) -> dict[str, Any]:
+def setting_facts(setting: Setting) -> dict[str, Any]:
     """Return a setting's name, its default, and the values it allows, as a JSON schema."""
-    return {"name": setting.name, "default": setting.default, "allowed": setting.allowed()}
+    from harness.settings import limited
+
+    allowed = {key: value for key, value in limited(setting).items() if key != "default"}
+    return {"name": setting.name, "default": setting.default, "allowed": allowed}
 
 
 def plan(
@@ -250,6 +254,25 @@ def _verdicts(found: Results) -> dict[str, Any] | None:
     family = judged.family
     facts = {name: getattr(family, name) for name in ("metric", "margin", "alpha", "declared")}
     return {**facts, "rows": rows(judged.table), "doubts": list(judged.doubts)}
+
+
+def headline(folder: Path) -> dict[str, Any] | None:
+    """Return what the first screen of a folder's report says; None, with a note, if nothing can be said."""
+    from harness.reporting import confirmation, data, headline, search_data
+    from harness.reporting.evidence import gather
+
+    try:
+        reading = data.read(folder)
+        if search_data.is_search(reading):
+            search = search_data.read(reading)
+            said = headline.of_search(search, confirmation.judge(search))
+        else:
+            said = headline.of_study(gather(reading))
+    except UsageError as error:
+        notes.warn(f"no headline: {error}")
+        return None
+    sureness = [{"of": label, "words": words} for label, words in said.sureness]
+    return {"question": said.question, "answers": list(said.answers), "sureness": sureness}
 
 
 def _chosen(summary: RunSummary) -> list[dict[str, Any]]:

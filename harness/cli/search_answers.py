@@ -91,6 +91,7 @@ def results(result: SearchResult, study: Study) -> dict[str, Any]:
     failures = suggestions.failures(result.trials)
     return {
         "verdict": verdict and verdict["verdict"],
+        "headline": answers.headline(result.folder),
         "folder": result.folder,
         "storage": result.storage,
         "objectives": _objectives(study),

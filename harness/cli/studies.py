@@ -223,7 +223,8 @@ def run(  # noqa: PLR0913 (options of a command)
     if as_json:
         from harness.cli import answers
 
-        json_output.show("run", study=loaded.name, **answers.run(summary), report=page)
+        said = answers.headline(folder)
+        json_output.show("run", study=loaded.name, headline=said, **answers.run(summary), report=page)
     if summary.statuses.get("failed"):
         sys.exit(1)
 
@@ -262,7 +263,8 @@ def search(
     if as_json:
         from harness.cli import search_answers
 
-        json_output.show("search", study=loaded.name, **search_answers.results(result, loaded), report=page)
+        found = search_answers.results(result, loaded)
+        json_output.show("search", study=loaded.name, **found, report=page)
     if result.failed:
         sys.exit(1)
 

@@ -139,7 +139,7 @@ def understood(table: Source, options: JudgeOptions) -> Observations:
     """Read a table, or files of samples, as observations."""
     if isinstance(table, pd.DataFrame):
         return table_forms.observations(table_files.from_frame(table), options)
-    several = [table] if isinstance(table, str | Path) else list(table)
+    several = [table] if isinstance(table, str | Path | Results) else table
     paths = [Path(path) for path in several]
     if not paths:
         raise UsageError("there is no table to judge; name a CSV, or several samples_*.jsonl")

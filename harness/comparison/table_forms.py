@@ -203,7 +203,7 @@ def finished_only(
         return table, []
     bad = states[~good]
     left = [
-        LeftOut(int(number), f"{column} is {state or 'empty'}", table.at(states.eq(state)))
+        LeftOut(int(number), f"{column} is {state or 'empty'}", table.at(states.eq(str(state))))
         for state, number in bad.value_counts().items()
     ]
     return table.only(good), left
@@ -262,7 +262,7 @@ def optuna_trials(table: ReadTable, options: JudgeOptions) -> Observations:
     states = table.texts("state")
     kept = states.eq("COMPLETE")
     left = [
-        LeftOut(int(number), f"state is {state}" + _pruned(str(state)), table.at(states.eq(state)))
+        LeftOut(int(number), f"state is {state}" + _pruned(str(state)), table.at(states.eq(str(state))))
         for state, number in states[~kept].value_counts().items()
     ]
     if not kept.any():

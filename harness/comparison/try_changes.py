@@ -59,8 +59,8 @@ def baselines(study: Study) -> list[Study]:
     study = Study.checked(study)
     if study.search is not None:
         raise UsageError(
-            f"{study.name} is a search, which tries settings by itself; allowed: a study with a baseline. "
-            "Write its [baseline] into a study file of its own, without [search] and [space]"
+            f"study {study.name!r} is a search, which tries settings by itself; allowed: one with a "
+            "baseline. Write its [baseline] into a study file of its own, without [search] and [space]"
         )
     if study.start is not None:
         raise UsageError(

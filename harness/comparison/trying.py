@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
+from harness import notes
 from harness.comparison import try_looks
 from harness.comparison.try_changes import Change, baseline, change
 from harness.comparison.try_folder import FolderKeywords, Trained, TryFolder
@@ -134,6 +135,8 @@ def try_(study: Study, changes: Sequence[str], **keywords: Unpack[TryKeywords]) 
 def prepared(study: Study, changes: Sequence[str], **keywords: Unpack[TryKeywords]) -> Trying:
     """Check all that `try_` is asked, before anything is trained."""
     alone = baseline(study)
+    if study.tune is not None:
+        notes.warn(f"{study.name} tunes every arm; a try compares two arms as they stand")
     rules = rules_of(alone, study, keywords)
     asked = change(study, alone, changes)
     if rules.metric == "val_loss" and "loss" in asked.differences:

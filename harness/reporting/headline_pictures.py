@@ -112,7 +112,7 @@ def _most_telling(rows: Sequence[Row], size: Callable[[Row], float]) -> list[Row
 def _choices(evidence: Evidence) -> Picture | None:
     """Draw how far apart the levels of each choice of a grid are."""
     reading = evidence.reading
-    rows: Sequence[Row] = stats.axis_spreads(reading.trials, reading.axes).to_dict("records")
+    rows: Sequence[Row] = reading.spreads.to_dict("records")
     if not rows:
         return None
     shown = _most_telling(rows, lambda row: row["spread"])

@@ -156,7 +156,8 @@ def forests(judgement: Judgement) -> Iterator[Figure]:
         caption = (
             f"Each contrast's difference in {seen.words['metric']}, arm minus reference, with its 95 % "
             f"interval; right of 0 is {'better' if scale.higher_is_better else 'worse'}. "
-            + ("The band is the margin within which two arms count as the same." if margin else "")
+            + ("The band is the margin within which two arms count as the same. " if margin else "")
+            + ("Away from 0 the axis is logarithmic." if unit and plots.logarithmic(part, margin) else "")
         )
         yield Figure(f"forest-{number}", title, caption.strip(), figure, folded=number > 1)
 

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from harness import plots
-from harness.reporting import importance, search_space, search_tables
+from harness.reporting import explored_tables, importance, search_space, search_tables
 from harness.reporting.model import Figure, Section
 from harness.reporting.search_data import PRUNED
 from harness.text import capitalised, count, spaced
@@ -117,10 +117,12 @@ def section(search: SearchData, shares: pd.DataFrame) -> Section | None:
     dimensions = [search_space.dimension(p) for p in search.parameters if complete[p.name].notna().any()]
     parallel = plots.parallel_figure(complete, dimensions, objective.name, maximize=objective.maximize)
     slices = plots.slices_figure(search.suggestions, dimensions, objective.name)
+    told = search_tables.told(search.suggestions, search.parameters)
+    chart = explored_tables.slices(search.suggestions, dimensions, objective.name, told)
     caption = SLICES.format(name=capitalised(spaced(objective.name)))
     drawn = [
         Figure("search-parallel", "Parallel coordinates", PARALLEL, parallel),
-        Figure("search-slices", "Slices", caption, slices),
+        Figure("search-slices", "Slices", caption, slices, chart=chart),
     ]
     pair, words = _pair(search, shares), []
     if pair is None:

@@ -15,7 +15,7 @@ import pandas as pd
 from harness import plots, stats
 from harness.reporting import (
     confirmation,
-    explored,
+    explored_tables,
     importance,
     pruning,
     search_figures,
@@ -165,17 +165,10 @@ def _history(search: SearchData) -> Section | None:
         nth = f"the {_ordinal(int(search.best['number']) + 1)} of {len(table)}"
         when = f"{search.best['seconds']:,.0f} of {table['seconds'].max():,.0f} seconds"
         words = [f"The best suggestion was {nth}, reported after {when}."]
-    chart = explored.history(table, search.objective.name, list(_settings(search)))
+    told = search_tables.told(search.suggestions, search.parameters)
+    chart = explored_tables.history(table, search.objective.name, told)
     drawn = [Figure("search-history", "History", HISTORY, figure, chart=chart)]
     return Section("history", "History", words, [], drawn)
-
-
-def _settings(search: SearchData) -> Iterator[str]:
-    """Describe each suggestion: its name, and what it drew."""
-    for row in search.suggestions.to_dict("records"):
-        drawn = (p for p in search.parameters if pd.notna(row[p.name]))
-        settings = ", ".join(f"{p.name} {search_tables.setting(p, row[p.name]).text}" for p in drawn)
-        yield f"{row['arm']}: {settings}"
 
 
 def _ordinal(number: int) -> str:
@@ -251,5 +244,7 @@ def _front(search: SearchData) -> Section | None:
     words = [f"The best by {spaced(names[0])}, {beaten[0]}, {tie}"] if beaten else []
     title = capitalised(f"{spaced(names[0])} against {spaced(names[1])}")
     caption = f"{search_tables.FRONT} Faint: complete suggestions that are beaten."
-    drawn = [Figure("search-front", title, caption, plots.front_figure(table, names, maximize))]
+    figure = plots.front_figure(table, names, maximize)
+    chart = explored_tables.front(table, names, search_tables.told(table, search.parameters))
+    drawn = [Figure("search-front", title, caption, figure, chart=chart)]
     return Section("pareto", "The Pareto front", words, [search_tables.front(search, table)], drawn)

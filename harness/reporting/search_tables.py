@@ -61,6 +61,16 @@ def setting(parameter: Parameter, value: Any) -> Cell:
     return Cell(f"{value:.4g}", key=float(value)) if parameter.numeric else Cell(as_word(value))
 
 
+def told(table: pd.DataFrame, parameters: Sequence[Parameter]) -> list[str]:
+    """Describe each suggestion of a table: its name, and the settings that it drew."""
+    words = []
+    for row in table.to_dict("records"):
+        drawn = (p for p in parameters if pd.notna(row[p.name]))
+        settings = ", ".join(f"{p.name} {setting(p, row[p.name]).text}" for p in drawn)
+        words.append(f"{row['arm']}: {settings}")
+    return words
+
+
 def outcomes(search: SearchData) -> Table:
     """Tabulate the outcomes of the suggestions: a row a state and reason."""
     rank = {state: place for place, state in enumerate(STATES)}

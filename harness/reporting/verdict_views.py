@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from harness import plots, stats
-from harness.reporting import explored
+from harness.reporting import explored_tables
 from harness.reporting.arm_figures import intervals
 from harness.reporting.contrasts import EXPLORATORY, KEY, arm, contrast, headings
 from harness.reporting.model import Cell, Column, Figure, Table, difference_cell, rows_of, share_cell, slug
@@ -116,7 +116,7 @@ def forests(family: Contrasts, rows: pd.DataFrame, name: str, title: str, most: 
         )
         across = f"difference in {metric} (points)"
         figure = plots.forest_figure(part, family.margin, across)
-        chart = explored.forest(part, family.margin, across, bent=bent)
+        chart = explored_tables.forest(part, family.margin, across, bent=bent)
         datasets = ", ".join(dict.fromkeys(part["dataset"]))
         several = len(parts) > 1
         heading = f"{title}, {number} of {len(parts)}: {datasets}" if several else title

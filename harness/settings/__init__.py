@@ -153,11 +153,6 @@ class Setting:
             raise ValueError(f"text without {CONTROL_WORDS}")
         return checked
 
-    def allowed(self) -> dict[str, Any]:
-        """Return what it allows as a JSON schema; checks that no schema can say are left out."""
-        schema = _adapter(self.name, type(self.default).__name__).json_schema()
-        return {key: value for key, value in schema.items() if key != "default"}
-
 
 def plain(value: Any) -> Any:
     """Give a notebook's value as a file would have it: NumPy's numbers and arrays, and tuples, as Python's.

@@ -235,11 +235,13 @@ def test_seeds_of_floats_and_of_whole_numbers_are_one() -> None:
 
 
 def test_unknown_options_are_an_error() -> None:
+    unknown: Any = {"metrc": "accuracy"}
     with pytest.raises(TypeError, match="metrc"):
-        harness.judge(runs(2), metrc="accuracy")  # type: ignore[call-arg]
+        harness.judge(runs(2), **unknown)
+    wrong: Any
     for wrong in ({"alpha": 2.0}, {"margin": -1.0}, {"all_pairs": True, "reference": "copy"}):
         with pytest.raises(UsageError, match=r"allowed|leave one out"):
-            harness.judge(runs(2), **wrong)  # type: ignore[arg-type]
+            harness.judge(runs(2), **wrong)
 
 
 def test_runs_that_share_nothing() -> None:

@@ -194,6 +194,13 @@ def test_a_folder_that_is_written_by_another_is_refused(tried: Tried, tmp_path: 
         tried(UNCLEAR, max_seeds=3)
 
 
+def test_the_study_file_of_a_folder_of_tries_can_be_read(tried: Tried, tmp_path: Path) -> None:
+    tried(UNCLEAR, max_seeds=3)
+    study = harness.load(tmp_path / "tries" / "study.toml")
+    assert study.sealed
+    assert len(harness.plan(study).trials) == 6
+
+
 def test_a_report_of_tries_is_refused(tried: Tried, tmp_path: Path) -> None:
     tried(UNCLEAR, max_seeds=3)
     with pytest.raises(UsageError, match="holds tries of a study, without test"):
@@ -321,7 +328,7 @@ def test_studies_without_a_baseline_to_change_are_refused(
     tried: Tried, study_of: Callable[..., Study]
 ) -> None:
     search = harness.load("search")
-    with pytest.raises(UsageError, match="is a search, which tries settings by itself"):
+    with pytest.raises(UsageError, match="study 'search' is a search"):
         tried("lr=0.2", of=search)
     two = study_of(axes={"dataset": ["digits", "digits_writers"]})
     with pytest.raises(

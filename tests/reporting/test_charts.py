@@ -97,8 +97,8 @@ def test_the_charts_of_a_page_hold_the_numbers_of_the_tables(page: Path, digits_
         for series in view["series"]:
             split, trial, _ = (part.split()[-1] for part in series["labels"][0].split(", "))
             x = series.get("x", view["series"][0]["x"])
-            there = epochs.loc[[(trial, split, epoch) for epoch in x], metric]
-            assert series["y"] == pytest.approx(list(there), rel=1e-6)
+            there = [epochs.loc[(trial, split, epoch), metric] for epoch in x]
+            assert series["y"] == pytest.approx(there, rel=1e-6)
             assert series["dashed"] is (split == "train")
             lines += 1
     assert lines == 2 * 2 * len(done)  # val and train, accuracy and loss
@@ -164,7 +164,7 @@ def drawn(driver: Any, words: str) -> Any:
     return figure
 
 
-def place_of(driver: Any, figure: Any, series: int, point: int) -> tuple[float, float]:
+def place_of(driver: Any, figure: Any, series: int, point: int) -> tuple[int, int]:
     """Where a point lies, from the middle of the chart, as the mouse counts."""
     x, y, width, height = driver.execute_script(
         """const explorer = arguments[0].querySelector('.chart').explorer;
@@ -172,7 +172,7 @@ def place_of(driver: Any, figure: Any, series: int, point: int) -> tuple[float, 
         return [point.x, point.y, explorer.plot.offsetWidth, explorer.plot.offsetHeight];""",
         figure, series, point,
     )  # fmt: skip
-    return x - width / 2, y - height / 2
+    return round(x - width / 2), round(y - height / 2)
 
 
 def faint(driver: Any, figure: Any) -> set[str]:

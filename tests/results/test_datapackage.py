@@ -71,7 +71,7 @@ TUNE: dict[str, Any] = {
 def problems(folder: Path) -> list[Any]:
     """What frictionless finds in a folder: row, field, kind and message."""
     report = frictionless.validate(str(folder / datapackage.FILE))
-    return report.flatten(["rowNumber", "fieldName", "type", "message"])
+    return list(report.flatten(["rowNumber", "fieldName", "type", "message"]))
 
 
 def described(folder: Path) -> dict[str, dict[str, Any]]:

@@ -70,6 +70,7 @@ const harnessChart = (() => {
     node.addEventListener("click", act);
     return node;
   };
+  const same = (one, other) => one.length === other.length && one.every((value, i) => value === other[i]);
   const minus = text => text.replace("-", "\u2212");
   const plain = value => minus(String(Number(value.toPrecision(5))));
   function written(axis, value) {
@@ -214,8 +215,9 @@ const harnessChart = (() => {
       for (const part of [this.views, this.scroller, this.said, this.keys, this.out, this.free]) part.classList.toggle("away", !chart);
     }
 
-    /* Draw a new spec in the place of the old one; picks, the view and a zoom stay. */
+    /* Draw a new spec in the place of the old one; picks, the view, a zoom and the point told about stay. */
     update(spec) {
+      const at = this.at;
       const whole = () => ({ x: this.full("x"), y: this.full("y") });
       const near = (a, b) => Math.abs(a - b) <= 1e-9 * Math.abs(a) + 1e-12;
       const shows = range => ["x", "y"].every(name => range[name].every((end, k) => near(end, this.range[name][k])));
@@ -223,6 +225,7 @@ const harnessChart = (() => {
       this.whole = spec;
       if (this.shown > (spec.others?.length ?? 0)) this.shown = 0;
       this.load(first ? null : all ? whole() : this.range);
+      if (at && this.chart.getDatasetMeta(at[0])?.data[at[1]]) this.tell(at);
     }
 
     load(range) {
@@ -234,6 +237,7 @@ const harnessChart = (() => {
       this.places = this.few ? places(this.names) : new Map();
       this.narrow = this.element.clientWidth < NARROW;
       this.range = range ?? this.first();
+      this.zoomed = Boolean(range);
       this.say("");
       this.chart?.destroy();
       const rows = this.spec.rows ? this.spec.x.names.length : 0;
@@ -473,20 +477,24 @@ const harnessChart = (() => {
     }
 
     showViews() {
-      const all = [this.whole, ...(this.whole.others ?? [])];
+      const all = [this.whole, ...(this.whole.others ?? [])], titles = all.map(one => one.title || one.y.label);
       this.views.hidden = all.length < 2;
-      this.views.replaceChildren(...all.map((one, i) => {
-        const node = button(one.title || one.y.label, () => { this.shown = i; this.load(); this.views.children[i].focus(); });
-        node.setAttribute("aria-pressed", String(i === this.shown));
-        return node;
-      }));
+      if (same([...this.views.children].map(node => node.textContent), titles)) return this.pressViews();
+      this.views.replaceChildren(...titles.map((title, i) => button(title, () => { this.shown = i; this.load(); })));
+      this.pressViews();
     }
 
+    pressViews() {
+      [...this.views.children].forEach((node, i) => node.setAttribute("aria-pressed", String(i === this.shown)));
+    }
+
+    /* Buttons stay as long as their names do: one of them may have the keyboard. */
     showKeys() {
-      const alone = this.spec.rows || this.names.length < 2;
+      const alone = this.spec.rows || this.names.length < 2, names = alone ? [] : this.names;
       this.keys.hidden = alone;
       this.keys.setAttribute("aria-label", "Names: press to pick, again to release");
-      this.keys.replaceChildren(...(alone ? [] : this.names).map(name => {
+      if (same([...this.keys.children].map(node => node.dataset.name), names)) return;
+      this.keys.replaceChildren(...names.map(name => {
         const node = button("", () => pick(name));
         node.dataset.name = name;
         node.append(this.sign(name), name);
@@ -594,6 +602,7 @@ const harnessChart = (() => {
 
     zoom(range) {
       this.range = range ?? { x: this.full("x"), y: this.full("y") };
+      this.zoomed = Boolean(range);
       const scales = this.chart.options.scales, [across, upright] = this.spec.rows ? ["y", "x"] : ["x", "y"];
       [scales.x.min, scales.x.max] = this.range[across];
       [scales.y.min, scales.y.max] = this.range[upright];
@@ -630,8 +639,7 @@ const harnessChart = (() => {
     }
 
     tell(at) {
-      const same = at === this.at || at && this.at && at[0] === this.at[0] && at[1] === this.at[1];
-      if (same) return;
+      if (at === this.at || at && this.at && same(at, this.at)) return;
       const before = this.at && this.spec.series[this.at[0]].name, now = at && this.spec.series[at[0]].name;
       this.at = at;
       if (before !== now || this.spec.kind === "lines") this.emphasise();
