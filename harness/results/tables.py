@@ -17,7 +17,14 @@ from pathlib import Path
 from harness import notes
 from harness.errors import UsageError
 from harness.results import (
-    checksums, columns, csv_rows, datapackage, derived, documents, part_files, targets,
+    checksums,
+    columns,
+    csv_rows,
+    datapackage,
+    derived,
+    documents,
+    part_files,
+    targets,
 )  # fmt: skip
 from harness.results.checksums import Record
 from harness.results.columns import FINISHED, TABLES
