@@ -50,6 +50,12 @@ every(".side a").forEach(link => link.addEventListener("click", () => {
   if (link.hash === location.hash) follow();  // a second click is no change of the fragment
 }));
 
+every(".menu").forEach(menu => menu.addEventListener("keydown", event => {
+  if (event.key !== "Escape") return;
+  menu.open = false;
+  menu.firstElementChild.focus();
+}));
+
 // The search keeps the rows of arms and contrasts that have every word, and tells the charts (event "arms").
 const find = document.getElementById("find"), found = document.getElementById("found");
 function search() {
