@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 PAGE = Path(__file__).with_name("guide.md")
 WIDTH = 120
-INTERNAL = ("phase", "declared", "changed_after")
+INTERNAL = ("phase", "declared", "changed_after", "target_after")
 """Keys that the harness itself writes into study.toml."""
 
 
@@ -50,9 +50,15 @@ def text(group: click.Group) -> str:
     from harness.results.columns import STATUSES
     from harness.results.csv_rows import CONFUSION
     from harness.settings import CORE
-    from harness.settings.schema import EPOCHS, OUTCOME
+    from harness.settings.schema import EPOCHS, OUTCOME, SCORES
 
-    columns = {"outcome": OUTCOME, "epochs": EPOCHS, "confusion": CONFUSION, "statuses": STATUSES[:-1]}
+    columns = {
+        "scores": SCORES,
+        "outcome": OUTCOME,
+        "epochs": EPOCHS,
+        "confusion": CONFUSION,
+        "statuses": STATUSES[:-1],
+    }
     parts = {
         "keys": _keys(), "settings": ", ".join(map(_setting, CORE.values())), "components": _components(),
         "commands": _commands(group), "without_json": _without_json(group),
@@ -102,7 +108,9 @@ def _given(name: str, default: Any, allowed: Sequence[Any]) -> str:
 
 
 def _setting(setting: Setting) -> str:
-    return _given(setting.name, setting.default, setting.allowed().get("enum", []))
+    from harness.settings import limited
+
+    return _given(setting.name, setting.default, limited(setting).get("enum", []))
 
 
 def _components() -> str:

@@ -189,7 +189,9 @@ def report(results: Path, out: Path | None, as_json: bool) -> None:
     """Draw a results folder's figures and its report.html."""
     page = draw_report(results, out)
     if as_json:
-        json_output.show("report", folder=results, report=page)
+        from harness.cli import answers
+
+        json_output.show("report", folder=results, report=page, headline=answers.headline(results))
 
 
 class _CompareOptions(TypedDict):
@@ -248,5 +250,8 @@ def compare_(
         sys.exit(output.show_gate(result, decided))
 
 
-for command in (guide, list_, plan, run, search, watch_, report, compare_, judge_, show, export, continue_, show_component, data, noise_, try_):
+for command in (
+    guide, list_, plan, run, search, watch_, report, compare_, noise_, try_, judge_, show, export, continue_,
+    show_component, data,
+):  # fmt: skip
     harness.add_command(command)

@@ -180,6 +180,8 @@ def run(  # noqa: PLR0913 (options of a command)
 ) -> None:  # fmt: skip
     """Train what is missing of a study. Running it again goes on from where it stopped.
 
+    `harness watch` shows it in a browser meanwhile.
+
     A study with [tune] has three parts: as it stands; tuning/, where every arm tries settings and the test
     set stays closed; and tuned/, every arm at what it chose by val (chosen.csv).
     """
@@ -223,7 +225,8 @@ def run(  # noqa: PLR0913 (options of a command)
     if as_json:
         from harness.cli import answers
 
-        json_output.show("run", study=loaded.name, **answers.run(summary), report=page)
+        said = answers.headline(folder)
+        json_output.show("run", study=loaded.name, headline=said, **answers.run(summary), report=page)
     if summary.statuses.get("failed"):
         sys.exit(1)
 
@@ -237,6 +240,8 @@ def search(
     **options: Unpack[MachineKeywords],
 ) -> None:  # fmt: skip
     """Search a study's [space] with Optuna; suggestions train as stacks. Again, it goes on where it stopped.
+
+    `harness watch` shows it in a browser meanwhile.
 
     The winner and the baseline are then trained with fresh seeds, and test is opened for them (confirmed/).
     """
@@ -262,7 +267,8 @@ def search(
     if as_json:
         from harness.cli import search_answers
 
-        json_output.show("search", study=loaded.name, **search_answers.results(result, loaded), report=page)
+        found = search_answers.results(result, loaded)
+        json_output.show("search", study=loaded.name, **found, report=page)
     if result.failed:
         sys.exit(1)
 

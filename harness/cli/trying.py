@@ -12,7 +12,7 @@ import click
 
 from harness.cli.json_output import json_option, show
 from harness.cli.show import plugin_option
-from harness.errors import MachineError, UsageError
+from harness.errors import InterruptedRun, MachineError, UsageError
 
 if TYPE_CHECKING:
     from harness.comparison.trying import JudgingKeywords, Try, Trying
@@ -110,13 +110,16 @@ def try_(
     """
     with _undecided_if_it_fails():
         loaded = _load(study, overrides)
+        from harness.comparison import try_changes
+
+        try_changes.asked(loaded, changes)  # before pandas and SciPy are imported: errors answer at once
         from harness.comparison import trying
 
         prepared = trying.prepared(loaded, changes, folder=results, display=_display, **options)
         with _interrupted(results, loaded.name):
             tried = _tried(prepared, as_json=as_json)
     if as_json:
-        _show_json(tried, study, changes)
+        _show_json(tried, study, [*changes], [*overrides])
     else:
         _show_words(tried, study, [*changes], [*overrides])
     sys.exit(tried.exit_code)
@@ -145,7 +148,7 @@ def _show_words(tried: Try, study: str, changes: Sequence[str], overrides: Seque
     click.echo(try_words.following(tried, study, changes, overrides))
 
 
-def _show_json(tried: Try, study: str, changes: Sequence[str]) -> None:
+def _show_json(tried: Try, study: str, changes: Sequence[str], overrides: Sequence[str]) -> None:
     from dataclasses import asdict
 
     from harness.comparison import try_words
@@ -158,10 +161,11 @@ def _show_json(tried: Try, study: str, changes: Sequence[str]) -> None:
         differences=differences, **last, why=tried.why, metric=rules.metric,
         margin=rules.margin, alpha=rules.alpha, family=rules.family, max_seeds=rules.max_seeds,
         looks=[asdict(look) for look in tried.looks], try_number=tried.counts.number,
-        tries=tried.counts.tries, false_better_at_most=tried.false_better, trials_trained=tried.trained.trials,
-        seconds=tried.trained.seconds, failures=tried.trained.failures, folder=tried.folder,
-        values=tried.values, in_words=try_words.verdict(tried),
-        next=try_words.following(tried, study, changes),
+        tries=tried.counts.tries, false_better_at_most=tried.false_better,
+        trials_trained=tried.trained.trials, seconds=tried.trained.seconds,
+        failures=tried.trained.failures, folder=tried.folder, values=tried.values,
+        in_words=try_words.verdict(tried),
+        next=try_words.following(tried, study, changes, overrides),
     )  # fmt: skip
 
 
@@ -186,11 +190,8 @@ def _interrupted(results: Path | None, study: str) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         place = results or Path("results") / study / "tries"
-        click.echo(
-            f"\ninterrupted: what is finished is kept in {place}. The same command goes on from there.",
-            err=True,
-        )
-        raise
+        words = f"interrupted: what is finished is kept in {place}. The same command goes on from there."
+        raise InterruptedRun(words) from None
 
 
 @contextmanager

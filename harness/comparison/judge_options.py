@@ -87,7 +87,7 @@ class JudgeOptions:
 
     @property
     def names_columns(self) -> bool:
-        """Whether a results folder is read as a plain table, not by the contrasts of its study."""
+        """True if a results folder is to be read as a plain table, not by the contrasts of its study."""
         return bool(
             self.arm
             or self.seed

@@ -64,11 +64,24 @@ class Roles:
     block: Sequence[str] = ()
     paired: bool = True
 
+    def check_distinct(self) -> None:
+        """Raise UsageError if a column has two parts to play."""
+        parts = [("--arm", name) for name in self.arm] + [("--block", name) for name in self.block]
+        parts += [("--seed", self.seed), ("--metric", self.metric)]
+        taken: dict[str, str] = {}
+        for option, name in parts:
+            if name and name in taken:
+                raise UsageError(
+                    f"{taken[name]} {name} and {option} {name}: a column can be one of them; name another"
+                )
+            taken[name] = option
+
 
 def long_observations(
     table: ReadTable, roles: Roles, form: str, left_out: Sequence[LeftOut] = (), notes: Sequence[str] = ()
 ) -> Observations:
     """Take a row a run; raise UsageError on a missing arm or seed, doubled runs, or text for a number."""
+    roles.check_distinct()
     arms, blocks = _label(table, roles.arm, "arm"), _label(table, roles.block, "block")
     numbered = pd.Series(table.lines.astype(str), index=table.cells.index)
     seeds = _filled(table, roles.seed, "seed") if roles.paired else numbered
@@ -132,7 +145,7 @@ def _check_single(table: ReadTable, rows: pd.DataFrame, roles: Roles) -> None:
     where = f"{roles.seed} {seed} of {arm}" + (f" in {block}" if block else "")
     message = f"{table.name}: {where} has {len(first)} rows ({table.at(here)})"
     others = len(groups) - 1
-    message += f", and so have {others:,} more. " if others else ". "
+    message += f", and {others:,} more {'has' if others == 1 else 'have'} several. " if others else ". "
     _cannot(message + _remedy(table.only(doubled), rows[doubled], roles))
 
 
@@ -152,13 +165,14 @@ def _remedy(table: ReadTable, rows: pd.DataFrame, roles: Roles) -> str:
     several = f" (or {few([repr(other) for other in apart[1:]])})" if apart[1:] else ""
     return (
         f"{name!r}{several} tells them apart. Allowed: one row for each seed of an arm within a block; type "
-        f"--block {_shell(name)} for a verdict on each, or --where {_shell(f'{name}={value}')} for one"
+        f"--block {_shell(name)} for a verdict on each, --where {_shell(f'{name}={value}')} for one, or "
+        f"--arm {_shell(','.join([*roles.arm, name]))} for arms of both"
     )
 
 
 def _shell(text: str) -> str:
     """Quote words for a shell, if they need it."""
-    plain = all(sign.isalnum() or sign in "_-./=:" for sign in text)
+    plain = all(sign.isalnum() or sign in "_-./=:," for sign in text)
     return text if plain else quoted(text)
 
 
@@ -176,6 +190,7 @@ def _telling(table: ReadTable, rows: pd.DataFrame, roles: Roles) -> Iterator[str
 
 
 def _measured(column: pd.Series[Any]) -> bool:
-    """Tell whether a column holds measurements: numbers that are not whole."""
-    numbers = pd.to_numeric(column, errors="coerce")
-    return bool(numbers.notna().mean() > 0.5 and (numbers.dropna() % 1).ne(0).mean() > 0.5)
+    """Tell whether a column holds measurements: numbers that are not whole, most of them different."""
+    numbers = pd.to_numeric(column, errors="coerce").dropna()
+    fractions = len(numbers) > 0.5 * len(column) and (numbers % 1).ne(0).mean() > 0.5
+    return bool(fractions and len(numbers.unique()) > 0.5 * len(numbers))

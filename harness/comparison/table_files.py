@@ -136,9 +136,10 @@ class ReadTable:
 
 def from_frame(frame: pd.DataFrame) -> ReadTable:
     """Take a DataFrame as a table; columns of several levels are joined by "_", as Optuna names them."""
+    labels: list[object] = list(frame.columns)
     names = [
         "_".join(str(part) for part in name if str(part)) if isinstance(name, tuple) else str(name)
-        for name in frame.columns
+        for name in labels
     ]
     cells = frame.set_axis(names, axis=1).reset_index(drop=True)
     _check_names(names, "the table")

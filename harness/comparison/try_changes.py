@@ -47,6 +47,11 @@ class Change:
         return [name for name in self.differences if name in BUDGET]
 
 
+def asked(study: Study, changes: Sequence[str]) -> Change:
+    """Return a change of a study's baseline; raise UsageError as `baseline` and `change` do."""
+    return change(study, baseline(study), changes)
+
+
 def baselines(study: Study) -> list[Study]:
     """Return a study's baseline as a study of one arm without axes; of several data sets, one each.
 
@@ -59,8 +64,8 @@ def baselines(study: Study) -> list[Study]:
     study = Study.checked(study)
     if study.search is not None:
         raise UsageError(
-            f"{study.name} is a search, which tries settings by itself; allowed: a study with a baseline. "
-            "Write its [baseline] into a study file of its own, without [search] and [space]"
+            f"study {study.name!r} is a search, which tries settings by itself; allowed: one with a "
+            "baseline. Write its [baseline] into a study file of its own, without [search] and [space]"
         )
     if study.start is not None:
         raise UsageError(

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 from harness.errors import UsageError
 from harness.results import csv_rows, part_files
 from harness.results.columns import check_columns
-from harness.system import files
+from harness.system import files, locks
 
 if TYPE_CHECKING:
     import pandas as pd
 
-FILE = "tries.csv"
+FILE, LOCK = "tries.csv", ".lock-tries"
 KEY = ("baseline", "trial", "metric", "margin", "alpha", "family")
 """Columns that make a row one try: other words for the change, or more seeds, are no other try."""
 COLUMNS = (
@@ -66,6 +66,13 @@ class Ledger:
 
     def write(self, row: Mapping[str, Any]) -> TryCounts:
         """Write a try, over its earlier row if it has one; count the tries of its baseline."""
+        lock = locks.hold(self.folder / LOCK, "Choose a local folder with --results", timeout=60)
+        try:
+            return self._written(row)
+        finally:
+            lock.release()
+
+    def _written(self, row: Mapping[str, Any]) -> TryCounts:
         import pandas as pd
 
         table = self.read()

@@ -145,8 +145,8 @@ def _among(tried: Try) -> Iterator[str]:
     )
     if tried.rules.family < counts.tries:
         yield (
-            f"to be as sure of all together, plan them (--family {counts.tries} divides the error), or make one "
-            "study of them, which corrects for all its arms (Holm)"
+            f"to be as sure of all together, plan them (--family {counts.tries} divides the error), or make "
+            "one study of them, which corrects for all its arms (Holm)"
         )
 
 
@@ -156,6 +156,9 @@ def _undecided(look: Look, rules: TryRules) -> Iterator[str]:
         yield f"this look sees a true difference of {size} with 80 % probability"
     if math.isnan(look.more_seeds):
         return
+    shows = _look_that_shows(look, rules)
+    if shows is not None:
+        yield f"if the difference is as large as it looks, {shows} seeds tell it with 80 % probability"
     if look.seeds + look.more_seeds > MOST_TOLD:
         yield f"to see {margin(rules)} would take more than {MOST_TOLD:,} seeds: try a wider --margin"
     elif look.more_seeds > 0:
@@ -172,29 +175,41 @@ def cost(tried: Try) -> str:
 def following(tried: Try, study: str, changes: Sequence[str] = (), overrides: Sequence[str] = ()) -> str:
     """Say what to do next: a line to type, where there is one."""
     if tried.verdict in {"better", "same"}:
-        return _judged_on_test(tried, study)
+        return _judged_on_test(tried, study, overrides)
     if tried.verdict == "worse":
         return "next: keep the baseline"
     if tried.why == "failed":
         return f"next: see the column reason of {tried.folder}/trials.csv; the same command trains them again"
     if tried.why == "budget":
         return "next: the same command goes on from here, with another --budget"
-    later = [n for n in sequential.LOOKS if n > tried.last.seeds]
-    if not later:
+    if tried.last.seeds == sequential.LOOKS[-1]:
         return "next: keep what is simpler, or make a study of it, with as many seeds as it takes"
-    needed = tried.last.seeds + max(0, tried.last.more_seeds)
-    most = next((n for n in later if n >= needed), later[-1])
+    most = _seeds_that_tell(tried)
     sets = [part for text in changes for part in ("--set", text)]
     sets += [part for text in overrides for part in ("--base", text)]
     return f"next: {shlex.join(['harness', 'try', study, *sets, '--max-seeds', str(most)])}"
 
 
-def _judged_on_test(tried: Try, study: str) -> str:
+def _seeds_that_tell(tried: Try) -> int:
+    """Return the look that probably tells: a difference of the margin, or the one that is seen."""
+    look, rules = tried.last, tried.rules
+    later = [n for n in sequential.LOOKS if n > look.seeds]
+    needed = look.seeds + max(0.0, look.more_seeds)
+    of_margin = next((n for n in later if n >= needed), later[-1])
+    return min(of_margin, _look_that_shows(look, rules) or later[-1])
+
+
+def _look_that_shows(look: Look, rules: TryRules) -> int | None:
+    return sequential.look_that_shows(look.difference, look.sd, alpha=rules.alpha, after=look.seeds)
+
+
+def _judged_on_test(tried: Try, study: str, overrides: Sequence[str]) -> str:
     given = {name: pair for name, pair in tried.differences.items() if f"{name}=" in tried.change}
     pairs = list(given.items())
     if len(pairs) != 1 or not all(pairs[0][1]):
         return "next: compare it on test, with fresh seeds: a ladder's step, or linked settings of an axis"
     name, (before, after) = pairs[0]
-    sets = ["--set", f"{name}={before},{after}", "--set", f"seeds={tried.last.seeds}"]
+    texts = [f"{name}={before},{after}", f"seeds={tried.last.seeds}", *overrides]
+    sets = [part for text in texts for part in ("--set", text)]
     place = ["--results", f"results/{tried.study}-{name}"]
     return f"next, on test and with fresh seeds: {shlex.join(['harness', 'run', study, *sets, *place])}"

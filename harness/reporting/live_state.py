@@ -128,6 +128,8 @@ class LiveState:
         if left:
             words = f"No run is going on. {left:,} trials are not trained yet: the same command trains them."
             return {"kind": "stopped", "words": words}
+        if not self.folder.is_dir():
+            return {"kind": "stopped", "words": f"{self.folder} is gone: it was moved or removed."}
         if not shown:
             return {"kind": "stopped", "words": "No run is going on, and nothing is trained here yet."}
         return {"kind": "over", "words": f"The run is over{self._ended()}: {_counted(shown)}."}

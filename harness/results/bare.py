@@ -82,9 +82,10 @@ def _empty(name: str) -> pd.DataFrame:
 
 def _axes(trials: pd.DataFrame) -> list[str]:
     """List the columns that were varied: not those that others decide, as an optimizer does its momentum."""
-    described = fields.describe("trials", list(trials.columns), {})
-    others = [name for name in trials if name not in described and name not in FILLED]
-    settings = [name for name in trials if name in fields.SETTINGS and name != "dataset"]
+    names = [str(name) for name in trials]
+    described = fields.describe("trials", names, {})
+    others = [name for name in names if name not in described and name not in FILLED]
+    settings = [name for name in names if name in fields.SETTINGS and name != "dataset"]
     within = trials.groupby(["dataset", "arm"], dropna=False)
     axes: list[str] = []
     for name in (*others, *settings):

@@ -39,8 +39,8 @@ EMPTY_TEXT = ("trial_id", "arm", "hidden", "group", "status", "reason", "state",
 TEXT = frozenset({*EMPTY_TEXT, OF_ARM, "split", "engine", "device", "kernels", "host", PARENT})
 VALUE_TABLES = ("baseline", "axes", "steps", "chosen", "space", "tune")
 """Tables of study.toml that give settings their values."""
-BOOLEANS: Mapping[str, bool] = {"true": True, "false": False}
-"""Cells of a setting that is true or false, as a run writes them."""
+BOOLEANS: Mapping[str, bool] = {"true": True, "false": False, "True": True, "False": False}
+"""Cells of a setting that is true or false, as a run writes them, and as pandas does."""
 NOTHING: Mapping[str, Kind] = {}
 MOST_CLASSES = 2**16
 """Most classes of a data set that stored predictions can count."""

@@ -85,7 +85,7 @@ def _stack(group: str, members: TextTable) -> list[str]:
         "steps_done": str(max(map(_whole, filter(None, _cells(members, "steps_done"))), default="")),
         "kernels": _shared(map(without_components, _cells(members, "kernels"))),
     }
-    return [cells.get(name) if name in cells else _shared(_cells(members, name)) for name in STACKS]
+    return [cells[name] if name in cells else _shared(_cells(members, name)) for name in STACKS]
 
 
 def _cells(table: TextTable, column: str) -> list[str]:

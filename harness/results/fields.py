@@ -49,6 +49,12 @@ class Field:
     required: bool = False
     constraints: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def dtype(self) -> str:
+        """The dtype of the column in a frame that `harness.read` gives."""
+        whole = "int64" if self.required else "Int64"
+        return {"string": "str", "integer": whole, "number": "float64", "boolean": "boolean"}[self.type]
+
     def descriptor(self) -> dict[str, Any]:
         """Describe it as datapackage.json does."""
         described: dict[str, Any] = {"name": self.name, "type": self.type}

@@ -22,6 +22,8 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
+from harness.stats.power_analysis import POWER
+from harness.stats.power_analysis import power as power_at
 from harness.stats.verdicts import EQUAL, verdicts
 
 if TYPE_CHECKING:
@@ -170,6 +172,30 @@ def at_look(
     row = judged.drop([*PAIR, "low", "high", "p_holm", "p_same_holm"])
     combined: pd.Series[Any] = pd.concat([row, pd.Series(ends, names, dtype=object)])
     return combined
+
+
+def look_that_shows(
+    difference: float, sd: float, *, alpha: float = 0.05, after: int = 0, power: float = POWER
+) -> int | None:
+    """Find the first look that by itself finds a true difference with the given power.
+
+    Args:
+        difference: the true mean difference.
+        sd: standard deviation of the paired differences.
+        alpha: of all looks together.
+        after: only looks at more seeds than these.
+        power: as a share.
+
+    Returns:
+        Its number of seeds; None if no look does, or `sd` is not positive.
+
+    >>> look_that_shows(1.0, 1.0)
+    14
+    """
+    for n in LOOKS:
+        if n > after and power_at(n, difference, sd, level(n, alpha)) >= power:
+            return n
+    return None
 
 
 def sign_test(better: int, worse: int) -> float:

@@ -41,8 +41,8 @@ def unpaired_verdicts(
         more_seeds the runs that the smaller arm, and then both, lack, at most; then reference_n, mean,
         reference_mean.
     """
-    arms = runs.groupby(["dataset", "arm"], sort=False)["value"].agg(n="count", mean="mean", spread="std")
-    arms = arms.reset_index()
+    grouped = runs.groupby(["dataset", "arm"], sort=False)["value"]
+    arms: pd.DataFrame = grouped.agg(n="count", mean="mean", spread="std").reset_index()
     reference = arms.rename(columns={name: f"reference_{name}" for name in arms if name != "dataset"})
     reference = reference.rename(columns={"reference_arm": "reference"})
     table = pairs.merge(arms, on="arm").merge(reference, on=["dataset", "reference"])

@@ -9,11 +9,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import numpy as np
 import pandas as pd
 import pytest
 
-from harness.cli import main
+from harness.cli import main, schemas
 
 DOCS = Path(__file__).parents[2] / "docs" / "judging.md"
 
@@ -86,6 +87,9 @@ def test_json_has_everything(command: Any, tmp_path: Path) -> None:
     assert found["read_as"]["arms"] == ["baseline", "new"]
     assert found["read_as"]["margin"] is None
     assert [part["rows"] for part in found["left_out"]] == [1, 2]
+    _, out, _ = command("judge", path, "--json", "--unpaired")
+    jsonschema.validate(json.loads(out), schemas.schema("judge"))
+    assert json.loads(out)["contrasts"][0]["reference_n"] == 6
 
 
 def test_a_page_or_a_folder(command: Any, tmp_path: Path) -> None:
@@ -169,6 +173,7 @@ def test_each_line_of_the_docs(line: str, command: Any, files: Path, monkeypatch
     code, out, err = command(*shlex.split(line)[1:], "--json")
     assert code == 0, err
     found = json.loads(out)
+    jsonschema.validate(found, schemas.schema("judge"))
     assert found["verdict"] in {"better", "worse"}, line
     assert len(found["contrasts"]) >= 1
 

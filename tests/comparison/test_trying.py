@@ -194,10 +194,50 @@ def test_a_folder_that_is_written_by_another_is_refused(tried: Tried, tmp_path: 
         tried(UNCLEAR, max_seeds=3)
 
 
+def test_the_study_file_of_a_folder_of_tries_can_be_read(tried: Tried, tmp_path: Path) -> None:
+    tried(UNCLEAR, max_seeds=3)
+    study = harness.load(tmp_path / "tries" / "study.toml")
+    assert study.sealed
+    assert len(harness.plan(study).trials) == 6
+
+
 def test_a_report_of_tries_is_refused(tried: Tried, tmp_path: Path) -> None:
     tried(UNCLEAR, max_seeds=3)
     with pytest.raises(UsageError, match="holds tries of a study, without test"):
         harness.report(tmp_path / "tries")
+
+
+BROKEN = """
+from pathlib import Path
+import torch
+from harness.axes.losses import losses
+
+@losses.register("touchy", takes="logits")
+def touchy(z, target):
+    'Cross-entropy that fails in training while there is a file called broken.'
+    if z.shape[-1] == 10 and Path(__file__).with_name("broken").exists():
+        raise ValueError("it is broken")
+    return torch.logsumexp(z, -1) - (target * z).sum(-1)
+"""
+
+
+def test_a_change_that_cannot_be_trained_tells_nothing_and_disturbs_no_other(tmp_path: Path) -> None:
+    (tmp_path / "touchy.py").write_text(BROKEN)
+    tables = {
+        "study": {"name": "s", "plugins": ["touchy.py"]},
+        "baseline": {"dataset": "digits", "epochs": 1, "hidden": [4]},
+    }
+    (tmp_path / "s.toml").write_text(tomli_w.dumps(tables))
+    (tmp_path / "broken").touch()
+    study, folder = harness.load(tmp_path / "s.toml"), tmp_path / "tries"
+    failed = harness.try_(study, ["loss=touchy"], folder=folder, workers=1, max_seeds=3)
+    assert (failed.verdict, failed.why, failed.exit_code) == ("cannot tell", "failed", 2)
+    assert "it is broken" in failed.trained.failures[0]
+    assert "trials could not be trained" in try_words.verdict(failed)
+    other = harness.try_(study, [UNCLEAR], folder=folder, workers=1, max_seeds=3)
+    assert (other.why, other.trained.failures, other.trained.trials) == ("seeds", [], 3)
+    (tmp_path / "broken").unlink()
+    assert harness.try_(study, ["loss=touchy"], folder=folder, workers=1, max_seeds=3).why != "failed"
 
 
 def test_a_study_runs_where_it_was_tried_before(study: Study, tmp_path: Path) -> None:
@@ -321,7 +361,7 @@ def test_studies_without_a_baseline_to_change_are_refused(
     tried: Tried, study_of: Callable[..., Study]
 ) -> None:
     search = harness.load("search")
-    with pytest.raises(UsageError, match="is a search, which tries settings by itself"):
+    with pytest.raises(UsageError, match="study 'search' is a search"):
         tried("lr=0.2", of=search)
     two = study_of(axes={"dataset": ["digits", "digits_writers"]})
     with pytest.raises(

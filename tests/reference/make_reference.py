@@ -18,6 +18,8 @@ from pathlib import Path
 
 from reference_folders import CHECKOUT, KEPT, PHASES, REFERENCE, Reference, made, shown_figures, stale
 
+from harness.results import tables
+
 MAKING = CHECKOUT / "results" / ".reference"
 """As deep as results/reference, since a study.toml names its plugins from its folder."""
 FILES = (
@@ -33,7 +35,7 @@ LONG = 400_000  # bytes of a table from which on it is packed
 
 
 def keep(made_in: Path, kept: Path, figures: Sequence[str]) -> None:
-    """Copy what is kept of a results folder.
+    """Copy what is kept of a results folder, and describe what became of its tables.
 
     Raises:
         FileNotFoundError: a figure that docs show was not drawn.
@@ -41,6 +43,8 @@ def keep(made_in: Path, kept: Path, figures: Sequence[str]) -> None:
     for phase in PHASES:
         for path in sorted(file for pattern in FILES for file in (made_in / phase).glob(pattern)):
             _copy(path, kept / phase / path.relative_to(made_in / phase))
+        if (kept / phase / "trials.csv").is_file():
+            tables.complete(kept / phase)
     for name in figures:
         _copy(made_in / "figures" / name, kept / "figures" / name)
 

@@ -19,7 +19,7 @@ import jinja2
 
 from harness import reporting
 from harness.planning import plan
-from harness.results import run_folder
+from harness.results import datapackage, derived, run_folder
 from harness.results.columns import TABLES
 from harness.results.csv_rows import CONFUSION
 from harness.settings.schema import CONFIRMED, EPOCHS, PARENT, TO_TARGET, TUNED, TUNING, outcome_columns
@@ -101,6 +101,8 @@ def _stale_phase(kept: Reference, folder: Path, phase: str) -> Iterator[str]:
     tables = {name: _header_and_ids(there, name) for name in TABLES}
     where = f"{phase}/" if phase else ""
     yield from (f"no {where}{name}.csv" for name, (header, _) in tables.items() if not header)
+    made_of_them = (*(f"{name}.csv" for name in derived.DERIVED), datapackage.FILE)
+    yield from (f"no {where}{name}" for name in made_of_them if not (there / name).is_file())
     study = kept.study() if not phase and kept.command == "run" else _as_written(kept, there)
     planned = plan.draw(study)
     expected = {

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 from browser import console_errors, needs_browser, opened
+from selenium.webdriver.support.ui import WebDriverWait
 
 import harness
 from harness.comparison.judging import Judgement
@@ -16,14 +19,14 @@ from harness.reporting import judged_page
 HOSTILE = '<img src=x onerror="document.title=1">{{ 7*7 }}</script><script>alert(1)</script>'
 
 
-def judgement(arms: dict[str, float], seeds: int = 6, metric: str = "accuracy", **options: object) -> Judgement:
+def judgement(arms: dict[str, float], seeds: int = 6, metric: str = "accuracy", **options: Any) -> Judgement:
     rng = np.random.default_rng(0)
     rows = [
         {"model": arm, "seed": seed, metric: 0.7 + 0.01 * seed + shift + rng.normal(0, 0.001)}
         for arm, shift in arms.items()
         for seed in range(seeds)
     ]
-    return harness.judge(pd.DataFrame(rows), **options)  # type: ignore[arg-type]
+    return harness.judge(pd.DataFrame(rows), **options)
 
 
 def page(found: Judgement, folder: Path, name: str = "runs.csv") -> str:
@@ -39,7 +42,7 @@ def test_it_answers_first_and_says_how_the_table_was_read(tmp_path: Path) -> Non
     assert "Read as: long; arm = model (2)" in text
     assert text.count("<figure>") == 1
     assert 'href="data:text/csv;base64,' in text
-    assert "http" not in text.replace("http-equiv", "").replace("http://www.w3.org", "")
+    assert not re.search(r"""(src|href)=["']?https?:|url\(http|@import""", text)
 
 
 def test_names_are_text(tmp_path: Path) -> None:
@@ -47,7 +50,8 @@ def test_names_are_text(tmp_path: Path) -> None:
     text = page(found, tmp_path, HOSTILE)
     assert "<img src=x" not in text
     assert "<script>alert" not in text
-    assert "&lt;img src=x onerror=" in text and "{{ 7*7 }}" in text
+    assert "&lt;img src=x onerror=" in text
+    assert "{{ 7*7 }}" in text
 
 
 def test_formulas_stay_text_in_the_csv(tmp_path: Path) -> None:
@@ -63,7 +67,7 @@ def test_formulas_stay_text_in_the_csv(tmp_path: Path) -> None:
         ({"unpaired": True}, "Welch"),
     ],
 )
-def test_other_metrics_and_tests(options: dict[str, object], words: str, tmp_path: Path) -> None:
+def test_other_metrics_and_tests(options: dict[str, Any], words: str, tmp_path: Path) -> None:
     metric = str(options.get("metric", "accuracy"))
     rest = {name: value for name, value in options.items() if name != "metric"}
     text = page(judgement({"baseline": 0, "new": 0.01}, metric=metric, **rest), tmp_path)
@@ -75,7 +79,7 @@ def test_many_contrasts_in_several_figures(tmp_path: Path) -> None:
     text = page(found, tmp_path)
     assert "89 contrasts: " in text
     assert text.count("<figure>") == 3
-    assert len(text) < 1_000_000
+    assert len(text) < 1_500_000
 
 
 def test_one_seed_and_no_data(tmp_path: Path) -> None:
@@ -93,4 +97,6 @@ def test_in_a_browser(tmp_path: Path) -> None:
         driver.execute_script("arguments[0].click()", head)
         first = driver.find_element("css selector", "#table-arms tbody td").text
         assert first.startswith("<img src=x")
+        chart = "return Boolean(document.querySelector('figure canvas'))"
+        WebDriverWait(driver, 10).until(lambda there: there.execute_script(chart))
         assert console_errors(driver) == []

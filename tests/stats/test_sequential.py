@@ -9,6 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import special
 from scipy import stats as scipy_stats
+from statsmodels.stats.power import TTestPower
 from statsmodels.stats.weightstats import ttost_paired
 
 from harness.stats import sequential
@@ -56,6 +57,25 @@ def test_arms_a_margin_apart_are_the_same_in_at_most_alpha(equals: NDArray[np.fl
 def test_the_table_is_what_calibration_gives(equals: NDArray[np.float32]) -> None:
     found = calibrating_looks.levels(equals, 0.05)
     npt.assert_allclose(found, [sequential.level(n) for n in LOOKS], rtol=0.07)
+
+
+def test_what_is_there_is_found_with_few_seeds() -> None:
+    """A true difference of one SD takes 12 seeds on average, one of two SDs fewer than 7."""
+    found, seeds = calibrating_looks.power(1.0, 20_000, np.random.default_rng(5))
+    assert found == pytest.approx(0.970, abs=0.006)
+    assert seeds == pytest.approx(12.2, abs=0.2)
+    found, seeds = calibrating_looks.power(2.0, 20_000, np.random.default_rng(6))
+    assert found > 0.999
+    assert seeds == pytest.approx(6.6, abs=0.1)
+
+
+def test_the_look_that_shows_a_difference_is_the_first_with_enough_power() -> None:
+    solver = TTestPower()
+    expected = [n for n in LOOKS if solver.power(0.9, n, sequential.level(n)) >= 0.8]
+    assert sequential.look_that_shows(-1.8, 2.0) == expected[0]
+    assert sequential.look_that_shows(1.8, 2.0, after=expected[0]) == expected[1]
+    assert sequential.look_that_shows(0.01, 1.0) is None
+    assert sequential.look_that_shows(1.0, 0.0) is None
 
 
 def test_what_is_spent_sums_up_to_alpha() -> None:

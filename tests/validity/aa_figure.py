@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 WRONG = {
     aa_rates.FALSE_POSITIVES: "one contrast",
     aa_rates.FAMILY_WISE: "any of four (Holm)",
-    aa_rates.AT_MARGIN: "called the same, though a margin apart (TOST)",
-    aa_rates.LOOKED_AT: "looked at until told (harness try)",
-    aa_rates.SAME_AT_MARGIN: "the same, looked at until told, though a margin apart",
+    aa_rates.AT_MARGIN: "called the same, a margin apart",
+    aa_rates.LOOKED_AT: "looked at (harness try)",
+    aa_rates.SAME_AT_MARGIN: "looked at: the same, a margin apart",
 }
 COVERED = {
     aa_rates.COVERAGE: "no difference, Student's t",
     aa_rates.COVERAGE_APART: "a difference, Student's t",
     aa_rates.BOOTSTRAP: "no difference, percentile bootstrap",
-    aa_rates.COVERAGE_AT_ANY_LOOK: "no difference, repeated interval (harness try)",
+    aa_rates.COVERAGE_AT_ANY_LOOK: "no difference, looked at",
 }
 
 

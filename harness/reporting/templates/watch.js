@@ -223,12 +223,16 @@
         throw new Error(`the server answers ${answer.status}`);
       }
       last = new Date();
-      update();
       lost = false;
       put(byId("gone"), "");
     } catch (error) {
       if (!lost) put(byId("gone"), `\`harness watch\` cannot be reached any more: start it again, and this page goes on. It shows what was so at ${last ? last.toLocaleTimeString() : "no time yet"}.`);
       lost = true;
+    }
+    try {
+      if (state && !lost) update();
+    } catch (error) {
+      put(byId("gone"), `The state cannot be shown: ${error}. Load the page again.`);
     }
     setTimeout(ask, lost ? 3 * EVERY : EVERY);
   }
