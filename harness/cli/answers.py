@@ -106,7 +106,7 @@ def study_facts(study: Any, folder: Path, processes: int) -> dict[str, Any]:
     """Return the fields that the plans of all studies have."""
     about = study.about
     facts = {"study": study.name, "design": about.design, "hypothesis": about.hypothesis}
-    return {**facts, "folder": folder, "processes": processes}
+    return {**facts, "until": about.until, "folder": folder, "processes": processes}
 
 
 def _arms(planned: Plan) -> dict[str, Any]:
