@@ -141,7 +141,8 @@ def _show_arms(folder: Path, which: str = "") -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from harness.results import csv_rows, standing, tables
+    from harness.results import csv_rows, documents, standing, tables
+    from harness.results import targets as reached
 
     trials = csv_rows.table(tables.read(folder, ["trials"])["trials"])
     shown_as = standing.shown_arms(trials)
@@ -156,6 +157,8 @@ def _show_arms(folder: Path, which: str = "") -> None:
             name = shown_as[arm.arm].replace(f"dataset={dataset}, ", "")
             table.add_row(*map(Text, standing.cells(name, arm)))  # as they are: a name may look like markup
         Console().print(table)
+    if words := reached.told(trials, reached.of_study(documents.study(folder)["study"])):
+        click.echo(f"{which}{words}")
 
 
 def show_trial(results: Results, row: pd.Series[Any]) -> None:

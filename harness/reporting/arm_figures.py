@@ -89,7 +89,7 @@ def _curves(reading: ReportData, dataset: str, ranking: pd.DataFrame) -> Iterato
         return
     axes = ["label"]
     if reading.design == "grid":
-        axes = list(stats.axis_spreads(here, reading.axes)["axis"]) or axes
+        axes = list(reading.spreads.loc[reading.spreads["dataset"].eq(dataset), "axis"]) or axes
     every = explored.arm_curves(reading, dataset, ranking[ranking["rank"].notna()])
     drawable = [axis for axis in axes if here[axis].nunique() <= plots.MAX_LINES]
     for place, axis in enumerate(drawable):

@@ -70,7 +70,7 @@ def _choices(reading: ReportData, dataset: str) -> Iterator[str]:
     elif reading.design == "grid":
         trials = reading.of(dataset)
         yield from _share_words(trials, reading.axes, dataset)
-        yield from _spread_words(stats.axis_spreads(trials, reading.axes), dataset)
+        yield from _spread_words(reading.spreads, dataset)
     else:
         comparison = against_baseline(reading)
         if comparison is not None:
@@ -173,7 +173,7 @@ def _interplay(reading: ReportData, ranking: pd.DataFrame, dataset: str) -> Iter
         return
     trials = reading.of(dataset)
     arm = trials[trials["label"].eq(ranked["label"].iloc[0])].iloc[0]
-    spreads = stats.axis_spreads(trials, reading.axes).to_dict("records")
+    spreads = reading.spreads[reading.spreads["dataset"].eq(dataset)].to_dict("records")
     other = [row for row in spreads if arm[row["axis"]] != row["best"]]
     if other:
         its = " and its ".join(f"{row['axis']} is {arm[row['axis']]}" for row in other)
@@ -183,7 +183,7 @@ def _interplay(reading: ReportData, ranking: pd.DataFrame, dataset: str) -> Iter
 
 def tables(reading: ReportData) -> Iterator[Table]:
     """Make the tables that show which choice matters, by design."""
-    spreads = stats.axis_spreads(reading.trials, reading.axes)
+    spreads = reading.spreads
     if reading.design == "grid" and not spreads.empty:
         yield _spreads(spreads)
     comparison = against_baseline(reading)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,6 +74,16 @@ class ReportData:
     def design(self) -> str:
         """The study's design: grid, one-factor, ladder or search."""
         return self.study.design
+
+    @cached_property
+    def spreads(self) -> pd.DataFrame:
+        """The distance between each axis' best and worst level, as `stats.axis_spreads` gives it."""
+        return stats.axis_spreads(self.trials, self.axes)
+
+    @cached_property
+    def ranking(self) -> pd.DataFrame:
+        """The arms of each data set in order, as `stats.rank_arms` gives them."""
+        return stats.rank_arms(self.trials, arm="label")
 
     @property
     def datasets(self) -> list[str]:
@@ -174,7 +185,7 @@ def where(reading: ReportData, conditions: str) -> ReportData:
 
 def rank(reading: ReportData) -> pd.DataFrame:
     """Rank arms as `stats.rank_arms` does, with their short names in `label`."""
-    return stats.rank_arms(reading.trials, arm="label")
+    return reading.ranking.copy()
 
 
 def against_baseline(reading: ReportData) -> tuple[pd.DataFrame, pd.DataFrame] | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from harness import stats
 from harness.reporting import confirmation, ladder, tuned
 from harness.reporting.contrasts import contrast
 from harness.reporting.data import rank
@@ -59,7 +58,7 @@ def _matters(reading: ReportData) -> Iterator[str]:
     """Name the choice with the largest share of the variance of val accuracy on each data set."""
     if not reading.trials["val_accuracy"].notna().any():
         return
-    spreads = stats.axis_spreads(reading.trials, reading.axes)
+    spreads = reading.spreads
     if spreads.empty or spreads["share"].isna().all():
         return
     tables = [table for _, table in spreads.groupby("dataset", sort=False)]

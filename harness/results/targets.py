@@ -15,6 +15,7 @@ from harness.results.csv_rows import TextTable
 from harness.results.part_files import Part
 from harness.settings.schema import TO_TARGET
 from harness.study.targets import Target
+from harness.text import count
 
 
 def of_study(about: Mapping[str, Any]) -> Target | None:
@@ -38,6 +39,19 @@ def with_times(outcomes: TextTable, parts: Sequence[Part], target: Target | None
     named = zip(outcomes["trial_id"], outcomes.rows, strict=True)
     added = [[*row, *first.get(trial_id, ("", ""))] for trial_id, row in named]
     return TextTable([*outcomes.columns, *TO_TARGET], added)
+
+
+def told(trials: TextTable, target: Target | None) -> str:
+    """Say how many of the trials that ended reached a target; empty where there is none."""
+    if target is None or TO_TARGET[0] not in trials:
+        return ""
+    ended = [
+        steps
+        for status, steps in zip(trials["status"], trials[TO_TARGET[0]], strict=True)
+        if status in {"ok", "diverged"}
+    ]
+    reached = sum(map(bool, ended))
+    return f"{target.words}: reached by {reached} of {count(len(ended), 'trial')} ({', '.join(TO_TARGET)})"
 
 
 def times(epochs: str, target: Target) -> dict[str, tuple[str, str]]:

@@ -12,7 +12,7 @@ import pytest
 
 from harness import results
 from harness.planning import grouping
-from harness.results import tables, targets
+from harness.results import csv_rows, tables, targets
 from harness.study.study import Study, parse
 from harness.study.targets import Target
 from harness.training import runs
@@ -78,6 +78,14 @@ def test_the_first_evaluation_that_reaches_the_target_counts_whatever_follows() 
     assert times == {"ta": ("10", "0.5"), "tb": ("0", "0")}
     assert targets.times(EPOCHS, Target("val", "loss", 0.9)) == {"tc": ("20", "1")}
     assert targets.times(EPOCHS, Target("train", "loss", 2.3)) == {"ta": ("0", "0")}
+
+
+def test_the_reached_are_counted_among_those_that_ended() -> None:
+    rows = [["ok", "10"], ["ok", ""], ["diverged", ""], ["failed", ""], ["", ""]]
+    trials = csv_rows.TextTable(["status", "steps_to"], rows)
+    words = targets.told(trials, Target("val", "accuracy", 0.97))
+    assert words == "97\u00a0% val accuracy: reached by 1 of 3 trials (steps_to, epochs_to)"
+    assert targets.told(trials, None) == ""
 
 
 def test_the_columns_follow_those_of_every_folder(folder: Path) -> None:

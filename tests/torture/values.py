@@ -81,6 +81,7 @@ FITTING: Mapping[str, Sequence[Any]] = {
     "keep_predictions": [[], ["val", "test"]], "keep_weights": ["best", "all", "none"],
     "phase": ["fixed", "tuned", "search", "confirmed"], "metric": ["test_accuracy", "val_accuracy"],
     "margin": [0.001, 0.1], "alpha ": [0.05], "declared": [True, False], "changed_after": [0, 3],
+    "until": [{"val_accuracy": 0.9}, {"train_loss": 1.0}, {}], "target_after": [0, 3],
     "pairs": [[], [["a", "b"]]], "levels": [[], [{"axis": "activation"}]], "axis": ["activation", "lr"],
     "within": [[], ["output"]], "reference": ["relu", 0.1], "budget": [2, 3], "log": [True, False],
     "low": [0.001, 1], "high": [2, 1.0], "step": [1, 0.5],
