@@ -64,7 +64,7 @@ def read(folder: Path) -> StudyDifferences:
 
 
 def _of_a_search(found: Results) -> tuple[Results, list[str]]:
-    """Return, for a search, its confirmation: winner and baseline, with seeds that chose neither; and notes."""
+    """Return, for a search, its confirmation (winner and baseline, with seeds of its own); and notes."""
     confirmed = found.folder / CONFIRMED
     if found.study.get("study", {}).get("design") != "search" or not (confirmed / "trials.csv").is_file():
         tuned = (found.folder / TUNED / "trials.csv").is_file()
