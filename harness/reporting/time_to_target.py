@@ -41,7 +41,7 @@ STALE = (
 )
 RECORDED = (
     "A trial has reached the target at its first evaluation with {target}, whatever comes after; it trains "
-    "on to its end. Evaluations are at most {resolution} apart: a time may be less than it says by up to that."
+    "on to its end. Evaluations are at most {resolution} apart: a time may be less by up to that."
 )
 RESTRICTED = (
     "Compared is the time up to {horizon}: a trial that had not reached the target by then, diverged ones "
