@@ -61,10 +61,10 @@ def times(epochs: str, target: Target) -> dict[str, tuple[str, str]]:
     """
     header = csv_rows.header(epochs)
     names = ("trial_id", "split", target.metric, "step", "epoch")
-    who, part, measure, step, epoch = (header.index(name) for name in names)
+    trial, split, measure, step, epoch = (header.index(name) for name in names)
     first: dict[str, tuple[str, str]] = {}
     for row in epochs.splitlines()[1:]:  # without quoted cells, and there may be millions
         cells = row.split(",")
-        if cells[part] == target.split and target.is_reached(float(cells[measure] or math.nan)):
-            first.setdefault(cells[who], (cells[step], cells[epoch]))
+        if cells[split] == target.split and target.is_reached(float(cells[measure] or math.nan)):
+            first.setdefault(cells[trial], (cells[step], cells[epoch]))
     return first
