@@ -129,7 +129,7 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def validity(session: nox.Session) -> None:
-    """Test the statistics by thousands of A/A studies, into results/validity (about 5 minutes)."""
+    """Test the statistics by thousands of A/A studies, into results/validity (about 7 minutes)."""
     install(session)
     session.run("python", "tests/validity/aa_studies.py", *session.posargs)
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness import notes
 from harness.cli import json_output
-from harness.errors import UsageError
+from harness.errors import PlainError, in_words
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from harness.comparison import Comparison, Gate
     from harness.planning.plan import Plan
     from harness.registry import Entry, Registry
+    from harness.reporting import ReportData
+    from harness.reporting.contrasts import Verdicts
     from harness.results import Results
     from harness.settings import Setting
     from harness.training.runs import RunSummary
@@ -181,7 +183,7 @@ def outcome(folder: Path) -> dict[str, Any]:
         "folder": folder,
         "failures": _failures(found.trials),
         "arms": arms(found.trials),
-        "contrasts": _verdicts(found),
+        **_verdicts(found),
         "files": sorted(
             path.name for path in folder.iterdir() if path.suffix in {".csv", ".json", ".toml", ".html"}
         ),
@@ -241,19 +243,44 @@ def _interval(row: Mapping[Any, Any], start: str) -> dict[str, Any]:
     return {name: row[f"{start}{name}"] for name in ("mean", "low", "high")}
 
 
-def _verdicts(found: Results) -> dict[str, Any] | None:
-    """Return the verdicts that the report has of a folder's contrasts; None, with a note, if it has none."""
+def _verdicts(found: Results) -> dict[str, Any]:
+    """Return the verdicts on a folder's contrasts as in its report: of accuracy, and of times to a target."""
     from harness.reporting import contrasts, data
 
     try:
         reading = data.prepare(found)
         judged = contrasts.judge(reading, contrasts.read_family(reading))
-    except UsageError as error:
-        notes.warn(f"no verdicts: {error}")
-        return None
+        return {"contrasts": _judged(judged), "times_to_target": _times(reading)}
+    except Exception as error:  # noqa: BLE001 (what is trained is told, whatever ails the words on it)
+        notes.warn(f"no verdicts: {_why(error)}")
+        return {"contrasts": None, "times_to_target": None}
+
+
+def _judged(judged: Verdicts) -> dict[str, Any]:
     family = judged.family
     facts = {name: getattr(family, name) for name in ("metric", "margin", "alpha", "declared")}
     return {**facts, "rows": rows(judged.table), "doubts": list(judged.doubts)}
+
+
+def _times(reading: ReportData) -> dict[str, Any] | None:
+    """Return the verdicts on the times to a study's target; None if it has none, or nothing reached it."""
+    from harness.reporting import time_to_target
+    from harness.results import targets
+    from harness.settings.schema import TO_TARGET
+
+    target = targets.of_study(reading.results.study.get("study", {}))
+    ended = reading.trials["status"].isin(["ok", "diverged"]).any()
+    if target is None or not ended or not set(TO_TARGET) <= set(reading.trials):
+        return None
+    times = time_to_target.read(reading, target)
+    if not times.table["reached"].any():
+        return None
+    found = {"target": {target.column: target.level}, "unit": times.unit, "resolution": times.resolution}
+    return {**found, "horizons": dict(times.horizons), **_judged(time_to_target.judge(reading, times))}
+
+
+def _why(error: Exception) -> str:
+    return str(error) if isinstance(error, PlainError) else in_words(error)
 
 
 def headline(folder: Path) -> dict[str, Any] | None:
@@ -268,8 +295,8 @@ def headline(folder: Path) -> dict[str, Any] | None:
             said = headline.of_search(search, confirmation.judge(search))
         else:
             said = headline.of_study(gather(reading))
-    except UsageError as error:
-        notes.warn(f"no headline: {error}")
+    except Exception as error:  # noqa: BLE001 (as above)
+        notes.warn(f"no headline: {_why(error)}")
         return None
     sureness = [{"of": label, "words": words} for label, words in said.sureness]
     return {"question": said.question, "answers": list(said.answers), "sureness": sureness}
@@ -325,8 +352,8 @@ def trial(results: Results, row: pd.Series[Any]) -> dict[str, Any]:
     settings = {name: _value(row[name]) for name in names if as_word(row[name]) != NOT_APPLICABLE}
     identity = {name: row[name] for name in ("trial_id", "arm", "dataset", "seed")}
     outcomes = {name: _cell(row.get(name), whole=name in WHOLE) for name in (*OUTCOME, PARENT)}
-    further = results.trials.loc[:, "test_accuracy":"engine"].columns[1:-1]  # tracked metrics and the like
-    metrics = {str(name): _cell(row[name], whole=False) for name in further}
+    after = results.trials.loc[:, "seed":].columns[1:]  # tracked metrics, times to a target
+    metrics = {str(name): _cell(row[name], whole=False) for name in after if name not in outcomes}
     return {**identity, "settings": settings, **outcomes, "metrics": metrics}
 
 

@@ -53,7 +53,7 @@ class _Answer(logging.Handler):
             sys.stdout.flush()
             if sys.stdout.fileno() == 1:
                 self._kept = os.dup(1)
-                os.dup2(2, 1)  # of worker processes and of C, too
+                _turn_to_stderr()
         self._stand_in = sys.stdout = sys.stderr
 
     def end(self) -> None:
@@ -82,6 +82,17 @@ class _Answer(logging.Handler):
         left = memoryview(text.encode())
         while left:
             left = left[os.write(self._kept, left) :]
+
+
+def _turn_to_stderr() -> None:
+    """Have descriptor 1, which worker processes and C write to, go to stderr; nowhere if that is closed."""
+    try:
+        os.dup2(2, 1)
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        if nowhere != 1:
+            os.dup2(nowhere, 1)
+            os.close(nowhere)
 
 
 _answer = _Answer()

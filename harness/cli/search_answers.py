@@ -13,6 +13,7 @@ from harness.planning.plan import unseen
 from harness.searching import pruners, samplers, suggestions
 from harness.searching.ask_tell import arm_of, drawn_of
 from harness.searching.checks import evaluations_of, size_of
+from harness.study.searches import STATES
 from harness.study.space import Choices, Parameter
 from harness.study.trials import settings_of
 
@@ -98,7 +99,7 @@ def results(result: SearchResult, study: Study) -> dict[str, Any]:
         "asked": result.asked,
         "seconds": round(result.seconds, 2),
         "optuna_seconds": round(result.optuna_seconds, 2),
-        "suggestions": dict.fromkeys(suggestions.STATES, 0) | suggestions.counted(result.trials),
+        "suggestions": dict.fromkeys(STATES, 0) | suggestions.counted(result.trials),
         "failures": [{"suggestions": many, "message": reason} for reason, many in failures.items()],
         "winner": None if result.winner is None else _suggestion(result, study, result.winner),
         "best": [_suggestion(result, study, number) for number in order],

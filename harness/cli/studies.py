@@ -180,6 +180,8 @@ def run(  # noqa: PLR0913 (options of a command)
 ) -> None:  # fmt: skip
     """Train what is missing of a study. Running it again goes on from where it stopped.
 
+    `harness watch` shows it in a browser meanwhile.
+
     A study with [tune] has three parts: as it stands; tuning/, where every arm tries settings and the test
     set stays closed; and tuned/, every arm at what it chose by val (chosen.csv).
     """
@@ -238,6 +240,8 @@ def search(
     **options: Unpack[MachineKeywords],
 ) -> None:  # fmt: skip
     """Search a study's [space] with Optuna; suggestions train as stacks. Again, it goes on where it stopped.
+
+    `harness watch` shows it in a browser meanwhile.
 
     The winner and the baseline are then trained with fresh seeds, and test is opened for them (confirmed/).
     """

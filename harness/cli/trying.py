@@ -110,6 +110,9 @@ def try_(
     """
     with _undecided_if_it_fails():
         loaded = _load(study, overrides)
+        from harness.comparison import try_changes
+
+        try_changes.asked(loaded, changes)  # before pandas and SciPy are imported: errors answer at once
         from harness.comparison import trying
 
         prepared = trying.prepared(loaded, changes, folder=results, display=_display, **options)

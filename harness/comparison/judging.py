@@ -20,7 +20,8 @@ from harness.comparison.scales import MetricScale, scale_of
 from harness.errors import UsageError, did_you_mean, few
 from harness.results import Results
 from harness.stats.verdicts import IDENTICAL, UNDECIDED
-from harness.text import count
+from harness.text import count, p_value
+from harness.text.cards import card
 
 REFERENCES = ("baseline", "reference", "control", "base", "default")
 """Names of arms that are taken for the reference, the likeliest first."""
@@ -28,7 +29,7 @@ ALPHA = 0.05
 TRIALS = "trials.csv"
 GOOD = ("better", "same within margin", IDENTICAL)
 CONTRAST = ["block", "arm", "reference"]
-MOST_PAIRS = 2_000
+MOST_PAIRS, MOST_SHOWN = 2_000, 30
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,32 @@ class Judgement:
     alpha: float
     left_out: tuple[LeftOut, ...]
     notes: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        return f"Judgement {self.verdict!r}: {count(len(self.contrasts), 'contrast')} of {self.metric}"
+
+    def _repr_html_(self) -> str:
+        """Show the verdicts in a notebook."""
+        rows = [
+            [
+                str(row["block"]), str(row["arm"]), str(row["reference"]), str(row["n"]),
+                self.scale.difference(row["difference"]), p_value(row["p_holm"]), str(row["verdict"]),
+            ]
+            for row in self.contrasts.head(MOST_SHOWN).to_dict("records")
+        ]  # fmt: skip
+        unit = f"differences in {self.scale.unit}" if self.scale.unit else "differences in the metric's unit"
+        left = len(self.contrasts) - len(rows)
+        lines = [repr(self), unit, f"{left:,} others are in .contrasts" if left else "", *self.notes]
+        columns = (
+            "block",
+            "arm",
+            "reference",
+            f"{self.observations.unit}s",
+            "difference",
+            "p (Holm)",
+            "verdict",
+        )
+        return card(f"judgement: {self.verdict}", lines, columns, rows)
 
     @property
     def exit_code(self) -> int:

@@ -64,11 +64,24 @@ class Roles:
     block: Sequence[str] = ()
     paired: bool = True
 
+    def check_distinct(self) -> None:
+        """Raise UsageError if a column has two parts to play."""
+        parts = [("--arm", name) for name in self.arm] + [("--block", name) for name in self.block]
+        parts += [("--seed", self.seed), ("--metric", self.metric)]
+        taken: dict[str, str] = {}
+        for option, name in parts:
+            if name and name in taken:
+                raise UsageError(
+                    f"{taken[name]} {name} and {option} {name}: a column can be one of them; name another"
+                )
+            taken[name] = option
+
 
 def long_observations(
     table: ReadTable, roles: Roles, form: str, left_out: Sequence[LeftOut] = (), notes: Sequence[str] = ()
 ) -> Observations:
     """Take a row a run; raise UsageError on a missing arm or seed, doubled runs, or text for a number."""
+    roles.check_distinct()
     arms, blocks = _label(table, roles.arm, "arm"), _label(table, roles.block, "block")
     numbered = pd.Series(table.lines.astype(str), index=table.cells.index)
     seeds = _filled(table, roles.seed, "seed") if roles.paired else numbered

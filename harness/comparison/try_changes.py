@@ -47,6 +47,11 @@ class Change:
         return [name for name in self.differences if name in BUDGET]
 
 
+def asked(study: Study, changes: Sequence[str]) -> Change:
+    """Return a change of a study's baseline; raise UsageError as `baseline` and `change` do."""
+    return change(study, baseline(study), changes)
+
+
 def baselines(study: Study) -> list[Study]:
     """Return a study's baseline as a study of one arm without axes; of several data sets, one each.
 

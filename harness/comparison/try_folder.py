@@ -96,7 +96,7 @@ class TryFolder:
         return trial_of(study, Arm(arm, settings), FIRST_SEED).trial_id
 
     def draw(self, count: int) -> Plan:
-        """Plan the first `count` seeds of each arm of this command, and all trials of earlier tries.
+        """Plan `count` seeds of each arm of this command, and what earlier tries finished.
 
         Raises:
             UsageError: an arm cannot be trained.
@@ -117,6 +117,10 @@ class TryFolder:
         there = {trial.arm.name for trial in trials}
         study = replace(drawn.study, chosen={name: arms[name] for name in arms if name in there})
         return replace(drawn, study=study, trials=trials)
+
+    def check(self, count: int) -> None:
+        """Raise UsageError where the first `count` seeds cannot be trained, or not into this folder."""
+        runs.check_folder(self.path, self.draw(count), self.options)
 
     def train(self, count: int) -> Trained:
         """Train what is missing of the first `count` seeds of each arm.
@@ -172,10 +176,11 @@ class TryFolder:
         return documents.study(self.path) if (self.path / "study.toml").is_file() else {}
 
     def _planned_before(self) -> set[str]:
-        """Collect the trials of earlier tries."""
+        """Collect the trials of earlier tries that have finished: one that failed disturbs no other."""
         if not (self.path / "plan.json").is_file():
             return set()
-        return {name for _, _, ids in documents.stacks_of(documents.plan(self.path)) for name in ids}
+        planned = {name for _, _, ids in documents.stacks_of(documents.plan(self.path)) for name in ids}
+        return planned & set(run_folder.finished(self.path))
 
     def _seeds_before(self) -> Sequence[int]:
         about: Mapping[str, Any] = self._table().get("study", {})

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from harness import notes
-from harness.comparison import try_looks
-from harness.comparison.try_changes import Change, baseline, change
+from harness.comparison import try_changes, try_looks
+from harness.comparison.try_changes import Change
 from harness.comparison.try_folder import FolderKeywords, Trained, TryFolder
 from harness.comparison.try_ledger import Ledger, TryCounts
 from harness.comparison.try_looks import HIGHER, LOWER, Look, TryRules, VerdictWord
@@ -134,11 +134,11 @@ def try_(study: Study, changes: Sequence[str], **keywords: Unpack[TryKeywords]) 
 
 def prepared(study: Study, changes: Sequence[str], **keywords: Unpack[TryKeywords]) -> Trying:
     """Check all that `try_` is asked, before anything is trained."""
-    alone = baseline(study)
+    asked = try_changes.asked(study, changes)
+    alone = asked.study
     if study.tune is not None:
         notes.warn(f"{study.name} tunes every arm; a try compares two arms as they stand")
     rules = rules_of(alone, study, keywords)
-    asked = change(study, alone, changes)
     if rules.metric == "val_loss" and "loss" in asked.differences:
         raise UsageError(
             "--metric val_loss: the change is of the loss itself, so losses do not compare; allowed: "
@@ -146,7 +146,7 @@ def prepared(study: Study, changes: Sequence[str], **keywords: Unpack[TryKeyword
         )
     arms = {BASELINE: dict(alone.baseline), asked.words: asked.given}
     folder = TryFolder.of(alone, arms, keywords)
-    folder.draw(rules.looks[0])
+    folder.check(rules.looks[0])
     return Trying(asked, rules, folder, keywords.get("tell"))
 
 

@@ -59,7 +59,7 @@ def _rate_line(name: str, line: pd.DataFrame, bars: str) -> Iterator[Series]:
 
 def _rate_words(line: pd.DataFrame) -> list[str]:
     return [
-        f"mean of {count(int(row['n']), 'seed')}{', the lr chosen' if row['chosen'] else ''}"
+        f"mean of {count(int(row['n']), row.get('unit', 'seed'))}{', the lr chosen' if row['chosen'] else ''}"
         f"{', at an edge of the values tried' if row['edge'] else ''}"
         for row in line.to_dict("records")
     ]
@@ -78,7 +78,7 @@ def forest(table: pd.DataFrame, margin: float, label: str, *, bent: bool) -> Cha
 
     Args:
         table: heading, label, series (empty, fixed or tuned), difference, low, high, verdict, words, n and
-            p_holm, as for the figure.
+            p_holm, as for the figure; unit, where n counts anything else than seeds.
         margin: within it two arms count as the same; a share.
         label: what the difference is.
         bent: whether the axis is logarithmic away from 0.

@@ -66,8 +66,14 @@ def forest(judged: Verdicts, link: str = "verdicts") -> Picture | None:
             Bar(name(row), small, row["difference"], row["low"], row["high"], words, said,
                 TONES.get(row["verdict"], "open"))
         )  # fmt: skip
-    note = "Lines: 95\u00a0% intervals. Band: as good as equal."
+    note = f"{_lines(bars)} Band: as good as equal."
     return Picture(title, note, bars, len(rows) - len(shown), link, 0.0, judged.family.margin)
+
+
+def _lines(bars: Sequence[Bar]) -> str:
+    """Say what the lines of a picture are."""
+    some = any(math.isfinite(bar.low) for bar in bars)
+    return "Lines: 95\u00a0% intervals." if some else "There are no intervals."
 
 
 def _names(judged: Verdicts, rows: Sequence[Row]) -> tuple[str, Callable[[Row], str]]:
@@ -124,7 +130,7 @@ def _choices(evidence: Evidence) -> Picture | None:
         for row in shown
     ]  # fmt: skip
     title = "Best minus worst level, val accuracy in points"
-    note = "Lines: 95\u00a0% intervals. Exploratory."
+    note = f"{_lines(bars)} Exploratory."
     return Picture(title, note, bars, len(rows) - len(shown), "choices", 0.0)
 
 
@@ -147,7 +153,7 @@ def _climb(evidence: Evidence) -> Picture | None:
             Bar(row["label"], small, row["mean"], row["low"], row["high"], words, row["said"], row["tone"])
         )
     link = "rungs" if not several else "steps"
-    note = "Lines: 95\u00a0% intervals. Right: against the step before, in points."
+    note = f"{_lines(bars)} Right: against the step before, in points."
     title = f"{split.capitalize()} accuracy, step by step"
     return Picture(title, note, bars, len(rows) - len(shown), link)
 
@@ -202,7 +208,7 @@ def _confirmed(search: SearchData, judged: Verdicts) -> Picture | None:
         number = f"{_metric(metric, row['mean'])} ({span(row, _ends(metric))})"
         bars.append(Bar(name, "", row["mean"], row["low"], row["high"], number, words, tone))
     title = f"{spaced(metric).capitalize()} of winner and baseline, with fresh seeds"
-    note = "Lines: 95\u00a0% intervals. Right: the difference, in points."
+    note = f"{_lines(bars)} Right: the difference, in points."
     return Picture(title, note, bars, 0, "confirmation")
 
 

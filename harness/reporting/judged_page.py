@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import math
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ import numpy as np
 
 from harness import plots
 from harness.comparison import judged_text
-from harness.reporting import table_files
+from harness.reporting import charts, explored_tables, table_files
 from harness.reporting.model import Cell, Column, Figure, Table, rows_of
 from harness.stats.verdicts import UNDECIDED
 from harness.system import files
@@ -55,7 +56,12 @@ def write(judgement: Judgement, path: Path, name: str) -> list[Path]:
         folder = Path(made)
         images = {figure.name: _image(figure, folder) for figure in figures}
         kept = [(table, table_files.save(table, folder)) for table in tables]
-        links = [(t.title, [(file.name, table_files.uri(file)) for file in paths]) for t, paths in kept]
+        links = [
+            (table.title, [(file.name, table_files.uri(file)) for file in paths])
+            for table, paths in kept
+            if table.data is not None
+            and len(table.data) <= MOST_CONTRASTS  # or the page would be too large to be mailed
+        ]
         contents = {file.name: file.read_bytes() for _, paths in kept for file in paths}
     page = _render(judgement, name, {"tables": tables, "figures": figures, "images": images, "files": links})
     beside = contents if path.name == "judgement.html" else {}
@@ -95,16 +101,29 @@ def verdicts(judgement: Judgement) -> Table:
         Column("detectable", _sized(judgement, "detectable"), numeric=True, show="wide"),
         Column(f"more {seen.unit}s", _more, numeric=True, show="wide"),
     ]
+    rows = rows_of(columns, judgement.contrasts.head(MOST_CONTRASTS).to_dict("records"))
+    note = _note(judgement) + _cut(judgement.contrasts)
+    return Table("verdicts", "Verdicts", note, columns, rows, judgement.contrasts)
+
+
+def _note(judgement: Judgement) -> str:
+    """Explain the table of verdicts."""
+    scale, seen = judgement.scale, judgement.observations
     margin = scale.margin
     paired = "unpaired" if seen.unit == "run" else f"paired by {seen.words['seed']}"
-    note = NOTE.format(
+    return NOTE.format(
         metric=seen.words["metric"], paired=paired, unit=f", in {scale.unit}" if scale.unit else "",
         alpha=judgement.alpha, contrasts=len(judgement.contrasts), units=seen.unit,
         same="not judged, as no margin was given" if margin is None
         else f"shown to lie within \u00b1{scale.size(margin)} (TOST, corrected alike)",
     )  # fmt: skip
-    rows = rows_of(columns, judgement.contrasts.head(MOST_CONTRASTS).to_dict("records"))
-    return Table("verdicts", "Verdicts", note, columns, rows, judgement.contrasts)
+
+
+def _cut(table: pd.DataFrame) -> str:
+    """Say that a table is shown in part."""
+    if len(table) <= MOST_CONTRASTS:
+        return ""
+    return f" The first {MOST_CONTRASTS:,} of {len(table):,} rows; a folder (--out FOLDER) gets all as CSV."
 
 
 def _sized(judgement: Judgement, name: str) -> Any:
@@ -133,6 +152,7 @@ def arms(judgement: Judgement) -> Table:
         Column("SD", _sized(judgement, "sd"), numeric=True),
     ]
     note = f"Mean and standard deviation of {seen.words['metric']} over all runs of an arm, paired or not."
+    note += _cut(judgement.arms)
     rows = rows_of(columns, judgement.arms.head(MOST_CONTRASTS).to_dict("records"))
     return Table("arms", "Arms", note, columns, rows, judgement.arms)
 
@@ -143,23 +163,38 @@ def forests(judgement: Judgement) -> Iterator[Figure]:
     rows = judgement.contrasts[judgement.contrasts["n"].gt(0)]
     if rows.empty:
         return
-    table = rows.assign(series="", heading=rows["block"], label=list(_labels(judgement, rows)))
+    table = rows.assign(
+        series="", unit=seen.unit, heading=rows["block"], label=list(_labels(judgement, rows))
+    )
     table["words"] = [_words(judgement, row) for row in rows.to_dict("records")]
-    parts = math.ceil(len(table) / plots.MOST_ROWS)
-    unit = scale.unit
-    for number, places in enumerate(np.array_split(np.arange(len(table)), parts)[:MOST_FIGURES], start=1):
-        part = _percent_as_shares(table.iloc[places], scale.kind)
-        margin = (scale.margin or 0) / (100 if scale.kind == "percent" else 1)
-        words = f"difference in {seen.words['metric']}" + (f" ({unit})" if unit else "")
-        figure = plots.forest_figure(part, margin, words, unit)
-        title = "Contrasts with their intervals" + (f", {number} of {parts}" if parts > 1 else "")
-        caption = (
-            f"Each contrast's difference in {seen.words['metric']}, arm minus reference, with its 95 % "
-            f"interval; right of 0 is {'better' if scale.higher_is_better else 'worse'}. "
-            + ("The band is the margin within which two arms count as the same. " if margin else "")
-            + ("Away from 0 the axis is logarithmic." if unit and plots.logarithmic(part, margin) else "")
+    parts = np.array_split(np.arange(len(table)), math.ceil(len(table) / plots.MOST_ROWS))
+    for number, places in enumerate(parts[:MOST_FIGURES], start=1):
+        title = "Contrasts with their intervals" + (f", {number} of {len(parts)}" if parts[1:] else "")
+        rest = " The other contrasts are in the table." if number == MOST_FIGURES < len(parts) else ""
+        figure = _forest(judgement, _percent_as_shares(table.iloc[places], scale.kind))
+        yield replace(
+            figure, name=f"forest-{number}", title=title, caption=figure.caption + rest, folded=number > 1
         )
-        yield Figure(f"forest-{number}", title, caption.strip(), figure, folded=number > 1)
+
+
+def _forest(judgement: Judgement, table: pd.DataFrame) -> Figure:
+    """Draw contrasts, twice: as a picture, and as a chart to be explored."""
+    scale, metric = judgement.scale, judgement.metric
+    unit, margin = scale.unit, (scale.margin or 0) / (100 if scale.kind == "percent" else 1)
+    bent = bool(unit) and plots.logarithmic(table, margin)
+    across = f"difference in {metric}" + (f" ({unit})" if unit else "")
+    chart = explored_tables.forest(table, margin, across, bent=bent)
+    if not unit:
+        chart = replace(chart, y=replace(chart.y, points=False))
+    caption = (
+        f"Each contrast's difference in {metric}, arm minus reference, with its 95 % interval; right of 0 is "
+        f"{'better' if scale.higher_is_better else 'worse'}."
+        + (" The band is the margin within which two arms count as the same." if margin else "")
+        + (" Away from 0 the axis is logarithmic." if bent else "")
+    )
+    return Figure(
+        "forest", "Contrasts", caption, plots.forest_figure(table, margin, across, unit), chart=chart
+    )
 
 
 def _percent_as_shares(table: pd.DataFrame, kind: str) -> pd.DataFrame:
@@ -203,7 +238,8 @@ def _render(judgement: Judgement, name: str, parts: Mapping[str, Sequence[Any] |
     return environment.get_template("judged.html").render(
         name=name, headline=judged_text.headline(judgement),
         read_as=judged_text.read_as(judgement), sentences=list(judged_text.sentences(judgement)),
-        notes=judgement.notes, left_out=judged_text.left_out(judgement), unread=plots.fonts.note(),
+        scripts=charts.scripts() if parts["figures"] else "", notes=judgement.notes,
+        left_out=judged_text.left_out(judgement), unread=plots.fonts.note(),
         samples=judgement.observations.unit == "sample",
         unpaired=judgement.observations.unit == "run",
         **parts,

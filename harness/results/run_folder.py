@@ -64,6 +64,11 @@ def check_compatible(folder: Path, study: Study, digests: Mapping[str, str]) -> 
         raise UsageError(
             f"{folder} holds results of the study {plan.get('study')!r}, not of {name!r}. {advice}"
         )
+    if plan.get("phase", "fixed") != phase and "tries" in {phase, plan.get("phase")}:
+        raise UsageError(
+            f"{folder} holds the {plan.get('phase', 'fixed')} trials of {name!r}, and tries have a folder of "
+            "their own: leave out --results, or choose another folder"
+        )
     if plan.get("phase", "fixed") != phase:
         raise UsageError(
             f"{folder} holds the {plan.get('phase', 'fixed')} trials of {name!r}, not the {phase} ones. "

@@ -46,9 +46,12 @@ def write(folder: Path, contents: Mapping[str, bytes], parts: Iterable[Part] | N
     `contents` maps file names to contents, written in this order, behind datapackage.json, which describes
     them; `parts` are those that they were made from.
     """
-    described = datapackage.content(folder, contents, documents.study(folder))
-    contents = {datapackage.FILE: described, **contents}
-    record = (checksums.read(folder) or Record()).before(contents)
+    described, record = datapackage.content(folder, contents, documents.study(folder)), checksums.read(folder)
+    record = record or Record()
+    settled = record.tables.get(datapackage.FILE) == (checksums.digest(described),)
+    if not settled or _content(folder / datapackage.FILE) != described:
+        contents = {datapackage.FILE: described, **contents}
+    record = record.before(contents)
     files.write(folder / checksums.FILE, record.content())
     for name, content in contents.items():
         files.write(folder / name, content)

@@ -12,7 +12,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias, get_args, get_origin
 
 from pydantic import (
     AfterValidator,
@@ -180,22 +180,35 @@ def control_character(value: object) -> bool:
 @functools.cache
 def _adapter(name: str, kind: str) -> TypeAdapter[Any]:
     """Make the validator of a setting: by name where its limits are known, else by its default's type."""
+    return TypeAdapter(_annotation(name, kind), config=ConfigDict(strict=True))
+
+
+def _annotation(name: str, kind: str) -> Any:
     unlisted: Any = {"str": str, "bool": bool, "int": Whole, "list": list[Number]}.get(kind, Number)
-    return TypeAdapter(TYPES.get(name, unlisted), config=ConfigDict(strict=True))
+    return TYPES.get(name, unlisted)
+
+
+JSON_TYPES: dict[Any, str] = {
+    str: "string", bool: "boolean", int: "integer", float: "number", list: "array"
+}  # fmt: skip
+JSON_LIMITS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"}
 
 
 def limited(setting: Setting) -> dict[str, Any]:
     """Describe a setting's type and limits as JSON Schema does.
 
     >>> limited(Setting("batch_size", 32))
-    {'minimum': 1, 'type': 'integer'}
+    {'type': 'integer', 'minimum': 1}
     """
-    return dict(_schema(setting.name, type(setting.default).__name__))
-
-
-@functools.cache
-def _schema(name: str, kind: str) -> dict[str, Any]:
-    return _adapter(name, kind).json_schema()
+    # Read off the annotation: pydantic's own description takes a validator of each setting, and 20 ms.
+    annotated = _annotation(setting.name, type(setting.default).__name__)
+    base, *about = get_args(annotated) if get_origin(annotated) is Annotated else (annotated,)
+    if get_origin(base) is Literal:
+        return {"type": "string", "enum": list(get_args(base))}
+    told: dict[str, Any] = {"type": JSON_TYPES[get_origin(base) or base]}
+    for limit in (limit for given in about for limit in getattr(given, "metadata", ())):
+        told |= {word: getattr(limit, key) for key, word in JSON_LIMITS.items() if hasattr(limit, key)}
+    return told
 
 
 DEFAULTS: dict[str, Value | None] = {

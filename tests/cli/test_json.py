@@ -29,10 +29,12 @@ name = "tiny"
 design = "one-factor"
 seeds = 3
 metrics = ["top3"]
+until = { val_accuracy = 0.12 }
 [baseline]
 dataset = "digits"
 hidden = [4]
 epochs = 1
+eval_every = "10 steps"
 [axes]
 batch_size = [64]
 output = [
@@ -76,10 +78,12 @@ activation = ["relu", "tanh"]
 batch_size = { values = [16, 32], when = { activation = ["tanh"] } }
 """
 FAILING = """
-import torch
+import os
+
 from harness import losses
 
 print("printed by the plugin")
+os.write(1, b"printed by C\\n")
 
 
 @losses.register("mine", takes="logits")
@@ -116,7 +120,7 @@ CALLS: Mapping[str, Sequence[Sequence[str]]] = {
 """Calls of every command that answers in JSON, on real images; they may use what earlier ones wrote."""
 OPEN = (
     "axes", "settings", "labels", "drawn", "values", "metrics", "allowed", "when", "default", "read_as",
-    "differences",
+    "differences", "target", "horizons",
 )  # fmt: skip
 """Fields whose keys or values a schema leaves open, because a person's study decides them."""
 
@@ -299,6 +303,11 @@ def test_a_run_says_what_its_tables_say(folder: Path, call: Call, monkeypatch: p
     difference = (by_seed[UGLY] - by_seed["baseline"]).mean()
     assert contrasts[UGLY]["difference"] == pytest.approx(difference, rel=1e-5)
     assert contrasts["NaN"]["verdict"] == "no data"
+    times = found["times_to_target"]
+    assert (times["target"], times["unit"]) == ({"val_accuracy": 0.12}, "epochs")
+    by_seed = trials.assign(time=trials["epochs_to"].fillna(1.0)).pivot_table("time", "seed", "arm")
+    row = next(row for row in times["rows"] if row["arm"] == "größer 🙂")
+    assert row["difference"] == pytest.approx((by_seed["größer 🙂"] - by_seed["baseline"]).mean())
 
 
 def test_a_plan_says_what_is_skipped_and_what_is_finished(
@@ -333,7 +342,7 @@ def test_a_search_says_its_winner_and_the_verdict_on_it(
     monkeypatch.chdir(folder)
     found = call("search", "found.toml", *ONE, "--json").object
     table = harness.search(harness.load("found.toml"), "results/found", workers=1).suggestions
-    best = table.loc[table["val_accuracy"].idxmax()]
+    best = table.sort_values("val_accuracy", kind="stable").iloc[-1]
     assert found["winner"]["number"] == best["number"]
     assert found["winner"]["values"]["val_accuracy"] == pytest.approx(best["val_accuracy"])
     assert found["winner"]["settings"]["lr"] == pytest.approx(found["winner"]["drawn"]["lr"])
@@ -454,13 +463,14 @@ def test_a_failed_trial_is_exit_code_1_and_a_whole_object_whatever_a_plugin_and_
     assert {seed for failure in failures for seed in failure["seeds"]} == {0, 1, 2}
     assert all('no "} way' in failure["message"] and failure["arms"] == ["mine"] for failure in failures)
     assert "printed by the plugin" in given.err
+    assert "printed by C" in given.err
     assert "Traceback" not in given.err
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 @pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
 def test_an_interrupt_is_an_error_object(tmp_path: Path, name: str, code: int) -> None:
-    (tmp_path / "tiny.toml").write_text(TINY.replace("epochs = 1", "epochs = 9000"), encoding="utf-8")
+    (tmp_path / "tiny.toml").write_text(TINY.replace("epochs = 1", "epochs = 9000").replace("10 steps", "5 epochs"), encoding="utf-8")
     command = [sys.executable, "-m", "harness", "run", "tiny.toml", "--json", "--verbose", "--workers", "1"]
     process = subprocess.Popen(
         command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(PACKAGE_ROOT.parent)}, text=True,
@@ -480,6 +490,23 @@ def test_an_interrupt_is_an_error_object(tmp_path: Path, name: str, code: int) -
     assert found["error"]["exit_code"] == code
     assert "what is finished is kept in results/tiny" in found["error"]["message"]
     assert problems("run", found) == []
+
+
+def test_what_is_trained_is_told_though_words_on_it_fail(
+    folder: Path, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("no words")
+
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr("harness.reporting.headline.of_study", broken)
+    monkeypatch.setattr("harness.reporting.contrasts.judge", broken)
+    given = call("run", "tiny.toml", *ONE, "--json")
+    assert given.code == 0
+    found = given.object
+    assert problems("run", found) == []
+    assert (found["headline"], found["contrasts"], len(found["arms"])) == (None, None, 6)
+    assert found["notes"] == [f"no {what}: ZeroDivisionError: no words" for what in ("headline", "verdicts")]
 
 
 def test_a_machine_that_fails_is_exit_code_1(
@@ -532,6 +559,15 @@ def test_what_answers_at_once_answers_at_once_in_json(tmp_path: Path, arguments:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stderr.splitlines()[-1] == "HEAVY []"
+
+
+def test_a_screen_that_is_closed_changes_nothing(tmp_path: Path) -> None:
+    command = f'"{sys.executable}" -m harness list loss --json'
+    done = subprocess.run(
+        ["sh", "-c", f"{command} 2>&-; {command} >&-"], cwd=tmp_path, capture_output=True, text=True,
+        check=True, env={**os.environ, "PYTHONPATH": str(PACKAGE_ROOT.parent)},
+    )  # fmt: skip
+    assert problems("list", json.loads(done.stdout)) == []
 
 
 def test_plain_gives_types_of_json() -> None:

@@ -70,10 +70,11 @@ def test_one_message(content: str | bytes, message: str, tmp_path: Path) -> None
         ({"seed": "sed"}, "--seed sed: .* did you mean 'seed'"),
         ({"metric": "acuracy"}, "--metric acuracy: .* did you mean 'accuracy'"),
         ({"block": "data"}, "--block data: runs.csv has no such column"),
+        ({"block": "seed"}, "--block seed and --seed seed: a column can be one of them"),
         ({"where": ["model"]}, "--where model: allowed is COLUMN=VALUE"),
         ({"where": ["model=old"]}, "--where model=old: no row has it"),
         ({"arms": "acc_*"}, r"--arms acc_\*: no such column"),
-        ({"metric": "model"}, "line 2: model is 'baseline', which is not a number"),
+        ({"metric": "model", "arm": "seed", "seed": "accuracy"}, "line 2: model is 'baseline', which is not"),
     ],
 )
 def test_options_that_do_not_fit(options: Any, message: str, tmp_path: Path) -> None:
@@ -157,6 +158,10 @@ def test_runs_that_did_not_finish_are_left_out(tmp_path: Path) -> None:
     judgement = judge(tmp_path, "\n".join([lines[0] + ",status", *rows]))
     assert next((part.rows, part.reason) for part in judgement.left_out) == (1, "status is failed")
     assert judgement.contrasts["n"][0] == 5
+    more = "\n".join([lines[0] + ",status,host", *(f"{row},a" for row in rows)])
+    assert judge(tmp_path, more, where=["host=a"]).contrasts["n"][0] == 5
+    with pytest.raises(UsageError, match="only one arm"):
+        judge(tmp_path, more, where=["status=failed"])
 
 
 def test_doubled_rows_name_the_column_that_tells_them_apart(tmp_path: Path) -> None:
@@ -164,7 +169,7 @@ def test_doubled_rows_name_the_column_that_tells_them_apart(tmp_path: Path) -> N
         [pd.read_csv(io.StringIO(GOOD)).assign(site=site, loss=0.123) for site in ("ulm", "bonn")]
     )
     frame["loss"] = np.linspace(0.1, 0.2, len(frame))  # tells rows apart, and is no block
-    with pytest.raises(UsageError, match=r"'site' tells them apart.*--block site .*--where site=ulm .*--arm model,site"):
+    with pytest.raises(UsageError, match=r"'site' tells.*--block site .*--where site=ulm .*--arm model,site"):
         judge(tmp_path, frame.to_csv(index=False), metric="accuracy")
     blocks = judge(tmp_path, frame.to_csv(index=False), metric="accuracy", block="site")
     assert list(blocks.contrasts["block"]) == ["ulm", "bonn"]

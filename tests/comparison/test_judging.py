@@ -234,6 +234,14 @@ def test_seeds_of_floats_and_of_whole_numbers_are_one() -> None:
     assert dict(by_arm(harness.judge(table))["n"]) == {"gelu": 4, "tanh": 4, "copy": 4}
 
 
+def test_it_shows_itself_in_a_notebook() -> None:
+    judgement = harness.judge(runs().replace({"model": {"gelu": "<b>gelu</b>"}}))
+    assert repr(judgement) == "Judgement 'worse': 3 contrasts of accuracy"
+    shown = judgement._repr_html_()
+    assert "&lt;b&gt;gelu" in shown
+    assert "same within margin" in shown
+
+
 def test_unknown_options_are_an_error() -> None:
     unknown: Any = {"metrc": "accuracy"}
     with pytest.raises(TypeError, match="metrc"):

@@ -207,6 +207,39 @@ def test_a_report_of_tries_is_refused(tried: Tried, tmp_path: Path) -> None:
         harness.report(tmp_path / "tries")
 
 
+BROKEN = """
+from pathlib import Path
+import torch
+from harness.axes.losses import losses
+
+@losses.register("touchy", takes="logits")
+def touchy(z, target):
+    'Cross-entropy that fails in training while there is a file called broken.'
+    if z.shape[-1] == 10 and Path(__file__).with_name("broken").exists():
+        raise ValueError("it is broken")
+    return torch.logsumexp(z, -1) - (target * z).sum(-1)
+"""
+
+
+def test_a_change_that_cannot_be_trained_tells_nothing_and_disturbs_no_other(tmp_path: Path) -> None:
+    (tmp_path / "touchy.py").write_text(BROKEN)
+    tables = {
+        "study": {"name": "s", "plugins": ["touchy.py"]},
+        "baseline": {"dataset": "digits", "epochs": 1, "hidden": [4]},
+    }
+    (tmp_path / "s.toml").write_text(tomli_w.dumps(tables))
+    (tmp_path / "broken").touch()
+    study, folder = harness.load(tmp_path / "s.toml"), tmp_path / "tries"
+    failed = harness.try_(study, ["loss=touchy"], folder=folder, workers=1, max_seeds=3)
+    assert (failed.verdict, failed.why, failed.exit_code) == ("cannot tell", "failed", 2)
+    assert "it is broken" in failed.trained.failures[0]
+    assert "trials could not be trained" in try_words.verdict(failed)
+    other = harness.try_(study, [UNCLEAR], folder=folder, workers=1, max_seeds=3)
+    assert (other.why, other.trained.failures, other.trained.trials) == ("seeds", [], 3)
+    (tmp_path / "broken").unlink()
+    assert harness.try_(study, ["loss=touchy"], folder=folder, workers=1, max_seeds=3).why != "failed"
+
+
 def test_a_study_runs_where_it_was_tried_before(study: Study, tmp_path: Path) -> None:
     harness.try_(study, [UNCLEAR], max_seeds=3, folder=tmp_path / "small" / "tries", workers=1)
     assert len(harness.run(study, tmp_path / "small", workers=1).trials) == 2

@@ -140,6 +140,8 @@ def test_one_seed_has_no_interval_and_no_verdict() -> None:
     screen = first_screen(arms({"baseline": 0.0, "big": 0.05}, seeds=1))
     assert "in the only seed, so there is no verdict" in screen.answers[0]
     assert math.isnan(bars(screen)[0].low)
+    assert screen.picture is not None
+    assert screen.picture.note.startswith("There are no intervals.")
     assert (bars(screen)[0].verdict, bars(screen)[0].tone) == ("one seed", "open")
     assert sureness(screen)["Seeds"].startswith("one, so there is no interval and no verdict")
     assert "Correction" not in sureness(screen)

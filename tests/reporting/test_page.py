@@ -352,7 +352,7 @@ browser = pytest.mark.skipif(BROWSER is None, reason="no chromium or google-chro
 
 def column(dom: str, table: str, name: str) -> tuple[str, list[str]]:
     """The aria-sort of a column and the sort keys of its cells, in the order shown."""
-    found = re.search(rf'<table id="table-{table}">(.*?)</table>', dom, re.DOTALL)
+    found = re.search(rf'<table id="table-{table}"[^>]*>(.*?)</table>', dom, re.DOTALL)
     assert found
     heads = re.findall(r'<th [^>]*aria-sort="(\w+)"[^>]*><button[^>]*>([^<]*)</button>', found[1])
     place = [text for _, text in heads].index(name)

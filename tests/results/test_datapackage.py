@@ -16,6 +16,7 @@ import pytest
 import harness
 from harness.axes import plugins
 from harness.results import datapackage, tables
+from harness.system import files
 from harness.training import runs
 
 PLUGIN = """
@@ -224,3 +225,24 @@ def test_a_file_from_anybody_decides_nothing_of_the_harness_s_own(copied: Path) 
     path = copied / datapackage.FILE
     path.write_text(path.read_text(encoding="utf-8").replace('"number"', '"string"'), encoding="utf-8")
     pd.testing.assert_series_equal(harness.read(copied).trials.dtypes, before)
+
+
+def test_a_description_that_has_not_changed_is_not_written_and_is_settled(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Path(shutil.copytree(whole, tmp_path / "again"))
+    written: list[str] = []
+    real = files.write
+    monkeypatch.setattr(
+        files, "write", lambda path, content: (written.append(path.name), real(path, content))
+    )
+    tables.consolidate(folder)
+    assert datapackage.FILE not in written
+    assert written.count("scores.csv") == 1
+    record = json.loads((folder / "checksums.json").read_text())
+    record["tables"][datapackage.FILE].insert(0, "0" * 64)  # as a run leaves it that was killed meanwhile
+    (folder / "checksums.json").write_text(json.dumps(record))
+    tables.consolidate(folder)
+    assert datapackage.FILE in written
+    again = json.loads((folder / "checksums.json").read_text())
+    assert all(len(digests) == 1 for digests in again["tables"].values())

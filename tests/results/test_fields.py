@@ -9,10 +9,12 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from pydantic import TypeAdapter
 
 import harness
 from harness.results import columns, csv_rows, fields
-from harness.settings import limits
+from harness.settings import TYPES, Setting, _annotation, limited, limits
+from harness.study.checker import known_settings
 
 REFERENCE = Path(__file__).parents[2] / "results" / "reference"
 FOLDERS = sorted(path.parent for path in REFERENCE.rglob("trials.csv"))
@@ -92,6 +94,17 @@ def test_a_setting_of_a_component_that_is_loaded_is_described_by_it() -> None:
     assert (found["lazy_rule"].type, found["lr"].type) == ("string", "number")
     assert found["lazy_rule"].meaning == f"Setting of optimizer lazy.{fields.EMPTY}"
     assert read("trial_id,lazy_rule\nt1,01\n")["lazy_rule"].tolist() == ["01"]
+
+
+def test_limits_are_those_that_pydantic_checks() -> None:
+    every = [*known_settings().values(), *(Setting(name, None) for name in TYPES)]
+    others = ("minItems", "maxItems", "items")
+    for setting in [*every, Setting("one_s_own", "a"), Setting("one_s_own", True)]:
+        schema = TypeAdapter(_annotation(setting.name, type(setting.default).__name__)).json_schema()
+        found = limited(setting)
+        assert {key: found[key] for key in found if key not in others} == {
+            key: schema[key] for key in schema if key not in others
+        }, setting
 
 
 def test_a_metric_is_told_from_a_setting_whose_name_begins_alike() -> None:

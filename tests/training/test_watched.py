@@ -27,7 +27,11 @@ def run_of(study_of: Make, tmp_path: Path) -> Callable[..., Progress]:
 
     def make(axes: dict[str, Any], **keys: Any) -> Progress:
         seen: list[Progress] = []
-        display = lambda progress: seen.append(progress) or contextlib.nullcontext()  # noqa: E731
+
+        def display(progress: Progress) -> contextlib.nullcontext[None]:
+            seen.append(progress)
+            return contextlib.nullcontext()
+
         study = study_of(axes, **keys)
         training.train(study, tmp_path / "run", device="cpu", workers=1, display=display)
         return seen[0]
@@ -54,7 +58,8 @@ def test_means_are_over_the_seeds_that_have_come(run_of: Callable[..., Progress]
     assert arm.val_accuracy == pytest.approx([0.2, 0.3, 0.75])
     assert arm.train_loss == pytest.approx([2.95, 1.5, 1.25])
     assert arm.val_loss == pytest.approx([3.45, 1.5, 1.25])
-    assert (arm.epoch, arm.val) == (2, pytest.approx((0.75 + 0.1) / 2))
+    assert arm.epoch == 2
+    assert arm.val == pytest.approx((0.75 + 0.1) / 2)
     other = next(one for one in state.arms if "0.2" in one.arm)
     assert (other.training, other.epochs, other.val_loss, other.epoch) == (0, [], [], None)
     assert [(name, seed, epoch) for name, seed, epoch in state.diverged] == [(arm.arm, 1, 1.0)]

@@ -21,6 +21,7 @@ from scipy import special
 import harness
 from harness.errors import UsageError
 from harness.results import Results
+from harness.stats import sequential
 from harness.study.study import Study
 from harness.training import runs
 
@@ -143,6 +144,25 @@ def test_the_bootstraps_intervals_are_too_short_for_few_seeds(pool: NDArray[np.f
     assert 0.78 < check.events / check.studies < 0.88  # the protocol's .83
 
 
+@pytest.mark.usefixtures("quick")
+def test_looks_without_a_correction_are_noticed(
+    pool: NDArray[np.float64], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    studies = aa_draws.resampled(pool, 2, 20, 1000, np.random.default_rng(0))
+    sd = float(np.sqrt(2) * pool.std(ddof=1))
+
+    def different() -> aa_rates.Check:
+        return aa_rates.looked_at("pool", studies, sd)[0]
+
+    right = different()
+    assert right.question == aa_rates.LOOKED_AT
+    assert aa_rates.table([right])["ok"].item()
+    monkeypatch.setattr(sequential, "level", lambda _, alpha=0.05: alpha)
+    wrong = different()
+    assert wrong.events > 2 * right.events
+    assert not aa_rates.table([wrong])["ok"].item()
+
+
 # ------------------------------------------------------------------------------------------------- draws
 
 
@@ -228,6 +248,10 @@ def test_the_command_trains_and_judges(command: tuple[Result, Path]) -> None:
     assert len(pd.read_csv(out / "studies.csv")) == 10
     assert {path.name for path in out.glob("*.png")} == {"rates.png", "curves.png"}
     assert "300 trials" in (out / "summary.txt").read_text()
+    looked_at = rates[rates["question"].eq(aa_rates.LOOKED_AT)]
+    assert looked_at.set_index("source")["studies"].to_dict() == {
+        "trained: one arm, by val": 10, "resampled: aa (digits)": 100,
+    }  # fmt: skip
 
 
 @pytest.mark.usefixtures("quick")

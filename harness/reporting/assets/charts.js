@@ -48,8 +48,8 @@ const harnessChart = (() => {
   function redraw() {
     for (const one of explorers) {
       if (!one.element.isConnected) { explorers.delete(one); continue; }
-      one.emphasise();
       one.press();
+      if (one.seen === false) one.stale = true; else one.emphasise();  // what is out of view is drawn when it is seen
     }
   }
   function pick(name) {
@@ -188,9 +188,13 @@ const harnessChart = (() => {
       this.keys.setAttribute("role", "group");
       this.scroller.append(this.plot);
       this.element.replaceChildren(this.views, this.scroller, this.said, this.tools, this.keys);
+      new IntersectionObserver(([entry]) => {
+        this.seen = entry.isIntersecting;
+        if (this.seen && this.stale) this.emphasise();
+      }).observe(this.element);
       new ResizeObserver(() => {
         const wide = this.element.clientWidth;
-        if (wide && this.narrow !== undefined && this.narrow !== wide < NARROW) this.load(this.spec.rows ? undefined : this.range);
+        if (wide && this.narrow !== undefined && this.narrow !== wide < NARROW) this.load(this.spec.rows ? undefined : this.view);
       }).observe(this.element);
       this.plot.addEventListener("keydown", event => this.key(event));
       this.element.addEventListener("keydown", event => {
@@ -218,17 +222,14 @@ const harnessChart = (() => {
     /* Draw a new spec in the place of the old one; picks, the view, a zoom and the point told about stay. */
     update(spec) {
       const at = this.at;
-      const whole = () => ({ x: this.full("x"), y: this.full("y") });
-      const near = (a, b) => Math.abs(a - b) <= 1e-9 * Math.abs(a) + 1e-12;
-      const shows = range => ["x", "y"].every(name => range[name].every((end, k) => near(end, this.range[name][k])));
-      const first = shows(this.first()), all = shows(whole());  // then the range goes with the curves
       this.whole = spec;
       if (this.shown > (spec.others?.length ?? 0)) this.shown = 0;
-      this.load(first ? null : all ? whole() : this.range);
+      this.load(this.view);
       if (at && this.chart.getDatasetMeta(at[0])?.data[at[1]]) this.tell(at);
     }
 
-    load(range) {
+    /* `view`: the first range, the whole one, or zoomed, which keeps the one that is there. */
+    load(view = "first") {
       this.at = null;
       this.tip.hidden = true;
       for (const series of this.spec.series) series.x ??= this.spec.series[0].x;
@@ -236,8 +237,8 @@ const harnessChart = (() => {
       this.few = this.names.length <= COLORS.length;
       this.places = this.few ? places(this.names) : new Map();
       this.narrow = this.element.clientWidth < NARROW;
-      this.range = range ?? this.first();
-      this.zoomed = Boolean(range);
+      this.view = view;
+      if (view !== "zoomed") this.range = view === "first" ? this.first() : this.all();
       this.say("");
       this.chart?.destroy();
       const rows = this.spec.rows ? this.spec.x.names.length : 0;
@@ -303,8 +304,10 @@ const harnessChart = (() => {
       return [least ? 0 : low - room, most];
     }
 
+    all() { return { x: this.full("x"), y: this.full("y") }; }
+
     first() {
-      const range = { x: this.full("x"), y: this.full("y") };
+      const range = this.all();
       for (const name of ["x", "y"]) {
         const low = place(this.spec[name], this.spec[name].low);
         if (low > range[name][0] && low < range[name][1]) range[name][0] = low;
@@ -358,6 +361,7 @@ const harnessChart = (() => {
     }
 
     emphasise() {
+      this.stale = false;
       const lines = this.spec.kind === "lines", hovered = this.at && this.spec.series[this.at[0]].name;
       this.spec.series.forEach((series, i) => {
         const dataset = this.chart.data.datasets[i], force = this.strength(series.name);
@@ -601,8 +605,8 @@ const harnessChart = (() => {
     }
 
     zoom(range) {
-      this.range = range ?? { x: this.full("x"), y: this.full("y") };
-      this.zoomed = Boolean(range);
+      this.range = range ?? this.all();
+      this.view = range ? "zoomed" : "whole";
       const scales = this.chart.options.scales, [across, upright] = this.spec.rows ? ["y", "x"] : ["x", "y"];
       [scales.x.min, scales.x.max] = this.range[across];
       [scales.y.min, scales.y.max] = this.range[upright];
