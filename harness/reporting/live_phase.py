@@ -86,7 +86,7 @@ class LivePhase:
 
     def _read(self, groups: Sequence[str]) -> None:
         """Read the tables; the curves only where they are new: of what trains now, the run tells."""
-        with _heard() as said:
+        with heard() as said:
             try:
                 study = documents.study(self.folder)
                 again = groups != self._groups or not groups
@@ -104,7 +104,7 @@ class LivePhase:
 
 
 @contextmanager
-def _heard() -> Iterator[list[str]]:
+def heard() -> Iterator[list[str]]:
     """Collect the notes that this thread makes in the block, which nobody at the terminal asked for."""
     said: list[str] = []
     own = threading.get_ident()
