@@ -22,7 +22,7 @@ from harness.results.progress_file import WatchedArm, WatchedState
 from harness.text import percent
 
 MOST_ROWS = 200  # arms of a data set, trials that went wrong
-REST = 10  # reading takes a tenth of one core's time at most
+REST = 50  # reading takes a fiftieth of one core's time at most, while a run needs the cores
 TRAINED = ("ok", "diverged", "failed", "pruned")
 
 
@@ -60,7 +60,8 @@ class LivePhase:
         """Describe the folder, and the state of the run that trains into it, if one does."""
         groups = state.groups if state is not None else []
         stamp = _stamp(self.folder)
-        if (stamp, groups) != (self._stamp, self._groups) and time.monotonic() >= self._due:
+        is_due = state is None or time.monotonic() >= self._due
+        if (stamp, groups) != (self._stamp, self._groups) and is_due:
             start = time.thread_time()
             self._read(groups)
             self._stamp = stamp

@@ -21,7 +21,9 @@ from harness.results.progress_file import WatchedState
 from harness.settings.schema import CONFIRMED, TUNED, TUNING
 from harness.system import locks
 
-EVERY = 0.9  # seconds between two looks into the folder, whoever asks
+EVERY = 0.9  # seconds between two looks into the folder, at least, whoever asks
+MOST = 3.0  # seconds between two looks, at most
+SHARE = 0.01  # of one core's time that looks may take: a run needs the cores
 FRESH = 30.0  # seconds in which a run says something, where no lock tells that it is there
 REPORT = "report.html"
 PREPARES = "A run is going on: it is preparing, or writing its tables."
@@ -43,7 +45,7 @@ def check(folder: Path) -> None:
 
 
 class LiveState:
-    """The state of a results folder as JSON, looked at anew when it is asked for, once in EVERY at most."""
+    """The state of a results folder as JSON, looked at anew when it is asked for, but not too often."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -54,10 +56,11 @@ class LiveState:
     def content(self) -> tuple[bytes, str]:
         """Return the state as JSON, and a tag that changes with it."""
         with self._lock:
-            if time.monotonic() >= self._due:
+            now, start = time.monotonic(), time.thread_time()
+            if now >= self._due:
                 self._content = json.dumps(_plain(self._describe()), allow_nan=False).encode()
                 self._tag = hashlib.sha256(self._content).hexdigest()[:16]
-                self._due = time.monotonic() + EVERY
+                self._due = now + min(MOST, max(EVERY, (time.thread_time() - start) / SHARE))
             return self._content, self._tag
 
     def _describe(self) -> dict[str, Any]:
