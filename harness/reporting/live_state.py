@@ -27,7 +27,12 @@ SHARE = 0.01  # of one core's time that looks may take: a run needs the cores
 FRESH = 30.0  # seconds in which a run says something, where no lock tells that it is there
 REPORT = "report.html"
 PREPARES = "A run is going on: it is preparing, or writing its tables."
-TITLES = {"": "Arms", TUNING: "Tuning: the settings that each arm tries", TUNED: "Arms, tuned"}
+TITLES = {"": "Arms"}
+TUNED_TITLES = {
+    "": "Arms as they stand",
+    TUNING: "Tuning: the settings that each arm tries",
+    TUNED: "Arms, tuned",
+}
 SEARCH_TITLES = {"": "Suggestions", CONFIRMED: "Confirmation: the winner and the baseline"}
 
 
@@ -66,11 +71,13 @@ class LiveState:
     def _describe(self) -> dict[str, Any]:
         study = self._study()
         about = study.get("study", {})
-        titles = SEARCH_TITLES if about.get("design") == "search" else TITLES
+        titles = TUNED_TITLES if study.get("tune") else TITLES
+        titles = SEARCH_TITLES if about.get("design") == "search" else titles
         held, since = locks.is_held(self.folder), self._since()
         shown, states = [], []
         for name, title in titles.items():
             phase = self._phases.setdefault(name, LivePhase(self.folder / name, title))
+            phase.title = title  # which study.toml decides, once it is there
             if phase.is_there:
                 found = phase.state(since if held else 0.0)
                 is_live = found is not None and (held or (held is None and found[1] > time.time() - FRESH))
@@ -78,7 +85,7 @@ class LiveState:
                 shown.append(described)
                 states += [(*found, title)] if found is not None else []
         going = any(phase["training"] for phase in shown) if held is None else held
-        waits = [title for name, title in titles.items() if name and self._expects(study, name)]
+        there = {phase["title"] for phase in shown}
         return {
             "name": about.get("name") or self.folder.resolve().name,
             "hypothesis": about.get("hypothesis", ""),
@@ -87,9 +94,7 @@ class LiveState:
             "began": _clock(since) if going else None,
             "status": self._status(going, shown, states),
             "phases": [phase for phase in shown if phase["planned"] or phase["training"]],
-            "waits": [title for title in waits if title not in {phase["title"] for phase in shown}]
-            if going
-            else [],
+            "waits": [title for name, title in titles.items() if name and going and title not in there],
             "report": self._report(),
         }
 
@@ -104,11 +109,6 @@ class LiveState:
         with suppress(OSError):
             return (self.folder / ".lock").stat().st_mtime
         return 0.0
-
-    @staticmethod
-    def _expects(study: Mapping[str, Any], name: str) -> bool:
-        """Tell whether a study has a later phase of this name."""
-        return name == CONFIRMED or bool(study.get("tune"))
 
     def _status(
         self, going: bool, shown: list[dict[str, Any]], states: list[tuple[WatchedState, float, str]]
