@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 import textwrap
 from dataclasses import dataclass
@@ -83,18 +82,25 @@ def curves(ax: Axes, table: pd.DataFrame, hue: str, colors: Mapping[str, Color])
         hue: the column that colours the lines; may be `split`.
         colors: level of `hue` -> colour.
     """
-    dashes: dict[str, Any] = {"train": (3, 2), "val": ""}
-    draw = functools.partial(
-        sns.lineplot, x="epoch", y="value", hue=hue, style="split", palette=dict(colors), dashes=dashes,
-        legend=False, errorbar=None, ax=ax,
-    )  # fmt: skip
+    by = list(dict.fromkeys([hue, "split"]))
     if len(table["seed"].unique()) > 1:
-        draw(data=table, units="seed", estimator=None, lw=0.8, alpha=0.45)
-    by = list(dict.fromkeys([hue, "split", "epoch"]))
-    mean = table.groupby(by, sort=False, observed=True)["value"].mean().reset_index()
-    draw(data=mean, lw=2)
+        _lines(ax, table, [*by, "seed"], (hue, colors), {"lw": 0.8, "alpha": 0.45})
+    mean = table.groupby([*by, "epoch"], sort=False, observed=True)["value"].mean().reset_index()
+    _lines(ax, mean, by, (hue, colors), {"lw": 2})
     ax.set(xlabel="epoch", ylabel="")
     ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+
+
+def _lines(
+    ax: Axes, table: pd.DataFrame, by: Sequence[str], colored: tuple[str, Mapping[str, Color]],
+    look: Mapping[str, Any],
+) -> None:  # fmt: skip
+    """Draw a line for each group of a table (epoch, value), by hand: seaborn takes ten times as long."""
+    hue, colors = colored
+    for key, line in table.sort_values("epoch", kind="stable").groupby(list(by), sort=False, observed=True):
+        group = dict(zip(by, key, strict=True)) if isinstance(key, tuple) else {by[0]: key}
+        style: Any = (0, (3, 2)) if group["split"] == "train" else "-"
+        ax.plot(line["epoch"], line["value"], color=colors[group[hue]], ls=style, **look)
 
 
 @styled

@@ -40,6 +40,7 @@ const harnessChart = (() => {
   }
   /* Give the names of a chart their colours before it is seen, so that they do not depend on scrolling. */
   function meet(spec) {
+    if (!styled) { style(); styled = true; }
     for (const one of [spec, ...(spec.others ?? [])]) {
       const names = [...new Set(one.series.filter(series => series.color === undefined).map(series => series.name))];
       if (names.length <= COLORS.length) places(names);
@@ -701,7 +702,7 @@ const harnessChart = (() => {
 
   let styled = false;
   const draw = (element, spec) => {
-    if (!styled) { style(); styled = true; }
+    meet(spec);
     const explorer = new Explorer(element, spec);
     element.closest("figure")?.classList.add("charted");
     element.explorer = explorer;
@@ -712,14 +713,20 @@ const harnessChart = (() => {
 })();
 // A page names each chart's numbers beside its place; charts are made when they come into view.
 document.querySelectorAll(".chart > script[type='application/json']").forEach(data => {
-  const element = data.parentElement, spec = JSON.parse(data.textContent);
-  element.closest("figure")?.classList.add("charted");
+  const element = data.parentElement, spec = JSON.parse(data.textContent), figure = element.closest("figure");
   harnessChart.meet(spec);
+  figure?.classList.add("charted");
   element.style.minHeight = "300px";
   new IntersectionObserver((entries, observer) => {
     if (!entries.some(entry => entry.isIntersecting)) return;
     observer.disconnect();
     element.style.minHeight = "";
-    harnessChart(element, spec);
+    try {
+      harnessChart(element, spec);
+    } catch (error) {
+      figure?.classList.remove("charted");  // the picture is there
+      element.hidden = true;
+      throw error;
+    }
   }, { rootMargin: "300px" }).observe(element);
 });
