@@ -132,6 +132,8 @@ def test_torch_is_imported_where_stacks_are_trained(study: Path) -> None:
         (("plan", "small.toml", "--set", "lr=-1"), "greater than 0"),
         (("run", "small.toml", "--set", "batch_size=5000"), "batch_size = 5000"),
         (("list", "optimiser"), "did you mean 'optimizer'"),
+        (("try", "small.toml", "--set", "activation=relo"), "did you mean 'relu'"),
+        (("noise", "small.toml", "--seeds", "1"), "one seed shows no spread"),
         (("run", "small.toml", "--engine", "numpi"), "numpi"),
     ],
 )

@@ -24,10 +24,9 @@ def watch_(results: Path, port: int, opens: bool) -> None:
     """
     from harness.reporting.watching import watch
 
-    with watch(results, port) as page:
+    with suppress(KeyboardInterrupt), watch(results, port) as page:
         click.echo(f"{results} is shown at {page.address} (Ctrl-C ends this page, not the run)")
         if opens and not webbrowser.open(page.address):
             click.echo("note: no browser could be opened; open the address yourself", err=True)
-        with suppress(KeyboardInterrupt):
-            page.wait()
+        page.wait()
     click.echo("the live page is closed", err=True)

@@ -14,6 +14,7 @@ from harness.comparison import families
 from harness.comparison.observations import LeftOut, Observations
 from harness.errors import UsageError
 from harness.results import Results
+from harness.settings.schema import CONFIRMED, TUNED
 from harness.study.contrasts import Contrasts, read_resolved
 from harness.text import as_word
 
@@ -39,18 +40,16 @@ def read(folder: Path) -> StudyDifferences:
     Raises:
         UsageError: it is not a results folder, its [contrasts] cannot be read, or it has no contrast.
     """
-    found = results.read(folder)
+    found, notes = _of_a_search(results.read(folder))
     varied = [axis for axis in found.study.get("axes", {}) if axis in found.trials and axis != "dataset"]
     trials = found.trials.assign(**{axis: found.trials[axis].map(as_word) for axis in varied})
     axes = [axis for axis in varied if len(trials[axis].unique()) > 1]
-    family, notes = _family(found, trials, axes)
+    family, said = _family(found, trials, axes)
     doubts: list[str] = []
     differences = families.differences(trials, axes, family, doubts)
     if differences.empty:
-        why = (
-            " ".join(doubts)
-            or "its study has one arm, or is a search: name columns (--arm, --seed, --metric)"
-        )
+        alone = "its study has one arm, or is a search without a confirmation. Name columns: --arm, --metric"
+        why = " ".join(doubts) or alone
         raise UsageError(f"{folder} has no contrast to judge: {why}")
     rows = trials.rename(columns={"dataset": "block"})[["block", "arm", "seed"]]
     rows = rows.assign(
@@ -58,8 +57,20 @@ def read(folder: Path) -> StudyDifferences:
     )
     rows["value"] = rows["value"].where(trials["status"].eq("ok"))
     words = {"arm": _arm_words(family), "seed": "seed", "metric": family.metric, "block": "dataset"}
-    seen = Observations(rows, FORM, words, left_out=tuple(_unfinished(trials)), notes=(*notes, *doubts))
+    seen = Observations(
+        rows, FORM, words, left_out=tuple(_unfinished(trials)), notes=(*notes, *said, *doubts)
+    )
     return StudyDifferences(family, differences.assign(arm=_in_words(differences)), seen, tuple(doubts))
+
+
+def _of_a_search(found: Results) -> tuple[Results, list[str]]:
+    """Return, for a search, its confirmation (winner and baseline, with seeds of its own); and notes."""
+    confirmed = found.folder / CONFIRMED
+    if found.study.get("study", {}).get("design") != "search" or not (confirmed / "trials.csv").is_file():
+        tuned = (found.folder / TUNED / "trials.csv").is_file()
+        said = f"judged are the settings given; at those that each arm chose, judge {found.folder / TUNED}"
+        return found, [said] if tuned else []
+    return results.read(confirmed), [f"a search: judged is its confirmation, {CONFIRMED}/"]
 
 
 def _family(found: Results, trials: pd.DataFrame, axes: Sequence[str]) -> tuple[Contrasts, list[str]]:

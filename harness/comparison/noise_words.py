@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from harness.comparison.try_looks import HIGHER
 from harness.text import duration, spaced
 
 if TYPE_CHECKING:
@@ -53,4 +54,4 @@ def _value(value: float, metric: str) -> str:
 
 
 def _unit(metric: str) -> str:
-    return " points" if metric.endswith("accuracy") else ""
+    return " points" if metric.removeprefix("val_") in HIGHER else ""

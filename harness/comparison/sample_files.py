@@ -19,7 +19,7 @@ import pandas as pd
 
 from harness.comparison.judge_options import JudgeOptions
 from harness.comparison.observations import Observations, Roles, long_observations
-from harness.comparison.table_files import ReadTable, decoded
+from harness.comparison.table_files import ReadTable
 from harness.errors import UsageError, did_you_mean, few
 from harness.text import count
 
@@ -73,7 +73,7 @@ def observations(paths: Sequence[Path], options: JudgeOptions) -> Observations:
 
 def is_records(path: Path) -> bool:
     """Tell whether a .jsonl holds a run a line, not lm-eval's samples: its first line has no doc_id."""
-    first = next((line for line in decoded(path)[0].splitlines() if line.strip()), "")
+    _, first = next(_lines(path), (0, ""))
     return first.startswith("{") and '"doc_id"' not in first
 
 
@@ -83,11 +83,20 @@ def records(path: Path) -> pd.DataFrame:
     Raises:
         UsageError: a line is not a JSON object.
     """
-    rows = []
-    for number, line in enumerate(decoded(path)[0].splitlines(), start=1):
-        if line.strip():
-            rows.append(_parsed(path, number, line))
-    return pd.DataFrame(rows, dtype=object)
+    return pd.DataFrame([_parsed(path, number, line) for number, line in _lines(path)], dtype=object)
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield the lines that are not blank, numbered from 1, one at a time: samples hold whole documents.
+
+    A line ends with a line feed; documents may hold what Unicode calls other ends of lines.
+    """
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            yield from ((number, line) for number, line in enumerate(file, start=1) if line.strip())
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(f"{path} cannot be read: {reason}. Name files of samples, in UTF-8") from error
 
 
 def _parsed(path: Path, number: int, line: str) -> dict[str, Any]:
@@ -138,13 +147,11 @@ def _repeated(model: str, models: Sequence[str], tasks: Sequence[str]) -> bool:
 
 
 def _samples(file: SampleFile, options: JudgeOptions) -> tuple[pd.DataFrame, Any]:
-    text, _ = decoded(file.path)
     rows: list[dict[str, Any]] = []
     lines = []
-    for number, line in enumerate(text.splitlines(), start=1):
-        if line.strip():
-            rows.append(_kept(file, number, line, options.metric))
-            lines.append(number)
+    for number, line in _lines(file.path):
+        rows.append(_kept(file, number, line, options.metric))
+        lines.append(number)
     if not rows:
         raise UsageError(
             f"{file.path} is empty; allowed: a line a sample, as lm_eval --log_samples writes it"

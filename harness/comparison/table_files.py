@@ -190,7 +190,7 @@ def decoded(path: Path) -> tuple[str, list[str]]:
 
 def _separator(text: str) -> str:
     """Choose the separator that gives the header most cells; a comma if there is one cell."""
-    header = next(line for line in text.splitlines() if line.strip())
+    header = next(line for line in text.split("\n") if line.strip())
     return max(SEPARATORS, key=lambda sign: (len(next(csv.reader([header], delimiter=sign))), sign == ","))
 
 

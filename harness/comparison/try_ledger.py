@@ -29,11 +29,19 @@ TEXT = ("baseline", "trial", "change", "metric", "verdict", "began", "judged")
 
 @dataclass(frozen=True)
 class TryCounts:
-    """The place of a try among those of its baseline: its number, their count, and their alphas' sum."""
+    """The place of a try among those of its baseline, and in its folder.
+
+    Attributes:
+        number: which try of its baseline it is.
+        tries: how many its baseline has; `alpha` is the sum of theirs.
+        all_tries: how many the folder has, of all baselines; `all_alpha` is the sum of theirs.
+    """
 
     number: int = 0
     tries: int = 0
     alpha: float = 0.0
+    all_tries: int = 0
+    all_alpha: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -88,4 +96,5 @@ class Ledger:
         table = pd.DataFrame(list(rows.values()), columns=list(COLUMNS))
         files.write(self.folder / FILE, csv_rows.written(table, part_files.SIGNIFICANT).encode())
         mine = table[table["baseline"].eq(row["baseline"])]
-        return TryCounts(number, len(mine), float(mine["alpha"].sum()))
+        alphas = float(mine["alpha"].sum()), float(table["alpha"].sum())
+        return TryCounts(number, len(mine), alphas[0], len(table), alphas[1])

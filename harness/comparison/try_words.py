@@ -132,21 +132,24 @@ def sureness(tried: Try) -> Iterator[str]:
         )
     if tried.verdict == "cannot tell":
         yield from _undecided(look, rules)
-    if tried.counts.tries > 1:
+    if tried.counts.all_tries > 1:
         yield from _among(tried)
 
 
 def _among(tried: Try) -> Iterator[str]:
-    """Say what several tries of one baseline mean for a verdict."""
+    """Say what several tries mean for a verdict: of this baseline, and of others that it may come from."""
     counts = tried.counts
     yield (
         f"this is try {counts.number} of {counts.tries} of this baseline: if none were better, some would be "
         f"called better with a probability of up to {percent(tried.false_better)}"
     )
-    if tried.rules.family < counts.tries:
+    if counts.all_tries > counts.tries:
+        of_all = percent(min(1.0, counts.all_alpha / 2))
+        yield f"with other baselines, {counts.all_tries} tries in {tried.folder}: up to {of_all}"
+    if tried.rules.family < counts.all_tries:
         yield (
-            f"to be as sure of all together, plan them (--family {counts.tries} divides the error), or make "
-            "one study of them, which corrects for all its arms (Holm)"
+            f"to be as sure of all together, plan them (--family {counts.all_tries} divides the error), or "
+            "make one study of them, which corrects for all its arms (Holm)"
         )
 
 

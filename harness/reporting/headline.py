@@ -108,7 +108,7 @@ def _tuning(evidence: Evidence) -> Iterator[tuple[str, str]]:
         yield "Not tuned", BASELINE
     elif evidence.tuned_verdicts is not None or reading.study.phase == "tuned":
         seeds = len(reading.study.tuning_seeds)
-        on = f", with {count(seeds, 'seed')} of its own" if seeds else ""
+        on = f", {count(seeds, 'seed')}" if seeds else ""
         yield "Tuned", f"{joined(_tuned_settings(evidence)) or 'settings'}, for each arm on val{on}."
         yield "Not tuned", "all else: it is as given."
     else:

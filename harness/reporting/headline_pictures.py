@@ -16,7 +16,7 @@ from harness.reporting.search_tables import value_words
 from harness.reporting.verdict_text import inside_margin
 from harness.settings.schema import WINNER
 from harness.stats.verdicts import IDENTICAL
-from harness.text import between, capitalised, hundredths, percent, points, significant, spaced, span
+from harness.text import between, hundredths, percent, points, significant, spaced, span
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -78,11 +78,11 @@ def _lines(bars: Sequence[Bar]) -> str:
 
 def _names(judged: Verdicts, rows: Sequence[Row]) -> tuple[str, Callable[[Row], str]]:
     """Return a title and the name of a row; a reference that all rows share stands in the title alone."""
-    metric = capitalised(spaced(judged.family.metric))
+    metric = spaced(judged.family.metric)
     references = {level(row) for row in rows}
     if len(references) == 1:
-        return f"{metric} minus that of {references.pop()}, in points", arm
-    return f"Difference in {spaced(judged.family.metric)}, in points", contrast
+        return f"Points of {metric} above {references.pop()}", arm
+    return f"Difference in {metric}, in points", contrast
 
 
 def _ranges(judged: Verdicts, rows: Sequence[Row], link: str) -> Picture:
@@ -101,7 +101,7 @@ def _ranges(judged: Verdicts, rows: Sequence[Row], link: str) -> Picture:
         tone = tones[0] if len(set(tones)) == 1 else "open"
         bars.append(Bar(name, "", math.nan, low, high, words, ", ".join(seen), tone))
     bars.sort(key=lambda bar: -max(abs(bar.low), abs(bar.high)))
-    note = "Lines: least to greatest of all combinations. Band: as good as equal."
+    note = "Lines: least to greatest. Band: as good as equal."
     return Picture(title, note, bars[:MOST], len(bars[MOST:]), link, 0.0, judged.family.margin)
 
 

@@ -22,7 +22,7 @@ from harness.results.progress_file import WatchedArm, WatchedState
 from harness.text import percent
 
 MOST_ROWS = 200  # arms of a data set, trials that went wrong
-REST = 10  # reading takes a tenth of one core's time at most
+REST = 50  # reading takes a fiftieth of one core's time at most, while a run needs the cores
 TRAINED = ("ok", "diverged", "failed", "pruned")
 
 
@@ -60,7 +60,8 @@ class LivePhase:
         """Describe the folder, and the state of the run that trains into it, if one does."""
         groups = state.groups if state is not None else []
         stamp = _stamp(self.folder)
-        if (stamp, groups) != (self._stamp, self._groups) and time.monotonic() >= self._due:
+        is_due = state is None or time.monotonic() >= self._due
+        if (stamp, groups) != (self._stamp, self._groups) and is_due:
             start = time.thread_time()
             self._read(groups)
             self._stamp = stamp
@@ -86,7 +87,7 @@ class LivePhase:
 
     def _read(self, groups: Sequence[str]) -> None:
         """Read the tables; the curves only where they are new: of what trains now, the run tells."""
-        with _heard() as said:
+        with heard() as said:
             try:
                 study = documents.study(self.folder)
                 again = groups != self._groups or not groups
@@ -104,7 +105,7 @@ class LivePhase:
 
 
 @contextmanager
-def _heard() -> Iterator[list[str]]:
+def heard() -> Iterator[list[str]]:
     """Collect the notes that this thread makes in the block, which nobody at the terminal asked for."""
     said: list[str] = []
     own = threading.get_ident()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import json
 import math
@@ -14,17 +15,24 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import MachineError, UsageError
-from harness.reporting.live_phase import LivePhase, training
+from harness.reporting.live_phase import LivePhase, heard, training
 from harness.results import documents
 from harness.results.progress_file import WatchedState
 from harness.settings.schema import CONFIRMED, TUNED, TUNING
 from harness.system import locks
 
-EVERY = 0.9  # seconds between two looks into the folder, whoever asks
+EVERY = 0.9  # seconds between two looks into the folder, at least, whoever asks
+MOST = 3.0  # seconds between two looks, at most
+SHARE = 0.01  # of one core's time that looks may take: a run needs the cores
 FRESH = 30.0  # seconds in which a run says something, where no lock tells that it is there
 REPORT = "report.html"
 PREPARES = "A run is going on: it is preparing, or writing its tables."
-TITLES = {"": "Arms", TUNING: "Tuning: the settings that each arm tries", TUNED: "Arms, tuned"}
+TITLES = {"": "Arms"}
+TUNED_TITLES = {
+    "": "Arms as they stand",
+    TUNING: "Tuning: the settings that each arm tries",
+    TUNED: "Arms, tuned",
+}
 SEARCH_TITLES = {"": "Suggestions", CONFIRMED: "Confirmation: the winner and the baseline"}
 
 
@@ -42,7 +50,7 @@ def check(folder: Path) -> None:
 
 
 class LiveState:
-    """The state of a results folder as JSON, looked at anew when it is asked for, once in EVERY at most."""
+    """The state of a results folder as JSON, looked at anew when it is asked for, but not too often."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -53,20 +61,23 @@ class LiveState:
     def content(self) -> tuple[bytes, str]:
         """Return the state as JSON, and a tag that changes with it."""
         with self._lock:
-            if time.monotonic() >= self._due:
+            now, start = time.monotonic(), time.thread_time()
+            if now >= self._due:
                 self._content = json.dumps(_plain(self._describe()), allow_nan=False).encode()
                 self._tag = hashlib.sha256(self._content).hexdigest()[:16]
-                self._due = time.monotonic() + EVERY
+                self._due = now + min(MOST, max(EVERY, (time.thread_time() - start) / SHARE))
             return self._content, self._tag
 
     def _describe(self) -> dict[str, Any]:
         study = self._study()
         about = study.get("study", {})
-        titles = SEARCH_TITLES if about.get("design") == "search" else TITLES
+        titles = TUNED_TITLES if study.get("tune") else TITLES
+        titles = SEARCH_TITLES if about.get("design") == "search" else titles
         held, since = locks.is_held(self.folder), self._since()
         shown, states = [], []
         for name, title in titles.items():
             phase = self._phases.setdefault(name, LivePhase(self.folder / name, title))
+            phase.title = title  # which study.toml decides, once it is there
             if phase.is_there:
                 found = phase.state(since if held else 0.0)
                 is_live = found is not None and (held or (held is None and found[1] > time.time() - FRESH))
@@ -74,7 +85,7 @@ class LiveState:
                 shown.append(described)
                 states += [(*found, title)] if found is not None else []
         going = any(phase["training"] for phase in shown) if held is None else held
-        waits = [title for name, title in titles.items() if name and self._expects(study, name)]
+        there = {phase["title"] for phase in shown}
         return {
             "name": about.get("name") or self.folder.resolve().name,
             "hypothesis": about.get("hypothesis", ""),
@@ -83,9 +94,7 @@ class LiveState:
             "began": _clock(since) if going else None,
             "status": self._status(going, shown, states),
             "phases": [phase for phase in shown if phase["planned"] or phase["training"]],
-            "waits": [title for title in waits if title not in {phase["title"] for phase in shown}]
-            if going
-            else [],
+            "waits": [title for name, title in titles.items() if name and going and title not in there],
             "report": self._report(),
         }
 
@@ -100,11 +109,6 @@ class LiveState:
         with suppress(OSError):
             return (self.folder / ".lock").stat().st_mtime
         return 0.0
-
-    @staticmethod
-    def _expects(study: Mapping[str, Any], name: str) -> bool:
-        """Tell whether a study has a later phase of this name."""
-        return name == CONFIRMED or bool(study.get("tune"))
 
     def _status(
         self, going: bool, shown: list[dict[str, Any]], states: list[tuple[WatchedState, float, str]]
@@ -126,19 +130,28 @@ class LiveState:
             return {"kind": "stopped", "words": words}
         left = sum(phase["counts"].get("not trained yet", 0) for phase in shown)
         if left:
-            words = f"No run is going on. {left:,} trials are not trained yet: the same command trains them."
+            words = (
+                f"No run is going on{self._ended()}. {left:,} trials are not trained yet: the same command "
+            )
+            words += "goes on with them."
             return {"kind": "stopped", "words": words}
         if not self.folder.is_dir():
             return {"kind": "stopped", "words": f"{self.folder} is gone: it was moved or removed."}
         if not shown:
             return {"kind": "stopped", "words": "No run is going on, and nothing is trained here yet."}
-        return {"kind": "over", "words": f"The run is over{self._ended()}: {_counted(shown)}."}
+        words = f"The run is over{self._ended()}: {_counted(shown)}."
+        if any(phase["counts"].get("failed") for phase in shown):
+            words += " The same command tries the failed ones again."
+        return {"kind": "over", "words": words}
 
     def _ended(self) -> str:
-        """Say when the tables were written last."""
-        with suppress(OSError):
-            return f", since {_clock((self.folder / 'trials.csv').stat().st_mtime)}"
-        return ""
+        """Say when the last run ended, as provenance.json has it: a copy's files are younger."""
+        runs = [run for phase in self._phases.values() if phase.is_there for run in _runs(phase.folder)]
+        times = list[float]()
+        for run in runs:
+            with suppress(TypeError, ValueError, OverflowError):
+                times.append(dt.datetime.fromisoformat(run.get("finished", "")).timestamp())
+        return f" since {_clock(max(times))}" if times else ""
 
     def _report(self) -> dict[str, Any]:
         """Tell where the report is, whether it is older than the results, and the command that draws it."""
@@ -148,6 +161,13 @@ class LiveState:
                 older = page.stat().st_mtime < (self.folder / "trials.csv").stat().st_mtime
                 return {**told, "there": True, "older": older}
         return {**told, "there": False, "older": False}
+
+
+def _runs(folder: Path) -> list[dict[str, Any]]:
+    """Read what provenance.json says of the runs that wrote into a folder."""
+    with heard(), suppress(UsageError, MachineError, OSError):
+        return list(documents.provenance(folder).get("runs", []))
+    return []
 
 
 def _counted(shown: list[dict[str, Any]]) -> str:

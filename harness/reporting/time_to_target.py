@@ -41,7 +41,7 @@ STALE = (
 )
 RECORDED = (
     "A trial has reached the target at its first evaluation with {target}, whatever comes after; it trains "
-    "on to its end. Evaluations are {resolution} apart, so a time may be less than it says by up to that."
+    "on to its end. Evaluations are at most {resolution} apart: a time may be less by up to that."
 )
 RESTRICTED = (
     "Compared is the time up to {horizon}: a trial that had not reached the target by then, diverged ones "
@@ -138,7 +138,8 @@ def read(reading: ReportData, target: Target) -> TargetTimes:
         str(name): float(end) for name, end in table.groupby("dataset", sort=False)["end"].min().items()
     }
     table = table.assign(restricted=stats.restricted(table, table["dataset"].map(horizons)))
-    return TargetTimes(target, unit, table, horizons, _resolution(reading, target, unit))
+    resolution = _resolution(reading, target, unit) or max(horizons.values())
+    return TargetTimes(target, unit, table, horizons, resolution)
 
 
 def _ends(trials: pd.DataFrame, unit: str) -> pd.Series[float]:
@@ -152,11 +153,11 @@ def _ends(trials: pd.DataFrame, unit: str) -> pd.Series[float]:
 
 
 def _resolution(reading: ReportData, target: Target, unit: str) -> float:
-    """Give the longest time between two evaluations that follow each other."""
+    """Give the longest time between two evaluations that follow each other; 0 where none does."""
     epochs = reading.results.epochs
     rows = epochs[epochs["split"].eq(target.split) & epochs["trial_id"].isin(reading.trials["trial_id"])]
     gaps = rows[unit[:-1]].diff()[rows["trial_id"].eq(rows["trial_id"].shift())]
-    return float(f"{gaps.max():.6g}") if len(gaps) else math.nan
+    return float(f"{gaps.max():.6g}") if len(gaps) else 0.0
 
 
 def judge(reading: ReportData, times: TargetTimes) -> Verdicts:

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from harness import notes
 from harness.axes.own_networks import ENGINES, NAME
 from harness.errors import UsageError, quoted
+from harness.settings import shortened
 from harness.study.about import About
 from harness.system import files
 
@@ -122,7 +123,7 @@ def _check_study(tables: dict[str, Any]) -> None:
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(["study", *map(str, first["loc"])])
-        raise ValueError(f"{key}: {first['msg']}") from None
+        raise ValueError(f"{key}: allowed: {shortened(first['msg'])}") from None
     if "seeds" not in about:
         raise ValueError("study.seeds is missing")
     tables["study"] = {**full, "metrics": full["metrics"] or [], **about}

@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from harness import notes
-from harness.errors import UsageError
+from harness.errors import MachineError, UsageError
 from harness.results import (
     checksums,
     columns,
@@ -35,6 +35,8 @@ from harness.settings.schema import EPOCHS, PARENT, outcome_columns
 from harness.system import files
 
 PLANNED = "planned.csv.gz"
+MADE = (*(f"{name}.csv" for name in derived.DERIVED), datapackage.FILE)
+"""Files that are made of the tables, for other programs."""
 ANEW = "`harness run` writes it anew from parts/"
 MOST_PLANNED = limits.TRIALS * 2**10
 """Most bytes of all planned rows, unpacked: 1 KiB for each trial of the largest study."""
@@ -206,8 +208,8 @@ def read(folder: Path, names: Sequence[str] = TABLES) -> dict[str, str]:
         UsageError: a table changed or is missing, and there are no parts.
         MachineError: a table or a part cannot be read now.
     """
-    record, contents = _at_one_moment(folder, [f"{name}.csv" for name in names])
-    _say_changed(folder, record)
+    record, contents, made = _at_one_moment(folder, [f"{name}.csv" for name in names], MADE)
+    _say_changed(folder, record, made)
     if record is None and (folder / checksums.FILE).exists():
         notes.warn(f"{folder / checksums.FILE} is damaged, so a changed table would go unnoticed")
     changed = [
@@ -225,13 +227,12 @@ def read(folder: Path, names: Sequence[str] = TABLES) -> dict[str, str]:
     return {name: texts[f"{name}.csv"].decode("utf-8-sig") for name in names}
 
 
-def _say_changed(folder: Path, record: Record | None) -> None:
+def _say_changed(folder: Path, record: Record | None, made: Mapping[str, bytes | None]) -> None:
     """Note which files that are made of the tables have changed: other programs read them."""
     if record is None or not record.settled:
         return
-    made = (*(f"{name}.csv" for name in derived.DERIVED), datapackage.FILE)
-    written = {name: _content(folder / name) for name in made if name in record.tables}
-    changed = [name for name, content in written.items() if content and not record.fits(name, content)]
+    known = {name: content for name, content in made.items() if content and name in record.tables}
+    changed = [name for name, content in known.items() if not record.fits(name, content)]
     if changed:
         names = " and ".join(str(folder / name) for name in changed)
         advice = ANEW if part_files.paths(folder) else documents.COPY_AGAIN
@@ -279,7 +280,7 @@ def _finished_ids(trials: TextTable) -> set[str]:
 
 def check_unchanged(folder: Path, name: str) -> None:
     """Raise ValueError if a table that no part can restore has changed since it was written."""
-    record, contents = _at_one_moment(folder, [name])
+    record, contents, _ = _at_one_moment(folder, [name])
     content = contents[name]
     if content is None or record is None or name not in record.tables:
         return  # missing, or older than checksums: its reader reports errors, if there are any
@@ -287,13 +288,23 @@ def check_unchanged(folder: Path, name: str) -> None:
         raise ValueError("it was changed by another program, or by hand, after the run that wrote it")
 
 
-def _at_one_moment(folder: Path, names: Sequence[str]) -> tuple[Record | None, dict[str, bytes | None]]:
-    """Read the record and some tables, again if a run writes in between."""
+def _at_one_moment(
+    folder: Path, names: Sequence[str], made: Sequence[str] = ()
+) -> tuple[Record | None, dict[str, bytes | None], dict[str, bytes | None]]:
+    """Read the record, some tables, and files made of them, again if a run writes in between."""
     while True:
         record = checksums.read(folder)
         contents = {name: _content(folder / name) for name in names}
+        others = {name: _plain(folder / name) for name in made}
         if checksums.read(folder) == record:
-            return record, contents
+            return record, contents, others
+
+
+def _plain(path: Path) -> bytes | None:
+    """Read a file that no number depends on; None if it is not there, or cannot be read."""
+    with suppress(OSError, MachineError):
+        return files.content_of(path)
+    return None
 
 
 def is_there(path: Path) -> bool:

@@ -59,10 +59,12 @@ def times(epochs: str, target: Target) -> dict[str, tuple[str, str]]:
 
     Trials that never did are left out. Rows of a trial are in the order of its evaluations.
     """
-    table = csv_rows.table(epochs)
+    header = csv_rows.header(epochs)
     names = ("trial_id", "split", target.metric, "step", "epoch")
+    trial, split, measure, step, epoch = (header.index(name) for name in names)
     first: dict[str, tuple[str, str]] = {}
-    for trial_id, split, value, step, epoch in zip(*(table[name] for name in names), strict=True):
-        if split == target.split and trial_id not in first and target.is_reached(float(value or math.nan)):
-            first[trial_id] = step, epoch
+    for row in epochs.splitlines()[1:]:  # without quoted cells, and there may be millions
+        cells = row.split(",")
+        if cells[split] == target.split and target.is_reached(float(cells[measure] or math.nan)):
+            first.setdefault(cells[trial], (cells[step], cells[epoch]))
     return first

@@ -79,8 +79,8 @@ def level(n: int, alpha: float = 0.05) -> float:
     Raises:
         ValueError: there is no look at n seeds, or alpha is not in 0..0.2.
 
-    >>> [round(level(n), 4) for n in (3, 20)]
-    [0.0068, 0.0205]
+    >>> [round(100 * level(n), 2) for n in (5, 20)]
+    [0.52, 2.05]
     """
     place = _place(n, alpha)
     if alpha < ALPHAS[0]:
@@ -189,8 +189,8 @@ def look_that_shows(
     Returns:
         Its number of seeds; None if no look does, or `sd` is not positive.
 
-    >>> look_that_shows(1.0, 1.0)
-    14
+    >>> look_that_shows(1.0, 1.0), look_that_shows(0.5, 1.0)
+    (20, 80)
     """
     for n in LOOKS:
         if n > after and power_at(n, difference, sd, level(n, alpha)) >= power:

@@ -120,7 +120,7 @@ CALLS: Mapping[str, Sequence[Sequence[str]]] = {
 """Calls of every command that answers in JSON, on real images; they may use what earlier ones wrote."""
 OPEN = (
     "axes", "settings", "labels", "drawn", "values", "metrics", "allowed", "when", "default", "read_as",
-    "differences", "target", "horizons",
+    "differences", "target", "horizons", "until",
 )  # fmt: skip
 """Fields whose keys or values a schema leaves open, because a person's study decides them."""
 
@@ -202,6 +202,12 @@ def test_a_schema_is_one_says_what_numbers_mean_and_is_closed(command: str) -> N
         if "properties" in part:
             assert part["additionalProperties"] is False, place
             assert set(part.get("required", ())) <= set(part["properties"]), place
+
+
+def test_a_trial_is_the_same_wherever_it_is_shown() -> None:
+    shown = schemas.schema("show")["$defs"]["answer"]["properties"]["trials"]["items"]["properties"]
+    trial = schemas.schema("continue")["$defs"]["trial"]["properties"]
+    assert {name: part for name, part in shown.items() if name != "figures"} == trial
 
 
 def parts(schema: object, place: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
@@ -470,7 +476,9 @@ def test_a_failed_trial_is_exit_code_1_and_a_whole_object_whatever_a_plugin_and_
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 @pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
 def test_an_interrupt_is_an_error_object(tmp_path: Path, name: str, code: int) -> None:
-    (tmp_path / "tiny.toml").write_text(TINY.replace("epochs = 1", "epochs = 9000").replace("10 steps", "5 epochs"), encoding="utf-8")
+    (tmp_path / "tiny.toml").write_text(
+        TINY.replace("epochs = 1", "epochs = 9000").replace("10 steps", "5 epochs"), encoding="utf-8"
+    )
     command = [sys.executable, "-m", "harness", "run", "tiny.toml", "--json", "--verbose", "--workers", "1"]
     process = subprocess.Popen(
         command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(PACKAGE_ROOT.parent)}, text=True,

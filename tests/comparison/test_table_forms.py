@@ -264,6 +264,8 @@ def test_samples_of_lm_eval(tmp_path: Path) -> None:
     assert (row["block"], row["arm"], row["n"]) == ("arc_easy", "org__large", 220)
     assert (row["only_arm"], row["only_reference"]) == (30, 10)
     assert row["p"] == pytest.approx(0.002221, rel=1e-3)  # 2 P(Binomial(40, 1/2) <= 10)
+    text = paths[0].read_text()  # documents are written as they are, whatever their ends of lines
+    paths[0].write_text(text.replace('"?"', '"a\u2028b\x85c"'))
     folder = harness.judge(tmp_path, reference="org__small")
     pd.testing.assert_frame_equal(folder.contrasts, judgement.contrasts)
 

@@ -46,12 +46,12 @@ def test_the_best_trial_by_validation_is_drawn(kept_results: Path) -> None:
 def test_the_page_shows_it_in_a_section_of_its_own(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("harness.reporting.page.draw", lambda _: iter(()))
     page = reporting.write(copied).read_text(encoding="utf-8")
-    section = page.partition('<h2 id="model-digits">')[2].partition("<h2")[0]
+    section = page.partition('<h3 id="model-digits">')[2].partition('<details class="part"')[0]
     assert section.count('src="data:image') == 4
     assert "Not shown" not in section
     for name in NAMES:
         assert (copied / "figures" / f"{name}.png").stat().st_size < 300_000
-    assert page.partition('<h2 id="figures">')[2].partition("<h2")[0].count("Mistakes on") == 0
+    assert page.count("<summary>Mistakes on") == section.count("<summary>Mistakes on") == 1
 
 
 def test_without_weights_only_the_bars_are_left_out(copied: Path) -> None:

@@ -45,8 +45,8 @@ def test_the_page_has_them_before_the_provenance(
     monkeypatch.setattr("harness.reporting.page.draw", lambda _: iter(()))
     monkeypatch.setattr("harness.reporting.best_model.sections", lambda _: iter(()))
     page = reporting.write(kept_results, tmp_path / "report.html").read_text(encoding="utf-8")
-    section = page.partition('<h2 id="data">')[2].partition("<h2")[0]
-    assert section.count('src="data:image') == section.count("<details>") == 3
+    section = page.partition('<details class="part" id="data"')[2].partition('<details class="part"')[0]
+    assert section.count('src="data:image') == section.count('<details class="more">') == 3
     assert 'href="#data"' in page
     for name in NAMES[1:]:
         files = [tmp_path / "figures" / f"{name}.{kind}" for kind in ("png", "svg")]

@@ -7,13 +7,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from families import arms, grid, without
 from searches import confirm, suggestions, write
 from test_ladder import ladder_with_gains
 
 from harness import reporting
-from harness.reporting import ReportData, confirmation, evidence, headline, search_data
+from harness.reporting import (
+    ReportData,
+    confirmation,
+    contrasts,
+    evidence,
+    headline,
+    search_data,
+    tuned,
+)
 from harness.reporting.screen import SENTENCES, Bar, Headline, Picture
 
 CHOICES = {
@@ -96,7 +105,7 @@ def test_declared_contrasts_come_first_and_are_the_picture() -> None:
     assert screen.answers[1].startswith("On digits gelu ")
     assert [bar.name for bar in bars(screen)] == ["tanh", "gelu"]
     assert screen.picture is not None
-    assert screen.picture.title == "Test accuracy minus that of relu, in points"
+    assert screen.picture.title == "Points of test accuracy above relu"
     assert (bars(screen)[0].verdict, bars(screen)[0].tone) == ("worse", "worse")
     assert bars(screen)[0].words == "\u22122.0 (\u22122.0 to \u22122.0)"
     assert sureness(screen)["Correction"].startswith("Holm, 2 contrasts, 5 %; less than 0.")
@@ -177,6 +186,32 @@ def test_a_long_ladder_shows_its_ends_and_its_largest_steps() -> None:
     ]  # fmt: skip
     assert screen.picture is not None
     assert screen.picture.more == 3
+
+
+def test_tuned_verdicts_come_before_fixed_ones_and_the_changed_are_counted() -> None:
+    effects = {"baseline": 0.0, "better": 0.05, "bad": -0.03, "turns": 0.02}
+    fixed = evidence.gather(arms(effects))
+    chosen = pd.DataFrame({"dataset": ["digits"], "arm": ["turns"], "val_accuracy": [0.8], "lr": [0.3]})
+    second = arms(effects | {"turns": -0.02})
+    judged = contrasts.judge(second, fixed.fixed.family)
+    phases = tuned.Phases(None, None, chosen, [], "")
+    both = replace(fixed, tuned=tuned.Tuned(phases, second, judged))
+    screen = headline.of_study(both)
+    assert screen.answers[0] == "Tuned, 3 contrasts of test accuracy: 1 better and 2 worse."
+    assert screen.answers[2] == "Tuning changes the verdict of 1 of 3 contrasts."
+    verdicts = {bar.name: bar.verdict for bar in bars(screen)}
+    assert verdicts == {"better": "better", "bad": "worse", "turns": "worse"}
+    assert sureness(screen)["Tuned"] == "lr, for each arm on val."
+    assert sureness(screen)["Not tuned"] == "all else: it is as given."
+
+
+def test_the_page_of_a_confirmation_says_that_its_baseline_was_not_searched_for() -> None:
+    study = {"study": {"design": "one-factor", "phase": "confirmed"}}
+    screen = first_screen(arms({"baseline": 0.0, "winner": 0.05}, study=study))
+    assert screen.kind == "Confirmation of a search"
+    assert len(screen.answers) == 1, "with two arms, the best one is said already"
+    assert screen.answers[0].startswith("On digits winner is better than baseline by 5.0 points")
+    assert sureness(screen)["Not tuned"] == "the baseline, which is as given; the winner was searched for."
 
 
 def test_a_search_without_a_confirmation_flatters_and_says_so(tmp_path: Path) -> None:

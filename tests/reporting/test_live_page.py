@@ -135,7 +135,7 @@ def test_a_run_is_watched_from_its_start_to_its_end(tmp_path: Path) -> None:
         (tmp_path / "pass-0.75").touch()
         wait_for(lambda: "The run is over" in page.text("status"))
         assert run.wait() == 1
-        assert "2 failed" in page.text("status")
+        assert "2 failed. The same command tries the failed ones again." in page.text("status")
         assert f"harness report {folder}" in page.text("report")
         assert page.driver.title == "over: gated"
         (folder / "report.html").write_text("<title>the report</title>")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -106,6 +107,20 @@ def test_a_search_tells_how_far_it_is_and_its_best(search: tuple[Path, list[Watc
     assert shown["status"]["words"].endswith(
         "Suggestions: 6 ok; Confirmation: the winner and the baseline: 4 ok."
     )
+
+
+def test_the_end_is_the_runs_own_and_not_a_copys(
+    search: tuple[Path, list[WatchedState]], tmp_path: Path
+) -> None:
+    shutil.copytree(search[0], tmp_path / "copy")
+    for path in (tmp_path / "copy").rglob("provenance.json"):
+        told = json.loads(path.read_text())
+        told["runs"][-1]["finished"] = "2020-06-15T12:00:00+00:00"
+        path.write_text(json.dumps(told))
+    assert "The run is over since 2020-06-15 " in state_of(tmp_path / "copy")["status"]["words"]
+    for path in (tmp_path / "copy").rglob("provenance.json"):
+        path.write_text('{"runs": [{"finished": 7}, {}]}')
+    assert state_of(tmp_path / "copy")["status"]["words"].startswith("The run is over: ")
 
 
 def test_a_folder_that_is_held_is_running_though_it_says_nothing_yet(

@@ -241,8 +241,8 @@ def test_a_trained_search_has_a_page(tmp_path: Path) -> None:
     train(parse(STUDY), tmp_path, device="cpu", workers=1)
     page = reporting.write(tmp_path)
     text = page.read_text(encoding="utf-8")
-    ids = re.findall(r'<h2 id="([\w-]+)"', text)
-    assert ids[:3] == ["searched", "confirmation", "history"]
+    ids = re.findall(r'<details class="part" id="([\w-]+)"', text)
+    assert ids[:4] == ["full", "searched", "confirmation", "history"]
     assert not {"figures", "calibration", "flips"} & set(ids)
     assert "Test is evaluated once for each trial" not in text
     assert "The test split was closed for the whole search" in text

@@ -13,7 +13,7 @@ import pytest
 from families import reading as made_of
 from scipy import stats as scipy_stats
 
-from harness import reporting, results
+from harness import reporting, results, stats
 from harness.reporting import ReportData, time_to_target
 from harness.reporting.model import Section
 from harness.results import targets
@@ -142,6 +142,22 @@ def test_a_diverged_trial_takes_the_whole_budget() -> None:
     assert rows(reported(reading))[1]["reached it"] == "0 of 6"
     both = timed({"ok": [NEVER] * 6, "broken": [NEVER] * 6}, diverged=("ok", "broken"))
     assert "No arm reached" in reported(both).words[0]
+
+
+def test_trials_that_were_at_the_target_before_they_all_diverged_are_reported(tmp_path: Path) -> None:
+    study = parse(
+        {
+            "study": {"name": "gone", "seeds": 3, "until": {"val_loss": 100.0}},
+            "baseline": {"dataset": "digits", "hidden": [8], "epochs": 2, "lr": 1e30},
+            "axes": {"optimizer": ["sgd", "momentum"]},
+        }
+    )
+    runs.train(study, tmp_path / "r", workers=1)
+    reading = reporting.prepare(results.read(tmp_path / "r"))
+    assert reading.trials["status"].eq("diverged").all()
+    section = reported(reading)
+    assert "6 of 6 trials reached a val loss of 100" in section.words[0]
+    assert verdict(reading)["verdict"] == stats.IDENTICAL
 
 
 def test_a_folder_without_a_target_has_no_section_and_one_without_times_says_what_to_do() -> None:
