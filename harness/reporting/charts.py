@@ -22,7 +22,7 @@ class Axis:
     `percent`: values are shares, shown in %; `points`: differences of shares, shown in points. `log` and
     `error`: logarithmic in the values, or in what an accuracy lacks to 1; `bend`: linear below this absolute
     value and logarithmic above. `low`: where the axis begins at first, above some values. `names`: the values
-    are 0, 1, 2, ..., and these their names; `beside`: words at the right of each name's row.
+    are 0, 1, 2, ..., and these their names, of one line or two; `beside`: words at the right of a name's row.
     """
 
     label: str

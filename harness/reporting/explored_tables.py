@@ -85,7 +85,7 @@ def forest(table: pd.DataFrame, margin: float, label: str, *, bent: bool) -> Cha
     """
     several = len(table["heading"].unique()) > 1
     names = [
-        f"{row['label']} ({row['heading']})" if several and row["heading"] else str(row["label"])
+        f"{row['label']}\n{row['heading']}" if several and row["heading"] else str(row["label"])
         for row in table.to_dict("records")
     ]
     rows = {name: place for place, name in enumerate(dict.fromkeys(names))}

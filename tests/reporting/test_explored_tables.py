@@ -34,13 +34,13 @@ def test_a_forest_has_the_verdicts_a_row_each_in_their_colours() -> None:
     chart = figure.chart
     assert chart is not None
     assert chart.rows
-    table = judged.table.reset_index(drop=True)
+    rows = judged.table.to_dict("records")
     verdicts = {}
     for one in chart.series:
         for place, difference, low, high, label in zip(
             one.x, one.y, one.low, one.high, one.labels, strict=True
         ):
-            row = table.loc[int(place)]
+            row = rows[int(place)]
             assert (difference, low, high) == (row["difference"], row["low"], row["high"])
             assert row["arm"] in chart.x.names[int(place)]
             assert label.startswith(row["verdict"])
@@ -48,7 +48,7 @@ def test_a_forest_has_the_verdicts_a_row_each_in_their_colours() -> None:
     assert verdicts["up"] == ("better", 0)
     assert verdicts["down"] == ("worse", 3)
     assert chart.band == (-judged.family.margin, judged.family.margin)
-    assert chart.x.beside[0] == verdict_views.label(table.loc[0])
+    assert chart.x.beside[0] == verdict_views.label(rows[0])
 
 
 def test_effects_are_the_tables_with_a_view_a_data_set() -> None:

@@ -76,7 +76,7 @@ const harnessChart = (() => {
   const plain = value => minus(String(Number(value.toPrecision(5))));
   function written(axis, value) {
     if (value === null || !Number.isFinite(value)) return "no value";
-    if (axis.names?.length) return axis.names[Math.round(value)] ?? "";
+    if (axis.names?.length) return (axis.names[Math.round(value)] ?? "").replace("\n", ", ");
     if (axis.percent) return minus(String(Number((100 * value).toFixed(3)))) + "\u00a0%";
     if (axis.points) return (value > 0 ? "+" : "") + minus((100 * value).toFixed(2)) + " points";
     return plain(value);
@@ -243,7 +243,7 @@ const harnessChart = (() => {
       this.say("");
       this.chart?.destroy();
       const rows = this.spec.rows ? this.spec.x.names.length : 0;
-      const height = rows ? (this.narrow ? 52 : 30) * rows + 76 : this.narrow ? 340 : 400;
+      const height = rows ? ((this.narrow ? 52 : 30) + (this.spec.x.names.some(name => name.includes("\n")) ? this.narrow ? 15 : 6 : 0)) * rows + 76 : this.narrow ? 340 : 400;
       this.plot.style.height = height + "px";
       this.scroller.className = rows > 24 ? "tall-plot" : "";
       const count = `${this.names.length} ${this.names.length === 1 ? "name" : "names"}`;
@@ -286,7 +286,7 @@ const harnessChart = (() => {
     /* The places of all values, intervals too, with some room. */
     full(name) {
       const axis = this.spec[name];
-      if (axis.names?.length) return [this.narrow ? -.7 : -.6, axis.names.length - .4];
+      if (axis.names?.length) return [this.narrow ? -.75 : -.6, axis.names.length - .4];
       let low = Infinity, high = -Infinity;
       const widen = value => {
         const at = place(axis, value);
@@ -342,8 +342,8 @@ const harnessChart = (() => {
 
     /* A row's name on the axis; the tip has it in full. */
     cut(name) {
-      const most = 52;
-      return name.length > most ? name.slice(0, most - 1) + "\u2026" : name;
+      const most = 52, lines = name.split("\n").map(line => line.length > most ? line.slice(0, most - 1) + "\u2026" : line);
+      return lines.length > 1 ? lines : lines[0];
     }
 
     color(name, place) {
@@ -414,15 +414,18 @@ const harnessChart = (() => {
         return most < text.length ? text.slice(0, most - 1) + "\u2026" : text;
       };
       names.forEach((name, row) => {
-        const y = scales.y.getPixelForValue(row), words = beside?.[row] ?? "";
+        const y = scales.y.getPixelForValue(row), words = beside?.[row] ?? "", top = name.split("\n").length - 1;
         if (y < area.top || y > area.bottom) return;
         ctx.fillStyle = SOFT;
         ctx.textAlign = this.narrow ? "right" : "left";
-        if (words) ctx.fillText(words, area.right + (this.narrow ? 0 : 8), y - (this.narrow ? 20 : 0));
+        if (words) ctx.fillText(words, area.right + (this.narrow ? 0 : 8), y - (this.narrow ? 20 + 15 * top : 0));
         if (!this.narrow) return;
         ctx.fillStyle = INK;
         ctx.textAlign = "left";
-        ctx.fillText(cut(name, area.width - 10 - ctx.measureText(words).width), area.left + 2, y - 20);
+        name.split("\n").reverse().forEach((line, i) => {
+          const room = area.width - 10 - (i < top ? 0 : ctx.measureText(words).width);
+          ctx.fillText(cut(line, room), area.left + 2, y - 20 - 15 * i);
+        });
       });
     }
 
