@@ -75,7 +75,8 @@ def noise_(
         return
     for line in noise_words.lines(measured):
         click.echo(line)
-    click.echo(f"next: harness try {study} --set KEY=VALUE   (trials are kept in {measured.folder})")
+    click.echo(f"next: {noise_words.following(measured, study, overrides)}")
+    click.echo(f"trials are kept in {measured.folder}")
 
 
 @click.command("try")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from harness.comparison.try_looks import HIGHER
@@ -23,6 +24,15 @@ def lines(noise: Noise) -> Iterator[str]:
     yield "In brackets: 95 % intervals. Smallest difference: of two arms, paired; 80 % power, alpha 0.05."
     yield "At worst: if the arms' noise is unrelated, so that their difference has sqrt(2) times this SD."
     yield "Arms share a seed's initial weights and batches, which mostly makes it less; a try measures it."
+
+
+def following(noise: Noise, study: str, overrides: Sequence[str] = ()) -> str:
+    """Return the line to type for a try of the same baseline; of the first of several data sets."""
+    names = [str(name) for name in noise.baselines["dataset"]]
+    both = [text for text in overrides if not (len(names) > 1 and text.startswith("dataset="))]
+    both += [f"dataset={names[0]}"] if len(names) > 1 else []
+    base = [part for text in both for part in ("--base", text)]
+    return shlex.join(["harness", "try", study, "--set", "KEY=VALUE", *base])
 
 
 def _spread(noise: Noise, row: Mapping[Any, Any]) -> Iterator[str]:

@@ -49,6 +49,8 @@ def test_each_of_several_data_sets_has_its_noise(study_of: Callable[..., Study],
     assert found.baselines["dataset"].tolist() == ["digits", "digits_writers"]
     assert len(results.read_trials(tmp_path / "tries")) == 4
     assert np.isfinite(found.baselines["sd"]).all()
+    following = noise_words.following(found, "s", ["lr=0.3"])
+    assert following == "harness try s --set KEY=VALUE --base lr=0.3 --base dataset=digits"
 
 
 @pytest.mark.parametrize(
