@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from harness import results
+from harness.comparison.families import KEY
 from harness.errors import UsageError
 from harness.reporting import verdict_views
-from harness.reporting.contrasts import KEY, contrast, judge
+from harness.reporting.contrasts import contrast, judge
 from harness.reporting.data import ReportData, StudyFile, prepare
 from harness.reporting.model import NONE, Cell, Column, Figure, Table, difference_cell, share_cell
 from harness.reporting.verdict_text import answers

@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 
 from harness import plots, stats
+from harness.comparison.families import KEY
 from harness.reporting import explored_tables
 from harness.reporting.arm_figures import intervals
-from harness.reporting.contrasts import EXPLORATORY, KEY, arm, contrast, headings
+from harness.reporting.contrasts import EXPLORATORY, arm, contrast, headings
 from harness.reporting.model import Cell, Column, Figure, Table, difference_cell, rows_of, share_cell, slug
 from harness.reporting.verdict_text import POWER, inside_margin
 from harness.stats.verdicts import UNDECIDED

@@ -26,7 +26,7 @@ import torch
 
 from harness import results
 from harness.axes.metrics import metrics
-from harness.cli import main
+from harness.cli import main, studies
 from harness.data.batches import Budget
 from harness.engines import kernels
 from harness.engines.compiled.training import CompiledTraining
@@ -253,7 +253,7 @@ def test_a_bad_cadence_is_refused_before_any_work(
 
 
 def test_the_command_and_the_function_have_one_default() -> None:
-    (option,) = (param for param in main.run.params if param.name == "checkpoint_every")
+    (option,) = (param for param in studies.run.params if param.name == "checkpoint_every")
     assert option.default == checkpoints.EVERY
 
 
