@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from harness.axes.schedules import schedules as schedules
     from harness.comparison import compare as compare
     from harness.comparison import judge as judge
-    from harness.comparison.noise import noise as noise
-    from harness.comparison.trying import try_ as try_
+    from harness.comparison.tries.noise import noise as noise
+    from harness.comparison.tries.trying import try_ as try_
     from harness.data.datasets import datasets as datasets
     from harness.data.preprocessing import preprocessings as preprocessings
     from harness.exporting.continuing import continue_training as continue_training
@@ -44,8 +44,8 @@ if TYPE_CHECKING:
     from harness.planning.plan import make as plan
     from harness.reporting import figures as figures
     from harness.reporting import tables as tables
+    from harness.reporting.live.watching import watch as watch
     from harness.reporting.page import write as report
-    from harness.reporting.watching import watch as watch
     from harness.results import Results as Results
     from harness.results import TrainedTrial as TrainedTrial
     from harness.results import read as read
@@ -62,10 +62,10 @@ _HOMES = {
     "datasets": "data.datasets", "preprocessings": "data.preprocessing",
     "load": "study", "parse": "study", "plan": "planning.plan:make", "run": "training",
     "search": "searching", "Results": "results", "TrainedTrial": "results", "read": "results",
-    "compare": "comparison", "judge": "comparison", "noise": "comparison.noise",
-    "try_": "comparison.trying",
+    "compare": "comparison", "judge": "comparison", "noise": "comparison.tries.noise",
+    "try_": "comparison.tries.trying",
     "figures": "reporting.figures:", "tables": "reporting.tables:", "report": "reporting:write",
-    "watch": "reporting.watching",
+    "watch": "reporting.live.watching",
     **dict.fromkeys((
         "RunningMean", "continue_training", "count_parameters", "dataset", "export", "load_model",
         "loader", "loss", "model", "module_of", "open_checkpoint", "optimizer", "scheduler",

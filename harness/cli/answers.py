@@ -285,8 +285,11 @@ def _why(error: Exception) -> str:
 
 def headline(folder: Path) -> dict[str, Any] | None:
     """Return what the first screen of a folder's report says; None, with a note, if nothing can be said."""
-    from harness.reporting import confirmation, data, headline, search_data
+    from harness.reporting import data
     from harness.reporting.evidence import gather
+    from harness.reporting.first_screen import headline
+    from harness.reporting.search import confirmation
+    from harness.reporting.search import data as search_data
 
     try:
         reading = data.read(folder)

@@ -13,7 +13,7 @@ from harness.errors import UsageError
 from harness.system import output_folder
 
 if TYPE_CHECKING:
-    from harness.comparison.judging import Judgement
+    from harness.comparison.judging.judge import Judgement
 
 
 def _margin(_context: click.Context, _option: click.Parameter, given: str | None) -> Any:
@@ -80,7 +80,7 @@ def judge_(
     understood of it is said first.
     """
     page = _page(out) if out is not None else None
-    from harness.comparison import judging
+    from harness.comparison.judging import judge as judging
 
     source: Any = table[0] if len(table) == 1 else table
     judgement = judging.judge(source, **options)
@@ -90,7 +90,7 @@ def judge_(
 
         written = judged_page.write(judgement, page, ", ".join(path.name for path in table))
     if as_json:
-        from harness.comparison import judged_text
+        from harness.comparison.judging import text as judged_text
 
         show("judge", **judged_text.content(judgement), written=written)
     else:
@@ -117,7 +117,7 @@ def _show(judgement: Judgement) -> None:
     from rich.text import Text
 
     from harness import notes
-    from harness.comparison import judged_text
+    from harness.comparison.judging import text as judged_text
 
     click.echo(judged_text.read_as(judgement))
     for note in judgement.notes:

@@ -15,7 +15,7 @@ from harness.cli.show import plugin_option
 from harness.errors import InterruptedRun, MachineError, UsageError
 
 if TYPE_CHECKING:
-    from harness.comparison.trying import JudgingKeywords, Try, Trying
+    from harness.comparison.tries.trying import JudgingKeywords, Try, Trying
     from harness.study.study import Study
     from harness.training.options import MachineKeywords
     from harness.training.progress import Progress
@@ -61,8 +61,8 @@ def noise_(
 ) -> None:  # fmt: skip
     """Measure how much a study's baseline varies over seeds, and which differences show above that."""
     loaded = _load(study, overrides)
-    from harness.comparison import noise_words
-    from harness.comparison.noise import noise
+    from harness.comparison.tries import noise_words
+    from harness.comparison.tries.noise import noise
 
     with _interrupted(results, loaded.name):
         measured = noise(loaded, seeds=seeds, metric=metric, folder=results, display=_display, **machine)
@@ -111,10 +111,10 @@ def try_(
     """
     with _undecided_if_it_fails():
         loaded = _load(study, overrides)
-        from harness.comparison import try_changes
+        from harness.comparison.tries import changes as try_changes
 
         try_changes.asked(loaded, changes)  # before pandas and SciPy are imported: errors answer at once
-        from harness.comparison import trying
+        from harness.comparison.tries import trying
 
         prepared = trying.prepared(loaded, changes, folder=results, display=_display, **options)
         with _interrupted(results, loaded.name):
@@ -128,7 +128,7 @@ def try_(
 
 def _tried(prepared: Trying, *, as_json: bool) -> Try:
     """Run a try, with a line a look where words are wanted."""
-    from harness.comparison import try_words
+    from harness.comparison.tries import words as try_words
 
     if not as_json:
         for line in try_words.asked(prepared.asked, prepared.rules):
@@ -138,7 +138,7 @@ def _tried(prepared: Trying, *, as_json: bool) -> Try:
 
 
 def _show_words(tried: Try, study: str, changes: Sequence[str], overrides: Sequence[str]) -> None:
-    from harness.comparison import try_words
+    from harness.comparison.tries import words as try_words
 
     for failure in tried.trained.failures:
         click.echo(f"failed: {failure}", err=True)
@@ -152,7 +152,7 @@ def _show_words(tried: Try, study: str, changes: Sequence[str], overrides: Seque
 def _show_json(tried: Try, study: str, changes: Sequence[str], overrides: Sequence[str]) -> None:
     from dataclasses import asdict
 
-    from harness.comparison import try_words
+    from harness.comparison.tries import words as try_words
 
     rules = tried.rules
     last = {name: value for name, value in asdict(tried.last).items() if name != "verdict"}

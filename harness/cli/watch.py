@@ -22,7 +22,7 @@ def watch_(results: Path, port: int, opens: bool) -> None:
     RESULTS is the folder that the run writes into, in another terminal; it may be started before or after
     this. The page shows progress, time to go, arms and curves so far, failures as they happen, and the end.
     """
-    from harness.reporting.watching import watch
+    from harness.reporting.live.watching import watch
 
     with suppress(KeyboardInterrupt), watch(results, port) as page:
         click.echo(f"{results} is shown at {page.address} (Ctrl-C ends this page, not the run)")

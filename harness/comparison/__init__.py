@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from harness.comparison.comparing import compare as compare
     from harness.comparison.gates import Gate as Gate
     from harness.comparison.gates import gate as gate
-    from harness.comparison.judging import Judgement as Judgement
-    from harness.comparison.judging import judge as judge
+    from harness.comparison.judging.judge import Judgement as Judgement
+    from harness.comparison.judging.judge import judge as judge
     from harness.comparison.text import write as write
 
 _HOMES = {
     **dict.fromkeys(("ALPHA", "MARGIN", "Comparison", "Metric", "compare"), "comparing"),
     **dict.fromkeys(("Gate", "gate"), "gates"),
-    **dict.fromkeys(("Judgement", "judge"), "judging"),
+    **dict.fromkeys(("Judgement", "judge"), "judging.judge"),
     "write": "text",
 }
 __all__ = [

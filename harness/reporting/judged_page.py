@@ -13,7 +13,7 @@ import jinja2
 import numpy as np
 
 from harness import plots
-from harness.comparison import judged_text
+from harness.comparison.judging import text as judged_text
 from harness.reporting import charts, explored_tables, table_files
 from harness.reporting.model import Cell, Column, Figure, Table, rows_of
 from harness.stats.verdicts import UNDECIDED
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from harness.comparison.judging import Judgement
+    from harness.comparison.judging.judge import Judgement
 
 MOST_CONTRASTS = 2_000
 """Rows of the table that a page shows; the CSV beside it has all."""

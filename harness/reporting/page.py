@@ -17,15 +17,11 @@ from harness.reporting import (
     calibration,
     charts,
     choices,
-    confirmation,
     data_sets,
     flips,
-    headline,
     ladder,
     learning_rates,
     outline,
-    search_data,
-    search_page,
     table_files,
     time_to_target,
     tuned,
@@ -35,7 +31,11 @@ from harness.reporting import (
 from harness.reporting.arm_tables import missing, provenance
 from harness.reporting.data import read
 from harness.reporting.evidence import gather
+from harness.reporting.first_screen import headline
 from harness.reporting.model import Page, Section
+from harness.reporting.search import confirmation
+from harness.reporting.search import data as search_data
+from harness.reporting.search import page as search_page
 from harness.results import Results
 
 if TYPE_CHECKING:

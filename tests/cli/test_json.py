@@ -507,7 +507,7 @@ def test_what_is_trained_is_told_though_words_on_it_fail(
         raise ZeroDivisionError("no words")
 
     monkeypatch.chdir(folder)
-    monkeypatch.setattr("harness.reporting.headline.of_study", broken)
+    monkeypatch.setattr("harness.reporting.first_screen.headline.of_study", broken)
     monkeypatch.setattr("harness.reporting.contrasts.judge", broken)
     given = call("run", "tiny.toml", *ONE, "--json")
     assert given.code == 0

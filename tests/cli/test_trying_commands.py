@@ -10,7 +10,7 @@ import pytest
 import tomli_w
 
 from harness.cli import main
-from harness.comparison.try_folder import TryFolder
+from harness.comparison.tries.folder import TryFolder
 from harness.errors import MachineError
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 import harness
-from harness.comparison.judging import Judgement
+from harness.comparison.judging.judge import Judgement
 from harness.errors import UsageError
 
 HEAD = "model,seed,accuracy\n"

@@ -15,7 +15,7 @@ from statsmodels.stats.weightstats import ttost_paired
 
 import harness
 from harness import stats
-from harness.comparison.judging import Judgement
+from harness.comparison.judging.judge import Judgement
 from harness.errors import UsageError
 
 REFERENCE = Path(__file__).parents[2] / "results" / "reference"

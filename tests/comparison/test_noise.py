@@ -13,8 +13,8 @@ from statsmodels.stats.power import TTestPower
 
 import harness
 from harness import results
-from harness.comparison import noise_words
-from harness.comparison.noise import COMPARED_SEEDS
+from harness.comparison.tries import noise_words
+from harness.comparison.tries.noise import COMPARED_SEEDS
 from harness.errors import UsageError
 from harness.study.study import Study
 

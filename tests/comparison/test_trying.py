@@ -18,10 +18,12 @@ import tomli_w
 
 import harness
 from harness import results
-from harness.comparison import try_looks, try_words, trying
-from harness.comparison.try_folder import FIRST_SEED
-from harness.comparison.try_looks import Look, TryRules
-from harness.comparison.trying import Try, TryKeywords
+from harness.comparison.tries import looks as try_looks
+from harness.comparison.tries import trying
+from harness.comparison.tries import words as try_words
+from harness.comparison.tries.folder import FIRST_SEED
+from harness.comparison.tries.looks import Look, TryRules
+from harness.comparison.tries.trying import Try, TryKeywords
 from harness.errors import UsageError
 from harness.study.study import Study
 from harness.system import locks

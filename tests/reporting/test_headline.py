@@ -14,16 +14,11 @@ from searches import confirm, suggestions, write
 from test_ladder import ladder_with_gains
 
 from harness import reporting
-from harness.reporting import (
-    ReportData,
-    confirmation,
-    contrasts,
-    evidence,
-    headline,
-    search_data,
-    tuned,
-)
-from harness.reporting.screen import SENTENCES, Bar, Headline, Picture
+from harness.reporting import ReportData, contrasts, evidence, tuned
+from harness.reporting.first_screen import headline
+from harness.reporting.first_screen.parts import SENTENCES, Bar, Headline, Picture
+from harness.reporting.search import confirmation
+from harness.reporting.search import data as search_data
 
 CHOICES = {
     "activation": {"relu": 0.0, "tanh": -0.02, "gelu": 0.0},

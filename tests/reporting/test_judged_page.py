@@ -13,7 +13,7 @@ from browser import console_errors, needs_browser, opened
 from selenium.webdriver.support.ui import WebDriverWait
 
 import harness
-from harness.comparison.judging import Judgement
+from harness.comparison.judging.judge import Judgement
 from harness.reporting import judged_page
 
 HOSTILE = '<img src=x onerror="document.title=1">{{ 7*7 }}</script><script>alert(1)</script>'

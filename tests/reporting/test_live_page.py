@@ -15,7 +15,7 @@ import pytest
 from browser import console_errors, needs_browser, opened
 
 import harness
-from harness.reporting import live_state
+from harness.reporting.live import state as live_state
 from harness.results import progress_file
 from harness.system import locks
 

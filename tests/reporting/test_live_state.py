@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 import harness
-from harness.reporting import live_curves
-from harness.reporting.live_curves import MeanCurve
-from harness.reporting.live_state import LiveState
+from harness.reporting.live import curves as live_curves
+from harness.reporting.live.curves import MeanCurve
+from harness.reporting.live.state import LiveState
 from harness.results import progress_file
 from harness.results.csv_rows import TextTable
 from harness.results.progress_file import WatchedArm, WatchedState

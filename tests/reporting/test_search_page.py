@@ -13,17 +13,13 @@ from searches import confirm, suggestions, write
 
 from harness import reporting
 from harness.errors import UsageError
-from harness.reporting import (
-    confirmation,
-    importance,
-    pruning,
-    search_data,
-    search_figures,
-    search_page,
-    search_tables,
-)
 from harness.reporting.model import Section
-from harness.reporting.search_data import SearchData
+from harness.reporting.search import confirmation, importance, pruning
+from harness.reporting.search import data as search_data
+from harness.reporting.search import figures as search_figures
+from harness.reporting.search import page as search_page
+from harness.reporting.search import tables as search_tables
+from harness.reporting.search.data import SearchData
 from harness.searching.loop import search as train
 from harness.study.study import parse
 

@@ -17,9 +17,9 @@ import pytest
 import harness
 from harness.cli.main import main
 from harness.errors import UsageError
-from harness.reporting import watch_server
-from harness.reporting.watch_server import WatchServer
-from harness.reporting.watching import Watch
+from harness.reporting.live import server as watch_server
+from harness.reporting.live.server import WatchServer
+from harness.reporting.live.watching import Watch
 
 TABLES = {
     "study": {"name": "watched", "seeds": 1},

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from harness import results, stats
 from harness.errors import UsageError
 from harness.reporting.data import ReportData, prepare
-from harness.reporting.search_space import parameters
+from harness.reporting.search.space import parameters
 from harness.results import columns, tables
 from harness.settings.schema import CONFIRMED, WINNER, outcome_columns
 from harness.study.searches import COLUMNS, STATES, SUGGESTIONS, Objective, Search

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import MachineError, UsageError
-from harness.reporting.live_phase import LivePhase, heard, training
+from harness.reporting.live.phase import LivePhase, heard, training
 from harness.results import documents
 from harness.results.progress_file import WatchedState
 from harness.settings.schema import CONFIRMED, TUNED, TUNING

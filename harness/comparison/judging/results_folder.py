@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from harness import results
 from harness.comparison import families
-from harness.comparison.observations import LeftOut, Observations
+from harness.comparison.judging.observations import LeftOut, Observations
 from harness.errors import UsageError
 from harness.results import Results
 from harness.settings.schema import CONFIRMED, TUNED

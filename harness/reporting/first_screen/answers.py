@@ -5,11 +5,12 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from harness.reporting import confirmation, ladder, tuned
+from harness.reporting import ladder, tuned
 from harness.reporting.contrasts import contrast
 from harness.reporting.data import rank
 from harness.reporting.ladder_steps import ladders
-from harness.reporting.search_tables import value_words
+from harness.reporting.search import confirmation
+from harness.reporting.search.tables import value_words
 from harness.reporting.verdict_text import counts, sentence
 from harness.settings.schema import CONFIRMED
 from harness.stats.verdicts import DIFFERENT, UNDECIDED
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from harness.reporting.contrasts import Verdicts
     from harness.reporting.data import ReportData
     from harness.reporting.evidence import Evidence
-    from harness.reporting.search_data import SearchData
+    from harness.reporting.search.data import SearchData
 
     Row = Mapping[Any, Any]
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from harness.reporting import search_space
 from harness.reporting.model import NONE, Cell, Column, Table, rows_of
-from harness.reporting.search_data import FAILED
-from harness.reporting.search_space import EDGE
+from harness.reporting.search import space as search_space
+from harness.reporting.search.data import FAILED
+from harness.reporting.search.space import EDGE
 from harness.study.searches import STATES
 from harness.study.space import Choices
 from harness.text import DASH, as_word, count, percent, spaced
@@ -18,7 +18,7 @@ from harness.text import DASH, as_word, count, percent, spaced
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from harness.reporting.search_data import SearchData
+    from harness.reporting.search.data import SearchData
     from harness.study.searches import Objective
     from harness.study.space import Parameter
 

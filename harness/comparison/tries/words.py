@@ -7,14 +7,14 @@ import shlex
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from harness.comparison.try_changes import in_words
+from harness.comparison.tries.changes import in_words
 from harness.stats import sequential
 from harness.text import count, duration, joined, p_value, percent, spaced
 
 if TYPE_CHECKING:
-    from harness.comparison.try_changes import Change
-    from harness.comparison.try_looks import Look, TryRules
-    from harness.comparison.trying import Try
+    from harness.comparison.tries.changes import Change
+    from harness.comparison.tries.looks import Look, TryRules
+    from harness.comparison.tries.trying import Try
 
 MOST_TOLD = 1000
 """More seeds than this are not counted: nobody would train them."""

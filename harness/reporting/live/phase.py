@@ -14,8 +14,9 @@ from typing import Any
 
 from harness import notes
 from harness.errors import MachineError, UsageError
-from harness.reporting import live_curves, live_search
-from harness.reporting.live_curves import ArmKey, MeanCurve
+from harness.reporting.live import curves as live_curves
+from harness.reporting.live import search as live_search
+from harness.reporting.live.curves import ArmKey, MeanCurve
 from harness.results import columns, csv_rows, documents, progress_file, standing, tables
 from harness.results.csv_rows import TextTable
 from harness.results.progress_file import WatchedArm, WatchedState

@@ -1,7 +1,7 @@
 """The page of a search: its setup, its winner's confirmation, its history, importance, and its space.
 
 Everything here reads validation; the test split was closed for the whole search, and opened in its
-confirmation alone (`harness.reporting.confirmation`).
+confirmation alone (`harness.reporting.search.confirmation`).
 """
 
 from __future__ import annotations
@@ -13,25 +13,21 @@ import numpy as np
 import pandas as pd
 
 from harness import plots, stats
-from harness.reporting import (
-    confirmation,
-    explored_tables,
-    importance,
-    pruning,
-    search_figures,
-    search_space,
-    search_tables,
-)
+from harness.reporting import explored_tables
 from harness.reporting.model import Figure, Section
-from harness.reporting.search_data import COMPLETE, FAILED, PRUNED
-from harness.reporting.search_tables import value_words
+from harness.reporting.search import confirmation, importance, pruning
+from harness.reporting.search import figures as search_figures
+from harness.reporting.search import space as search_space
+from harness.reporting.search import tables as search_tables
+from harness.reporting.search.data import COMPLETE, FAILED, PRUNED
+from harness.reporting.search.tables import value_words
 from harness.study.searches import STATES
 from harness.text import capitalised, count, spaced
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from harness.reporting.search_data import SearchData
+    from harness.reporting.search.data import SearchData
     from harness.study.space import Parameter
 
 MOST_BUDGETS = 200

@@ -8,7 +8,8 @@ from os import PathLike
 from pathlib import Path
 from types import TracebackType
 
-from harness.reporting import live_state, watch_server
+from harness.reporting.live import server as watch_server
+from harness.reporting.live import state as live_state
 
 
 class Watch:

@@ -8,13 +8,13 @@ import pandas as pd
 
 from harness import plots
 from harness.reporting.model import Figure, Section
-from harness.reporting.search_data import PRUNED
+from harness.reporting.search.data import PRUNED
 from harness.text import count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from harness.reporting.search_data import SearchData
+    from harness.reporting.search.data import SearchData
     from harness.study.searches import Objective
 
 BEST_CURVES = 5

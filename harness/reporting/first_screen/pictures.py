@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from harness import stats
 from harness.reporting.contrasts import arm, contrast, level
+from harness.reporting.first_screen.parts import Bar, Picture
 from harness.reporting.ladder_steps import ladders
-from harness.reporting.screen import Bar, Picture
-from harness.reporting.search_tables import value_words
+from harness.reporting.search.tables import value_words
 from harness.reporting.verdict_text import inside_margin
 from harness.settings.schema import WINNER
 from harness.stats.verdicts import IDENTICAL
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from harness.reporting.contrasts import Verdicts
     from harness.reporting.evidence import Evidence
     from harness.reporting.ladder_steps import Ladder
-    from harness.reporting.search_data import SearchData
+    from harness.reporting.search.data import SearchData
 
     Row = Mapping[Any, Any]
 

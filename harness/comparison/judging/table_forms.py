@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from harness.comparison.judge_options import JudgeOptions
-from harness.comparison.long_tables import (
+from harness.comparison.judging.long_tables import (
     ARM,
     BLOCK,
     METRIC,
@@ -17,9 +16,10 @@ from harness.comparison.long_tables import (
     long,
     wide,
 )
-from harness.comparison.observations import Observations
-from harness.comparison.table_files import ReadTable
-from harness.comparison.tool_tables import curves_of, optuna_trials, wandb_history, wandb_runs
+from harness.comparison.judging.observations import Observations
+from harness.comparison.judging.options import JudgeOptions
+from harness.comparison.judging.table_files import ReadTable
+from harness.comparison.judging.tool_tables import curves_of, optuna_trials, wandb_history, wandb_runs
 from harness.errors import UsageError, did_you_mean
 
 

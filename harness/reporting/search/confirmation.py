@@ -11,8 +11,8 @@ from harness import stats
 from harness.reporting import contrasts, verdict_text, verdict_views
 from harness.reporting.arm_tables import arms
 from harness.reporting.model import Section
-from harness.reporting.search_data import confirmed_number
-from harness.reporting.search_tables import value_words
+from harness.reporting.search.data import confirmed_number
+from harness.reporting.search.tables import value_words
 from harness.settings.schema import CONFIRMED, WINNER
 from harness.text import hundredths, interval, points, spaced
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from harness.reporting.contrasts import Verdicts
-    from harness.reporting.search_data import SearchData
+    from harness.reporting.search.data import SearchData
     from harness.study.searches import Objective
 
 NOT_YET = (

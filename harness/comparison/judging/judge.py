@@ -12,11 +12,12 @@ import numpy as np
 import pandas as pd
 
 from harness import stats
-from harness.comparison import judged_folder, sample_files, table_files, table_forms
-from harness.comparison.judge_options import JudgeKeywords, JudgeOptions
-from harness.comparison.judged_folder import StudyDifferences
-from harness.comparison.observations import LeftOut, Observations
-from harness.comparison.scales import MetricScale, scale_of
+from harness.comparison.judging import results_folder as judged_folder
+from harness.comparison.judging import sample_files, table_files, table_forms
+from harness.comparison.judging.observations import LeftOut, Observations
+from harness.comparison.judging.options import JudgeKeywords, JudgeOptions
+from harness.comparison.judging.results_folder import StudyDifferences
+from harness.comparison.judging.scales import MetricScale, scale_of
 from harness.errors import UsageError, did_you_mean, few
 from harness.results import Results
 from harness.stats.verdicts import IDENTICAL, UNDECIDED

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-from harness.comparison import try_folder
-from harness.comparison.try_changes import baselines
-from harness.comparison.try_folder import FolderKeywords, Trained, TryFolder
-from harness.comparison.trying import check_metric
+from harness.comparison.tries import folder as try_folder
+from harness.comparison.tries.changes import baselines
+from harness.comparison.tries.folder import FolderKeywords, Trained, TryFolder
+from harness.comparison.tries.trying import check_metric
 from harness.data.splits import size
 from harness.errors import MachineError, UsageError
 from harness.settings.schema import BASELINE

@@ -7,11 +7,11 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from harness.comparison.try_looks import HIGHER
+from harness.comparison.tries.looks import HIGHER
 from harness.text import duration, spaced
 
 if TYPE_CHECKING:
-    from harness.comparison.noise import Noise
+    from harness.comparison.tries.noise import Noise
 
 
 def lines(noise: Noise) -> Iterator[str]:

@@ -8,10 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from harness.comparison.judge_options import JudgeOptions
-from harness.comparison.long_tables import ARM, column_of, columns_of, finished_only, guessed, long
-from harness.comparison.observations import LeftOut, Observations, Roles, long_observations
-from harness.comparison.table_files import ReadTable
+from harness.comparison.judging.long_tables import ARM, column_of, columns_of, finished_only, guessed, long
+from harness.comparison.judging.observations import LeftOut, Observations, Roles, long_observations
+from harness.comparison.judging.options import JudgeOptions
+from harness.comparison.judging.table_files import ReadTable
 from harness.errors import UsageError, did_you_mean, few
 from harness.text import joined
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness import results
-from harness.comparison.try_changes import with_seeds
+from harness.comparison.tries.changes import with_seeds
 from harness.errors import UsageError
 from harness.planning.cost import stack_seconds
 from harness.planning.plan import Plan, arrange, draw

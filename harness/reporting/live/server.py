@@ -18,8 +18,8 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from harness.errors import MachineError, UsageError
-from harness.reporting.live_page import page
-from harness.reporting.live_state import LiveState
+from harness.reporting.live.page import page
+from harness.reporting.live.state import LiveState
 
 HOST = "127.0.0.1"  # and no other: what is shown here asks for no password
 PATIENCE = 30.0  # seconds that a connection may say nothing

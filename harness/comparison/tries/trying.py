@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from harness import notes
-from harness.comparison import try_changes, try_looks
-from harness.comparison.try_changes import Change
-from harness.comparison.try_folder import FolderKeywords, Trained, TryFolder
-from harness.comparison.try_ledger import Ledger, TryCounts
-from harness.comparison.try_looks import HIGHER, LOWER, Look, TryRules, VerdictWord
+from harness.comparison.tries import changes as try_changes
+from harness.comparison.tries import looks as try_looks
+from harness.comparison.tries.changes import Change
+from harness.comparison.tries.folder import FolderKeywords, Trained, TryFolder
+from harness.comparison.tries.ledger import Ledger, TryCounts
+from harness.comparison.tries.looks import HIGHER, LOWER, Look, TryRules, VerdictWord
 from harness.errors import UsageError, did_you_mean
 from harness.settings.schema import BASELINE
 from harness.stats import sequential

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 import numpy as np
 import pandas as pd
 
-from harness.comparison.table_files import ReadTable
+from harness.comparison.judging.table_files import ReadTable
 from harness.errors import UsageError, few, quoted
 from harness.text import count
 

@@ -9,8 +9,10 @@ import math
 from typing import TYPE_CHECKING
 
 from harness import stats
-from harness.reporting import headline_answers, headline_pictures, screen
-from harness.reporting.screen import Headline
+from harness.reporting.first_screen import answers as headline_answers
+from harness.reporting.first_screen import parts as screen
+from harness.reporting.first_screen import pictures as headline_pictures
+from harness.reporting.first_screen.parts import Headline
 from harness.reporting.tuned import FACTS
 from harness.settings.schema import CONFIRMED
 from harness.study.searches import STATES
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from harness.reporting.contrasts import Verdicts
     from harness.reporting.data import ReportData
     from harness.reporting.evidence import Evidence
-    from harness.reporting.search_data import SearchData
+    from harness.reporting.search.data import SearchData
 
 NAMED = 4  # levels of an axis, steps or parameters that the question names
 RATES = 4  # learning rates that are named

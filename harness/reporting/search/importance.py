@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import optuna
     from optuna.importance import BaseImportanceEvaluator
 
-    from harness.reporting.search_data import SearchData
+    from harness.reporting.search.data import SearchData
     from harness.study.space import Parameter
 
 PED_ANOVA, FANOVA = "PED-ANOVA", "fANOVA"

@@ -6,9 +6,12 @@ import math
 from typing import TYPE_CHECKING
 
 from harness import plots
-from harness.reporting import explored_tables, importance, search_space, search_tables
+from harness.reporting import explored_tables
 from harness.reporting.model import Figure, Section
-from harness.reporting.search_data import PRUNED
+from harness.reporting.search import importance
+from harness.reporting.search import space as search_space
+from harness.reporting.search import tables as search_tables
+from harness.reporting.search.data import PRUNED
 from harness.text import capitalised, count, spaced
 
 if TYPE_CHECKING:
@@ -16,7 +19,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from harness.reporting.search_data import SearchData
+    from harness.reporting.search.data import SearchData
     from harness.study.space import Parameter
 
 FEWEST_CONTOUR = 8

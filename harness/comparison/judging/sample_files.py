@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harness.comparison.judge_options import JudgeOptions
-from harness.comparison.observations import Observations, Roles, long_observations
-from harness.comparison.table_files import ReadTable
+from harness.comparison.judging.observations import Observations, Roles, long_observations
+from harness.comparison.judging.options import JudgeOptions
+from harness.comparison.judging.table_files import ReadTable
 from harness.errors import UsageError, did_you_mean, few
 from harness.text import count
 

@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from harness.comparison.judged_folder import FORM
-from harness.comparison.judging import Judgement
+from harness.comparison.judging.judge import Judgement
+from harness.comparison.judging.results_folder import FORM
 from harness.stats.verdicts import DIFFERENT, IDENTICAL, UNDECIDED
 from harness.text import count, joined, p_value_column
 

@@ -1,0 +1,1 @@
+"""`harness judge`: verdicts on a table of runs, of whatever tool."""
