@@ -65,10 +65,18 @@ def _code(came: Sequence[int]) -> Any:
         sys.stdout.flush()  # here its failure has words
     except BaseException as error:  # noqa: BLE001 (the last net: unforeseen errors become words, too)
         code, words = _reported(error, came)
+        if code == 1 and _is_gate(sys.argv[1:]):
+            code = UsageError.exit_code
         if wants_json and words:
             with suppress(OSError):
                 json_output.show_error(command_of(sys.argv[1:]), words, code)
     return code
+
+
+def _is_gate(arguments: Sequence[str]) -> bool:
+    """Tell whether exit code 1 of a command says "worse", so that no failure may end with it."""
+    gated = any(argument.startswith("--fail-on") for argument in arguments)
+    return command_of(arguments) == "try" or gated
 
 
 def _reported(error: BaseException, came: Sequence[int]) -> tuple[int, str]:

@@ -12,7 +12,7 @@ import click
 
 from harness.cli.json_output import json_option, show
 from harness.cli.show import plugin_option
-from harness.errors import InterruptedRun, MachineError, UsageError
+from harness.errors import InterruptedRun
 
 if TYPE_CHECKING:
     from harness.comparison.tries.trying import JudgingKeywords, Try, Trying
@@ -109,16 +109,15 @@ def try_(
 
     By val; test stays closed. Exit code 0: better, or the same; 1: worse; 2: cannot tell, or wrong usage.
     """
-    with _undecided_if_it_fails():
-        loaded = _load(study, overrides)
-        from harness.comparison.tries import changes as try_changes
+    loaded = _load(study, overrides)
+    from harness.comparison.tries import changes as try_changes
 
-        try_changes.asked(loaded, changes)  # before pandas and SciPy are imported: errors answer at once
-        from harness.comparison.tries import trying
+    try_changes.asked(loaded, changes)  # before pandas and SciPy are imported: errors answer at once
+    from harness.comparison.tries import trying
 
-        prepared = trying.prepared(loaded, changes, folder=results, display=_display, **options)
-        with _interrupted(results, loaded.name):
-            tried = _tried(prepared, as_json=as_json)
+    prepared = trying.prepared(loaded, changes, folder=results, display=_display, **options)
+    with _interrupted(results, loaded.name):
+        tried = _tried(prepared, as_json=as_json)
     if as_json:
         _show_json(tried, study, [*changes], [*overrides])
     else:
@@ -175,15 +174,6 @@ def _load(study: str, overrides: Sequence[str]) -> Study:
     from harness.study.study import load
 
     return load(study, overrides)
-
-
-@contextmanager
-def _undecided_if_it_fails() -> Iterator[None]:
-    """Exit with 2 where the machine fails: 1 says that the change is worse."""
-    try:
-        yield
-    except MachineError as error:
-        raise UsageError(f"cannot tell: {error}") from error
 
 
 @contextmanager

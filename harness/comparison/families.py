@@ -3,16 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from pydantic import ValidationError
 
 from harness import stats
-from harness.study.contrasts import Contrasts, Levels, default_pairs, reference_level
+from harness.errors import UsageError
+from harness.study.contrasts import Contrasts, Levels, default_pairs, read_resolved, reference_level
 from harness.text import NOT_APPLICABLE, as_word
 
 KEY = ["dataset", "axis", "within", "arm", "reference"]
 """Columns that tell the contrasts of a family apart."""
+
+
+def read(folder: Path, study: Mapping[str, Any]) -> tuple[Contrasts, bool]:
+    """Read the family of a results folder, and tell whether it names its contrasts: else take `default`.
+
+    `study`: the tables of its study.toml.
+
+    Raises:
+        UsageError: the study.toml was edited so that its [contrasts] cannot be read.
+    """
+    table = study.get("contrasts", {})
+    try:
+        family = read_resolved(table)
+    except ValueError as error:
+        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
+        raise UsageError(
+            f"{folder / 'study.toml'}: [contrasts] cannot be read ({reason}); allowed: metric, margin > 0, "
+            "alpha between 0 and 0.5, pairs = [[ARM, REFERENCE]], and [[contrasts.levels]] with axis, "
+            "reference and within. Restore the file, or run the study again."
+        ) from error
+    declared = family.declared and bool(table)
+    return family, bool(declared or family.pairs or family.levels)
 
 
 def default(

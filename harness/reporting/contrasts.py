@@ -11,15 +11,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from pydantic import ValidationError
 
 from harness import stats
 from harness.comparison import families
 from harness.comparison.families import KEY
-from harness.errors import UsageError
 from harness.reporting.data import level_words
 from harness.reporting.ladder_steps import ladder_steps
-from harness.study.contrasts import Contrasts, read_resolved
+from harness.study.contrasts import Contrasts
 from harness.text import as_word
 
 if TYPE_CHECKING:
@@ -62,18 +60,8 @@ def read_family(reading: ReportData) -> Contrasts:
     Raises:
         UsageError: the study.toml was edited so that its [contrasts] cannot be read.
     """
-    table = reading.results.study.get("contrasts", {})
-    try:
-        family = read_resolved(table)
-    except ValueError as error:
-        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
-        raise UsageError(
-            f"{reading.results.folder / 'study.toml'}: [contrasts] cannot be read ({reason}); allowed: "
-            "metric, margin > 0, alpha between 0 and 0.5, pairs = [[ARM, REFERENCE]], and "
-            "[[contrasts.levels]] with axis, reference and within. Restore the file, or run the study again."
-        ) from error
-    declared = family.declared and bool(table)
-    if declared or family.pairs or family.levels:
+    family, is_named = families.read(reading.results.folder, reading.results.study)
+    if is_named:
         return family
     arms = list(dict.fromkeys(reading.trials["arm"].astype(str)))
     if reading.design == "ladder":

@@ -109,7 +109,7 @@ def _verdict_words(table: pd.DataFrame) -> list[str]:
     words = []
     for row in table.to_dict("records"):
         p = "" if pd.isna(row["p_holm"]) else f", p (Holm) {p_value(row['p_holm'])}"
-        words.append(f"{row['words']}{p}, {count(int(row['n']), 'seed')}")
+        words.append(f"{row['words']}{p}, {count(int(row['n']), row.get('unit', 'seed'))}")
     return words
 
 

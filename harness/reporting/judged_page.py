@@ -15,10 +15,9 @@ import numpy as np
 from harness import plots
 from harness.comparison.judging import text as judged_text
 from harness.reporting import charts, explored_tables, table_files
-from harness.reporting.model import Cell, Column, Figure, Table, rows_of
-from harness.stats.verdicts import UNDECIDED
+from harness.reporting.model import Cell, Column, Figure, Table, more_cell, p_cell, rows_of
 from harness.system import files
-from harness.text import DASH, p_value
+from harness.text import DASH
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -94,12 +93,10 @@ def verdicts(judgement: Judgement) -> Table:
         ),
         Column("mean", mean, numeric=True, show="wide"),
         Column(f"difference{unit}", difference, numeric=True),
-        Column(
-            "p (Holm)", lambda row: Cell(p_value(row["p_holm"]), key=row["p_holm"]), numeric=True, show="wide"
-        ),
+        Column("p (Holm)", p_cell, numeric=True, show="wide"),
         Column("verdict", lambda row: Cell(judged_text.verdict(judgement, row))),
         Column("detectable", _sized(judgement, "detectable"), numeric=True, show="wide"),
-        Column(f"more {seen.unit}s", _more, numeric=True, show="wide"),
+        Column(f"more {seen.unit}s", more_cell, numeric=True, show="wide"),
     ]
     rows = rows_of(columns, judgement.contrasts.head(MOST_CONTRASTS).to_dict("records"))
     note = _note(judgement) + _cut(judgement.contrasts)
@@ -132,12 +129,6 @@ def _sized(judgement: Judgement, name: str) -> Any:
         return Cell(DASH if math.isnan(value) else judgement.scale.difference(value, sign=False), key=value)
 
     return cell
-
-
-def _more(row: Mapping[Any, Any]) -> Cell:
-    more = row["more_seeds"]
-    known = row["verdict"] == UNDECIDED and math.isfinite(more)
-    return Cell(f"{more:,.0f}" if known else DASH, key=more)
 
 
 def arms(judgement: Judgement) -> Table:

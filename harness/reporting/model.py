@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from harness.text import count, hundredths, percent, points, significant, span
+from harness.stats.verdicts import UNDECIDED
+from harness.text import DASH, count, hundredths, p_value, percent, points, significant, span
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -180,6 +181,18 @@ def number_cell(row: Row, digits: int = 3) -> Cell:
     if not row["n"]:
         return Cell(NONE, key=math.nan)
     return Cell(significant(row["mean"], digits), span(row, significant), float(row["mean"]))
+
+
+def p_cell(row: Row) -> Cell:
+    """Show the corrected p of a contrast."""
+    return Cell(p_value(row["p_holm"]), key=row["p_holm"])
+
+
+def more_cell(row: Row) -> Cell:
+    """Show how many more seeds an undecided contrast needs to show its margin; a dash for any other."""
+    more = row["more_seeds"]
+    known = row["verdict"] == UNDECIDED and math.isfinite(more)
+    return Cell(f"{more:,.0f}" if known else DASH, key=more)
 
 
 def difference_cell(row: Row, name: str = "{}") -> Cell:

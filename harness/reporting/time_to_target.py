@@ -17,12 +17,12 @@ from harness import plots, stats
 from harness.reporting import contrasts, data
 from harness.reporting.charts import Axis, Chart, Series
 from harness.reporting.contrasts import EXPLORATORY, Times
-from harness.reporting.model import Cell, Column, Figure, Section, Table, number_cell, rows_of, slug
+from harness.reporting.model import Cell, Column, Figure, Section, Table, number_cell, p_cell, rows_of, slug
 from harness.reporting.verdict_views import contrast_cell
 from harness.results import targets
 from harness.settings.schema import CONFIRMED, TO_TARGET, TUNED
 from harness.stats.verdicts import UNDECIDED
-from harness.text import DASH, capitalised, count, joined, listed, p_value, significant, span
+from harness.text import DASH, capitalised, count, joined, listed, significant, span
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -291,9 +291,7 @@ def _verdicts(times: TargetTimes, judged: Verdicts) -> Table:
         Column("contrast", contrast_cell, show="long"),
         Column("seeds", _seeds, numeric=True, show="wide"),
         Column(f"difference ({times.unit})", _difference, numeric=True),
-        Column(
-            "p (Holm)", lambda row: Cell(p_value(row["p_holm"]), key=row["p_holm"]), numeric=True, show="wide"
-        ),
+        Column("p (Holm)", p_cell, numeric=True, show="wide"),
         Column("verdict", _verdict),
         Column("detectable", _detectable, numeric=True, show="wide"),
     ]

@@ -13,10 +13,20 @@ from harness.comparison.families import KEY
 from harness.reporting import explored_tables
 from harness.reporting.arm_figures import intervals
 from harness.reporting.contrasts import EXPLORATORY, arm, contrast, headings
-from harness.reporting.model import Cell, Column, Figure, Table, difference_cell, rows_of, share_cell, slug
+from harness.reporting.model import (
+    Cell,
+    Column,
+    Figure,
+    Table,
+    difference_cell,
+    more_cell,
+    p_cell,
+    rows_of,
+    share_cell,
+    slug,
+)
 from harness.reporting.verdict_text import POWER, inside_margin
-from harness.stats.verdicts import UNDECIDED
-from harness.text import DASH, between, p_value, points, spaced
+from harness.text import DASH, between, points, spaced
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -47,10 +57,10 @@ def table(judged: Verdicts, name: str = "verdicts", title: str = "Verdicts") -> 
         Column("contrast", contrast_cell, show="long"),
         Column("seeds", _seeds, numeric=True, show="wide"),
         Column("difference", difference_cell, numeric=True),
-        Column("p (Holm)", lambda r: Cell(p_value(r["p_holm"]), key=r["p_holm"]), numeric=True, show="wide"),
+        Column("p (Holm)", p_cell, numeric=True, show="wide"),
         Column("verdict", lambda row: Cell(row["verdict"], inside_margin(row))),
         Column("detectable", _detectable, numeric=True, show="wide"),
-        Column("more seeds", _more, numeric=True, show="wide"),
+        Column("more seeds", more_cell, numeric=True, show="wide"),
     ]
     rows = rows_of(columns, judged.table.to_dict("records"))
     return Table(name, title, note(judged), columns, rows, judged.table, searched=True)
@@ -86,12 +96,6 @@ def _seeds(row: Mapping[Any, Any]) -> Cell:
 def _detectable(row: Mapping[Any, Any]) -> Cell:
     share = row["detectable"]
     return Cell(points(share) if math.isfinite(share) else DASH, key=share)
-
-
-def _more(row: Mapping[Any, Any]) -> Cell:
-    more = row["more_seeds"]
-    undecided = row["verdict"] == UNDECIDED and math.isfinite(more)
-    return Cell(f"{more:,.0f}" if undecided else DASH, key=more)
 
 
 def draw(judged: Verdicts) -> Iterator[Figure]:

@@ -122,6 +122,8 @@ def _prune_weights(folder: Path, trials: TextTable) -> None:
 def complete(folder: Path) -> None:
     """Write what is made of trials.csv, and datapackage.json, for a folder that is kept: older, or packed.
 
+    No run may write into it meanwhile.
+
     Raises:
         UsageError: trials.csv or study.toml cannot be read.
     """

@@ -51,7 +51,6 @@ from harness.stats.summaries import (
 from harness.stats.survival import (
     ROUNDED,
     event_times,
-    median_times,
     restricted,
     survival_curves,
 )
@@ -63,7 +62,7 @@ __all__ = [
     "axis_spreads", "best_quantiles", "best_so_far", "brier", "calibration", "confusion_differences",
     "confusion_matrix", "contrasts", "detectable_difference", "difference_limits", "ece", "ece_of_table",
     "effect_cells", "event_times", "expected_best", "finished", "holm", "interaction", "interquartile_mean",
-    "level_differences", "main_effects", "mcnemar", "mean_curves", "median_times", "nll", "outcomes",
+    "level_differences", "main_effects", "mcnemar", "mean_curves", "nll", "outcomes",
     "overconfidence_of_table", "paired_differences", "pareto_front", "power", "probability_of_improvement",
     "rank_arms", "ranked", "restricted", "sample_bootstrap", "sample_verdicts", "sd_interval",
     "seed_effects", "seeds_needed", "summarise", "survival_curves", "unpaired_verdicts", "verdicts",

@@ -1,4 +1,4 @@
-"""Times to an event that may not happen before a trial ends: survival curves, restricted times, medians.
+"""Times to an event that may not happen before a trial ends: survival curves, restricted times.
 
 The event is that a trial reaches a target. A trial that ends without it is censored at its end: all that is
 known is that it takes longer. A trial that diverges has no later chance, so its time is not censored at
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-HALF = 0.5
 ROUNDED = 1e-6
 """Part of a time by which two that are equal may differ, since CSVs hold seven digits."""
 
@@ -84,16 +83,6 @@ def _curve(group: pd.DataFrame) -> pd.DataFrame:
             share = 0.0 if np.isnan(before) else before
             table.loc[len(table)] = [at, at_risk, 0, share]
     return table.sort_values("time", kind="stable").astype({"at_risk": int, "events": int})
-
-
-def median_times(curves: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
-    """Give the time by which half of each group has reached the event: `by`, median (NaN if half never do).
-
-    `curves` are as from `survival_curves`.
-    """
-    half = curves["time"].where(curves["share"].ge(HALF - 1e-12))
-    grouped = curves.assign(median=half).groupby(list(by), sort=False, observed=True, dropna=False)
-    return grouped["median"].min().reset_index()
 
 
 def restricted(times: pd.DataFrame, horizon: float | pd.Series[float]) -> NDArray[np.float64]:

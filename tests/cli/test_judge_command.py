@@ -180,3 +180,14 @@ def test_each_line_of_the_docs(line: str, command: Any, files: Path, monkeypatch
 
 def test_the_docs_have_a_line_for_each_tool() -> None:
     assert len(lines_to_type()) == 9
+
+
+@pytest.mark.parametrize(("gate", "code"), [([], 1), (["--fail-on", "worse"], 2), (["--fail-on=worse"], 2)])
+def test_a_gate_whose_machine_fails_does_not_say_worse(
+    gate: list[str], code: int, tmp_path: Path, command: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("harness.reporting.judged_page.write", full)
+    assert command("judge", table(tmp_path), *gate, "--out", tmp_path / "out")[0] == code

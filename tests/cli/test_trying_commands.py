@@ -83,12 +83,13 @@ def test_wrong_usage_exits_2(
     assert not Path("results").exists()
 
 
+@pytest.mark.parametrize("error", [MachineError("the disk is full"), OSError("the disk is full")])
 def test_a_machine_that_fails_is_not_worse(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fail(*_: object) -> None:
-        raise MachineError("the disk is full")
+        raise error
 
     monkeypatch.setattr(TryFolder, "train", fail)
     assert command("try", "s.toml", "--set", "lr=0.2") == 2
-    assert "cannot tell: the disk is full" in capsys.readouterr().err
+    assert "the disk is full" in capsys.readouterr().err

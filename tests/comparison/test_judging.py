@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ from statsmodels.stats.weightstats import ttost_paired
 
 import harness
 from harness import stats
-from harness.comparison.judging.judge import Judgement
+from harness.comparison.judging import results_folder as judged_folder
+from harness.comparison.judging.judge import Judgement, judged_study
+from harness.comparison.judging.options import JudgeOptions
 from harness.errors import UsageError
 
 REFERENCE = Path(__file__).parents[2] / "results" / "reference"
@@ -268,3 +271,39 @@ def test_runs_that_share_nothing() -> None:
     assert any("share nothing" in note for note in judgement.notes)
     paired = harness.judge(runs())
     assert (by_arm(judgement)["detectable"] > by_arm(paired)["detectable"]).all()  # what pairing is worth
+
+
+def test_an_arm_that_shares_no_seed_with_its_reference_has_no_data_and_leaves_the_verdict_open() -> None:
+    table = runs(6, {"baseline": 0.0, "gelu": 0.01})
+    lone = table[table["model"].eq("gelu")].assign(model="lone", seed=range(100, 106))
+    judgement = harness.judge(pd.concat([lone, table]), reference="baseline")
+    assert by_arm(judgement)["verdict"].to_dict() == {"gelu": "better", "lone": "no data"}
+    assert by_arm(judgement)["n"].to_dict() == {"gelu": 6, "lone": 0}
+    assert (judgement.verdict, judgement.exit_code) == ("cannot tell", 2)
+
+
+@pytest.mark.parametrize("unpaired", [False, True])
+def test_an_arm_of_other_blocks_alone_has_no_data_and_one_that_skips_a_block_has_no_row_there(
+    unpaired: bool,
+) -> None:
+    table = runs(6, {"baseline": 0.0, "gelu": 0.01, "lone": 0.01})
+    first = table[table["model"].ne("lone")].assign(task="a")
+    second = table[table["model"].eq("baseline")].assign(task="b")
+    third = table[table["model"].eq("lone")].assign(task="c")
+    judgement = harness.judge(pd.concat([first, second, third]), unpaired=unpaired)
+    rows = judgement.contrasts[["block", "arm", "verdict"]].to_numpy().tolist()
+    assert rows == [["a", "gelu", "better"], ["c", "lone", "no data"]]
+    assert judgement.verdict == "cannot tell"
+
+
+def test_a_results_folder_is_judged_unpaired_where_that_is_asked() -> None:
+    judgement = harness.judge(REFERENCE / "pitfalls", unpaired=True)
+    assert judgement.observations.unit == "run"
+
+
+def test_a_declared_contrast_that_cannot_be_made_leaves_the_verdict_open() -> None:
+    study = judged_folder.read(REFERENCE / "pitfalls")
+    reversed_ = study.differences.assign(difference=-study.differences["difference"])
+    better = replace(study, differences=reversed_)
+    assert judged_study(better, JudgeOptions()).verdict == "better"
+    assert judged_study(replace(better, doubts=("no arm",)), JudgeOptions()).verdict == "cannot tell"

@@ -72,6 +72,7 @@ def test_other_metrics_and_tests(options: dict[str, Any], words: str, tmp_path: 
     rest = {name: value for name, value in options.items() if name != "metric"}
     text = page(judgement({"baseline": 0, "new": 0.01}, metric=metric, **rest), tmp_path)
     assert words in text
+    assert (", 6 runs" in text) is ("unpaired" in options)  # what the chart of contrasts tells of a point
 
 
 def test_many_contrasts_in_several_figures(tmp_path: Path) -> None:

@@ -26,7 +26,6 @@ def test_a_curve_of_five_seeds_of_which_two_are_censored_is_kaplan_and_meiers() 
     assert curve["at_risk"].to_list() == [5, 5, 4, 2, 1]
     assert curve["events"].to_list() == [0, 1, 1, 1, 0]
     npt.assert_allclose(curve["share"], [0, 0.2, 0.4, 0.7, 0.7])
-    assert stats.median_times(curve, ["arm"])["median"].to_list() == [3]
 
 
 def test_restricted_times_average_to_the_area_under_the_survival_curve() -> None:
@@ -57,17 +56,16 @@ def test_curves_are_those_of_statsmodels() -> None:
 
 
 @pytest.mark.parametrize(
-    ("times", "shares", "median"),
+    ("times", "shares"),
     [
-        (five(5, 5, 5, 5, 5, reached="nnnnn"), {0: 0.0, 5: 0.0}, math.nan),
-        (five(0, 0, 0, 0, 0, reached="yyyyy"), {0: 1.0}, 0.0),
-        (five(2, 2, 2, 9, 9, reached="yyynn"), {0: 0.0, 2: 0.6, 9: 0.6}, 2.0),
+        (five(5, 5, 5, 5, 5, reached="nnnnn"), {0: 0.0, 5: 0.0}),
+        (five(0, 0, 0, 0, 0, reached="yyyyy"), {0: 1.0}),
+        (five(2, 2, 2, 9, 9, reached="yyynn"), {0: 0.0, 2: 0.6, 9: 0.6}),
     ],
 )
-def test_curves_of_all_and_of_none(times: pd.DataFrame, shares: dict[float, float], median: float) -> None:
+def test_curves_of_all_and_of_none(times: pd.DataFrame, shares: dict[float, float]) -> None:
     curve = stats.survival_curves(times, ["arm"])
     assert curve.set_index("time")["share"].to_dict() == pytest.approx(shares)
-    npt.assert_array_equal(stats.median_times(curve, ["arm"])["median"], [median])
 
 
 def test_a_diverged_trial_never_reaches_and_an_unfinished_one_is_unknown() -> None:

@@ -39,8 +39,8 @@ class Judgement:
 
     Attributes:
         verdict: of all contrasts together. "worse": an arm is; else "cannot tell": of some arm it cannot be
-            told; else their own verdict where all agree, or "not worse". An arm that is worse by less than
-            the margin, and shown to be, counts as not worse.
+            told, or it could not be compared; else their own verdict where all agree, or "not worse". An arm
+            that is worse by less than the margin, and shown to be, counts as not worse.
         contrasts: a row a contrast: block, arm, reference, n (seeds, or samples, of both), mean and
             reference_mean (over these), the columns of `stats.verdicts`; of samples also only_arm and
             only_reference (right on one side alone).
@@ -157,9 +157,11 @@ def judged_study(study: StudyDifferences, options: JudgeOptions) -> Judgement:
     by = ["dataset", "axis", "within", "arm", "reference"]
     contrasts = _verdicts(study.differences, seen, scale, alpha, by)
     references = tuple(dict.fromkeys(contrasts["reference"]))
+    verdict = overall(contrasts)
+    if study.doubts and verdict != "worse":  # a contrast that cannot be made must pass no gate
+        verdict = UNDECIDED
     return Judgement(
-        overall(contrasts), contrasts, _arms(seen.rows), seen, scale, references, alpha,
-        seen.left_out, seen.notes,
+        verdict, contrasts, _arms(seen.rows), seen, scale, references, alpha, seen.left_out, seen.notes,
     )  # fmt: skip
 
 
@@ -202,6 +204,7 @@ def judged(seen: Observations, options: JudgeOptions) -> Judgement:
     else:
         differences = stats.paired_differences(trials, pairs, "value", unfinished=True)
         _require_pairs(differences, rows, pairs, seen)
+        differences = pd.concat([differences, _unmet(trials, pairs, differences)], ignore_index=True)
         contrasts, alone = _verdicts(differences, seen, scale, alpha), _without_partner(rows, pairs, seen)
     return Judgement(
         overall(contrasts), contrasts, _arms(rows), seen, scale, references, alpha, (*seen.left_out, *alone),
@@ -211,18 +214,19 @@ def judged(seen: Observations, options: JudgeOptions) -> Judgement:
 
 def _unpaired(trials: pd.DataFrame, pairs: pd.DataFrame, scale: MetricScale, alpha: float) -> pd.DataFrame:
     """Judge arms whose runs share nothing."""
-    table = stats.unpaired_verdicts(
-        trials,
-        pairs,
-        margin=scale.margin,
-        alpha=alpha,
-        higher_is_better=scale.higher_is_better,
-        within=scale.limits,
+    blocks = trials[["dataset", "arm"]].drop_duplicates()
+    met = pairs.merge(blocks, on="arm").merge(
+        blocks.rename(columns={"arm": "reference"}), on=["dataset", "reference"]
     )
-    if table.empty:
+    if met.empty:
         raise UsageError(
             "no arm shares a block with its reference, so nothing can be compared: name another --block"
         )
+    absent = _unmet(trials, pairs, met).drop(columns="arm").rename(columns={"reference": "arm"})
+    table = stats.unpaired_verdicts(
+        pd.concat([trials, absent], ignore_index=True), pairs, margin=scale.margin, alpha=alpha,
+        higher_is_better=scale.higher_is_better, within=scale.limits,
+    )  # fmt: skip
     return _ordered(table.rename(columns={"dataset": "block"}), trials["dataset"])
 
 
@@ -267,6 +271,35 @@ def _reference(arms: Sequence[str], asked: str | None) -> tuple[str, list[str]]:
     if found is not None:
         return found, []
     return arms[0], [f"the reference is {arms[0]}, the first arm of the table (--reference names another)"]
+
+
+def _unmet(trials: pd.DataFrame, pairs: pd.DataFrame, met: pd.DataFrame) -> pd.DataFrame:
+    """List the contrasts that have runs and none to compare, so that they are judged to have no data.
+
+    Left out, an arm that shares no seed with its reference would pass any gate.
+
+    Args:
+        trials: dataset, arm.
+        pairs: arm, reference.
+        met: dataset, arm, reference of the contrasts that can be made.
+
+    Returns:
+        dataset, arm, reference: blocks that both arms have; of two that have none in common, the arm's first.
+    """
+    blocks = trials[["dataset", "arm"]].drop_duplicates()
+    both = pairs.merge(blocks, on="arm").merge(
+        blocks.rename(columns={"arm": "reference"}),
+        on=["dataset", "reference"],
+        how="left",
+        indicator="there",
+    )
+    there = both["there"].eq("both")
+    names = ["arm", "reference"]
+    never = ~there.groupby([both[name] for name in names]).transform("any") & ~both.duplicated(names)
+    key = ["dataset", *names]
+    known = pd.MultiIndex.from_frame(met[key])
+    listed = both.loc[there | never, key]
+    return listed[~pd.MultiIndex.from_frame(listed).isin(known)]
 
 
 def _require_pairs(

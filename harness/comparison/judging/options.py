@@ -96,4 +96,8 @@ class JudgeOptions:
             or self.reference
             or self.all_pairs
             or self.where
+            or self.arms
+            or self.wide
+            or self.unpaired
+            or self.step is not None
         )

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
-from pydantic import ValidationError
 
 from harness import results
 from harness.comparison import families
@@ -15,7 +14,7 @@ from harness.comparison.judging.observations import LeftOut, Observations
 from harness.errors import UsageError
 from harness.results import Results
 from harness.settings.schema import CONFIRMED, TUNED
-from harness.study.contrasts import Contrasts, read_resolved
+from harness.study.contrasts import Contrasts
 from harness.text import as_word
 
 FORM = "results folder of the harness"
@@ -74,16 +73,8 @@ def _of_a_search(found: Results) -> tuple[Results, list[str]]:
 
 
 def _family(found: Results, trials: pd.DataFrame, axes: Sequence[str]) -> tuple[Contrasts, list[str]]:
-    table = found.study.get("contrasts", {})
-    try:
-        family = read_resolved(table)
-    except ValueError as error:
-        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
-        raise UsageError(
-            f"{found.folder / 'study.toml'}: [contrasts] cannot be read ({reason}). Restore the file, or run "
-            "the study again"
-        ) from error
-    if (table and family.declared) or family.pairs or family.levels:
+    family, is_named = families.read(found.folder, found.study)
+    if is_named:
         return family, []
     arms = list(dict.fromkeys(trials["arm"].astype(str)))
     family = families.default(family, trials, axes, found.study, arms)
