@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 OF_RUN = ("plugin", "engine", "device", "bits", "workers")
 OF_NOISE = (*OF_RUN, "results", "metric")
 OF_TRY = (*OF_NOISE, "margin", "alpha", "family", "budget")
-"""Options that the command which comes next needs as they were typed: of a run, of a try after noise or a try."""
+"""Options, as they were typed, that the next command needs: a run; a try after noise, or after a try."""
 QUIET = 3.0
 """Seconds of training that show no progress: a line a look is enough."""
 
