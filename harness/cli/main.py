@@ -62,7 +62,7 @@ def _open_closed_streams() -> None:
     """Send nowhere what would go to an output that the caller has closed (`>&-`)."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 (to the end)
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
 
 
 def _code(came: Sequence[int]) -> Any:

@@ -578,7 +578,8 @@ def test_a_screen_that_is_closed_changes_nothing(tmp_path: Path) -> None:
     assert problems("list", json.loads(done.stdout)) == []
     words = subprocess.run(
         ["sh", "-c", f"{command} >&- && {command.removesuffix(' --json')} >&-"], cwd=tmp_path,
-        capture_output=True, text=True, check=True, env={**os.environ, "PYTHONPATH": str(PACKAGE_ROOT.parent)},
+        capture_output=True, text=True, check=True,
+        env={**os.environ, "PYTHONPATH": str(PACKAGE_ROOT.parent)},
     )  # fmt: skip
     assert (words.stdout, words.stderr) == ("", "")
 
