@@ -124,7 +124,7 @@ def _label(table: ReadTable, columns: Sequence[str], role: str) -> pd.Series[str
 
 def _without_block(arms: pd.Series[str], blocks: pd.Series[str], roles: Roles) -> pd.Series[str]:
     """Take the block out of arms that are named with it: "dataset=mnist, relu" is relu on every data set."""
-    if len(roles.block) != 1:
+    if len(roles.block) != 1 or f"{roles.block[0]}=" not in arms.iloc[0]:
         return arms
     pairs = zip(arms.str.split(", "), f"{roles.block[0]}=" + blocks, strict=True)
     kept = [[part for part in parts if part != block] for parts, block in pairs]

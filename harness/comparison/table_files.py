@@ -17,6 +17,7 @@ import pandas as pd
 
 from harness.errors import UsageError, did_you_mean, few, quoted
 from harness.results.csv_rows import LONGEST
+from harness.text import TURNING
 
 SEPARATORS = (",", ";", "\t", "|")
 NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "|"}
@@ -38,8 +39,6 @@ WHOLE = re.compile(r"^([+-]?\d+)\.0+$")
 TRUTH = {"true": "1", "false": "0"}
 EXCEL = re.compile(r"\s*\"?sep=(?P<sign>[,;\t|])\"?[ ,;\t|]*")
 """A first line that tells Excel, and nobody else, the separator."""
-TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-"""Marks that turn the direction of all text after them."""
 
 
 @dataclass(frozen=True)
@@ -154,7 +153,7 @@ def visible(text: str) -> str:
         return text
     return "".join(
         sign.encode("unicode_escape").decode()
-        if unicodedata.category(sign) in {"Cc", "Cs"} or sign in TURNING
+        if unicodedata.category(sign) in {"Cc", "Cs"} or ord(sign) in TURNING
         else sign
         for sign in text
     )
