@@ -52,9 +52,17 @@ def harness() -> None:
 
 def main() -> None:
     """Run the command; report errors in words, without a traceback."""
+    _open_closed_streams()
     with signals.stopping() as came:
         code = _code(came)
     sys.exit(code)
+
+
+def _open_closed_streams() -> None:
+    """Send nowhere what would go to an output that the caller has closed (`>&-`)."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
 
 
 def _code(came: Sequence[int]) -> Any:

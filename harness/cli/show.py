@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from harness.results import Results
 
 
+PLUGINS = f"{__name__}.plugins"
+"""The key under which a command's context keeps the plugin files that were named."""
 TRIAL_KINDS = ("confusion", "curves")
 """Figures of a whole trial, not of its single images."""
 
@@ -32,9 +34,10 @@ class _ImageOptions(TypedDict):
     combine: Literal["sum", "mean"] | None
 
 
-def _run_plugins(_: click.Context, __: click.Parameter, files: Sequence[Path]) -> None:
+def _run_plugins(context: click.Context, _: click.Parameter, files: Sequence[Path]) -> None:
     from harness.axes import plugins
 
+    context.meta[PLUGINS] = files
     for file in files:
         plugins.load_file(file)
 

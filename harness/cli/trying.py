@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 import click
+from click.core import ParameterSource
 
 from harness.cli.json_output import json_option, show
-from harness.cli.show import plugin_option
+from harness.cli.show import PLUGINS, plugin_option
 from harness.errors import InterruptedRun
 
 if TYPE_CHECKING:
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
         pass
 
 
+OF_RUN = ("plugin", "engine", "device", "bits", "workers")
+OF_NOISE = (*OF_RUN, "results", "metric")
+OF_TRY = (*OF_NOISE, "margin", "alpha", "family", "budget")
+"""Options, as they were typed, that the next command needs: a run; a try after noise, or after a try."""
 QUIET = 3.0
 """Seconds of training that show no progress: a line a look is enough."""
 
@@ -75,7 +80,7 @@ def noise_(
         return
     for line in noise_words.lines(measured):
         click.echo(line)
-    click.echo(f"next: {noise_words.following(measured, study, overrides)}")
+    click.echo(f"next: {noise_words.following(measured, study, overrides, _typed(OF_NOISE))}")
     click.echo(f"trials are kept in {measured.folder}")
 
 
@@ -145,7 +150,26 @@ def _show_words(tried: Try, study: str, changes: Sequence[str], overrides: Seque
     for line in try_words.sureness(tried):
         click.echo(f"  {line}")
     click.echo(f"  {try_words.cost(tried)}; kept in {tried.folder}")
-    click.echo(try_words.following(tried, study, changes, overrides))
+    click.echo(_following(tried, study, changes, overrides))
+
+
+def _following(tried: Try, study: str, changes: Sequence[str], overrides: Sequence[str]) -> str:
+    from harness.comparison.tries import words as try_words
+
+    typed = _typed(OF_TRY if tried.verdict == "cannot tell" else OF_RUN)
+    return try_words.following(tried, study, changes, overrides, typed)
+
+
+def _typed(names: Sequence[str]) -> list[str]:
+    """Return those options of the command that were typed, to be typed again."""
+    context = click.get_current_context()
+    values = {**context.params, "plugin": context.meta.get(PLUGINS, ())}
+    words = []
+    for name in names:
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            given = values[name] if name == "plugin" else [values[name]]
+            words += [word for value in given for word in (f"--{name}", str(value))]
+    return words
 
 
 def _show_json(tried: Try, study: str, changes: Sequence[str], overrides: Sequence[str]) -> None:
@@ -166,7 +190,7 @@ def _show_json(tried: Try, study: str, changes: Sequence[str], overrides: Sequen
         trials_trained=tried.trained.trials, seconds=tried.trained.seconds,
         failures=tried.trained.failures, folder=tried.folder, values=tried.values,
         in_words=try_words.verdict(tried),
-        next=try_words.following(tried, study, changes, overrides),
+        next=_following(tried, study, changes, overrides),
     )  # fmt: skip
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import textwrap
 from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.lines import Line2D
 
-from harness.plots.style import COLORS, GREY, percent_tick, styled, subplots
+from harness.plots.style import COLORS, GREY, percent_tick, shortened, styled, subplots
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,7 +38,7 @@ def reliability_figure(bins: pd.DataFrame, title: str = "") -> Figure:
     below.set(xlim=(-0.01, 1.01), xlabel="confidence: probability of the predicted class", ylabel="samples")
     for axis in (above.yaxis, below.xaxis, below.yaxis):
         axis.set_major_formatter(percent_tick)
-    names = [textwrap.shorten(str(arm), 70, placeholder=" \u2026") for arm in arms]
+    names = [shortened(str(arm)) for arm in arms]
     keys = [Line2D([], [], color=COLORS[i], marker=MARKERS[i], label=name) for i, name in enumerate(names)]
     keys.append(Line2D([], [], color="0.55", ls=(0, (4, 3)), lw=1, label="as right as it is sure"))
     figure.legend(handles=keys, loc="outside upper center", ncols=1, frameon=False)

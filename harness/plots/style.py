@@ -10,6 +10,7 @@ import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
 import seaborn as sns
+from matplotlib.ticker import FixedLocator
 
 from harness.plots import fonts
 from harness.plots.figures import new_figure
@@ -44,6 +45,10 @@ STYLE: dict[Any, Any] = {
 }
 
 
+LONGEST_NAME = 80
+"""Letters of a name that a figure shows."""
+
+
 def styled(draw: Callable[P, T]) -> Callable[P, T]:
     """Draw in the house's style, which holds only while `draw` runs."""
 
@@ -55,9 +60,35 @@ def styled(draw: Callable[P, T]) -> Callable[P, T]:
     return wrapper
 
 
+def _shorten_names(figure: Figure) -> None:
+    """Take the middle out of names at an axis or in a legend that would leave no room for what is drawn."""
+    for ax in figure.axes:
+        for axis in (ax.xaxis, ax.yaxis):
+            if isinstance(axis.get_major_locator(), FixedLocator):
+                names = [tick.get_text() for tick in axis.get_ticklabels()]
+                if any(len(name) > LONGEST_NAME for name in names):
+                    axis.set_ticklabels([shortened(name) for name in names])
+    legends = [*figure.legends, *filter(None, (ax.get_legend() for ax in figure.axes))]
+    for text in (text for legend in legends for text in legend.get_texts()):
+        text.set_text(shortened(text.get_text()))
+
+
+def shortened(name: str) -> str:
+    """Return a name without its middle if it is longer than LONGEST_NAME: its ends tell arms apart.
+
+    >>> shortened("a" * 50 + "b" * 50) == "a" * 39 + "\u2026" + "b" * 40, shortened("relu")
+    (True, 'relu')
+    """
+    if len(name) <= LONGEST_NAME:
+        return name
+    half = LONGEST_NAME // 2
+    return f"{name[: half - 1]}\u2026{name[-half:]}"
+
+
 @styled
 def save(figure: Figure, stem: Path) -> tuple[Path, Path]:
     """Write `stem`.png and `stem`.svg, without a date, so that the same results give the same bytes."""
+    _shorten_names(figure)
     drawn = io.StringIO()
     png, svg = stem.with_name(f"{stem.name}.png"), stem.with_name(f"{stem.name}.svg")
     with fonts.readable(figure):

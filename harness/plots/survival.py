@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import textwrap
 from typing import TYPE_CHECKING
 
 from matplotlib.ticker import MaxNLocator
 
-from harness.plots.style import COLORS, GREY, percent_tick, styled, subplots
+from harness.plots.style import COLORS, GREY, percent_tick, shortened, styled, subplots
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,7 +29,7 @@ def survival_figure(curves: pd.DataFrame, horizon: float, xlabel: str) -> Figure
     figure, ((ax,),) = subplots(1, [1.0], (6.8, 3.6 + 0.22 * len(labels)))
     for place, label in enumerate(labels):
         here = curves[curves["label"].eq(label)]
-        words = textwrap.shorten(str(label), 70, placeholder=" \u2026")
+        words = shortened(str(label))
         ax.step(
             here["time"], here["share"], where="post", label=words, color=COLORS[place % len(COLORS)],
             ls=DASHES[place % len(DASHES)], lw=2,

@@ -37,6 +37,7 @@ from harness.reporting.search import confirmation
 from harness.reporting.search import data as search_data
 from harness.reporting.search import page as search_page
 from harness.results import Results
+from harness.text import TURNING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -175,7 +176,7 @@ def _render(
     )  # fmt: skip
     study = reading.study
     files = [(t.title, [(file.name, table_files.uri(file)) for file in paths]) for t, paths in tables]
-    return environment.get_template("page.html").render(
+    written = environment.get_template("page.html").render(
         page=page, names=[(part.name, part.title) for part in page.sections],
         images=_inlined(page.every_figure, images), name=study.name or reading.results.folder.name,
         hypothesis=study.hypothesis, design=reading.design, phase=study.phase,
@@ -183,6 +184,7 @@ def _render(
         provenance=list(provenance(reading.results.provenance)),
         scripts=charts.scripts() if any(figure.chart for figure in page.every_figure) else "",
     )  # fmt: skip
+    return written.translate(TURNING)
 
 
 def _inlined(drawn: list[Figure], images: Mapping[str, tuple[Path, Path]]) -> dict[str, dict[str, object]]:

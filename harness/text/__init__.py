@@ -19,6 +19,10 @@ DASH = "\u2013"
 """The sign for a number that does not exist."""
 
 
+TURNING = {code: f"\\u{code:04x}" for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))}
+"""Marks that turn the direction of all text after them, spelt out: a table for `str.translate`."""
+
+
 def minus(number: str) -> str:
     """Replace the hyphen of a negative number by a minus sign."""
     return number.replace("-", "\u2212")

@@ -576,6 +576,12 @@ def test_a_screen_that_is_closed_changes_nothing(tmp_path: Path) -> None:
         check=True, env={**os.environ, "PYTHONPATH": str(PACKAGE_ROOT.parent)},
     )  # fmt: skip
     assert problems("list", json.loads(done.stdout)) == []
+    words = subprocess.run(
+        ["sh", "-c", f"{command} >&- && {command.removesuffix(' --json')} >&-"], cwd=tmp_path,
+        capture_output=True, text=True, check=True,
+        env={**os.environ, "PYTHONPATH": str(PACKAGE_ROOT.parent)},
+    )  # fmt: skip
+    assert (words.stdout, words.stderr) == ("", "")
 
 
 def test_plain_gives_types_of_json() -> None:

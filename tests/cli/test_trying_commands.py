@@ -52,6 +52,26 @@ def test_noise_says_what_shows_and_a_try_goes_on_from_there(capsys: pytest.Captu
     assert "next: keep the baseline" in said
 
 
+def test_the_next_command_has_the_options_of_this_one(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("own.py").write_text("")
+    how = ["--plugin", "own.py", "--workers", "1", "--results", "t"]
+    asked = ["--metric", "val_loss", "--margin", "0.001", "--budget", "9 minutes"]
+    assert command("try", "s.toml", "--set", "sampling=replacement", *how, *asked, "--max-seeds", "3") == 2
+    told = capsys.readouterr().out.splitlines()[-1]
+    assert told.startswith("next: harness try s.toml --set sampling=replacement --max-seeds ")
+    assert told.endswith(
+        " --plugin own.py --workers 1 --results t --metric val_loss --margin 0.001 --budget '9 minutes'"
+    )
+    assert command("try", "s.toml", "--set", "lr=0.101", *how, "--margin", "0.5", "--json") == 0
+    told = json.loads(capsys.readouterr().out)["next"]
+    assert told.endswith(" --results results/s-lr --plugin own.py --workers 1")
+    assert command("noise", "s.toml", "--seeds", "3", *how, "--metric", "val_loss") == 0
+    assert (
+        "next: harness try s.toml --set KEY=VALUE --plugin own.py --workers 1 --results t --metric val_loss "
+        "--margin MARGIN\n"
+    ) in capsys.readouterr().out
+
+
 def test_json_has_the_verdict_and_nothing_else_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     undecided = ["try", "s.toml", "--set", "sampling=replacement", "--max-seeds", "3", "--json"]
     assert command(*undecided, "--base", "epochs=1", "--workers", "1") == 2

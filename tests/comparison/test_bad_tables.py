@@ -199,3 +199,31 @@ def test_a_frame_of_any_dtypes(tmp_path: Path) -> None:
         harness.judge(frame.head(0))
     with pytest.raises(UsageError, match="row 3: accuracy is 'bad'"):
         harness.judge(frame.astype(object).replace({"accuracy": {frame["accuracy"][3]: "bad"}}))
+
+
+def test_lines_of_an_old_mac_and_a_line_for_excel_are_read(tmp_path: Path) -> None:
+    expected = judge(tmp_path, GOOD).contrasts
+    for content in (
+        GOOD.replace("\n", "\r"),
+        "sep=;\n" + GOOD.replace(",", ";"),
+        '"sep=,"\n' + GOOD,
+        "sep=;\r\n" + GOOD.replace(",", ";").replace(".", ",").replace("\n", "\r\n"),
+    ):
+        pd.testing.assert_frame_equal(judge(tmp_path, content).contrasts, expected)
+
+
+def test_true_and_false_are_right_and_wrong_samples(tmp_path: Path) -> None:
+    rows = [(arm, seed, int((seed * place) % 3 == 0)) for place, arm in enumerate("ab") for seed in range(12)]
+    numbers = pd.DataFrame(rows, columns=["model", "sample", "correct"])
+    asked = {"arm": "model", "seed": "sample", "metric": "correct"}
+    told = judge(tmp_path, numbers.assign(correct=numbers["correct"].eq(1)).to_csv(index=False), **asked)
+    pd.testing.assert_frame_equal(told.contrasts, harness.judge(numbers, **asked).contrasts)
+    assert told.observations.unit == "sample"
+    with pytest.raises(UsageError, match="accuracy is 'True', which is not a number"):
+        judge(tmp_path, HEAD + "a,0,True\nb,0,0.9\n")
+
+
+def test_names_cannot_steer_the_terminal_that_shows_them(tmp_path: Path) -> None:
+    arms = judge(tmp_path, GOOD.replace("new", '"n\x1b]0;x\x07\u202ee\nw"')).contrasts["arm"]
+    assert list(arms) == ["n\\x1b]0;x\\x07\\u202ee\\nw"]
+    assert judge(tmp_path, GOOD.replace("accuracy", "\x1b[2J accuracy")).metric == "\\x1b[2J accuracy"

@@ -308,3 +308,30 @@ def test_a_metric_of_samples_that_is_no_right_or_wrong(tmp_path: Path) -> None:
     assert judgement.observations.unit == "sample"
     assert judgement.contrasts["n"][0] == 30
     assert "only_arm" not in judgement.contrasts
+
+
+def test_arms_named_with_their_block_are_the_same_arms_in_every_block() -> None:
+    rows = [
+        {"arm": f"dataset={name}, {arm}", "dataset": name, "seed": seed, "val_accuracy": 0.9 + 0.01 * shift}
+        for name in ("digits", "mnist")
+        for arm, shift in (("relu", 0), ("tanh", 1))
+        for seed in range(3)
+    ]
+    found = harness.judge(pd.DataFrame(rows))
+    assert found.contrasts[["block", "arm", "reference", "n"]].to_numpy().tolist() == [
+        ["digits", "tanh", "relu", 3],
+        ["mnist", "tanh", "relu", 3],
+    ]
+    rows[0]["arm"] = "relu"
+    assert "dataset=digits, tanh" in set(harness.judge(pd.DataFrame(rows)).observations.rows["arm"])
+
+
+def test_less_time_to_a_target_is_better_and_runs_that_never_reach_it_are_told() -> None:
+    table = pd.DataFrame(
+        {"arm": list("aaabbb"), "seed": [0, 1, 2] * 2, "steps_to": [90, 80, 95, 30, 25, None]}
+    )
+    found = harness.judge(table, metric="steps_to")
+    assert not found.scale.higher_is_better
+    assert not found.scale.assumed
+    assert any("never reached its target" in note for note in found.notes)
+    assert not any("never" in note for note in harness.judge(table.dropna(), metric="steps_to").notes)

@@ -97,6 +97,17 @@ def test_intervals_and_test_means_lie_inside_the_axes() -> None:
     assert high > table["high"].max(), "the widest interval"
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_very_long_name_leaves_room_for_what_is_drawn(tmp_path: Path) -> None:
+    table, seeds = ranking(3)
+    long = {"arm 0": "first " + "x" * 300 + " last", "arm 1": "</script>"}
+    figure = plots.arms_figure(table.replace({"label": long}), seeds.replace({"label": long}))
+    plots.save(figure, tmp_path / "arms")
+    names = [tick.get_text() for tick in figure.axes[0].get_yticklabels()]
+    assert any(name.startswith("first x") and name.endswith("x last") and len(name) == 80 for name in names)
+    assert all(tick.get_window_extent().x0 >= 0 for tick in figure.axes[0].get_yticklabels())
+
+
 def test_twenty_arms_are_all_shown_and_forty_are_the_best_and_worst() -> None:
     twenty = plots.arms_figure(*ranking(20))
     assert len(twenty.axes) == 1

@@ -135,13 +135,20 @@ def test_the_same_results_give_the_same_bytes(page: Path, digits_results: Path, 
     assert again.read_bytes() == page.read_bytes()
 
 
-def test_markup_in_a_hypothesis_is_text(rewritten: Callable[[Change], tuple[str, Path]]) -> None:
+def test_markup_and_turning_marks_in_a_hypothesis_are_text(
+    rewritten: Callable[[Change], tuple[str, Path]],
+) -> None:
     def change(results: Results) -> Results:
-        study = {**results.study, "study": {**results.study["study"], "hypothesis": "<b>bold</b> & 1 < 2"}}
+        study = {
+            **results.study,
+            "study": {**results.study["study"], "hypothesis": "<b>bold</b> & 1 < 2 \u202eevil"},
+        }
         return replace(results, study=study)
 
     _, folder = rewritten(change)
-    assert "&lt;b&gt;bold&lt;/b&gt; &amp; 1 &lt; 2" in (folder / "report.html").read_text(encoding="utf-8")
+    written = (folder / "report.html").read_text(encoding="utf-8")
+    assert "&lt;b&gt;bold&lt;/b&gt; &amp; 1 &lt; 2 \\u202eevil" in written, "and it turns no text around"
+    assert "\u202e" not in written
 
 
 # ------------------------------------------------------------------------------------------------ the edges

@@ -387,6 +387,11 @@ def _doubts(scale: MetricScale, seen: Observations) -> Iterator[str]:
         yield f"higher {metric} is taken for better: its name does not say (else --lower-is-better)"
     if scale.kind == "plain" and scale.named_share:
         yield f"{metric} is neither a share in 0 to 1 nor a percentage throughout: read as a plain number"
+    if metric in TO_TARGET and seen.rows["value"].isna().any():
+        yield (
+            f"{metric} is empty where a run never reached its target, and such runs are left out here, which "
+            "flatters their arm: `harness report` compares the times with them"
+        )
     if scale.margin is None:
         yield (
             f"no arm is called the same: nobody has said which difference of {metric} is too small to matter "

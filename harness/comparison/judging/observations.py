@@ -83,6 +83,7 @@ def long_observations(
     """Take a row a run; raise UsageError on a missing arm or seed, doubled runs, or text for a number."""
     roles.check_distinct()
     arms, blocks = _label(table, roles.arm, "arm"), _label(table, roles.block, "block")
+    arms = _without_block(arms, blocks, roles)
     numbered = pd.Series(table.lines.astype(str), index=table.cells.index)
     seeds = _filled(table, roles.seed, "seed") if roles.paired else numbered
     values, how = table.numbers(roles.metric)
@@ -119,6 +120,18 @@ def _label(table: ReadTable, columns: Sequence[str], role: str) -> pd.Series[str
     for part in parts[1:]:
         label = label + ", " + part
     return label
+
+
+def _without_block(arms: pd.Series[str], blocks: pd.Series[str], roles: Roles) -> pd.Series[str]:
+    """Take the block out of arms that are named with it: "dataset=mnist, relu" is relu on every data set."""
+    if len(roles.block) != 1 or f"{roles.block[0]}=" not in arms.iloc[0]:
+        return arms
+    pairs = zip(arms.str.split(", "), f"{roles.block[0]}=" + blocks, strict=True)
+    kept = [[part for part in parts if part != block] for parts, block in pairs]
+    lengths = arms.str.count(", ") + 1
+    if not all(kept) or any(len(parts) == length for parts, length in zip(kept, lengths, strict=True)):
+        return arms
+    return pd.Series([", ".join(parts) for parts in kept], index=arms.index, dtype=object)
 
 
 def _filled(table: ReadTable, column: str, role: str) -> pd.Series[str]:

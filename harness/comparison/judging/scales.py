@@ -27,6 +27,8 @@ LOWER = frozenset((
     "runtime", "cost",
 ))  # fmt: skip
 """Words in names of metrics of which less is better."""
+TO_TARGET = frozenset(("steps_to", "epochs_to"))
+"""Columns of the harness: how long a trial took to reach a target; empty where it never did."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,7 @@ def scale_of(
     `higher_is_better` and `margin` as in `JudgeOptions`.
     """
     words = set(words_of(metric))
-    lower, share = bool(words & LOWER), bool(words & SHARES) and not words & LOWER
+    lower, share = bool(words & LOWER) or metric in TO_TARGET, bool(words & SHARES) and not words & LOWER
     known = values[np.isfinite(values)]
     kind: Literal["share", "percent", "plain"] = "plain"
     if share and known.size and known.min() >= 0:

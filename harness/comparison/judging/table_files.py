@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,6 +17,7 @@ import pandas as pd
 
 from harness.errors import UsageError, did_you_mean, few, quoted
 from harness.results.csv_rows import LONGEST
+from harness.text import TURNING
 
 SEPARATORS = (",", ";", "\t", "|")
 NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "|"}
@@ -34,6 +36,9 @@ MISSING = frozenset(("", "nan", "na", "n/a", "#n/a", "null", "none", "-", "<na>"
 THOUSANDS = r"[+-]?[1-9]\d{0,2}(?:,\d{3})+"
 SHOWN = 3  # lines that a message names
 WHOLE = re.compile(r"^([+-]?\d+)\.0+$")
+TRUTH = {"true": "1", "false": "0"}
+EXCEL = re.compile(r"\s*\"?sep=(?P<sign>[,;\t|])\"?[ ,;\t|]*")
+"""A first line that tells Excel, and nobody else, the separator."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +88,8 @@ class ReadTable:
     def texts(self, column: str) -> pd.Series[str]:
         """Return a column as labels, without blanks around them; 0.0 as 0."""
         codes, values = pd.factorize(self.cells[column], use_na_sentinel=True)  # a label is spelt once
-        labels = np.array([*(WHOLE.sub(r"\1", str(value).strip()) for value in values), ""], dtype=object)
+        spelt = (visible(WHOLE.sub(r"\1", str(value).strip())) for value in values)
+        labels = np.array([*spelt, ""], dtype=object)
         return pd.Series(labels[codes], index=self.cells.index, dtype=object)
 
     def at(self, rows: Any) -> str:
@@ -105,6 +111,9 @@ class ReadTable:
         texts = texts.mask(texts.str.lower().isin(MISSING), "")
         texts, notes = self._without_commas(texts, column)
         filled = texts.ne("")
+        if filled.any() and texts[filled].str.lower().isin(TRUTH).all():
+            texts = texts.str.lower().replace(TRUTH)
+            notes.append(f"{column} is true or false: read as 1 or 0")
         if filled.any() and texts[filled].str.endswith("%").all():
             texts = texts.str.rstrip("%").str.strip()
             notes.append(f"{column} is written with a % sign: read as percent")
@@ -134,6 +143,22 @@ class ReadTable:
         return texts.str.replace(",", ".", regex=False), [f"{column} has decimal commas: 0,97 read as 0.97"]
 
 
+def visible(text: str) -> str:
+    r"""Return a name with its control characters spelt out: they would steer the terminal that shows it.
+
+    >>> visible("a\x1b[31mb")
+    'a\\x1b[31mb'
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        sign.encode("unicode_escape").decode()
+        if unicodedata.category(sign) in {"Cc", "Cs"} or ord(sign) in TURNING
+        else sign
+        for sign in text
+    )
+
+
 def from_frame(frame: pd.DataFrame) -> ReadTable:
     """Take a DataFrame as a table; columns of several levels are joined by "_", as Optuna names them."""
     labels: list[object] = list(frame.columns)
@@ -157,6 +182,7 @@ def read_csv(path: Path, decimal: str | None = None) -> ReadTable:
     text, notes = decoded(path)
     if not text.strip():
         raise UsageError(f"{path} is empty; allowed: a header line, and a line a run")
+    text = text.replace("\r\n", "\n").replace("\r", "\n")  # an old Mac's lines end in \r alone
     separator = _separator(text)
     if separator != ",":
         notes.append(f"cells are separated by {NAMES[separator]}")
@@ -191,6 +217,8 @@ def decoded(path: Path) -> tuple[str, list[str]]:
 def _separator(text: str) -> str:
     """Choose the separator that gives the header most cells; a comma if there is one cell."""
     header = next(line for line in text.split("\n") if line.strip())
+    if told := EXCEL.fullmatch(header):
+        return told["sign"]
     return max(SEPARATORS, key=lambda sign: (len(next(csv.reader([header], delimiter=sign))), sign == ","))
 
 
@@ -202,10 +230,12 @@ def _rows(path: Path, text: str, separator: str) -> tuple[list[str], list[list[s
     rows, lines = [], []
     try:
         for line, row in _numbered(reader):
-            if not any(map(str.strip, row)):
+            if not any(map(str.strip, row)) or (not header and EXCEL.fullmatch(separator.join(row))):
                 continue
             if not header:
-                header = [name.strip() or f"column {place}" for place, name in enumerate(row, start=1)]
+                header = [
+                    visible(name.strip()) or f"column {place}" for place, name in enumerate(row, start=1)
+                ]
                 continue
             if len(row) != len(header):
                 raise UsageError(_other_length(path, line, row, header))

@@ -26,13 +26,17 @@ def lines(noise: Noise) -> Iterator[str]:
     yield "Arms share a seed's initial weights and batches, which mostly makes it less; a try measures it."
 
 
-def following(noise: Noise, study: str, overrides: Sequence[str] = ()) -> str:
-    """Return the line to type for a try of the same baseline; of the first of several data sets."""
+def following(noise: Noise, study: str, overrides: Sequence[str] = (), options: Sequence[str] = ()) -> str:
+    """Return the line to type for a try of the same baseline; of the first of several data sets.
+
+    `options` belong to it; a metric but accuracy wants its margin, too.
+    """
     names = [str(name) for name in noise.baselines["dataset"]]
     both = [text for text in overrides if not (len(names) > 1 and text.startswith("dataset="))]
     both += [f"dataset={names[0]}"] if len(names) > 1 else []
     base = [part for text in both for part in ("--base", text)]
-    return shlex.join(["harness", "try", study, "--set", "KEY=VALUE", *base])
+    margin = [] if noise.metric == "val_accuracy" else ["--margin", "MARGIN"]
+    return shlex.join(["harness", "try", study, "--set", "KEY=VALUE", *base, *options, *margin])
 
 
 def _spread(noise: Noise, row: Mapping[Any, Any]) -> Iterator[str]:

@@ -175,10 +175,13 @@ def cost(tried: Try) -> str:
     return f"cost: {count(tried.trained.trials, 'trial')}, trained in {duration(tried.trained.seconds)}"
 
 
-def following(tried: Try, study: str, changes: Sequence[str] = (), overrides: Sequence[str] = ()) -> str:
-    """Say what to do next: a line to type, where there is one."""
+def following(
+    tried: Try, study: str, changes: Sequence[str] = (), overrides: Sequence[str] = (),
+    options: Sequence[str] = (),
+) -> str:  # fmt: skip
+    """Say what to do next: a line to type, where there is one; `options` belong to it."""
     if tried.verdict in {"better", "same"}:
-        return _judged_on_test(tried, study, overrides)
+        return _judged_on_test(tried, study, overrides, options)
     if tried.verdict == "worse":
         return "next: keep the baseline"
     if tried.why == "failed":
@@ -190,7 +193,7 @@ def following(tried: Try, study: str, changes: Sequence[str] = (), overrides: Se
     most = _seeds_that_tell(tried)
     sets = [part for text in changes for part in ("--set", text)]
     sets += [part for text in overrides for part in ("--base", text)]
-    return f"next: {shlex.join(['harness', 'try', study, *sets, '--max-seeds', str(most)])}"
+    return f"next: {shlex.join(['harness', 'try', study, *sets, '--max-seeds', str(most), *options])}"
 
 
 def _seeds_that_tell(tried: Try) -> int:
@@ -206,7 +209,7 @@ def _look_that_shows(look: Look, rules: TryRules) -> int | None:
     return sequential.look_that_shows(look.difference, look.sd, alpha=rules.alpha, after=look.seeds)
 
 
-def _judged_on_test(tried: Try, study: str, overrides: Sequence[str]) -> str:
+def _judged_on_test(tried: Try, study: str, overrides: Sequence[str], options: Sequence[str]) -> str:
     given = {name: pair for name, pair in tried.differences.items() if f"{name}=" in tried.change}
     pairs = list(given.items())
     if len(pairs) != 1 or not all(pairs[0][1]):
@@ -214,5 +217,5 @@ def _judged_on_test(tried: Try, study: str, overrides: Sequence[str]) -> str:
     name, (before, after) = pairs[0]
     texts = [f"{name}={before},{after}", f"seeds={tried.last.seeds}", *overrides]
     sets = [part for text in texts for part in ("--set", text)]
-    place = ["--results", f"results/{tried.study}-{name}"]
+    place = ["--results", f"results/{tried.study}-{name}", *options]
     return f"next, on test and with fresh seeds: {shlex.join(['harness', 'run', study, *sets, *place])}"
