@@ -84,6 +84,12 @@ class Figure:
     folded: bool = False
     chart: Chart | None = None
 
+    @property
+    def titled(self) -> bool:
+        """Tell whether the picture has the title in itself, so that paper needs it nowhere else."""
+        drawn = [ax.get_title(loc="left") for ax in self.figure.axes]
+        return self.title in [" ".join(title.split()) for title in drawn]
+
 
 @dataclass(frozen=True)
 class Section:

@@ -354,7 +354,7 @@ def column(dom: str, table: str, name: str) -> tuple[str, list[str]]:
     """The aria-sort of a column and the sort keys of its cells, in the order shown."""
     found = re.search(rf'<table id="table-{table}"[^>]*>(.*?)</table>', dom, re.DOTALL)
     assert found
-    heads = re.findall(r'<th [^>]*aria-sort="(\w+)"[^>]*><button[^>]*>([^<]*)</button>', found[1])
+    heads = re.findall(r'<th [^>]*aria-sort="(\w+)"[^>]*><span[^>]*>([^<]*)</span>', found[1])
     place = [text for _, text in heads].index(name)
     rows = re.findall(r"<tr>(.*?)</tr>", found[1].split("<tbody>")[1], re.DOTALL)
     return heads[place][0], [re.findall(r'data-sort="([^"]*)"', row)[place] for row in rows]
@@ -377,7 +377,7 @@ def test_a_fragment_sorts_numerically_with_gaps_last(
 @browser
 def test_a_click_sorts_and_a_second_one_turns_it_round(page: Path, tmp_path: Path) -> None:
     head = (
-        "[...document.querySelectorAll('#table-arms th button')].find(b => b.textContent === 'test accuracy')"
+        "[...document.querySelectorAll('#table-arms th .head')].find(b => b.textContent === 'test accuracy')"
     )
     once, console = browse(page, tmp_path, probe=f"{head}.click();")
     twice, _ = browse(page, tmp_path, probe=f"{head}.click(); {head}.click();")
@@ -409,7 +409,7 @@ def test_the_page_never_scrolls_sideways(page: Path, tmp_path: Path, width: int)
 def test_every_table_sorts_by_every_column_and_every_figure_can_be_seen(page: Path, tmp_path: Path) -> None:
     probe = (
         "addEventListener('load', () => { let bad = [];"
-        "document.querySelectorAll('table[id] th').forEach(head => { head.querySelector('button').click();"
+        "document.querySelectorAll('table[id] th').forEach(head => { head.querySelector('.head').click();"
         "if (head.getAttribute('aria-sort') === 'none') bad.push(head.textContent); });"
         "document.querySelectorAll('details').forEach(fold => { fold.open = true; });"
         "document.querySelectorAll('img').forEach(img => {"

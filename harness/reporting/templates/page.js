@@ -36,14 +36,26 @@ function follow() {
   const i = [...table.tHead.rows[0].cells].findIndex(head => head.textContent.trim() === wanted[3]);
   if (i >= 0) sort(table, i, wanted[2] === "-");
 }
-every("table[id]").forEach(table => table.tHead.addEventListener("click", event => {
-  const head = event.target.closest("th");
-  if (!head) return;
+function turn(table, head) {
   const fresh = head.getAttribute("aria-sort") === "none";
   const down = fresh ? head.classList.contains("number") && head.textContent.trim() !== "rank" : head.getAttribute("aria-sort") === "ascending";
   history.replaceState(null, "", "#sort=" + encodeURIComponent(table.id.slice(6) + ":" + (down ? "-" : "") + head.textContent.trim()));
   follow();
-}));
+}
+// Heads are no <button>: Chromium leaves those out of the heads that it repeats on each printed page.
+every("table[id]").forEach(table => {
+  every(".head", table.tHead).forEach(head => { head.setAttribute("role", "button"); head.tabIndex = 0; });
+  table.tHead.addEventListener("click", event => {
+    const head = event.target.closest("th");
+    if (head) turn(table, head);
+  });
+  table.tHead.addEventListener("keydown", event => {
+    const head = event.target.closest("th");
+    if (!head || (event.key !== "Enter" && event.key !== " ")) return;
+    event.preventDefault();  // a space would scroll
+    turn(table, head);
+  });
+});
 addEventListener("hashchange", follow);
 every(".side a").forEach(link => link.addEventListener("click", () => {
   every(".menu").forEach(menu => { menu.open = false; });
