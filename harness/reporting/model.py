@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from harness.text import count, hundredths, percent, points, significant, span
+from harness.text import DASH, count, hundredths, percent, points, significant, span
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,7 +32,9 @@ class Cell:
 
     @property
     def sort(self) -> str:
-        """The sort key as an attribute's text; empty sorts last."""
+        """The sort key as an attribute's text; empty sorts last, and so does what is shown as no number."""
+        if self.text == DASH:
+            return ""
         if self.key is None:
             return self.text
         return "" if math.isnan(self.key) else repr(float(self.key))

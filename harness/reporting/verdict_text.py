@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     Row = Mapping[Any, Any]
 
 FEW = 3  # contrasts of a data set that get a sentence each
-NAMED = 4  # contrasts of one verdict that a longer family names
+NAMED = 4  # learning rates, and contrasts that lack trials, that are named
+ALL = 30  # contrasts of one verdict that are named; beyond it their table is easier to read
 POWER = "80\u00a0% power at the corrected level"
 
 
@@ -160,7 +161,8 @@ def _groups(rows: Sequence[Row], family: Contrasts) -> Iterator[str]:
         group = [row for row in rows if row["verdict"] == verdict]
         group.sort(key=lambda row: -abs(row["difference"]) if row["n"] else 0.0)
         if group:
-            yield f"{capitalised(phrase)}: {listed([_short(row) for row in group], NAMED)}."
+            more = " (in the table)" if len(group) > ALL else ""
+            yield f"{capitalised(phrase)}: {listed([_short(row) for row in group], ALL)}{more}."
         if verdict == UNDECIDED and group:
             yield f"{capitalised(_more(group, family))}."
 

@@ -19,9 +19,10 @@ import pytest
 from harness import reporting, stats
 from harness.errors import MachineError, UsageError
 from harness.reporting import arm_figures, arm_tables, choices
+from harness.reporting.model import Cell
 from harness.results import Results, read
 from harness.study.study import Study
-from harness.text import points
+from harness.text import DASH, points
 from harness.training import runs
 
 Change: TypeAlias = Callable[[Results], Results]
@@ -421,3 +422,16 @@ def test_every_table_sorts_by_every_column_and_every_figure_can_be_seen(page: Pa
     assert console == ""
     for part in ("flips", "calibration", "table-ece", "table-mcnemar"):
         assert f'id="{part}"' in dom
+
+
+def test_dashes_sort_last_whatever_number_they_hide() -> None:
+    assert [Cell(text, key=0.5).sort for text in (DASH, "0.5")] == ["", "0.5"]
+    assert Cell(DASH).sort == ""
+
+
+def test_tables_in_the_provenance_are_words() -> None:
+    run = {"command": "harness run", "seconds": 183.6, "trials_trained": 720}
+    told = "command: harness run; seconds: 183.6; trials trained: 720"
+    assert list(arm_tables.provenance({"runs": [run]})) == [("runs", told)]
+    twice = arm_tables.provenance({"runs": [run, run], "data": {"classes": [0, 1]}})
+    assert list(twice) == [("runs 1", told), ("runs 2", told), ("data.classes", "0, 1")]
