@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     Row = Mapping[Any, Any]
 
 FEW = 3  # contrasts of a data set that get a sentence each
-NAMED = 4  # learning rates, and contrasts that lack trials, that are named
-ALL = 30  # contrasts of one verdict that are named; beyond it their table is easier to read
+NAMED = 4  # learning rates that are named
+ALL = 30  # contrasts of one verdict, or without trials, that are named; more are easier to read in a table
 POWER = "80\u00a0% power at the corrected level"
 
 
@@ -230,14 +230,14 @@ def _lost(reading: ReportData, rows: Sequence[Row], family: Contrasts) -> Iterat
         if row["n"] + waiting < row["planned"]
     ]
     if broken:
-        yield f"Some planned seeds did not finish, and survivors may flatter: {listed(broken, NAMED)}."
+        yield f"Some planned seeds did not finish, and survivors may flatter: {listed(broken, ALL)}."
     early = [
         f"{_name(row)} lacks {waiting} of {count(row['planned'], 'seed')}"
         for row, waiting in counted
         if waiting
     ]
     if early:
-        yield f"Some planned seeds are not trained yet, so this may change: {listed(early, NAMED)}."
+        yield f"Some planned seeds are not trained yet, so this may change: {listed(early, ALL)}."
     holed = [row for row in rows if row["n"] and row["left_out"]]
     if holed:
         worst = max(holed, key=lambda row: row["left_out"] / (row["left_out"] + row["cells"]))
