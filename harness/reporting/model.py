@@ -45,7 +45,7 @@ class Column:
     """A column of a table: its header, and how its cells are made.
 
     `cell`: the key of a record's text or number, or a function record -> cell. `show`: "" always, "wide" or
-    "narrow" only on such a screen, "long" with room for words.
+    "narrow" only on such a screen, "long" with room for words: on a narrow screen, those of the wide ones.
     """
 
     name: str
@@ -69,6 +69,17 @@ class Table:
     rows: Sequence[Sequence[Cell]]
     data: pd.DataFrame | None = None
     searched: bool = False
+
+    def stacked(self, row: Sequence[Cell]) -> str:
+        """Put a row's wide cells into words, which a narrow screen shows in the long one; dashes left out."""
+        beside = [
+            (column.name, cell)
+            for column, cell in zip(self.columns, row, strict=True)
+            if column.show == "wide" and cell.text not in (DASH, "")
+        ]
+        return ", ".join(
+            f"{name} {cell.text}{f' ({cell.small})' if cell.small else ''}" for name, cell in beside
+        )
 
 
 @dataclass(frozen=True)

@@ -98,6 +98,16 @@ def test_the_first_screen_has_question_answer_picture_and_how_sure(
         assert 1 <= len(driver.find_elements(By.CSS_SELECTOR, ".screen .answer p")) <= 3
         driver.execute_script(OPEN)
         assert driver.execute_script("return document.documentElement.scrollWidth <= innerWidth")
+        if name == "search":
+            return
+        sure = driver.find_element(By.CSS_SELECTOR, "#table-verdicts td.long").text
+        assert re.search(r"seeds 3\b.*, p \(Holm\) .*, detectable [\d.]", sure), (
+            "the columns that have no room"
+        )
+        resize(driver, 1280)
+        assert driver.find_element(By.CSS_SELECTOR, "#table-verdicts .stacked").text == "", (
+            "they have columns"
+        )
 
 
 @pytest.mark.parametrize("name", ["grid", "ladder", "search"])

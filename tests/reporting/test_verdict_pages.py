@@ -84,8 +84,8 @@ def test_a_larger_family_is_counted_and_all_of_it_named() -> None:
 
 
 def test_a_huge_family_is_named_in_its_table() -> None:
-    text = verdict_paragraphs(grid({"output": {f"level {i}": (i > 0) * 0.2 for i in range(34)}}))[0]
-    assert "; and 3 more (in the table)." in text
+    text = verdict_paragraphs(grid({"output": {f"level {i}": (i > 0) * 0.1 for i in range(42)}}))[0]
+    assert "; and 6 more (in the table)." in text
 
 
 def test_contrasts_within_other_axes_have_a_sentence_each() -> None:
