@@ -14,7 +14,7 @@ from harness.plots import Panel
 from harness.reporting import explored
 from harness.reporting.data import rank
 from harness.reporting.model import Figure, slug
-from harness.text import between, count, percent, points, significant, span
+from harness.text import between, count, joined, percent, points, significant, span
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -198,11 +198,11 @@ def draw_images(
             f"the images of {dataset} are not in this machine's data cache; `harness data fetch {dataset}` "
             "brings them"
         )
-        return [], [f"Not shown, {', '.join(makers)}: {absent}."]
+        return [], [f"Not shown: {joined(list(makers))}. Reason: {absent}."]
     figures, left_out = [], dict[str, list[str]]()
     for subject, make in makers.items():
         try:
             figures.append(make())
         except (UsageError, MachineError) as error:
             left_out.setdefault(reading.reason(error), []).append(subject)
-    return figures, [f"Not shown, {', '.join(subjects)}: {why}." for why, subjects in left_out.items()]
+    return figures, [f"Not shown: {joined(subjects)}. Reason: {why}." for why, subjects in left_out.items()]

@@ -18,7 +18,7 @@ from harness.reporting.model import (  # fmt: skip
     accuracy_cell,
     number_cell,
 )
-from harness.text import DASH, count
+from harness.text import DASH, as_text, count, spaced
 
 STATES = {
     "diverged": "diverged: a loss was no longer finite; an observation, not a fault",
@@ -115,12 +115,21 @@ def _named(group: pd.DataFrame) -> Iterator[str]:
 
 
 def provenance(nested: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Yield the facts of provenance.json: nested tables as dotted names, lists joined."""
+    """Yield the facts of provenance.json: nested tables as dotted names, lists in words."""
     for key, value in nested.items():
         name = f"{prefix}{key}"
         if isinstance(value, Mapping):
             yield from provenance(value, f"{name}.")
+        elif isinstance(value, list) and any(isinstance(one, Mapping) for one in value):
+            for number, one in enumerate(value, start=1):
+                yield f"{name} {number}" if len(value) > 1 else name, _in_words(one)
         elif isinstance(value, list):
             yield name, ", ".join(map(str, value))
         else:
             yield name, "" if value is None else str(value)
+
+
+def _in_words(value: object) -> str:
+    if not isinstance(value, Mapping):
+        return str(value)
+    return "; ".join(f"{spaced(str(name))}: {as_text(one)}" for name, one in value.items())

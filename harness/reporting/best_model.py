@@ -59,12 +59,12 @@ def sections(reading: ReportData) -> Iterator[Section]:
 
 def _makers(reading: ReportData, trial: pd.Series[Any]) -> dict[str, Callable[[], Figure]]:
     makers: dict[str, Callable[[ReportData, pd.Series[Any]], Figure]] = {
-        "random images of test": _random,
+        "random test images": _random,
         "class probabilities": _probabilities,
-        "its mistakes": partial(_mistakes, split="test"),
+        "the model's mistakes on test": partial(_mistakes, split="test"),
     }
     if "train" in reading.study.keep_predictions:
-        makers["its mistakes on train"] = partial(_mistakes, split="train")
+        makers["the model's mistakes on train"] = partial(_mistakes, split="train")
     makers["the images that most models get wrong"] = _hardest
     return {subject: partial(_from_predictions, make, reading, trial) for subject, make in makers.items()}
 

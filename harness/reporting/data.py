@@ -110,7 +110,7 @@ class ReportData:
         """Raise a UsageError if the folder holds no predictions."""
         if not any((self.results.folder / "predictions").glob("*.npz")):
             raise UsageError(
-                "this results folder holds no predictions: it was copied without them, or keep_predictions "
+                "this results folder holds no predictions; it was copied without them, or keep_predictions "
                 "under [study] is empty"
             )
 

@@ -33,7 +33,9 @@ class Cell:
 
     @property
     def sort(self) -> str:
-        """The sort key as an attribute's text; empty sorts last."""
+        """The sort key as an attribute's text; empty sorts last, and so does what is shown as no number."""
+        if self.text == DASH:
+            return ""
         if self.key is None:
             return self.text
         return "" if math.isnan(self.key) else repr(float(self.key))
@@ -44,7 +46,7 @@ class Column:
     """A column of a table: its header, and how its cells are made.
 
     `cell`: the key of a record's text or number, or a function record -> cell. `show`: "" always, "wide" or
-    "narrow" only on such a screen, "long" with room for words.
+    "narrow" only on such a screen, "long" with room for words: on a narrow screen, those of the wide ones.
     """
 
     name: str
@@ -69,6 +71,17 @@ class Table:
     data: pd.DataFrame | None = None
     searched: bool = False
 
+    def stacked(self, row: Sequence[Cell]) -> str:
+        """Put a row's wide cells into words, which a narrow screen shows in the long one; dashes left out."""
+        beside = [
+            (column.name, cell)
+            for column, cell in zip(self.columns, row, strict=True)
+            if column.show == "wide" and cell.text not in (DASH, "")
+        ]
+        return ", ".join(
+            f"{name} {cell.text}{f' ({cell.small})' if cell.small else ''}" for name, cell in beside
+        )
+
 
 @dataclass(frozen=True)
 class Figure:
@@ -84,6 +97,12 @@ class Figure:
     figure: matplotlib_figure.Figure
     folded: bool = False
     chart: Chart | None = None
+
+    @property
+    def titled(self) -> bool:
+        """Tell whether the picture has the title in itself, so that paper needs it nowhere else."""
+        drawn = [ax.get_title(loc="left") for ax in self.figure.axes]
+        return self.title in [" ".join(title.split()) for title in drawn]
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     Row = Mapping[Any, Any]
 
 FEW = 3  # contrasts of a data set that get a sentence each
-NAMED = 4  # contrasts of one verdict that a longer family names
+NAMED = 4  # learning rates that are named
+ALL = 30  # contrasts of one verdict, or without trials, that are named; more are easier to read in a table
 POWER = "80\u00a0% power at the corrected level"
 
 
@@ -160,7 +161,8 @@ def _groups(rows: Sequence[Row], family: Contrasts) -> Iterator[str]:
         group = [row for row in rows if row["verdict"] == verdict]
         group.sort(key=lambda row: -abs(row["difference"]) if row["n"] else 0.0)
         if group:
-            yield f"{capitalised(phrase)}: {listed([_short(row) for row in group], NAMED)}."
+            more = " (in the table)" if len(group) > ALL else ""
+            yield f"{capitalised(phrase)}: {listed([_short(row) for row in group], ALL)}{more}."
         if verdict == UNDECIDED and group:
             yield f"{capitalised(_more(group, family))}."
 
@@ -228,14 +230,14 @@ def _lost(reading: ReportData, rows: Sequence[Row], family: Contrasts) -> Iterat
         if row["n"] + waiting < row["planned"]
     ]
     if broken:
-        yield f"Some planned seeds did not finish, and survivors may flatter: {listed(broken, NAMED)}."
+        yield f"Some planned seeds did not finish, and survivors may flatter: {listed(broken, ALL)}."
     early = [
         f"{_name(row)} lacks {waiting} of {count(row['planned'], 'seed')}"
         for row, waiting in counted
         if waiting
     ]
     if early:
-        yield f"Some planned seeds are not trained yet, so this may change: {listed(early, NAMED)}."
+        yield f"Some planned seeds are not trained yet, so this may change: {listed(early, ALL)}."
     holed = [row for row in rows if row["n"] and row["left_out"]]
     if holed:
         worst = max(holed, key=lambda row: row["left_out"] / (row["left_out"] + row["cells"]))

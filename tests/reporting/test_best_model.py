@@ -59,7 +59,7 @@ def test_without_weights_only_the_bars_are_left_out(copied: Path) -> None:
     look = looked(copied)
     assert [figure.name for figure in look.figures] == [name for name in NAMES if "probabilities" not in name]
     assert look.words[1].startswith(
-        "Not shown, class probabilities: the weights of this model were not kept."
+        "Not shown: class probabilities. Reason: the weights of this model were not kept."
     )
 
 

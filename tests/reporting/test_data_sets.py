@@ -79,7 +79,8 @@ def test_images_that_are_not_in_the_cache_are_never_fetched(
     look = looked(reading)
     assert not look.figures
     assert look.words[1].startswith(
-        "Not shown, label counts, one image of each class, a grid of training images: the images of digits"
+        "Not shown: label counts, one image of each class and a grid of training images. "
+        "Reason: the images of digits"
     )
 
 

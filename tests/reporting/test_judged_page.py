@@ -94,7 +94,7 @@ def test_in_a_browser(tmp_path: Path) -> None:
     with opened(tmp_path / "page.html", tmp_path / "browser", 400, 800) as driver:
         assert driver.execute_script("return document.documentElement.scrollWidth") <= 400
         assert driver.title == "runs.csv: judgement"
-        head = driver.find_element("css selector", "#table-arms thead button")
+        head = driver.find_element("css selector", "#table-arms thead .head")
         driver.execute_script("arguments[0].click()", head)
         first = driver.find_element("css selector", "#table-arms tbody td").text
         assert first.startswith("<img src=x")

@@ -19,9 +19,10 @@ import pytest
 from harness import reporting, stats
 from harness.errors import MachineError, UsageError
 from harness.reporting import arm_figures, arm_tables, choices
+from harness.reporting.model import Cell
 from harness.results import Results, read
 from harness.study.study import Study
-from harness.text import points
+from harness.text import DASH, points
 from harness.training import runs
 
 Change: TypeAlias = Callable[[Results], Results]
@@ -361,7 +362,7 @@ def column(dom: str, table: str, name: str) -> tuple[str, list[str]]:
     """The aria-sort of a column and the sort keys of its cells, in the order shown."""
     found = re.search(rf'<table id="table-{table}"[^>]*>(.*?)</table>', dom, re.DOTALL)
     assert found
-    heads = re.findall(r'<th [^>]*aria-sort="(\w+)"[^>]*><button[^>]*>([^<]*)</button>', found[1])
+    heads = re.findall(r'<th [^>]*aria-sort="(\w+)"[^>]*><span[^>]*>([^<]*)</span>', found[1])
     place = [text for _, text in heads].index(name)
     rows = re.findall(r"<tr>(.*?)</tr>", found[1].split("<tbody>")[1], re.DOTALL)
     return heads[place][0], [re.findall(r'data-sort="([^"]*)"', row)[place] for row in rows]
@@ -384,7 +385,7 @@ def test_a_fragment_sorts_numerically_with_gaps_last(
 @browser
 def test_a_click_sorts_and_a_second_one_turns_it_round(page: Path, tmp_path: Path) -> None:
     head = (
-        "[...document.querySelectorAll('#table-arms th button')].find(b => b.textContent === 'test accuracy')"
+        "[...document.querySelectorAll('#table-arms th .head')].find(b => b.textContent === 'test accuracy')"
     )
     once, console = browse(page, tmp_path, probe=f"{head}.click();")
     twice, _ = browse(page, tmp_path, probe=f"{head}.click(); {head}.click();")
@@ -416,7 +417,7 @@ def test_the_page_never_scrolls_sideways(page: Path, tmp_path: Path, width: int)
 def test_every_table_sorts_by_every_column_and_every_figure_can_be_seen(page: Path, tmp_path: Path) -> None:
     probe = (
         "addEventListener('load', () => { let bad = [];"
-        "document.querySelectorAll('table[id] th').forEach(head => { head.querySelector('button').click();"
+        "document.querySelectorAll('table[id] th').forEach(head => { head.querySelector('.head').click();"
         "if (head.getAttribute('aria-sort') === 'none') bad.push(head.textContent); });"
         "document.querySelectorAll('details').forEach(fold => { fold.open = true; });"
         "document.querySelectorAll('img').forEach(img => {"
@@ -428,3 +429,16 @@ def test_every_table_sorts_by_every_column_and_every_figure_can_be_seen(page: Pa
     assert console == ""
     for part in ("flips", "calibration", "table-ece", "table-mcnemar"):
         assert f'id="{part}"' in dom
+
+
+def test_dashes_sort_last_whatever_number_they_hide() -> None:
+    assert [Cell(text, key=0.5).sort for text in (DASH, "0.5")] == ["", "0.5"]
+    assert Cell(DASH).sort == ""
+
+
+def test_tables_in_the_provenance_are_words() -> None:
+    run = {"command": "harness run", "seconds": 183.6, "trials_trained": 720}
+    told = "command: harness run; seconds: 183.6; trials trained: 720"
+    assert list(arm_tables.provenance({"runs": [run]})) == [("runs", told)]
+    twice = arm_tables.provenance({"runs": [run, run], "data": {"classes": [0, 1]}})
+    assert list(twice) == [("runs 1", told), ("runs 2", told), ("data.classes", "0, 1")]

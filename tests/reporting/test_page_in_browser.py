@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import importlib.util
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -45,6 +46,12 @@ VISIBLE = """
 return [...document.querySelectorAll(`#table-${arguments[0]} tbody tr`)]
   .filter(row => row.checkVisibility()).map(row => row.textContent);
 """
+KEPT = "return [...document.querySelectorAll('table[data-arms] tbody tr')].map(row => row.hidden)"
+FIRST = """
+const row = document.querySelector("table[data-arms] tbody tr:not([hidden])");
+return (row.closest(".scroll, .tall").id = "first-match");
+"""
+TOP = "return document.getElementById(arguments[0]).getBoundingClientRect().top"
 HIDDEN = """
 return [...document.querySelectorAll("main :is(p, li, table, img, dl)")]
   .filter(element => !element.checkVisibility() && !element.closest(".scripted"))
@@ -91,6 +98,16 @@ def test_the_first_screen_has_question_answer_picture_and_how_sure(
         assert 1 <= len(driver.find_elements(By.CSS_SELECTOR, ".screen .answer p")) <= 3
         driver.execute_script(OPEN)
         assert driver.execute_script("return document.documentElement.scrollWidth <= innerWidth")
+        if name == "search":
+            return
+        sure = driver.find_element(By.CSS_SELECTOR, "#table-verdicts td.long").text
+        assert re.search(r"seeds 3\b.*, p \(Holm\) .*, detectable [\d.]", sure), (
+            "the columns that have no room"
+        )
+        resize(driver, 1280)
+        assert driver.find_element(By.CSS_SELECTOR, "#table-verdicts .stacked").text == "", (
+            "they have columns"
+        )
 
 
 @pytest.mark.parametrize("name", ["grid", "ladder", "search"])
@@ -131,6 +148,11 @@ def test_headings_that_people_look_for_stand_on_the_page_and_in_its_contents(
         current = driver.find_elements(By.CSS_SELECTOR, ".list a[aria-current]")
         assert [link.text for link in current] == ["Learning curves"]
         assert driver.execute_script("return scrollY") > 500
+        for name in ("missing", "method", "provenance"):  # short ones, which cannot get to the top
+            driver.find_element(By.CSS_SELECTOR, f".list a[href='#{name}']").click()
+            driver.execute_async_script(wait)
+            current = driver.find_elements(By.CSS_SELECTOR, ".list a[aria-current]")
+            assert [link.get_attribute("hash") for link in current] == [f"#{name}"]
         assert 0 <= curves.rect["y"] - driver.execute_script("return scrollY") < 800, (
             "the contents stay in view"
         )
@@ -149,11 +171,26 @@ def test_the_search_keeps_matching_arms_and_contrasts_and_tells_the_charts(
         assert 0 < len(rows) < whole
         assert all("tanh" in row and "adam" in row for row in rows)
         assert driver.execute_script("return window.told") == ["tanh", "adam"]
-        assert " of " in driver.find_element(By.ID, "found").text
+        told = driver.find_element(By.ID, "found").text
+        numbers = re.fullmatch(r"(\d+) rows match, in (\d+) tables?", told)
+        assert numbers, told
+        assert int(numbers[1]) == driver.execute_script(KEPT).count(False)
         driver.find_element(By.ID, "find").clear()
         driver.find_element(By.ID, "find").send_keys("tanh relu")
         assert all("tanh" in row and "relu" in row for row in driver.execute_script(VISIBLE, "verdicts"))
-        driver.find_element(By.ID, "find").send_keys(Keys.CONTROL, "a", Keys.NULL, Keys.DELETE)
+        find = driver.find_element(By.ID, "find")
+        find.send_keys(" zzz")
+        assert driver.find_element(By.ID, "found").text == "no row matches"
+        assert driver.find_element(By.CSS_SELECTOR, "#table-arms + p").text == "No row matches."
+        find.send_keys(Keys.CONTROL, "a", Keys.NULL, "confusion", Keys.ENTER)
+        assert driver.find_element(By.ID, "found").text.startswith("Enter: Confusion matrix;")
+        assert driver.find_element(By.CSS_SELECTOR, "#confusion figure").is_displayed()
+        assert -1 <= driver.execute_script(TOP, "confusion") < 100
+        find.send_keys(Keys.CONTROL, "a", Keys.NULL, "tanh adam", Keys.ENTER)
+        first = driver.execute_script(FIRST)
+        assert -1 <= driver.execute_script(TOP, first) < 100
+        find.send_keys(Keys.CONTROL, "a", Keys.NULL, Keys.DELETE)
+        assert not driver.find_element(By.CSS_SELECTOR, "#table-arms + p").is_displayed()
         assert len(driver.execute_script(VISIBLE, "arms")) == whole
 
 
@@ -174,11 +211,11 @@ def test_the_keyboard_alone_reaches_opens_and_sorts(pages: Mapping[str, Path], t
         fold = tab_to(driver, "#full > summary")
         fold.send_keys(Keys.ENTER)
         assert driver.execute_script("return document.getElementById('full').open")
-        head = tab_to(driver, "#table-verdicts th button")
+        head = tab_to(driver, "#table-verdicts th .head")
         head.send_keys(Keys.ENTER)
         order = "return document.querySelector('#table-verdicts th').getAttribute('aria-sort')"
         assert driver.execute_script(order) == "ascending"
-        driver.switch_to.active_element.send_keys(Keys.ENTER)
+        driver.switch_to.active_element.send_keys(Keys.SPACE)
         assert driver.execute_script(order) == "descending"
 
 
@@ -196,5 +233,9 @@ def test_paper_and_a_browser_without_scripts_have_everything(
         assert driver.execute_script(HIDDEN) == [], "open on paper, even without a script that opens"
         assert not driver.find_element(By.CSS_SELECTOR, ".side").is_displayed()
         assert driver.execute_script(STICKY) == 0
+        repeated = driver.find_elements(By.CSS_SELECTOR, "thead button")
+        assert repeated == [], "Chromium leaves buttons out of the heads that it repeats on further pages"
+        twice = driver.find_elements(By.CSS_SELECTOR, ".more > summary")
+        assert not any(summary.is_displayed() for summary in twice), "the figure below has the title"
         paper = driver.execute_cdp_cmd("Page.printToPDF", {"printBackground": False})["data"]
         assert base64.b64decode(paper).startswith(b"%PDF")

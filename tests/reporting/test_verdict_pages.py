@@ -72,12 +72,20 @@ def test_contrasts_with_seeds_enough_are_not_counted_among_those_that_need_more(
     assert "near the margin" not in enough
 
 
-def test_a_larger_family_is_counted_and_its_largest_named() -> None:
+def test_a_larger_family_is_counted_and_all_of_it_named() -> None:
     effects = {f"level {i}": (i % 3) * 0.01 for i in range(8)}
     text = verdict_paragraphs(grid({"output": effects}))[0]
     assert text.startswith("On digits, 7 contrasts: 5 better and 2 ")
-    assert "Better: " in text
-    assert "; and 1 more." in text
+    better = text.split("Better: ")[1].split("). ")[0]
+    assert {name for name in effects if f"{name} against level 0" in better} == {
+        f"level {i}" for i in (1, 2, 4, 5, 7)
+    }
+    assert " more" not in better
+
+
+def test_a_huge_family_is_named_in_its_table() -> None:
+    text = verdict_paragraphs(grid({"output": {f"level {i}": (i > 0) * 0.1 for i in range(42)}}))[0]
+    assert "; and 6 more (in the table)." in text
 
 
 def test_contrasts_within_other_axes_have_a_sentence_each() -> None:
