@@ -359,6 +359,9 @@ def test_a_missing_study_is_reported(harness: Harness) -> None:
         "did you mean 'choices'",
         r"path to a \.toml file",
     )
+    Path("mine.toml").write_text("")
+    answer = harness("run", "mine")
+    in_order(answer.stderr, r"^error: there is no study 'mine': did you mean mine\.toml\? Allowed: ")
     answer = harness("run", "missing.toml")
     assert (answer.code, answer.stderr) == (2, "error: there is no study file missing.toml\n")
     Path("folder.toml").mkdir()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from pathlib import Path
 
@@ -50,6 +51,24 @@ def test_noise_says_what_shows_and_a_try_goes_on_from_there(capsys: pytest.Captu
     assert "Worse: lr=0.001 gives -" in said
     assert "the 95\u00a0% interval of the true difference, which holds at all looks" in said
     assert "next: keep the baseline" in said
+
+
+def test_the_line_that_follows_a_noise_floor_works_as_typed(capsys: pytest.CaptureFixture[str]) -> None:
+    tables = {
+        "study": {"name": "s", "seeds": 2, "design": "grid"},
+        "baseline": {"hidden": [16], "epochs": 2, "lr": 0.1},
+        "axes": {"dataset": ["mnist", "fashion_mnist"]},
+    }
+    Path("s.toml").write_text(tomli_w.dumps(tables))
+    small = ["--seeds", "3", "--workers", "1", "--set", "dataset=digits", "--set", "epochs=1"]
+    assert command("noise", "s.toml", *small) == 0
+    (line,) = [one for one in capsys.readouterr().out.splitlines() if one.startswith("next: ")]
+    _, _, *words = shlex.split(line.replace("KEY=VALUE", "lr=0.001"))
+    assert words[0] == "try"
+    assert command(*words, "--max-seeds", "3", "--workers", "1") in {1, 2}
+    said = capsys.readouterr()
+    assert not said.err
+    assert "s, baseline against lr=0.001" in said.out
 
 
 def test_json_has_the_verdict_and_nothing_else_is_printed(capsys: pytest.CaptureFixture[str]) -> None:

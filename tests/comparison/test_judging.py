@@ -15,6 +15,7 @@ from statsmodels.stats.weightstats import ttost_paired
 
 import harness
 from harness import stats
+from harness.comparison.judging import text
 from harness.comparison.judging.judge import Judgement
 from harness.errors import UsageError
 
@@ -268,3 +269,22 @@ def test_runs_that_share_nothing() -> None:
     assert any("share nothing" in note for note in judgement.notes)
     paired = harness.judge(runs())
     assert (by_arm(judgement)["detectable"] > by_arm(paired)["detectable"]).all()  # what pairing is worth
+
+
+def test_an_open_contrast_says_the_seeds_for_the_margin_and_for_what_it_looks_like() -> None:
+    values = {"a": [0.90, 0.90, 0.90, 0.90], "b": [0.89, 0.97, 0.90, 0.94]}
+    rows = [
+        {"arm": arm, "seed": seed, "accuracy": value}
+        for arm, listed in values.items()
+        for seed, value in enumerate(listed)
+    ]
+    table = pd.DataFrame(rows)
+    (words,) = text.sentences(harness.judge(table, reference="a"))
+    # A t test finds 2.5 points, of which the SD is 3.70, with 80 % power from 20 pairs on.
+    assert words.endswith(
+        "more would show 0.2 points; if the difference is as large as it looks, about 16 more would show it."
+    )
+    (plain,) = text.sentences(harness.judge(table, reference="a", margin="none"))
+    assert "about 16 more would show it" in plain
+    (near,) = text.sentences(harness.judge(table, reference="a", margin=0.02))
+    assert "as it looks" not in near
