@@ -373,7 +373,7 @@ def find(study: str | Path) -> Path:
     known = {file.stem for folder in folders for file in folder.glob("*.toml")}
     here = given.with_name(f"{given.name}.toml") if given.name else given
     listed = did_you_mean(str(study), known)
-    listed = f"did you mean {here}? {listed[listed.index('Allowed') :]}" if _is_file(here) else listed
+    listed = f"did you mean {here}? Allowed: {few(sorted(known))}" if _is_file(here) else listed
     raise UsageError(f"there is no study {str(study)!r}: {listed}, or a path to a .toml file")
 
 

@@ -609,7 +609,7 @@ def test_unknown_commands_options_and_axes_are_refused(harness: Harness) -> None
         (["run", "choices", "--workers", "0"], ("--workers", "0 is not in the range x>=1")),
         (
             ["run", "choices", "--engine", "steam"],
-            ("engine 'steam': Allowed: loop, numpy, stacked; or a network of your own",),
+            ("engine 'steam': allowed: loop, numpy, stacked; or a network of your own",),
         ),
         (["report", "nowhere"], ("nowhere is not a results folder",)),
     ):
