@@ -688,7 +688,8 @@ def test_a_run_ends_with_a_table_of_results(harness: Harness) -> None:
         "run", study(GOOD + AXES), "--workers", "1", "--device", "cpu", "--set", "output=softmax + CE"
     )
     assert answer.code == 0, answer.stderr
-    in_order(answer.stdout, "2 trials trained in .*2 ok", "results: results/good/trials.csv")
+    next_line = "verdicts: harness report results/good, or this command with --json"
+    in_order(answer.stdout, "2 trials trained in .*2 ok", "results: results/good/trials.csv", next_line)
     assert "activation=tanh, softmax + CE" in " ".join(answer.stdout.split())
     again = harness("run", "study.toml", "--workers", "1", "--device", "cpu", "--set", "output=softmax + CE")
     assert again.code == 0
