@@ -67,11 +67,13 @@ def did_you_mean(given: object, allowed: Iterable[str]) -> str:
 
     >>> did_you_mean("relo", ["relu", "tanh"])
     "did you mean 'relu'? Allowed: relu, tanh"
+    >>> did_you_mean("sine", ["relu", "tanh"])
+    'allowed: relu, tanh'
     """
     names = sorted(allowed)
     close = difflib.get_close_matches(str(given)[:LONGEST], names, n=1)
-    hint = f"did you mean {close[0]!r}? " if close else ""
-    return f"{hint}Allowed: {', '.join(names)}"
+    listed = ", ".join(names)
+    return f"did you mean {close[0]!r}? Allowed: {listed}" if close else f"allowed: {listed}"
 
 
 def few(names: Sequence[str], count: int | None = None) -> str:

@@ -97,6 +97,7 @@ def judge_(
         _show(judgement)
         for path in written:
             click.echo(f"written: {path}")
+        _show_verdict(judgement, fail_on)
     if fail_on:
         sys.exit(judgement.exit_code)
 
@@ -140,5 +141,14 @@ def _show(judgement: Judgement) -> None:
     for line in (*judged_text.left_out(judgement), *judged_text.sentences(judgement)):
         click.echo(line)
     if len(rows) > 1:
-        click.echo(judged_text.headline(judgement))
-    click.secho(f"verdict: {judgement.verdict}", bold=True)
+        click.secho(judged_text.headline(judgement), bold=True)
+
+
+def _show_verdict(judgement: Judgement, fail_on: str | None) -> None:
+    """Show the verdict of the only contrast, or the gate's; of several, no word is the answer of all."""
+    from harness.comparison.judging import text as judged_text
+
+    if fail_on:
+        click.secho(f"for --fail-on {fail_on}: {judged_text.gate(judgement)}", bold=True)
+    elif len(judgement.contrasts) == 1:
+        click.secho(f"verdict: {judgement.verdict}", bold=True)

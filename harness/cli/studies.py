@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -215,8 +216,7 @@ def run(  # noqa: PLR0913 (options of a command)
     older = older if not report and (folder / "report.html").is_file() else ""
     if not as_json:
         output.show_summary(summary)
-    if older and not as_json:
-        click.echo(f"note: {older}")
+        _say_what_is_next(older, folder, drawn, report=report)
     elif older:
         notes.warn(older)
     page = draw_report(folder) if report else None
@@ -229,6 +229,14 @@ def run(  # noqa: PLR0913 (options of a command)
         json_output.show("run", study=loaded.name, headline=said, **answers.run(summary), report=page)
     if summary.statuses.get("failed"):
         sys.exit(1)
+
+
+def _say_what_is_next(older: str, folder: Path, drawn: Plan, *, report: bool) -> None:
+    """Say where the verdicts are: to make them takes longer than to train ten small trials."""
+    if older:
+        click.echo(f"note: {older}")
+    elif not report and len(drawn.arms) > 1:
+        click.echo(f"verdicts: harness report {shlex.quote(str(folder))}, or this command with --json")
 
 
 @click.command()

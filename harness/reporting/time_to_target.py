@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 NAME, TITLE = "time-to-target", "Time to target"
 MOST_CURVES = 8
 NAMED = 4  # arms or contrasts that a sentence names
+NONE_SOONER = "no seed sooner than the whole budget"  # of a contrast without data
 STALE = (
     "trials.csv was made before the study had this target, so it has no times: `harness run` of the study "
     "adds them, and trains nothing for it."
@@ -56,7 +57,7 @@ OTHER = {
 BESIDE = "{words}, which stand beside. Seconds are not compared: the trials of a stack share them."
 ARMS_NOTE = (
     "Restricted mean: of the {unit} up to {horizon}, over seeds, under it the 95\u00a0% Student-t interval. "
-    "Median: by when half of the seeds had reached it, if they did. The fastest arms first."
+    "Median: by when half of the seeds had reached it, if they did. The lowest means first."
 )
 VERDICTS_NOTE = (
     "Differences of restricted {unit}, paired by seed; less is better. p and verdicts are as those of the "
@@ -171,7 +172,7 @@ def judge(reading: ReportData, times: TargetTimes) -> Verdicts:
 
 
 def _answers(times: TargetTimes) -> Iterator[str]:
-    """Say of each data set how many trials reached the target, which arm first, and which never did."""
+    """Say of each data set how many trials reached the target, the lowest mean time, and who never did."""
     for dataset, horizon in times.horizons.items():
         table = times.table[times.table["dataset"].eq(dataset)]
         reached, budget = int(table["reached"].sum()), times.words(horizon)
@@ -179,10 +180,39 @@ def _answers(times: TargetTimes) -> Iterator[str]:
             trials = count(len(table), "trial")
             yield f"No arm reached {times.target.words} on {dataset} ({trials}, up to {budget})."
             continue
-        first, *_ = _summaries(times, dataset).to_dict("records")
         some = f"{reached} of {count(len(table), 'trial')} reached {times.target.words}"
-        least = f"{times.words(first['mean'])} in the mean of {count(first['n'], 'seed')}"
-        yield f"On {dataset}, {some}; {first['label']} took the least, {least}. {_never(table)}".rstrip()
+        yield f"On {dataset}, {some}. {_lowest(times, dataset)} {_never(table)}".rstrip()
+
+
+def _lowest(times: TargetTimes, dataset: str) -> str:
+    """Name the arm with the lowest restricted mean, and say where other arms may be as fast."""
+    first, *others = _summaries(times, dataset).to_dict("records")
+    horizon = times.horizons[dataset]
+    if first["mean"] >= horizon * (1 - stats.ROUNDED):
+        return f"None did sooner than the whole budget, {times.words(horizon)}: no arm can be told faster."
+    interval = "no interval" if math.isnan(first["low"]) else f"95\u00a0% interval {_ends_of(first)}"
+    mean = f"{times.words(first['mean'])} in the mean of {count(first['n'], 'seed')} ({interval})"
+    near = [arm["label"] for arm in others if not _apart(first, arm, times.resolution)]
+    lowest = f"Lowest restricted mean: {first['label']}, {mean}."
+    if not near:
+        return lowest
+    return f"{lowest} By these intervals, it cannot be told to be faster than {listed(near, NAMED)}."
+
+
+def _ends_of(arm: Mapping[Any, Any]) -> str:
+    return f"{significant(arm['low'])} to {significant(arm['high'])}"
+
+
+def _apart(first: Mapping[Any, Any], other: Mapping[Any, Any], resolution: float) -> bool:
+    """Tell whether the intervals of two arms leave more than an evaluation between them.
+
+    An arm whose seeds all took the same time has no spread, and its mean for both ends.
+    """
+    if min(first["n"], other["n"]) < 2:
+        return False
+    high = first["mean"] if math.isnan(first["high"]) else first["high"]
+    low = other["mean"] if math.isnan(other["low"]) else other["low"]
+    return bool(low - high > resolution)
 
 
 def _never(table: pd.DataFrame) -> str:
@@ -198,7 +228,7 @@ def _verdict_words(times: TargetTimes, judged: Verdicts) -> Iterator[str]:
     """List the contrasts of each verdict, the largest differences first."""
     rows = judged.table.sort_values("difference", key=lambda sizes: -sizes.abs()).to_dict("records")
     words = {"better": "sooner", "worse": "later", "same within margin": "at the same time",
-             UNDECIDED: "it cannot be told", "no data": "neither side in time"}  # fmt: skip
+             UNDECIDED: "it cannot be told", "no data": NONE_SOONER}  # fmt: skip
     parts = [
         f"{phrase}: {listed([_named(times, row) for row in group], NAMED)}"
         for verdict, phrase in words.items()
@@ -241,7 +271,8 @@ def _summaries(times: TargetTimes, dataset: str) -> pd.DataFrame:
         # A time that is not there is longer than any; so a median needs no end.
         middle = events.groupby("label", sort=False)["time"].apply(_median)
         summary[f"median_{unit}"] = summary["label"].map(middle)
-    return summary.assign(dataset=dataset).sort_values("mean", kind="stable").reset_index(drop=True)
+    summary = summary.assign(dataset=dataset, never=summary["reached"].eq(0))
+    return summary.sort_values(["mean", "never"], kind="stable", ignore_index=True).drop(columns="never")
 
 
 def _median(values: pd.Series[float]) -> float:
@@ -320,7 +351,7 @@ def _seeds(row: Mapping[Any, Any]) -> Cell:
 
 def _difference(row: Mapping[Any, Any]) -> Cell:
     if not row["n"]:
-        return Cell("neither side in time", key=math.nan)
+        return Cell(NONE_SOONER, key=math.nan)
     return Cell(significant(row["difference"], sign=True), span(row, significant), row["difference"])
 
 
@@ -334,13 +365,13 @@ def _detectable(row: Mapping[Any, Any]) -> Cell:
 
 
 def _figure(times: TargetTimes, dataset: str) -> Figure:
-    """Draw the survival curves of the fastest arms on a data set."""
+    """Draw the survival curves of the arms with the lowest means on a data set."""
     order = list(_summaries(times, dataset)["label"])
     shown = order[:MOST_CURVES]
     table = times.table[times.table["dataset"].eq(dataset)]
     table = table[table["label"].isin(shown)].assign(order=lambda rows: rows["label"].map(shown.index))
     curves = stats.survival_curves(table.sort_values("order", kind="stable"), ["label"])
-    left = f" The {MOST_CURVES} fastest of {len(order)} arms." if len(order) > MOST_CURVES else ""
+    left = f" The {MOST_CURVES} lowest means of {len(order)} arms." if len(order) > MOST_CURVES else ""
     caption = CURVES.format(target=times.target.words, shown=left)
     figure = plots.survival_figure(curves, times.horizons[dataset], times.unit)
     several = f" on {dataset}" if len(times.horizons) > 1 else ""

@@ -371,9 +371,10 @@ def find(study: str | Path) -> Path:
     if _is(Path.is_dir, given):
         raise UsageError(f"{given} is a folder; allowed: a study file, such as {given / 'study.toml'}")
     known = {file.stem for folder in folders for file in folder.glob("*.toml")}
-    raise UsageError(
-        f"there is no study {str(study)!r}: {did_you_mean(str(study), known)}, or a path to a .toml file"
-    )
+    here = given.with_name(f"{given.name}.toml") if given.name else given
+    listed = did_you_mean(str(study), known)
+    listed = f"did you mean {here}? Allowed: {few(sorted(known))}" if _is_file(here) else listed
+    raise UsageError(f"there is no study {str(study)!r}: {listed}, or a path to a .toml file")
 
 
 def _called(value: Any) -> str:

@@ -103,7 +103,7 @@ def test_values_that_are_not_finite_stay_and_no_gradient_is_nan() -> None:
         (lambda: function_values.found("gleu"), "did you mean 'gelu'"),
         (lambda: function_values.found("adam"), r"\(adam is a name of axis optimizer\)"),
         (lambda: function_values.found("gelu", "loss"), "there is no loss 'gelu'"),
-        (lambda: function_values.found("gelu", "metric"), "axis = 'metric': Allowed: activation, head, loss"),
+        (lambda: function_values.found("gelu", "metric"), "axis = 'metric': allowed: activation, head, loss"),
         (lambda: at(lambda x: x.sum(), 0.0), "gives .* for a tensor of shape"),
         (lambda: at(np.sum, 0.0), r"gives shape \(\) for an array"),
         (lambda: at(lambda x: x / x.nothing, 0.0), "fails on numbers of shape"),

@@ -264,7 +264,7 @@ def test_ten_classes_may_be_fixed() -> None:
         ((by_labels, "cee"), {}, r"unknown loss 'cee': did you mean 'ce'"),
         ((by_labels, "ce"), {"takes": "logit"}, r"takes = 'logit': of loss 'ce': did you mean 'logits'"),
         ((by_labels, "ce"), {"labels": "onehot"}, r"labels = 'onehot': did you mean 'one-hot'"),
-        ((by_labels, "ce"), {"reduction": "avg"}, r"reduction = 'avg': Allowed: mean, none, sum"),
+        ((by_labels, "ce"), {"reduction": "avg"}, r"reduction = 'avg': allowed: mean, none, sum"),
         ((by_labels, "ce"), {"ccql_weight": 1.0}, r"ccql_weight is no setting of loss 'ce'; it has none"),
         (("ccql", "ccql"), {"ccql_weight": "a"}, r"ccql_weight = 'a': allowed: a valid number"),
         ((by_labels, None), {}, r"unknown loss None"),

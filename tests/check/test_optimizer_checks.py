@@ -220,7 +220,7 @@ def test_what_fails_is_a_problem(fn: Any, like: str, how: dict[str, Any], words:
     ("fn", "like", "how", "words"),
     [
         (OwnSGD, "sdg", {}, r"unknown optimizer 'sdg': did you mean 'sgd'"),
-        (OwnSGD, "sgd", {"momentum": 0.9}, r"momentum is no setting of optimizer 'sgd'; Allowed: lr"),
+        (OwnSGD, "sgd", {"momentum": 0.9}, r"momentum is no setting of optimizer 'sgd'; allowed: lr"),
         (OwnSGD, "sgd", {"lr": -1}, r"lr = -1: allowed: greater than 0"),
         (OwnSGD, "sgd", {"weight_decay": 0.9}, r"OwnSGD has no parameter 'weight_decay'; it has: params, lr"),
         (3, "sgd", {}, r"fn = 3: allowed: a function update"),

@@ -57,6 +57,20 @@ def test_it_says_how_it_read_the_table_and_what_it_found(command: Any, tmp_path:
     assert out.rstrip().endswith("verdict: better")
 
 
+def test_the_last_line_is_no_answer_for_the_whole_table(command: Any, tmp_path: Path) -> None:
+    whole = pd.concat(
+        [
+            pd.read_csv(table(tmp_path)).assign(data="digits"),
+            pd.read_csv(table(tmp_path, new=-0.01)).assign(data="cifar"),
+        ]
+    )
+    whole.to_csv(tmp_path / "both.csv", index=False)
+    _, out, _ = command("judge", tmp_path / "both.csv", "--block", "data")
+    assert out.rstrip().endswith("2 contrasts: 1 better and 1 worse.")
+    code, out, _ = command("judge", tmp_path / "both.csv", "--block", "data", "--fail-on", "worse")
+    assert (code, out.splitlines()[-1]) == (1, "for --fail-on worse: worse (new on cifar)")
+
+
 @pytest.mark.parametrize(
     ("new", "noise", "code", "verdict"),
     [(0.01, 0.0005, 0, "better"), (-0.01, 0.0005, 1, "worse"), (0.0, 0.02, 2, "cannot tell")],

@@ -359,6 +359,9 @@ def test_a_missing_study_is_reported(harness: Harness) -> None:
         "did you mean 'choices'",
         r"path to a \.toml file",
     )
+    Path("mine.toml").write_text("")
+    answer = harness("run", "mine")
+    in_order(answer.stderr, r"^error: there is no study 'mine': did you mean mine\.toml\? Allowed: ")
     answer = harness("run", "missing.toml")
     assert (answer.code, answer.stderr) == (2, "error: there is no study file missing.toml\n")
     Path("folder.toml").mkdir()
@@ -606,7 +609,7 @@ def test_unknown_commands_options_and_axes_are_refused(harness: Harness) -> None
         (["run", "choices", "--workers", "0"], ("--workers", "0 is not in the range x>=1")),
         (
             ["run", "choices", "--engine", "steam"],
-            ("engine 'steam': Allowed: loop, numpy, stacked; or a network of your own",),
+            ("engine 'steam': allowed: loop, numpy, stacked; or a network of your own",),
         ),
         (["report", "nowhere"], ("nowhere is not a results folder",)),
     ):
@@ -685,7 +688,8 @@ def test_a_run_ends_with_a_table_of_results(harness: Harness) -> None:
         "run", study(GOOD + AXES), "--workers", "1", "--device", "cpu", "--set", "output=softmax + CE"
     )
     assert answer.code == 0, answer.stderr
-    in_order(answer.stdout, "2 trials trained in .*2 ok", "results: results/good/trials.csv")
+    next_line = "verdicts: harness report results/good, or this command with --json"
+    in_order(answer.stdout, "2 trials trained in .*2 ok", "results: results/good/trials.csv", next_line)
     assert "activation=tanh, softmax + CE" in " ".join(answer.stdout.split())
     again = harness("run", "study.toml", "--workers", "1", "--device", "cpu", "--set", "output=softmax + CE")
     assert again.code == 0

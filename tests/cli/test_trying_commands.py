@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from pathlib import Path
 
@@ -70,6 +71,24 @@ def test_the_next_command_has_the_options_of_this_one(capsys: pytest.CaptureFixt
         "next: harness try s.toml --set KEY=VALUE --plugin own.py --workers 1 --results t --metric val_loss "
         "--margin MARGIN\n"
     ) in capsys.readouterr().out
+
+
+def test_the_line_that_follows_a_noise_floor_works_as_typed(capsys: pytest.CaptureFixture[str]) -> None:
+    tables = {
+        "study": {"name": "s", "seeds": 2, "design": "grid"},
+        "baseline": {"hidden": [16], "epochs": 2, "lr": 0.1},
+        "axes": {"dataset": ["mnist", "fashion_mnist"]},
+    }
+    Path("s.toml").write_text(tomli_w.dumps(tables))
+    small = ["--seeds", "3", "--workers", "1", "--set", "dataset=digits", "--set", "epochs=1"]
+    assert command("noise", "s.toml", *small) == 0
+    (line,) = [one for one in capsys.readouterr().out.splitlines() if one.startswith("next: ")]
+    _, _, *words = shlex.split(line.replace("KEY=VALUE", "lr=0.001"))
+    assert words[0] == "try"
+    assert command(*words, "--max-seeds", "3", "--workers", "1") in {1, 2}
+    said = capsys.readouterr()
+    assert not said.err
+    assert "s, baseline against lr=0.001" in said.out
 
 
 def test_json_has_the_verdict_and_nothing_else_is_printed(capsys: pytest.CaptureFixture[str]) -> None:

@@ -62,7 +62,7 @@ def test_a_row_a_metric(plain: pd.DataFrame) -> None:
         long_table().rename(columns={"acc": "value"}).assign(split=split, metric=metric)
         for split in ("test", "val") for metric in ("accuracy", "loss")
     ])  # fmt: skip
-    with pytest.raises(UsageError, match=r"--metric is missing.*Allowed: accuracy, loss"):
+    with pytest.raises(UsageError, match=r"--metric is missing.*allowed: accuracy, loss"):
         harness.judge(scores)
     with pytest.raises(UsageError, match="'split' tells them apart"):
         harness.judge(scores, metric="accuracy")

@@ -132,6 +132,13 @@ def test_one_diverged_seed_is_a_vote_and_never_left_out() -> None:
     assert both.verdict == "better"
 
 
+def test_a_told_look_needs_no_more_seeds() -> None:
+    told = try_looks.look(pairs_of([0.9] * 3, [0.951, 0.95, 0.949]), 3, RULES)
+    assert (told.verdict, math.isnan(told.more_seeds)) == ("better", True)
+    untold = try_looks.look(pairs_of([0.9] * 3, [0.90, 0.92, 0.91]), 3, RULES)
+    assert (untold.verdict, untold.more_seeds > 0) == ("cannot tell", True)
+
+
 def test_a_failed_trial_tells_nothing() -> None:
     pairs = pairs_of([0.5, 0.5, 0.5], [0.6, 0.7, 0.9]).assign(changed_status=["ok", "ok", "failed"])
     assert try_looks.look(pairs, 3, RULES).verdict == "cannot tell"

@@ -592,7 +592,7 @@ LATE = f"""
         ("sys.exit(3)", "sys.exit(3), in loss 'mine' (own.py:15)"),
         ("raise ValueError('no\\nway')", "ValueError: no way, in loss 'mine' (own.py:15)"),
         ("activations.remove('relu')", "takes activation 'relu' out, which is the harness's own"),
-        ("activations['none']", "unknown activation 'none': Allowed"),
+        ("activations['none']", "unknown activation 'none': allowed"),
         ("raise GeneratorExit('no')", "GeneratorExit: no, in loss 'mine' (own.py:15)"),
         (
             "raise type('Mute', (Exception,), {'__str__': lambda _: 1 / 0})",

@@ -118,9 +118,9 @@ def test_what_cannot_be_chosen_is_said_in_words(choice: dict[str, Any], said: st
 
 
 def test_an_unknown_caption_is_said_in_words() -> None:
-    with pytest.raises(UsageError, match=r"captions = 'titel': .*Allowed: Label: 5, both"):
+    with pytest.raises(UsageError, match=r"captions = 'titel': .*allowed: Label: 5, both"):
         image_choice.captions(views.seen("digits"), "train", [0], "titel")
-    with pytest.raises(UsageError, match=r"captions = '5': .*Allowed: Label: 5, both"):
+    with pytest.raises(UsageError, match=r"captions = '5': .*allowed: Label: 5, both"):
         image_choice.captions(views.seen("digits"), "train", [0], NO_TEXT)
 
 

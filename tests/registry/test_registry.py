@@ -79,7 +79,7 @@ def test_an_unknown_name_is_reported_with_suggestions_and_all_names() -> None:
         UsageError, match=r"unknown shade 'hafl': did you mean 'half'\? Allowed: half, quarter"
     ):
         registry["hafl"]
-    with pytest.raises(UsageError, match=r"unknown shade 'zzz': Allowed: half, quarter"):
+    with pytest.raises(UsageError, match=r"unknown shade 'zzz': allowed: half, quarter"):
         registry.entry("zzz")
 
 

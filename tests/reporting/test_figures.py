@@ -271,7 +271,7 @@ def test_a_function_is_drawn_with_its_derivative() -> None:
         (lambda r: r.trial(3), "has no trial 3"),
         (lambda r: r.trial(where=3), "where = 3: allowed: a text"),
         (lambda r: figures.confusion(r, where="lr=0.1"), "the seeds of one arm are combined"),
-        (lambda r: figures.confusion(r, combine="max"), "Allowed: mean, sum"),
+        (lambda r: figures.confusion(r, combine="max"), "allowed: mean, sum"),
         (lambda r: figures.confusion(r, "tets"), "did you mean 'test'"),
         (lambda r: figures.confusion(r, "train"), "has no predictions of train"),
         (lambda _: figures.probabilities(torch.eye(3) * 2), "row 0 of the probabilities adds to 2, not to 1"),

@@ -139,8 +139,42 @@ def test_a_folder_that_is_held_is_running_though_it_says_nothing_yet(
         assert state["status"]["words"] == "A run is going on: it is preparing, or writing its tables."
         now = time.time() + 5
         os.utime(folder / progress_file.FILE, (now, now))
-        assert state_of(folder)["status"]["words"].startswith("3 of 6 suggestions trained (50 %)")
+        assert state_of(folder)["status"]["words"].startswith("3 of 6 suggestions done; 50 % of the work")
     (folder / progress_file.FILE).unlink()
+
+
+def test_trials_are_counted_whole_and_arms_stand_in_the_order_of_the_val_that_is_shown(
+    search: tuple[Path, list[WatchedState]], tmp_path: Path
+) -> None:
+    (tmp_path / "study.toml").write_text(
+        '[study]\nname = "now"\nseeds = [0]\ndesign = "one-factor"\n[baseline]\n'
+    )
+    (tmp_path / "plan.json").write_bytes((search[0] / "plan.json").read_bytes())
+    header, row, *_ = (search[0] / "trials.csv").read_text().splitlines()
+    plain = dict(zip(header.split(","), row.split(","), strict=False))
+    rows = [
+        {**plain, "trial_id": f"t{place}", "arm": arm, "status": "", "dataset": "digits"}
+        for place, arm in enumerate("abc")
+    ]
+    lines = [",".join(one.values()) for one in rows]
+    (tmp_path / "trials.csv").write_text("\n".join([",".join(plain), *lines, ""]))
+    (tmp_path / "epochs.csv").write_text(EPOCHS.splitlines()[0] + "\n")
+    arms = [
+        WatchedArm(
+            dataset="digits", arm=arm, loss="ce", trials=1, training=1, epoch=1, val=val,
+            epochs=[0, 1, 2], seeds=[1, 1, 1], val_accuracy=[0.1, 0.1, end],
+        )
+        for arm, val, end in (("a", 0.5, 0.9), ("b", 0.7, 0.1), ("c", 0.6, 0.5))
+    ]  # fmt: skip
+    state = WatchedState(total=3, trained=1.53, training=3, seconds=0.1, arms=arms, groups=["g"])
+    (tmp_path / ".lock").touch()
+    with locks.locked(tmp_path):
+        (tmp_path / progress_file.FILE).write_text(state.model_dump_json())
+        shown = state_of(tmp_path)
+    assert shown["phases"][0]["notes"] == []
+    words = shown["status"]["words"]
+    assert words.startswith("0 of 3 trials done, 3 in training; 51 % of the work; ")
+    assert [row["arm"] for row in shown["phases"][0]["arms"][0]["rows"]] == ["b", "c", "a"]
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"total": -1, "trained": 0, "seconds": 0}', "\0"])

@@ -90,8 +90,8 @@ def test_an_arm_has_its_share_its_restricted_mean_and_its_median() -> None:
     assert (slow["reached it"], slow["restricted mean epochs"]) == ("5 of 6", "7.33")
     assert (fast["median epochs"], fast["median steps"]) == ("2", "200")
     assert section.words[0].replace("\u00a0", " ") == (
-        "On digits, 11 of 12 trials reached 97 % val accuracy; fast took the least, 2.17 epochs in the mean "
-        "of 6 seeds. Never reached: slow in 1 of 6."
+        "On digits, 11 of 12 trials reached 97 % val accuracy. Lowest restricted mean: fast, 2.17 epochs in "
+        "the mean of 6 seeds (95 % interval 1.38 to 2.96). Never reached: slow in 1 of 6."
     )
     (figure,) = section.figures
     assert figure.chart is not None
@@ -121,7 +121,29 @@ def test_arms_that_never_reach_it_are_not_called_the_same() -> None:
     assert table.set_index("arm")["verdict"].to_dict() == {"b": "no data", "c": "better"}
     assert table.set_index("arm")["p_holm"]["c"] == pytest.approx(table.set_index("arm")["p"]["c"])
     section = reported(reading)
-    assert any("Neither side in time: b against a" in words for words in section.words)
+    assert any("No seed sooner than the whole budget: b against a" in words for words in section.words)
+
+
+def test_an_arm_that_never_reached_it_is_not_named_and_a_tie_at_the_budget_has_no_fastest() -> None:
+    section = reported(timed({"never": [NEVER] * 3, "once": [NEVER, NEVER, float(BUDGET)]}))
+    assert section.words[0].replace("\u00a0", " ") == (
+        "On digits, 1 of 6 trials reached 97 % val accuracy. None did sooner than the whole budget, "
+        "8 epochs: no arm can be told faster. Never reached: never in 3 of 3; once in 2 of 3."
+    )
+    assert [row["arm"] for row in rows(section)] == ["once", "never"]
+    assert "in time" not in " ".join(section.words)
+    assert rows(section, 1)[0]["difference (epochs)"] == "no seed sooner than the whole budget"
+
+
+def test_the_lowest_mean_is_not_the_fastest_where_intervals_overlap() -> None:
+    arms = {"a": [2.0, 6.0, 4.0], "b": [3.0, 5.0, 5.0], "c": [NEVER] * 3, "d": [7.0] * 3}
+    first = reported(timed(arms)).words[0]
+    assert "Lowest restricted mean: a, 4 epochs in the mean of 3 seeds (95\u00a0% interval 0 to 8)." in first
+    assert "By these intervals, it cannot be told to be faster than b; d; c." in first
+    only = reported(timed({"a": [2.0], "b": [7.0]})).words[0]
+    assert "(no interval). By these intervals, it cannot be told to be faster than b." in only
+    apart = reported(timed({"a": [2.0, 2.0], "d": [7.0, 7.0]})).words[0]
+    assert "cannot be told" not in apart
 
 
 def test_a_page_without_an_arm_at_the_target_says_so_and_judges_nothing() -> None:

@@ -356,4 +356,4 @@ def test_all_problems_of_a_space_are_reported_at_once() -> None:
 
 def test_a_misspelt_value_is_one_problem() -> None:
     told = problems('head = ["softmax", "sigmoid"]\nloss = ["ce", "nope"]')
-    assert told == ['space.loss = "nope": unknown loss; Allowed: ccql, ce, mse, nll, ql']
+    assert told == ['space.loss = "nope": unknown loss; allowed: ccql, ce, mse, nll, ql']

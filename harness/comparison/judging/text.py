@@ -8,12 +8,16 @@ from typing import Any
 
 from harness.comparison.judging.judge import Judgement
 from harness.comparison.judging.results_folder import FORM
+from harness.errors import few
+from harness.stats.power_analysis import seeds_needed
 from harness.stats.verdicts import DIFFERENT, IDENTICAL, UNDECIDED
 from harness.text import count, joined, p_value_column
 
 MOST_ROWS = 40
 MOST_SENTENCES = 6
 MOST_LEFT_OUT = 8
+FAR = 2.0
+"""From so many margins on, seeds are also told that would show the difference itself."""
 Row = Mapping[Any, Any]
 
 
@@ -107,6 +111,20 @@ def headline(judgement: Judgement) -> str:
     return f"{len(verdicts):,} contrasts: {joined([f'{n:,} {word}' for word, n in counts.items()])}."
 
 
+def gate(judgement: Judgement) -> str:
+    """Say the verdict that `--fail-on worse` ends by, and the first contrasts that made it so."""
+    word = judgement.verdict
+    rows = judgement.contrasts.to_dict("records")
+    if len(rows) == 1 or judgement.exit_code == 0:
+        return word
+    having = [
+        str(row["arm"]) + (f" on {row['block']}" if row["block"] else "")
+        for row in rows
+        if row["verdict"] == word and not (word == "worse" and row["within_margin"])
+    ]
+    return f"{word} ({few(having)})" if having else word
+
+
 def sentences(judgement: Judgement) -> Iterator[str]:
     """Say each verdict in a sentence; of many contrasts, what could have been seen."""
     rows = judgement.contrasts.to_dict("records")
@@ -152,13 +170,27 @@ def more(judgement: Judgement, row: Row) -> str:
         return f"{unit}s that all differ by the same show no spread to plan with"
     seen = f"{row['n']:,} {unit}s show differences from {scale.size(row['detectable'])} on (80 % power)"
     if scale.margin is None:
-        return seen
+        return f"{seen}{_as_it_looks(judgement, row)}"
     size = scale.size(scale.margin)
     if math.isnan(row["more_seeds"]):
-        return f"{seen}; to show {size} takes more than 100,000 {unit}s"
-    if row["more_seeds"] == 0:
+        words = f"{seen}; to show {size} takes more than 100,000 {unit}s"
+    elif row["more_seeds"] == 0:
         return f"{seen}, so it is probably smaller than {size}, but this is not shown"
-    return f"{seen}; about {row['more_seeds']:,.0f} more would show {size}"
+    else:
+        words = f"{seen}; about {row['more_seeds']:,.0f} more would show {size}"
+    return f"{words}{_as_it_looks(judgement, row)}"
+
+
+def _as_it_looks(judgement: Judgement, row: Row) -> str:
+    """Say how many more seeds would show the observed difference, where it is well beyond the margin."""
+    size, margin = abs(row["difference"]), judgement.scale.margin or 0.0
+    if judgement.observations.unit != "seed" or size < FAR * margin:
+        return ""
+    hurdle = judgement.alpha / max(int(judgement.contrasts["p"].count()), 1)  # the most that Holm asks
+    missing = float(seeds_needed(size, row["sd"], hurdle)) - row["n"]
+    if not missing > 0:
+        return ""
+    return f"; if the difference is as large as it looks, about {missing:,.0f} more would show it"
 
 
 def _power(judgement: Judgement, rows: list[dict[Any, Any]]) -> Iterator[str]:

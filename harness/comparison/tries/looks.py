@@ -76,7 +76,8 @@ class Look:
         verdict: as far as this look shows.
         within_margin: the arms are the same within the margin, though they may differ.
         detectable: the smallest true difference that this look shows with 80 % power.
-        more_seeds: how many more would show a difference of the margin with 80 % power; NaN if not known.
+        more_seeds: how many more would show a difference of the margin with 80 % power; NaN if not known, or
+            told already.
         diverged: seeds in which the change diverged; `baseline_diverged`: the baseline.
         next_seeds: the next look; 0 if this one tells, or is the last.
         next_seconds: an estimate of what the next look takes.
@@ -158,11 +159,13 @@ def look(pairs: pd.DataFrame, seeds: int, rules: TryRules) -> Look:
 
 def _by_means(base: Look, judged: pd.Series[Any]) -> Look:
     """Add to a look what the tests of the mean difference say."""
+    verdict = WORDS.get(str(judged["verdict"]), UNTOLD)
+    more = float(judged["more_seeds"]) if verdict == UNTOLD else math.nan
     return replace(
         base, low=float(judged["low"]), high=float(judged["high"]), same_low=float(judged["same_low"]),
         same_high=float(judged["same_high"]), p=float(judged["p"]), level=float(judged["level"]),
-        detectable=float(judged["detectable"]), more_seeds=float(judged["more_seeds"]),
-        verdict=WORDS.get(str(judged["verdict"]), UNTOLD), within_margin=bool(judged["within_margin"]),
+        detectable=float(judged["detectable"]), more_seeds=more,
+        verdict=verdict, within_margin=bool(judged["within_margin"]),
     )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from harness.comparison.tries.changes import in_words
-from harness.stats import sequential
+from harness.stats import power_analysis, sequential
 from harness.text import count, duration, joined, p_value, percent, spaced
 
 if TYPE_CHECKING:
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 MOST_TOLD = 1000
 """More seeds than this are not counted: nobody would train them."""
+FAR = 2.0
+"""From so many margins on, a difference is told to need a study where no look of a try would show it."""
 
 
 def amount(value: float, rules: TryRules, *, sign: bool = True) -> str:
@@ -157,15 +159,24 @@ def _undecided(look: Look, rules: TryRules) -> Iterator[str]:
     if not math.isnan(look.detectable):
         size = f"{amount(look.detectable, rules, sign=False)} {unit(rules)}"
         yield f"this look sees a true difference of {size} with 80 % probability"
+    yield from _seeds_as_it_looks(look, rules)
     if math.isnan(look.more_seeds):
         return
-    shows = _look_that_shows(look, rules)
-    if shows is not None:
-        yield f"if the difference is as large as it looks, {shows} seeds tell it with 80 % probability"
     if look.seeds + look.more_seeds > MOST_TOLD:
         yield f"to see {margin(rules)} would take more than {MOST_TOLD:,} seeds: try a wider --margin"
     elif look.more_seeds > 0:
-        yield f"about {look.more_seeds:.0f} more seeds would show a difference of {margin(rules)}"
+        yield f"about {look.more_seeds:.0f} more seeds would show a difference as small as {margin(rules)}"
+
+
+def _seeds_as_it_looks(look: Look, rules: TryRules) -> Iterator[str]:
+    """Say how many seeds tell a difference of the size that is seen; a look of a try, or those of a study."""
+    shows, words = _look_that_shows(look, rules), "if the difference is as large as it looks"
+    if shows is not None:
+        yield f"{words}, {shows} seeds tell it with 80 % probability"
+    elif abs(look.difference) >= FAR * rules.margin:
+        needed = float(power_analysis.seeds_needed(look.difference, look.sd, rules.alpha))
+        if needed > look.seeds:
+            yield f"{words}, it takes about {needed:,.0f} seeds, more than a try has: make a study of it"
 
 
 def cost(tried: Try) -> str:

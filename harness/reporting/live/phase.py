@@ -144,7 +144,7 @@ def training(state: WatchedState) -> dict[str, Any]:
     known = came >= 0.5 and state.seconds > 0
     return {
         "unit": "suggestions" if state.kind == "search" else "trials",
-        "trained": math.floor(state.trained + 1e-6),
+        "done": math.floor(state.trained + 1e-6) if not state.states else sum(state.states.values()),
         "share": state.trained / state.total if state.total else 1.0,
         "total": state.total,
         "training": state.training,
@@ -180,7 +180,7 @@ class _ToldTrials:
         for dataset, means in ranked.items():
             ended = [mean for mean in means if mean.n]
             rest = [mean for mean in means if not mean.n]
-            rest.sort(key=lambda mean: -_reached(curves, (dataset, mean.arm)))
+            rest.sort(key=lambda mean: _by_val_now(curves, now, (dataset, mean.arm)))
             keys = [(dataset, mean.arm) for mean in (*ended, *rest)]
             order += keys
             names = {arm: shown[arm].replace(f"dataset={dataset}, ", "") for _, arm in keys}
@@ -221,10 +221,15 @@ class _ToldTrials:
         return {"rows": every[:MOST_ROWS], "left": max(len(every) - MOST_ROWS, 0)}
 
 
-def _reached(curves: Mapping[ArmKey, MeanCurve], key: ArmKey) -> float:
-    """Return the val accuracy that an arm has come to, to sort by; less than any where there is none."""
+def _by_val_now(
+    curves: Mapping[ArmKey, MeanCurve], now: Mapping[ArmKey, WatchedArm], key: ArmKey
+) -> tuple[bool, float]:
+    """Give the key that sorts arms without a rank: the val that its row shows, then its curve's end."""
+    arm = now.get(key)
+    if arm is not None and arm.training and arm.val is not None:
+        return False, -arm.val
     value = curves[key].last("val_accuracy") if key in curves else math.nan
-    return value if math.isfinite(value) else -1.0
+    return True, -value if math.isfinite(value) else 1.0
 
 
 def _row(

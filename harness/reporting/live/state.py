@@ -118,14 +118,14 @@ class LiveState:
             busy = next((phase for phase in shown if phase["training"]), None)
             if busy is None:
                 return {"kind": "going", "words": PREPARES}
-            return {"kind": "going", "words": _in_words(busy["training"])}
+            return {"kind": "going", "words": _in_words(busy)}
         if states:
             state, when, _ = max(states, key=lambda found: found[1])
             done = training(state)
             words = (
                 f"The run has stopped before its end, at {_clock(when)} or soon after: it was killed, or the "
-                f"machine went off. It had trained {done['trained']:,} of {done['total']:,} {done['unit']}. "
-                "What is finished is kept, and the same command goes on from there."
+                f"machine went off. It had done {math.floor(100 * done['share'])} % of its work. What is "
+                "finished is kept, and the same command goes on from there."
             )
             return {"kind": "stopped", "words": words}
         left = sum(phase["counts"].get("not trained yet", 0) for phase in shown)
@@ -178,13 +178,16 @@ def _counted(shown: list[dict[str, Any]]) -> str:
     return "; ".join(f"{title}: {counts}" for title, counts in told.items() if counts)
 
 
-def _in_words(now: Mapping[str, Any]) -> str:
-    """Say how far a run is, its rate and the time to go."""
-    told = (
-        f"{now['trained']:,} of {now['total']:,} {now['unit']} trained ({math.floor(100 * now['share'])} %)"
-    )
+def _in_words(phase: Mapping[str, Any]) -> str:
+    """Say how far a phase is, in whole trials and as a share of the work, its rate and the time to go."""
+    now = phase["training"]
+    in_tables = now["unit"] == "trials" and phase["planned"]
+    done, total = (phase["done"], phase["planned"]) if in_tables else (now["done"], now["total"])
+    told = f"{done:,} of {total:,} {now['unit']} done"
     if now["training"]:
         told += f", {now['training']:,} in training"
+    whose = "the" if total == now["total"] else "this run's"
+    told += f"; {math.floor(100 * now['share'])} % of {whose} work"
     if now["rate"] is not None:
         rate = now["rate"]
         each = (
