@@ -17,7 +17,7 @@ from harness.comparison.judging import sample_files, table_files, table_forms
 from harness.comparison.judging.observations import LeftOut, Observations
 from harness.comparison.judging.options import JudgeKeywords, JudgeOptions
 from harness.comparison.judging.results_folder import StudyDifferences
-from harness.comparison.judging.scales import MetricScale, scale_of
+from harness.comparison.judging.scales import TO_TARGET, MetricScale, scale_of
 from harness.errors import UsageError, did_you_mean, few
 from harness.results import Results
 from harness.stats.verdicts import IDENTICAL, UNDECIDED
