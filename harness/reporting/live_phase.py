@@ -142,10 +142,8 @@ def _notes(state: WatchedState | None) -> list[str]:
     if state is None:
         return []
     left = state.arms_left_out
-    return [
-        *state.notes,
-        *([f"{count(left, 'more arm')} are shown by finished trials alone"] if left else []),
-    ]
+    told = [f"arms shown by their finished trials alone: {left:,}"] if left else []
+    return [*state.notes, *told]
 
 
 def training(state: WatchedState) -> dict[str, Any]:
