@@ -40,6 +40,16 @@ def read(folder: Path, study: Mapping[str, Any]) -> tuple[Contrasts, bool]:
     return family, bool(declared or family.pairs or family.levels)
 
 
+def varied(trials: pd.DataFrame, study: Mapping[str, Any]) -> tuple[pd.DataFrame, list[str]]:
+    """Give the trials with the axes of a study as text, and the axes that vary in them, the data set aside.
+
+    `study`: the tables of its study.toml.
+    """
+    axes = [axis for axis in study.get("axes", {}) if axis in trials and axis != "dataset"]
+    trials = trials.assign(**{axis: trials[axis].map(as_word) for axis in axes})
+    return trials, [axis for axis in axes if len(trials[axis].unique()) > 1]
+
+
 def default(
     family: Contrasts,
     trials: pd.DataFrame,

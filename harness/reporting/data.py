@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from harness import results, stats
+from harness.comparison import families
 from harness.errors import UsageError
 from harness.results import bare, selection
 from harness.results.columns import TABLES
@@ -32,7 +33,6 @@ class StudyFile:
     metrics: Sequence[str]  # tracked metrics
     keep_predictions: Sequence[str]  # splits whose predictions are kept
     baseline: Mapping[str, Any]  # settings of all arms
-    axes: Sequence[str]  # names of the settings that were varied
     steps: Sequence[Mapping[str, Any]]  # a ladder's [[steps]]
     tunes: bool  # whether arms are tuned
     tuning_seeds: Sequence[int]  # seeds that settings are chosen with
@@ -47,8 +47,8 @@ class StudyFile:
         return cls(
             **{name: str(study.get(name, default)) for name, default in defaults.items()},
             metrics=study.get("metrics", []), keep_predictions=study.get("keep_predictions", []),
-            baseline=tables.get("baseline", {}), axes=list(tables.get("axes", {})),
-            steps=tables.get("steps", []), chosen=tables.get("chosen", {}), tunes="tune" in tables,
+            baseline=tables.get("baseline", {}), steps=tables.get("steps", []),
+            chosen=tables.get("chosen", {}), tunes="tune" in tables,
             tuning_seeds=tune.get("seeds", []), tuned=list(tune.get("space", {})),
         )  # fmt: skip
 
@@ -153,11 +153,7 @@ def read_tables(folder: Path, names: Sequence[str] = TABLES) -> ReportData:
 def prepare(folder_results: results.Results) -> ReportData:
     """Add to the trials what a report needs: axes as text, short labels of arms, objectives."""
     study = StudyFile.of(folder_results.study)
-    varied = [axis for axis in study.axes if axis in folder_results.trials and axis != "dataset"]
-    trials = folder_results.trials.assign(
-        **{axis: folder_results.trials[axis].map(as_word) for axis in varied}
-    )
-    axes = tuple(axis for axis in varied if len(trials[axis].unique()) > 1)
+    trials, axes = families.varied(folder_results.trials, folder_results.study)
     if study.design == "grid" and axes:
         words = [trials[axis].map(lambda value, axis=axis: level_words(axis, value)) for axis in axes]
         label = pd.concat(words, axis=1).agg(" · ".join, axis=1)
@@ -168,7 +164,7 @@ def prepare(folder_results: results.Results) -> ReportData:
     weight = trials.get("ccql_weight", pd.Series(np.nan, index=trials.index)).map(as_word)
     weight = weight.map(lambda value: "" if value == NOT_APPLICABLE else f" (w {value})")
     objective = trials["loss"].astype(str) + " on " + trials["head"].astype(str) + weight
-    return ReportData(folder_results, axes, trials.assign(label=label, objective=objective))
+    return ReportData(folder_results, tuple(axes), trials.assign(label=label, objective=objective))
 
 
 def where(reading: ReportData, conditions: str) -> ReportData:

@@ -97,42 +97,10 @@ def _place(n: int, alpha: float) -> int:
     return LOOKS.index(n)
 
 
-def repeated_interval(
-    mean: float, sd: float, n: int, *, alpha: float = 0.05, within: tuple[float, float] = (-np.inf, np.inf)
-) -> tuple[float, float]:
-    """Compute the interval at a look that holds the true difference at all looks together.
-
-    A repeated confidence interval (Jennison and Turnbull 1989, "Interim analyses: the repeated confidence
-    interval approach"): Student's t at the look's level. It leaves zero out exactly where the look's t test
-    finds a difference. With coverage 1 - alpha, whenever one stops.
-
-    Args:
-        mean: of the differences.
-        sd: their standard deviation.
-        n: seeds, one of `LOOKS`.
-        alpha: of all looks together.
-        within: the least and the greatest difference there can be, where intervals end.
-
-    Returns:
-        low, high; NaN where there is no spread.
-    """
-    return _interval(mean, sd, n, level(n, alpha), within)
-
-
-def same_interval(
-    mean: float, sd: float, n: int, *, alpha: float = 0.05, within: tuple[float, float] = (-np.inf, np.inf)
-) -> tuple[float, float]:
-    """Compute the interval that lies within the margin exactly where a look calls two arms the same.
-
-    Arguments and returns as of `repeated_interval`. Each end holds at all looks together with 1 - alpha, both
-    with 1 - 2 alpha.
-    """
-    return _interval(mean, sd, n, 2 * level(n, alpha), within)
-
-
 def _interval(
     mean: float, sd: float, n: int, share: float, within: tuple[float, float]
 ) -> tuple[float, float]:
+    """Compute Student's t interval that leaves out `share`, within the limits."""
     if not sd > EQUAL:
         return np.nan, np.nan
     half = special.stdtrit(n - 1, 1 - share / 2) * sd / np.sqrt(n)
@@ -146,6 +114,12 @@ def at_look(
 ) -> pd.Series[Any]:  # fmt: skip
     """Judge paired differences at one of the looks: the row of `stats.verdicts` at the look's level.
 
+    The interval is the repeated confidence interval (Jennison and Turnbull 1989, "Interim analyses: the
+    repeated confidence interval approach"), Student's t at the look's level: it holds the true difference at
+    all looks together with 1 - alpha, whenever one stops, and leaves zero out exactly where the look finds a
+    difference. The one of equivalence lies within the margin exactly where the look calls the arms the same;
+    each of its ends holds with 1 - alpha, both with 1 - 2 alpha.
+
     Args:
         differences: (n,) one a seed; n is one of `LOOKS`.
         margin: up to which arms count as the same.
@@ -155,7 +129,8 @@ def at_look(
 
     Returns:
         n, difference (mean), sd, p, p_same, verdict, within_margin, detectable, more_seeds, as of
-        `stats.verdicts`; low and high (`repeated_interval`), same_low and same_high (`same_interval`), level.
+        `stats.verdicts`; low, high (the interval), same_low, same_high (that of equivalence), level. The
+        intervals are NaN where there is no spread.
 
     Raises:
         ValueError: there is no such look, or an argument is out of range.

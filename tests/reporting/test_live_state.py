@@ -15,6 +15,7 @@ import pytest
 import harness
 from harness.reporting.live import curves as live_curves
 from harness.reporting.live.curves import MeanCurve
+from harness.reporting.live.phase import LivePhase
 from harness.reporting.live.state import LiveState
 from harness.results import progress_file
 from harness.results.csv_rows import TextTable
@@ -53,6 +54,12 @@ def test_curves_of_finished_trials_and_of_a_run_are_one_mean() -> None:
     assert dict(joined.points("val_accuracy")) == pytest.approx({0: 0.5, 0.75: 0.8, 1: 0.5})
     assert dict(joined.points("val_loss")) == pytest.approx({0: 7 / 3, 1: 1})
     assert math.isnan(joined.last("train_loss"))
+
+
+def test_arms_that_a_run_does_not_tell_of_are_said(search: tuple[Path, list[WatchedState]]) -> None:
+    state = WatchedState(total=9, trained=1, seconds=1, notes=["slow"], arms_left_out=1200)
+    shown = LivePhase(search[0] / "confirmed", "").describe(state)
+    assert shown["notes"] == ["slow", "arms shown by their finished trials alone: 1,200"]
 
 
 def test_a_long_curve_keeps_its_ends() -> None:

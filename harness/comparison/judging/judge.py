@@ -77,15 +77,8 @@ class Judgement:
         unit = f"differences in {self.scale.unit}" if self.scale.unit else "differences in the metric's unit"
         left = len(self.contrasts) - len(rows)
         lines = [repr(self), unit, f"{left:,} others are in .contrasts" if left else "", *self.notes]
-        columns = (
-            "block",
-            "arm",
-            "reference",
-            f"{self.observations.unit}s",
-            "difference",
-            "p (Holm)",
-            "verdict",
-        )
+        units = f"{self.observations.unit}s"
+        columns = ("block", "arm", "reference", units, "difference", "p (Holm)", "verdict")
         return card(f"judgement: {self.verdict}", lines, columns, rows)
 
     @property

@@ -15,7 +15,6 @@ from harness.errors import UsageError
 from harness.results import Results
 from harness.settings.schema import CONFIRMED, TUNED
 from harness.study.contrasts import Contrasts
-from harness.text import as_word
 
 FORM = "results folder of the harness"
 
@@ -40,9 +39,7 @@ def read(folder: Path) -> StudyDifferences:
         UsageError: it is not a results folder, its [contrasts] cannot be read, or it has no contrast.
     """
     found, notes = _of_a_search(results.read(folder))
-    varied = [axis for axis in found.study.get("axes", {}) if axis in found.trials and axis != "dataset"]
-    trials = found.trials.assign(**{axis: found.trials[axis].map(as_word) for axis in varied})
-    axes = [axis for axis in varied if len(trials[axis].unique()) > 1]
+    trials, axes = families.varied(found.trials, found.study)
     family, said = _family(found, trials, axes)
     doubts: list[str] = []
     differences = families.differences(trials, axes, family, doubts)

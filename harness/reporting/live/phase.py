@@ -76,7 +76,7 @@ class LivePhase:
             "planned": told.planned,
             "done": told.done,
             "training": None if state is None else training(state),
-            "notes": [*dict.fromkeys([*self.tables.said, *(state.notes if state is not None else [])])],
+            "notes": [*dict.fromkeys([*self.tables.said, *_notes(state)])],
             "wrong": told.wrong(),
             **shown,
         }
@@ -136,6 +136,15 @@ def _stamp(folder: Path) -> object:
             continue
         stamps.append((path.name, status.st_mtime_ns, status.st_size))
     return stamps
+
+
+def _notes(state: WatchedState | None) -> list[str]:
+    """List the notes of a run, and the arms that it does not tell of while they train."""
+    if state is None:
+        return []
+    left = state.arms_left_out
+    told = [f"arms shown by their finished trials alone: {left:,}"] if left else []
+    return [*state.notes, *told]
 
 
 def training(state: WatchedState) -> dict[str, Any]:
