@@ -73,6 +73,7 @@ def _code(came: Sequence[int]) -> Any:
         sys.stdout.flush()  # here its failure has words
     except BaseException as error:  # noqa: BLE001 (the last net: unforeseen errors become words, too)
         code, words = _reported(error, came)
+        code = 2 if code == 1 and is_gate(sys.argv[1:]) else code
         if wants_json and words:
             with suppress(OSError):
                 json_output.show_error(command_of(sys.argv[1:]), words, code)
@@ -95,6 +96,15 @@ def _reported(error: BaseException, came: Sequence[int]) -> tuple[int, str]:
         return signals.code(came, INTERRUPTED), words or "interrupted"
     words = "" if _is_of_output(error) else _unforeseen(error)
     return signals.code(came, 1), words
+
+
+def is_gate(arguments: Sequence[str]) -> bool:
+    """Tell whether exit code 1 of arguments says "worse", so that a failure is "cannot tell", which is 2.
+
+    >>> is_gate(["judge", "a.csv", "--fail-on", "worse"]), is_gate(["judge", "a.csv"])
+    (True, False)
+    """
+    return command_of(arguments) == "try" or any(word.split("=")[0] == "--fail-on" for word in arguments)
 
 
 def command_of(arguments: Sequence[str]) -> str:
