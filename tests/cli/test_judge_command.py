@@ -83,6 +83,23 @@ def test_the_gate(new: float, noise: float, code: int, verdict: str, command: An
     assert (ended, found["verdict"], found["command"]) == (code, verdict, "judge")
 
 
+def test_a_machine_that_fails_is_not_worse(
+    command: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from harness.errors import MachineError
+    from harness.reporting import judged_page
+
+    def full(*_: object) -> None:
+        raise MachineError("the disk is full")
+
+    monkeypatch.setattr(judged_page, "write", full)
+    asked = ("judge", table(tmp_path), "--out", tmp_path / "page.html")
+    assert command(*asked)[0] == 1
+    code, out, err = command(*asked, "--fail-on", "worse", "--json")
+    assert (code, json.loads(out)["error"]) == (2, {"message": "the disk is full", "exit_code": 2})
+    assert "the disk is full" in err
+
+
 def test_json_has_everything(command: Any, tmp_path: Path) -> None:
     path = table(tmp_path)
     path.write_text(path.read_text() + "new,6,\nnew,7,0.9\n")
