@@ -79,8 +79,11 @@ def _dataset(reading: ReportData, judged: Verdicts, dataset: str, *, tuned: bool
         yield from _own_error(reading, judged.family.metric, dataset)
 
 
-def sentence(row: Row, family: Contrasts) -> str:
-    """Write one contrast's verdict as a sentence that may follow "On mnist"."""
+def sentence(row: Row, family: Contrasts, *, seeds: bool = True) -> str:
+    """Write one contrast's verdict as a sentence that may follow "On mnist".
+
+    `seeds`: with the seeds that would resolve differences of the margin, if it is undecided.
+    """
     first, second = arm(row), row["reference"]
     within = f" ({row['within']})" if row["within"] else ""
     by = f"{points(row['difference'], sign=True)} points of {spaced(family.metric)}"
@@ -100,7 +103,8 @@ def sentence(row: Row, family: Contrasts) -> str:
     if row["verdict"] == "same within margin":
         return f"{first} and {second} are the same within {_margin(family)}{within}: {by} ({interval(row)})."
     seen = f"{by} ({interval(row)}, {p})"
-    return f"{first} cannot be distinguished from {second}{within}: {seen}; {_more([row], family)}."
+    more = f"; {_more([row], family)}" if seeds else ""
+    return f"{first} cannot be distinguished from {second}{within}: {seen}{more}."
 
 
 def _margin(family: Contrasts) -> str:

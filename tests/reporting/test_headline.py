@@ -55,8 +55,8 @@ def test_a_grid_says_which_choice_matters_most_and_draws_all_of_them() -> None:
     screen = first_screen(grid(CHOICES))
     # Sums of squares of 36 trials: 36 * 0.025^2 of the batch size, 36 * 2/9 * 0.02^2 of the activation.
     assert screen.answers[0] == (
-        "What matters most is the batch_size: 87.5 % of the variance of val accuracy (32 lies 5.0 points "
-        "above 128)."
+        "What matters most (exploratory) is the batch_size: 87.5 % of the variance of val accuracy (32 lies "
+        "5.0 points above 128)."
     )
     assert screen.answers[1].startswith("3 contrasts of test accuracy: 2 worse")
     assert screen.answers[2].startswith("Best arm by validation: ")
@@ -90,7 +90,7 @@ def test_other_first_choices_are_told_by_data_set_and_overlaps_leave_the_order_o
         **{name: trials[name] - 0.2 * turned for name in ("val_accuracy", "test_accuracy")}
     )
     told = first_screen(reporting.prepare(replace(two.results, trials=changed))).answers[0]
-    assert told.startswith("What matters most: on one the b (")
+    assert told.startswith("What matters most (exploratory): on one the b (")
     assert ", on two the a (" in told
 
 
@@ -103,7 +103,7 @@ def test_declared_contrasts_come_first_and_are_the_picture() -> None:
     assert screen.picture.title == "Points of test accuracy above relu"
     assert (bars(screen)[0].verdict, bars(screen)[0].tone) == ("worse", "worse")
     assert bars(screen)[0].words == "\u22122.0 (\u22122.0 to \u22122.0)"
-    assert sureness(screen)["Correction"].startswith("Holm, 2 contrasts, 5 %; less than 0.")
+    assert sureness(screen)["Correction"].startswith("Holm, 2 contrasts, 5 %; differences below 0.")
 
 
 def test_contrasts_within_many_combinations_are_counted_and_drawn_as_ranges() -> None:
@@ -124,13 +124,31 @@ def test_one_factor_names_the_largest_difference_and_what_stays_undecided() -> N
     assert screen.question == "Which of baseline, big, bad and close is best, on digits?"
     assert not screen.states
     assert screen.answers[0] == (
-        "3 contrasts of test accuracy: 1 better and 1 worse; 1 undecided: close against baseline."
+        "3 contrasts of test accuracy: 1 better: big against baseline, +5.0 points (4.6 to 5.3); 1 "
+        "worse: bad against baseline, \u22123.0 points (\u22123.1 to \u22122.9); 1 "
+        "undecided: close against baseline."
     )
-    assert screen.answers[1].startswith("The largest difference: big against baseline, +5.0 points (")
-    assert screen.answers[2] == "Best arm by validation: big (test 85.0 %)."
+    assert screen.answers[1] == "Best arm by validation: big (test 85.0 %)."
     assert [bar.name for bar in bars(screen)] == ["big", "bad", "close"], "the largest first"
     assert sureness(screen)["Not tuned"] == "learning rates (lr 0.1) and all else: they are as given."
     assert sureness(screen)["Missing"] == "none of 12 trials."
+
+
+def test_what_was_found_is_named_with_its_data_sets() -> None:
+    effects = {"output": {"a": 0.0, "b": 0.05, "c": 0.02, "d": 0.0018}}
+    told = first_screen(grid(effects, seeds=3, datasets=("digits", "mnist"))).answers
+    assert told[0].startswith("What matters most (exploratory) is the output: ")
+    assert "better, most of all b against a on digits, +5.0 points (" in told[1]
+    assert "undecided, alike on both data sets: " in told[1]
+
+
+def test_a_difference_far_from_the_margin_has_no_count_of_seeds_for_the_margin() -> None:
+    words = "more seeds would resolve"
+    chance = {"baseline": 0.0, "far": 0.003}
+    for margin, said in ((0.0005, False), (0.002, True)):
+        study = {"contrasts": {"margin": margin, "pairs": [["far", "baseline"]]}}
+        (answer,) = [a for a in first_screen(arms(chance, seeds=2, study=study)).answers if "cannot" in a]
+        assert (words in answer) is said
 
 
 def test_a_hypothesis_is_the_question() -> None:
@@ -165,7 +183,7 @@ def test_a_ladder_leads_from_its_first_step_to_its_last() -> None:
         "On two the ladder leads from 50.0 % val accuracy (step 0, baseline) to 75.0 % (step 3, step 3): "
         "+25.0 points"
     )
-    assert screen.answers[1] == "3 contrasts of test accuracy: 2 better and 1 worse."
+    assert screen.answers[1].startswith("3 contrasts of test accuracy: 2 better, most of all step 1 against ")
     assert [(bar.name, bar.verdict, bar.tone) for bar in bars(screen)] == [
         ("0 baseline", "", "open"), ("1 step 1", "better +20.0", "better"),
         ("2 step 2", "better +10.0", "better"), ("3 step 3", "worse \u22125.0", "worse"),
@@ -192,8 +210,9 @@ def test_tuned_verdicts_come_before_fixed_ones_and_the_changed_are_counted() -> 
     phases = tuned.Phases(None, None, chosen, [], "")
     both = replace(fixed, tuned=tuned.Tuned(phases, second, judged))
     screen = headline.of_study(both)
-    assert screen.answers[0] == "Tuned, 3 contrasts of test accuracy: 1 better and 2 worse."
-    assert screen.answers[2] == "Tuning changes the verdict of 1 of 3 contrasts."
+    assert screen.answers[0].startswith("Tuned, 3 contrasts of test accuracy: 1 better: better against ")
+    assert "; 2 worse, most of all bad against baseline, " in screen.answers[0]
+    assert screen.answers[1] == "Tuning changes the verdict of 1 of 3 contrasts."
     verdicts = {bar.name: bar.verdict for bar in bars(screen)}
     assert verdicts == {"better": "better", "bad": "worse", "turns": "worse"}
     assert sureness(screen)["Tuned"] == "lr, for each arm on val."

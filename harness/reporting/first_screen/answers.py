@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     Row = Mapping[Any, Any]
 
 FEW = 2  # contrasts that get a sentence each
+FAR = 5  # margins from 0: to count the seeds that would resolve a margin is then beside the point
 NAMED = 3  # undecided contrasts that are named
 DATASETS = 2  # data sets that a sentence tells apart
 NOTHING = "No trial has finished, so there is nothing to conclude."
@@ -72,16 +73,16 @@ def _matters(reading: ReportData) -> Iterator[str]:
     first = firsts[0]
     if len(firsts) == 1:
         apart = f"{first['best']} lies {points(first['spread'])} points above {first['worst']}"
-        told = f"What matters most is the {first['axis']}: {shares[0]} ({apart})"
+        told = f"What matters most (exploratory) is the {first['axis']}: {shares[0]} ({apart})"
     elif len({row["axis"] for row in firsts}) == 1:
         where = [f"{share} on {row['dataset']}" for share, row in zip(shares, firsts, strict=False)]
-        told = f"What matters most is the {first['axis']}: {', '.join(where)}{more}"
+        told = f"What matters most (exploratory) is the {first['axis']}: {', '.join(where)}{more}"
     else:
         where = [
             f"on {row['dataset']} the {row['axis']} ({share})"
             for share, row in zip(shares, firsts, strict=False)
         ]
-        told = f"What matters most: {', '.join(where)}{more}"
+        told = f"What matters most (exploratory): {', '.join(where)}{more}"
     yield f"{told}{_doubt(tables, firsts)}."
 
 
@@ -109,28 +110,43 @@ def _verdicts(judged: Verdicts, *, tuned: bool) -> Iterator[str]:
     several = len(judged.datasets) > 1
     if len(rows) <= FEW:
         for row in rows:
-            yield f"{'Tuned, on' if tuned else 'On'} {row['dataset']} {sentence(row, judged.family)}"
+            near = abs(row["difference"]) <= FAR * judged.family.margin
+            said = sentence(row, judged.family, seeds=near)
+            yield f"{'Tuned, on' if tuned else 'On'} {row['dataset']} {said}"
         return
     crossed = any(row["within"] for row in rows)
-    told = [row for row in rows if row["verdict"] != UNDECIDED]
+    parts = [_decided(rows, word, name=not crossed, several=several) for word in DIFFERENT]
+    other = [row for row in rows if row["verdict"] not in (*DIFFERENT, UNDECIDED)]
+    parts += [counts(other, judged.family)] if other else []
     left = [row for row in rows if row["verdict"] == UNDECIDED]
-    parts = [counts(told, judged.family)] if told else []
-    if left:
-        names = [] if crossed else list(dict.fromkeys(_name(row, left, judged) for row in left))
-        parts.append(f"{len(left)} undecided{': ' if names else ''}{listed(names, NAMED)}")
+    parts += [_undecided(left, judged, name=not crossed)] if left else []
     of = "Tuned, " if tuned else ""
-    yield f"{of}{len(rows)} contrasts of {spaced(judged.family.metric)}: {'; '.join(parts)}."
+    yield f"{of}{len(rows)} contrasts of {spaced(judged.family.metric)}: {'; '.join(filter(None, parts))}."
     if crossed:
         yield from _across(rows)
-        return
-    decided = [row for row in rows if row["verdict"] in DIFFERENT] or [row for row in rows if row["n"]]
-    if decided:
-        top = max(decided, key=lambda row: abs(row["difference"]))
-        where = f" on {top['dataset']}" if several else ""
-        yield (
-            f"The largest difference: {contrast(top)}{where}, "
-            f"{points(top['difference'], sign=True)} points ({span(top)})."
-        )
+
+
+def _decided(rows: Sequence[Row], verdict: str, *, name: bool, several: bool) -> str:
+    """Count the contrasts of a verdict, and name the one with the largest difference."""
+    group = [row for row in rows if row["verdict"] == verdict]
+    if not group or not name:
+        return f"{len(group)} {verdict}" if group else ""
+    top = max(group, key=lambda row: abs(row["difference"]))
+    where = f" on {top['dataset']}" if several else ""
+    most = ", most of all " if len(group) > 1 else ": "
+    size = f"{points(top['difference'], sign=True)} points ({span(top)})"
+    return f"{len(group)} {verdict}{most}{contrast(top)}{where}, {size}"
+
+
+def _undecided(left: Sequence[Row], judged: Verdicts, *, name: bool) -> str:
+    """Count the undecided contrasts and name them, with their data sets where these differ."""
+    if not name:
+        return f"{len(left)} undecided"
+    names = list(dict.fromkeys(_name(row, left, judged) for row in left))
+    everywhere = set(names) == {contrast(row) for row in left} and len(judged.datasets) > 1
+    sets = "both" if len(judged.datasets) == 2 else f"all {len(judged.datasets)}"
+    where = f", alike on {sets} data sets" if everywhere else ""
+    return f"{len(left)} undecided{where}: {listed(names, NAMED)}"
 
 
 def _across(rows: Sequence[Row]) -> Iterator[str]:

@@ -99,8 +99,16 @@ def _seeds(judged: Verdicts) -> Iterator[tuple[str, str]]:
     if len(table) > 1:
         corrected = f"Holm, {len(table)} contrasts, {100 * family.alpha:g}\u00a0%"
     sizes = sorted(size for size in table["detectable"] if math.isfinite(size))
-    missed = f"; less than {between([points(size) for size in sizes])} points is often missed"
-    yield "Correction", f"{corrected}{missed if sizes else ''}."
+    yield "Correction", f"{corrected}{_missed(sizes)}."
+
+
+def _missed(sizes: Sequence[float]) -> str:
+    """Say which differences the seeds may miss, of the contrasts' ascending detectable ones."""
+    if not sizes:
+        return ""
+    low, high = points(sizes[0]), points(sizes[-1])
+    worst = "" if low == high else f" (below {high} where seeds differ most)"
+    return f"; differences below {low} points are often missed{worst}"
 
 
 def _tuning(evidence: Evidence) -> Iterator[tuple[str, str]]:
