@@ -71,6 +71,25 @@ def test_the_last_line_is_no_answer_for_the_whole_table(command: Any, tmp_path: 
     assert (code, out.splitlines()[-1]) == (1, "for --fail-on worse: worse (new on cifar)")
 
 
+EXAMPLE = {
+    "baseline": (0.9700, 0.9706, 0.9691, 0.9698, 0.9712, 0.9701),
+    "gelu": (0.9781, 0.9790, 0.9769, 0.9776, 0.9798, 0.9780),
+    "tanh": (0.9742, 0.9660, 0.9779, 0.9713, 0.9771, 0.9748),
+}
+
+
+def test_the_example_of_the_page_is_what_is_printed(
+    command: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "110")
+    rows = [(arm, seed, value) for arm, values in EXAMPLE.items() for seed, value in enumerate(values)]
+    pd.DataFrame(rows, columns=["model", "seed", "accuracy"]).to_csv("runs.csv", index=False)
+    _, typed, _, shown, _ = DOCS.read_text(encoding="utf-8").split("```", 4)
+    _, out, _ = command(*shlex.split(typed.splitlines()[1])[1:])
+    assert shown.split() == out.split()
+
+
 @pytest.mark.parametrize(
     ("new", "noise", "code", "verdict"),
     [(0.01, 0.0005, 0, "better"), (-0.01, 0.0005, 1, "worse"), (0.0, 0.02, 2, "cannot tell")],
