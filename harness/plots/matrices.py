@@ -11,7 +11,7 @@ import seaborn as sns
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
-from harness.plots.style import styled, subplots
+from harness.plots.style import shortened, styled, subplots
 from harness.text import minus
 
 if TYPE_CHECKING:
@@ -108,5 +108,5 @@ def confusion_figure(
     flat = [ax for row in grid for ax in row]
     for ax, (draw, title, counts) in zip(flat, draws, strict=True):
         draw(ax, counts, classes)
-        ax.set_title(title, loc="left")
+        ax.set_title("\n".join(map(shortened, title.split("\n"))), loc="left")
     return figure

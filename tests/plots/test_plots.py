@@ -108,6 +108,14 @@ def test_a_very_long_name_leaves_room_for_what_is_drawn(tmp_path: Path) -> None:
     assert all(tick.get_window_extent().x0 >= 0 for tick in figure.axes[0].get_yticklabels())
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_very_long_title_leaves_room_for_a_matrix(tmp_path: Path) -> None:
+    both = {name: counts(3, wrong=0) for name in ("x" * 300 + "\nsum over 3 seeds", "y" * 300)}
+    figure = plots.confusion_figure(both, list("012"))
+    plots.save(figure, tmp_path / "confusion")
+    assert figure.axes[0].get_title(loc="left").endswith("x\nsum over 3 seeds")
+
+
 def test_twenty_arms_are_all_shown_and_forty_are_the_best_and_worst() -> None:
     twenty = plots.arms_figure(*ranking(20))
     assert len(twenty.axes) == 1
