@@ -14,7 +14,7 @@ from harness.reporting.search.tables import value_words
 from harness.reporting.verdict_text import counts, sentence
 from harness.settings.schema import CONFIRMED
 from harness.stats.verdicts import DIFFERENT, UNDECIDED
-from harness.text import capitalised, count, joined, listed, percent, points, spaced, span
+from harness.text import capitalised, count, joined, listed, percent, points, spaced
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -134,7 +134,7 @@ def _decided(rows: Sequence[Row], verdict: str, *, name: bool, several: bool) ->
     top = max(group, key=lambda row: abs(row["difference"]))
     where = f" on {top['dataset']}" if several else ""
     most = ", most of all " if len(group) > 1 else ": "
-    size = f"{points(top['difference'], sign=True)} points ({span(top)})"
+    size = f"{points(top['difference'], sign=True)} points"
     return f"{len(group)} {verdict}{most}{contrast(top)}{where}, {size}"
 
 

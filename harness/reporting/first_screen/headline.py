@@ -107,7 +107,7 @@ def _missed(sizes: Sequence[float]) -> str:
     if not sizes:
         return ""
     low, high = points(sizes[0]), points(sizes[-1])
-    worst = "" if low == high else f" (below {high} where seeds differ most)"
+    worst = "" if low == high else f", in some contrasts below {high}"
     return f"; differences below {low} points are often missed{worst}"
 
 
