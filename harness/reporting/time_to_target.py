@@ -189,7 +189,7 @@ def _lowest(times: TargetTimes, dataset: str) -> str:
     first, *others = _summaries(times, dataset).to_dict("records")
     horizon = times.horizons[dataset]
     if first["mean"] >= horizon * (1 - stats.ROUNDED):
-        return f"None did sooner than the whole budget, {times.words(horizon)}: no arm can be told faster."
+        return f"None did sooner than the whole budget, {times.words(horizon)}: no arm is shown to be faster."
     interval = "no interval" if math.isnan(first["low"]) else f"95\u00a0% interval {_ends_of(first)}"
     mean = f"{times.words(first['mean'])} in the mean of {count(first['n'], 'seed')} ({interval})"
     near = [arm["label"] for arm in others if not _apart(first, arm, times.resolution)]

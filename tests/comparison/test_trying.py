@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -137,6 +138,16 @@ def test_a_told_look_needs_no_more_seeds() -> None:
     assert (told.verdict, math.isnan(told.more_seeds)) == ("better", True)
     untold = try_looks.look(pairs_of([0.9] * 3, [0.90, 0.92, 0.91]), 3, RULES)
     assert (untold.verdict, untold.more_seeds > 0) == ("cannot tell", True)
+
+
+def test_a_difference_that_no_look_shows_is_given_the_seeds_of_a_study(tried: Tried) -> None:
+    seen = Look(20, 20, 0.005, 0.03, -0.02, 0.03, level=0.02, detectable=0.03, more_seeds=3000.0)
+    words = list(try_words.sureness(replace(tried(UNCLEAR, max_seeds=3), looks=[seen])))
+    said = "if the difference is as large as it looks, it takes about 285 seeds, more than a try has: make"
+    assert any(one.startswith(said) for one in words)
+    near = replace(seen, difference=0.003)
+    words = list(try_words.sureness(replace(tried(UNCLEAR, max_seeds=3), looks=[near])))
+    assert not any("as large as it looks" in one for one in words)
 
 
 def test_a_failed_trial_tells_nothing() -> None:

@@ -128,7 +128,7 @@ def test_an_arm_that_never_reached_it_is_not_named_and_a_tie_at_the_budget_has_n
     section = reported(timed({"never": [NEVER] * 3, "once": [NEVER, NEVER, float(BUDGET)]}))
     assert section.words[0].replace("\u00a0", " ") == (
         "On digits, 1 of 6 trials reached 97 % val accuracy. None did sooner than the whole budget, "
-        "8 epochs: no arm can be told faster. Never reached: never in 3 of 3; once in 2 of 3."
+        "8 epochs: no arm is shown to be faster. Never reached: never in 3 of 3; once in 2 of 3."
     )
     assert [row["arm"] for row in rows(section)] == ["once", "never"]
     assert "in time" not in " ".join(section.words)
