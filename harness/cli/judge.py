@@ -29,6 +29,9 @@ def _margin(_context: click.Context, _option: click.Parameter, given: str | None
         ) from None
 
 
+ONE_SEED = "one seed"  # the verdict on a table of which nothing can be told: exit code 2, gate or not
+
+
 @click.command("judge")
 @click.argument("table", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--arm", metavar="COLUMN", help="What is compared; several columns with commas: combinations.")
@@ -98,7 +101,11 @@ def judge_(
         for path in written:
             click.echo(f"written: {path}")
         _show_verdict(judgement, fail_on)
-    if fail_on:
+    if judgement.verdict == ONE_SEED:
+        click.echo(
+            "cannot tell: one seed gives no verdict. Add runs with other seeds, five or more", err=True
+        )
+    if fail_on or judgement.verdict == ONE_SEED:
         sys.exit(judgement.exit_code)
 
 

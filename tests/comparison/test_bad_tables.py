@@ -13,6 +13,7 @@ import pytest
 
 import harness
 from harness.comparison.judging.judge import Judgement
+from harness.comparison.judging.options import JudgeKeywords
 from harness.errors import UsageError
 
 HEAD = "model,seed,accuracy\n"
@@ -215,7 +216,7 @@ def test_lines_of_an_old_mac_and_a_line_for_excel_are_read(tmp_path: Path) -> No
 def test_true_and_false_are_right_and_wrong_samples(tmp_path: Path) -> None:
     rows = [(arm, seed, int((seed * place) % 3 == 0)) for place, arm in enumerate("ab") for seed in range(12)]
     numbers = pd.DataFrame(rows, columns=["model", "sample", "correct"])
-    asked = {"arm": "model", "seed": "sample", "metric": "correct"}
+    asked: JudgeKeywords = {"arm": "model", "seed": "sample", "metric": "correct"}
     told = judge(tmp_path, numbers.assign(correct=numbers["correct"].eq(1)).to_csv(index=False), **asked)
     pd.testing.assert_frame_equal(told.contrasts, harness.judge(numbers, **asked).contrasts)
     assert told.observations.unit == "sample"
