@@ -102,6 +102,16 @@ def test_the_gate(new: float, noise: float, code: int, verdict: str, command: An
     assert (ended, found["verdict"], found["command"]) == (code, verdict, "judge")
 
 
+def test_one_seed_is_no_answer(command: Any, tmp_path: Path) -> None:
+    path = tmp_path / "runs.csv"
+    path.write_text("model,seed,accuracy\nbaseline,0,0.9\nnew,0,0.95\n")
+    code, _, err = command("judge", path)
+    assert code == 2
+    assert "one seed gives no verdict" in err
+    code, out, _ = command("judge", path, "--json")
+    assert (code, json.loads(out)["verdict"]) == (2, "one seed")
+
+
 def test_a_machine_that_fails_is_not_worse(
     command: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
