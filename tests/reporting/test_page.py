@@ -421,6 +421,7 @@ def test_every_table_sorts_by_every_column_and_every_figure_can_be_seen(page: Pa
         "if (head.getAttribute('aria-sort') === 'none') bad.push(head.textContent); });"
         "document.querySelectorAll('details').forEach(fold => { fold.open = true; });"
         "document.querySelectorAll('img').forEach(img => {"
+        "if (img.closest('.charted')) return;"  # its chart is seen instead
         "if (!img.complete || !img.naturalWidth || img.clientWidth < 300) bad.push(img.alt.slice(0, 40)); });"
         "document.title = 'bad: ' + bad.join(';'); });"
     )
