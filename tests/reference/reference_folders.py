@@ -77,10 +77,8 @@ KEPT = {
 BEFORE = "made before components were compiled (SEMANTICS 1), so without columns of kernels and host"
 OLD = {
     **dict.fromkeys((
-        "lab1_learning_rate", "lab2_losses", "lab3_fashion", "lab3_numpy", "lab4_steps", "lab5_ladder",
-        "pitfalls", "choices", "losses", "best-mlp-mnist", "best-mlp-fashion",
+        "lab1_learning_rate", "lab3_fashion", "choices", "losses", "best-mlp-mnist", "best-mlp-fashion",
     ), BEFORE),
-    **dict.fromkeys(("lr_losses", "time_to_target"), "not made yet"),
 }  # fmt: skip
 """Folders that are known to be stale, and why. To be made anew is the only way out of this list."""
 
