@@ -33,7 +33,7 @@ def test_the_short_form_finds_nothing_and_counts_what_it_did(tmp_path: Path) -> 
     assert all(tally.counts and not tally.faults for tally in ledger.kinds.values())
     studies = ledger.kinds["studies"].counts
     assert studies["TOML"] >= known["studies"] / 2
-    assert studies["valid"] >= known["studies"] / 10
+    assert studies["valid"] >= known["studies"] / 20
     assert any("messages of the checker" in line for line in done.stdout.splitlines())
 
 

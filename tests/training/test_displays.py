@@ -93,7 +93,7 @@ def test_each_evaluation_is_told_with_the_numbers_of_epochs(
             f"{row.split} loss {row.loss:.4g}, accuracy {row.accuracy:.2%}".replace("%", " %")
             for row in rows.sort_values("split").itertuples()  # train, then val
         ]
-        expected.append(f"epoch {epoch}: {'; '.join(told)}")
+        expected.append(f"epoch {epoch:g}: {'; '.join(told)}")
     assert lines == expected
     assert len(lines) == 4
 

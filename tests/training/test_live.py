@@ -71,7 +71,11 @@ def test_the_last_live_figure_shows_the_numbers_of_the_results(
         assert ax.get_yscale() == "log"
         got = panel.lines.set_index(["arm", "split", "epoch"])["value"]
         pd.testing.assert_series_equal(
-            got.sort_index(), means[panel.title].sort_index(), check_names=False, check_exact=True
+            got.sort_index(),
+            means[panel.title].sort_index(),
+            check_names=False,
+            check_exact=True,
+            check_index_type=False,
         )
         lines = [line for line in ax.get_lines() if len(np.asarray(line.get_xdata()))]
         assert [line.get_linestyle() for line in lines] == ["--", "-"] * 2
@@ -98,7 +102,7 @@ def test_the_live_curve_equals_the_written_results(study_of: Make, tmp_path: Pat
     seen = live.curves_of(runs[0]).set_index(by)["loss"].sort_index()
     written = epochs[np.isfinite(epochs["loss"])].set_index(by)["loss"].sort_index()
     seen = seen[seen.index.isin(written.index)]  # a curve is cut where its trial diverged
-    pd.testing.assert_series_equal(seen, written, rtol=1e-6)
+    pd.testing.assert_series_equal(seen, written, rtol=1e-6, check_index_type=False)
 
 
 def test_a_resumed_run_draws_earlier_trials_too(
