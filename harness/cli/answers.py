@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness import notes
-from harness.cli import json_output
 from harness.errors import PlainError, in_words
+from harness.text.json_values import plain
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -233,7 +233,7 @@ def rows(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _cell(value: Any, *, whole: bool) -> Any:
-    value = json_output.plain(value)
+    value = plain(value)
     if not isinstance(value, float):
         return value
     return int(value) if whole else float(f"{value:{DIGITS}}")

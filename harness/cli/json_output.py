@@ -8,23 +8,20 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import IO, Any
 
 import click
 
 from harness.notes import logger
+from harness.text.json_values import plain
 
 SCHEMA = 1
 """The version of all objects: fields may be added to it; removing one, or another meaning, would raise it."""
 FLAG = "--json"
-MISSING = ("NAType", "NaTType")
-"""Types of the values that pandas has where there is none."""
 
 
 class _Answer(logging.Handler):
@@ -131,22 +128,3 @@ def show_error(command: str, message: str, exit_code: int) -> None:
     _answer.end()
     if not _answer.given:
         show(command, error={"message": message, "exit_code": exit_code})
-
-
-def plain(value: Any) -> Any:
-    """Return a value in JSON's own types: NaN and infinity become null, paths and other objects text."""
-    if hasattr(value, "item") and not hasattr(value, "__len__"):
-        value = value.item()  # a number of NumPy's
-    if value is None or isinstance(value, bool | int | str):
-        return value
-    if type(value).__name__ in MISSING:  # by name: nothing here imports pandas
-        return None
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {str(name): plain(one) for name, one in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, Path):
-        return [plain(one) for one in value]
-    if hasattr(value, "to_dict"):
-        return plain(value.to_dict("records"))
-    return str(value)

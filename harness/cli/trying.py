@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -210,24 +210,9 @@ def _interrupted(results: Path | None, study: str) -> Iterator[None]:
         raise InterruptedRun(words) from None
 
 
-@contextmanager
-def _display(progress: Progress) -> Iterator[None]:
+def _display(progress: Progress) -> AbstractContextManager[None]:
     """Show notes, each once, and the progress of what takes long."""
     from harness import notes
-    from harness.notes import progress_bar
-    from harness.training.displays import losses
+    from harness.training.displays import show_progress
 
-    for note in progress.notes:
-        notes.warn_once(note)
-    if progress.total == 0:
-        yield
-        return
-    with progress_bar.shown(
-        progress.title,
-        "trials",
-        progress.total,
-        lambda: progress.trials,
-        lambda: losses(progress),
-        delay=QUIET,
-    ):
-        yield
+    return show_progress(progress, notes.warn_once, QUIET)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
 
@@ -110,15 +110,25 @@ class _Lines:
 
 
 @contextmanager
-def show_progress(progress: Progress) -> Iterator[None]:
-    """Show a run's notes, then its trials done, their rate and the time to go while the block runs."""
+def show_progress(
+    progress: Progress, tell: Callable[[str], None] | None = None, delay: float = 0.0
+) -> Iterator[None]:
+    """Show a run's notes, then its trials done, their rate and the time to go while the block runs.
+
+    `tell` tells a note (None: `notes.warn`); a run that is over within `delay` seconds shows no progress.
+    """
     for note in progress.notes:
-        notes.warn(note)
+        (tell or notes.warn)(note)
     if progress.total == 0:
         yield
         return
     with progress_bar.shown(
-        progress.title, "trials", progress.total, lambda: progress.trials, lambda: losses(progress)
+        progress.title,
+        "trials",
+        progress.total,
+        lambda: progress.trials,
+        lambda: losses(progress),
+        delay=delay,
     ):
         yield
 

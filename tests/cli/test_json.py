@@ -20,6 +20,7 @@ import pytest
 import harness
 from harness.cli import guide, json_output, main, schemas
 from harness.registry import PACKAGE_ROOT
+from harness.text.json_values import plain
 
 UGLY = '"}'
 """A name of an arm that ends JSON for whoever writes it by hand."""
@@ -589,8 +590,8 @@ def test_plain_gives_types_of_json() -> None:
     import pandas as pd
 
     given = {"a": np.float32(0.5), "b": float("inf"), "c": np.int64(3), "d": Path("x/y"), 1: (True, None)}
-    assert json_output.plain(given) == {"a": 0.5, "b": None, "c": 3, "d": "x/y", "1": [True, None]}
-    assert json_output.plain(pd.DataFrame({"x": [1.0, float("nan")]})) == [{"x": 1.0}, {"x": None}]
+    assert plain(given) == {"a": 0.5, "b": None, "c": 3, "d": "x/y", "1": [True, None]}
+    assert plain(pd.DataFrame({"x": [1.0, float("nan")]})) == [{"x": 1.0}, {"x": None}]
 
 
 def test_a_schema_of_no_command_is_refused(call: Call) -> None:

@@ -17,9 +17,10 @@ from harness.comparison.judging import sample_files, table_files, table_forms
 from harness.comparison.judging.observations import LeftOut, Observations
 from harness.comparison.judging.options import JudgeKeywords, JudgeOptions
 from harness.comparison.judging.results_folder import StudyDifferences
-from harness.comparison.judging.scales import TO_TARGET, MetricScale, scale_of
+from harness.comparison.judging.scales import MetricScale, scale_of
 from harness.errors import UsageError, did_you_mean, few
 from harness.results import Results
+from harness.settings.schema import TO_TARGET
 from harness.stats.verdicts import IDENTICAL, UNDECIDED
 from harness.text import count, p_value
 from harness.text.cards import card

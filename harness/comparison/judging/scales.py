@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from harness.settings.schema import TO_TARGET
 from harness.text import minus, significant
 
 if TYPE_CHECKING:
@@ -27,8 +28,6 @@ LOWER = frozenset((
     "runtime", "cost",
 ))  # fmt: skip
 """Words in names of metrics of which less is better."""
-TO_TARGET = frozenset(("steps_to", "epochs_to"))
-"""Columns of the harness: how long a trial took to reach a target; empty where it never did."""
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from harness.results import documents
 from harness.results.progress_file import WatchedState
 from harness.settings.schema import CONFIRMED, TUNED, TUNING
 from harness.system import locks
+from harness.text.json_values import plain
 
 EVERY = 0.9  # seconds between two looks into the folder, at least, whoever asks
 MOST = 3.0  # seconds between two looks, at most
@@ -63,7 +64,7 @@ class LiveState:
         with self._lock:
             now, start = time.monotonic(), time.thread_time()
             if now >= self._due:
-                self._content = json.dumps(_plain(self._describe()), allow_nan=False).encode()
+                self._content = json.dumps(plain(self._describe()), allow_nan=False).encode()
                 self._tag = hashlib.sha256(self._content).hexdigest()[:16]
                 self._due = now + min(MOST, max(EVERY, (time.thread_time() - start) / SHARE))
             return self._content, self._tag
@@ -209,14 +210,3 @@ def _clock(when: float) -> str:
     then, now = time.localtime(when), time.localtime()
     form = "%H:%M:%S" if then[:3] == now[:3] else "%Y-%m-%d %H:%M:%S"
     return time.strftime(form, then)
-
-
-def _plain(value: Any) -> Any:
-    """Return a value in which numbers that are not finite are None."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {name: _plain(one) for name, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
-    return value
