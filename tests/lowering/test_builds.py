@@ -38,7 +38,7 @@ def test_runs_of_other_bits_in_one_process_are_refused() -> None:
 
 @pytest.mark.parametrize("name", ["Portable", "", "float32"])
 def test_names_of_no_bits(name: str) -> None:
-    with pytest.raises(UsageError, match="[Aa]llowed: native, portable"):
+    with pytest.raises(UsageError, match=r"[Aa]llowed: native, portable"):
         builds.named(name)
 
 
