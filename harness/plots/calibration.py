@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.lines import Line2D
 
-from harness.plots.style import COLORS, GREY, percent_tick, shortened, styled, subplots
+from harness.plots.style import COLORS, GREY, PercentTicks, shortened, styled, subplots
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,7 +37,7 @@ def reliability_figure(bins: pd.DataFrame, title: str = "") -> Figure:
     above.set_xticklabels([])
     below.set(xlim=(-0.01, 1.01), xlabel="confidence: probability of the predicted class", ylabel="samples")
     for axis in (above.yaxis, below.xaxis, below.yaxis):
-        axis.set_major_formatter(percent_tick)
+        axis.set_major_formatter(PercentTicks())
     names = [shortened(str(arm)) for arm in arms]
     keys = [Line2D([], [], color=COLORS[i], marker=MARKERS[i], label=name) for i, name in enumerate(names)]
     keys.append(Line2D([], [], color="0.55", ls=(0, (4, 3)), lw=1, label="as right as it is sure"))

@@ -19,10 +19,10 @@ from harness.plots.style import (
     SEED,
     TEST,
     VAL,
+    PercentTicks,
     beside,
     fit,
     nothing,
-    percent_tick,
     styled,
     subplots,
 )
@@ -160,7 +160,7 @@ def arms_figure(ranking: pd.DataFrame, seeds: pd.DataFrame, most: int = 10) -> F
         ]
         ax.set_yticks(range(len(labels)), ticks)
         ax.set_title(title, loc="left")
-        ax.xaxis.set_major_formatter(percent_tick)
+        ax.xaxis.set_major_formatter(PercentTicks())
     grid[-1][0].set_xlabel("accuracy")
     figure.legend(handles=_arms_keys(), loc="outside upper center", ncols=4, frameon=False)
     return figure
@@ -292,7 +292,7 @@ def _scale(ax: Axes, panel: Panel) -> None:
     """Show accuracies in percent, and losses on a log axis if they span more than a factor of 5."""
     values = panel.table["value"]
     if panel.ylabel == "accuracy":
-        ax.yaxis.set_major_formatter(percent_tick)
+        ax.yaxis.set_major_formatter(PercentTicks())
         # Guessing before the first epoch would press everything after it into a corner.
         trained = values[panel.table["epoch"].gt(0)]
         if panel.table["epoch"].nunique() > 2 and trained.min() > values.min():

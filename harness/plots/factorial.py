@@ -11,7 +11,7 @@ import matplotlib as mpl
 import numpy as np
 import seaborn as sns
 
-from harness.plots.style import COLORS, GREY, percent_tick, styled, subplots
+from harness.plots.style import COLORS, GREY, PercentTicks, styled, subplots
 from harness.text import minus, p_value, percent
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def variance_figure(table: pd.DataFrame) -> Figure:
         ax.set(ylim=(len(part) - 0.5, -0.5), xlim=(0, 1.28 * most))
         ax.set_title(dataset, loc="left")
         ax.grid(visible=False, axis="y")
-        ax.xaxis.set_major_formatter(percent_tick)
+        ax.xaxis.set_major_formatter(PercentTicks())
         ax.set_xticks([tick for tick in ax.get_xticks() if tick <= 1])
     grid[-1][0].set_xlabel("share of the variance of val accuracy")
     return figure

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from harness.plots.style import GREY, SEED, TEST, VAL, fit, percent_tick, styled, subplots
+from harness.plots.style import GREY, SEED, TEST, VAL, PercentTicks, fit, styled, subplots
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -90,7 +90,7 @@ def _name_axes(left: Axes, right: Axes, steps: Sequence[str]) -> None:
         ax.xaxis.set_major_locator(MaxNLocator(5))
         ax.hlines(range(len(steps)), 0, 1, transform=ax.get_yaxis_transform(), color="0.9", lw=1, zorder=0)
     left.set_yticks(range(len(steps)), steps)
-    left.xaxis.set_major_formatter(percent_tick)
+    left.xaxis.set_major_formatter(PercentTicks())
     left.set_xlabel("accuracy")
     right.set_yticks([])
     right.axvline(0, color="0.55", lw=1, zorder=1)

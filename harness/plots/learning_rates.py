@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, LogLocator, NullFormatter, NullLocator
 
 from harness.plots.scales import LEAST_ERROR, error, share, ticks
-from harness.plots.style import COLORS, GREY, percent_tick, styled, subplots
+from harness.plots.style import COLORS, GREY, PercentTicks, styled, subplots
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -133,7 +133,7 @@ def _scale(ax: Axes, table: pd.DataFrame) -> None:
     ax.set_ylim(max(float(share(ends[0] - room - below)), -1.0), float(share(ends[1] + room)))
     ax.yaxis.set_major_locator(FixedLocator(ticks(low, high)))
     ax.yaxis.set_minor_locator(NullLocator())
-    ax.yaxis.set_major_formatter(percent_tick)
+    ax.yaxis.set_major_formatter(PercentTicks())
     ax.set_xscale("log")
     rates = table["lr"]
     room = max(math.log10(rates.max() / rates.min()) * 0.06, 0.1)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 from matplotlib.ticker import FixedLocator, LogLocator, NullFormatter, NullLocator
 
-from harness.plots.style import percent_tick
+from harness.plots.style import PercentTicks
 from harness.text import short_number, spaced
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def value_axis(ax: Axes, which: Literal["x", "y"], name: str, values: ArrayLike)
             few = high / low < 1000
             axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)) if few else LogLocator(numticks=7))
     if kind == "error":
-        axis.set_major_formatter(percent_tick)
+        axis.set_major_formatter(PercentTicks())
     else:
         axis.set_major_formatter(lambda value, _: short_number(value))
     axis.set_minor_locator(NullLocator())

@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator
 
 from harness.plots.scales import value_axis
-from harness.plots.style import COLORS, GREY, percent_tick, styled, subplots
+from harness.plots.style import COLORS, GREY, PercentTicks, styled, subplots
 from harness.text import spaced
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def importance_figure(table: pd.DataFrame) -> Figure:
     ax.set_yticks(range(len(parameters)), parameters)
     ax.set_ylim(len(parameters) - 0.5, -0.5)
     ax.set_xlim(left=0)
-    ax.xaxis.set_major_formatter(percent_tick)
+    ax.xaxis.set_major_formatter(PercentTicks())
     ax.set_xlabel("share of the importance of all parameters judged")
     _legend(figure, [
         Line2D([], [], ls="", marker="os"[place % 2], ms=6, color=COLORS[place], label=evaluator)

@@ -10,7 +10,7 @@ import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
 import seaborn as sns
-from matplotlib.ticker import FixedLocator
+from matplotlib.ticker import FixedLocator, Formatter
 
 from harness.plots import fonts
 from harness.plots.figures import new_figure
@@ -47,6 +47,8 @@ STYLE: dict[Any, Any] = {
 
 LONGEST_NAME = 80
 """Letters of a name that a figure shows."""
+FEWEST_DIGITS, MOST_DIGITS = 4, 9
+"""Digits of a tick in percent."""
 
 
 def styled(draw: Callable[P, T]) -> Callable[P, T]:
@@ -101,9 +103,25 @@ def save(figure: Figure, stem: Path) -> tuple[Path, Path]:
     return png, svg
 
 
-def percent_tick(share: float, _position: float) -> str:
-    """Write a tick in percent, with matplotlib's signature."""
-    return f"{100 * share:.4g}\u00a0%"
+class PercentTicks(Formatter):
+    """Ticks in percent: four digits, or as many as tell the ticks of an axis apart."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        """Write a share that stands alone, with matplotlib's signature."""
+        del pos
+        return _ticks([x], FEWEST_DIGITS)[0]
+
+    def format_ticks(self, values: Sequence[float]) -> list[str]:
+        """Write all ticks of an axis."""
+        for digits in range(FEWEST_DIGITS, MOST_DIGITS):
+            written = _ticks(values, digits)
+            if len(set(written)) == len(set(values)):
+                return written
+        return _ticks(values, MOST_DIGITS)
+
+
+def _ticks(shares: Sequence[float], digits: int) -> list[str]:
+    return [f"{100 * share:.{digits}g}\u00a0%" for share in shares]
 
 
 def subplots(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from matplotlib.ticker import MaxNLocator
 
-from harness.plots.style import COLORS, GREY, percent_tick, shortened, styled, subplots
+from harness.plots.style import COLORS, GREY, PercentTicks, shortened, styled, subplots
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,7 +38,7 @@ def survival_figure(curves: pd.DataFrame, horizon: float, xlabel: str) -> Figure
     if last > horizon:
         ax.axvline(horizon, color=GREY, lw=1, ls=":")
     ax.set(xlim=(0, last * 1.02 or 1), ylim=(-0.03, 1.03), xlabel=xlabel, ylabel="seeds that reached it")
-    ax.yaxis.set_major_formatter(percent_tick)
+    ax.yaxis.set_major_formatter(PercentTicks())
     ax.xaxis.set_major_locator(MaxNLocator(8, integer=last >= 8))
     figure.legend(loc="outside upper center", ncols=1, frameon=False)
     return figure

@@ -253,6 +253,13 @@ def test_accuracy_is_in_percent_and_guessing_does_not_squeeze_it() -> None:
     assert any(word.endswith("\u00a0%") for word in texts(figure))
 
 
+def test_a_very_flat_accuracy_has_ticks_that_differ() -> None:
+    table = curve(["relu"], seeds=1).assign(value=lambda t: 0.1123 + t["epoch"] * 0.00003)
+    figure = plots.curves_figure([plots.Panel("accuracy", "accuracy", table)], "level")
+    ticks = [word for word in texts(figure) if word.endswith("\u00a0%")]
+    assert len(set(ticks)) == len(ticks) > 2
+
+
 def test_different_losses_never_share_an_axis() -> None:
     panels = [plots.Panel(name, "loss", curve(["relu"])) for name in ("ce", "mse")]
     figure = plots.curves_figure(panels, "level")

@@ -70,7 +70,7 @@ def _rows(ax: Axes, rates: pd.DataFrame, asked: Mapping[str, str], nominal: floa
     ax.set_yticks(y, names)
     ax.set_ylim(len(rates) - 0.4, -0.6)
     ax.grid(visible=False, axis="y")
-    ax.xaxis.set_major_formatter(style.percent_tick)
+    ax.xaxis.set_major_formatter(style.PercentTicks())
     style.beside(ax, [percent(rate) for rate in rates["rate"]])
     keys = [Line2D([], [], color=color, lw=6, alpha=0.6) for color in style.COLORS[: len(asked)]]
     ax.legend(keys, asked.values(), loc="upper center", bbox_to_anchor=(0.4, -0.07), ncols=2, frameon=False)
@@ -95,7 +95,7 @@ def _p_values(ax: Axes, p: NDArray[np.float64]) -> None:
     ax.step(np.sort(p), share, where="post", color=style.VAL, lw=1.8, label="measured")
     ax.set(xlim=(0, 1), ylim=(0, 1), xlabel="p", ylabel="studies with p this small")
     ax.set_title(f"p of {len(p):,} trained A/A studies (CE twice, n = 5)")
-    ax.yaxis.set_major_formatter(style.percent_tick)
+    ax.yaxis.set_major_formatter(style.PercentTicks())
     ax.legend(loc="lower right", frameon=False)
 
 
@@ -120,5 +120,5 @@ def _power(ax: Axes, rates: pd.DataFrame) -> None:
             )
     ax.set(ylim=(0, 1.03), xlim=(0, shift[-1]), xlabel="true difference, in SDs of the paired differences")
     ax.set_title("Studies that find it: measured (points) and predicted (lines)")
-    ax.yaxis.set_major_formatter(style.percent_tick)
+    ax.yaxis.set_major_formatter(style.PercentTicks())
     ax.legend(handles=handles, loc="lower right", framealpha=0.9)
