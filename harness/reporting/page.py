@@ -33,7 +33,6 @@ from harness.reporting.data import read
 from harness.reporting.evidence import gather
 from harness.reporting.first_screen import headline
 from harness.reporting.model import Page, Section
-from harness.reporting.search import confirmation
 from harness.reporting.search import data as search_data
 from harness.reporting.search import page as search_page
 from harness.results import Results
@@ -114,7 +113,7 @@ def _search_page(reading: ReportData) -> Page:
     search = search_data.read(reading)
     sections = [*search_page.sections(search), *time_to_target.sections(reading)]
     return Page(
-        headline=headline.of_search(search, confirmation.judge(search)),
+        headline=headline.of_search(search),
         answers=search_page.answers(search), sections=sections,
         data=list(data_sets.sections(reading)), missing=missing(reading),
         facts={"tunes": False, "suggestions": len(search.suggestions), "searched": search_page.facts(search)},

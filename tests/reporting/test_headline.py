@@ -17,7 +17,6 @@ from harness import reporting
 from harness.reporting import ReportData, contrasts, evidence, tuned
 from harness.reporting.first_screen import headline
 from harness.reporting.first_screen.parts import SENTENCES, Bar, Headline, Picture
-from harness.reporting.search import confirmation
 from harness.reporting.search import data as search_data
 
 CHOICES = {
@@ -230,7 +229,7 @@ def test_the_page_of_a_confirmation_says_that_its_baseline_was_not_searched_for(
 
 def test_a_search_without_a_confirmation_flatters_and_says_so(tmp_path: Path) -> None:
     search = search_data.read(reporting.read(write(tmp_path / "known", suggestions())))
-    screen = headline.of_search(search, confirmation.judge(search))
+    screen = headline.of_search(search)
     best = suggestions().query("state == 'complete'").nlargest(6, "val_accuracy")
     assert plain(screen.answers[0]) == (
         f"The best of 32 complete suggestions by val accuracy: {best['arm'].iloc[0]}, "
@@ -248,7 +247,7 @@ def test_a_confirmed_search_draws_its_winner_against_the_baseline(tmp_path: Path
     best = suggestions().query("state == 'complete'").nlargest(1, "val_accuracy").iloc[0]
     confirm(folder, best["lr"], best["optimizer"], float(best["val_accuracy"]) - 0.01)
     search = search_data.read(reporting.read(folder))
-    screen = headline.of_search(search, confirmation.judge(search))
+    screen = headline.of_search(search)
     assert screen.answers[1].startswith("On digits winner is better than baseline by 10.0 points")
     assert screen.answers[2].startswith(f"In the search {best['arm']} had val accuracy")
     baseline, winner = bars(screen)

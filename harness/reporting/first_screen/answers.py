@@ -204,16 +204,16 @@ def _climbs(reading: ReportData) -> Iterator[str]:
             yield ladder.whole(one)
 
 
-def of_search(search: SearchData, judged: Verdicts | None) -> Iterator[str]:
+def of_search(search: SearchData) -> Iterator[str]:
     """Answer a search's question: the best suggestion, its confirmation, and how much it flattered."""
-    best, objective = search.best, search.objective
+    best, objective, judged = search.best, search.objective, search.judged
     if best is None:
         yield "No suggestion has been trained to its end, so there is nothing to conclude."
         return
     complete = count(len(search.complete), "complete suggestion")
     value = value_words(objective, float(best["value"]))
     yield f"The best of {complete} by {spaced(objective.name)}: {best['arm']}, {value}."
-    if search.confirmed is None or judged is None:
+    if judged is None:
         yield "It is not confirmed: that number is the best of many, on the images it was chosen by."
         return
     if judged.table.empty or not judged.table["n"].gt(0).any():

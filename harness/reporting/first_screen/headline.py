@@ -49,15 +49,15 @@ def of_study(evidence: Evidence) -> Headline:
     return Headline(kind, hypothesis or _varied(reading), bool(hypothesis), sentences, picture, sureness)
 
 
-def of_search(search: SearchData, judged: Verdicts | None) -> Headline:
-    """Make the first screen of a search's page; `judged`: the winner's confirmation, if there is one."""
+def of_search(search: SearchData) -> Headline:
+    """Make the first screen of a search's page."""
     reading = search.reading
     hypothesis = reading.study.hypothesis
     names = [parameter.name for parameter in search.parameters]
     varied = f"Which settings of {_some(names)} give the best {spaced(search.objective.name)}?"
-    sentences = list(headline_answers.of_search(search, judged))[: screen.SENTENCES]
-    picture = headline_pictures.of_search(search, judged)
-    sureness = list(_search_sureness(search, judged))
+    sentences = list(headline_answers.of_search(search))[: screen.SENTENCES]
+    picture = headline_pictures.of_search(search)
+    sureness = list(_search_sureness(search))
     return Headline(
         "Search for settings", hypothesis or varied, bool(hypothesis), sentences, picture, sureness
     )
@@ -154,7 +154,8 @@ def _missing(reading: ReportData) -> tuple[str, str]:
     return "Missing", f"{', '.join(counts)}, of {total}." if counts else f"none of {total}."
 
 
-def _search_sureness(search: SearchData, judged: Verdicts | None) -> Iterator[tuple[str, str]]:
+def _search_sureness(search: SearchData) -> Iterator[tuple[str, str]]:
+    judged = search.judged
     if judged is None or not judged.table["n"].gt(0).any():
         seeds = "one search seed" if search.seeds == 1 else f"{search.seeds} search seeds"
         yield "Seeds", f"{seeds}; the best of many looks better than it is. Test is still closed."

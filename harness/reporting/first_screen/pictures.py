@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from harness.reporting.contrasts import Verdicts
+    from harness.reporting.data import ReportData
     from harness.reporting.evidence import Evidence
     from harness.reporting.ladder_steps import Ladder
     from harness.reporting.search.data import SearchData
@@ -185,15 +186,15 @@ def _telling_steps(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [rows[place] for place in sorted(kept)]
 
 
-def of_search(search: SearchData, judged: Verdicts | None) -> Picture | None:
+def of_search(search: SearchData) -> Picture | None:
     """Draw the winner against its baseline with fresh seeds; before that, the best suggestions."""
-    confirmed = None if judged is None or search.confirmed is None else _confirmed(search, judged)
-    return confirmed or _best(search)
+    confirmed, judged = search.confirmed, search.judged
+    drawn = None if confirmed is None or judged is None else _confirmed(confirmed, judged)
+    return drawn or _best(search)
 
 
-def _confirmed(search: SearchData, judged: Verdicts) -> Picture | None:
-    metric = judged.family.metric
-    trials = search.confirmed.trials if search.confirmed is not None else search.reading.trials
+def _confirmed(confirmed: ReportData, judged: Verdicts) -> Picture | None:
+    metric, trials = judged.family.metric, confirmed.trials
     done = stats.finished(trials, metric) if metric in trials else trials.iloc[:0]
     if done.empty:
         return None

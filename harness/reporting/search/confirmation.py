@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from harness import stats
-from harness.reporting import contrasts, verdict_text, verdict_views
+from harness.reporting import verdict_text, verdict_views
 from harness.reporting.arm_tables import arms
 from harness.reporting.model import Section
 from harness.reporting.search.data import confirmed_number
@@ -19,7 +19,6 @@ from harness.text import hundredths, interval, points, spaced
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from harness.reporting.contrasts import Verdicts
     from harness.reporting.search.data import SearchData
     from harness.study.searches import Objective
 
@@ -36,7 +35,7 @@ COMPARED = "Both arms"
 
 def answers(search: SearchData) -> list[list[str]]:
     """State the result of the confirmation in paragraphs, or that the winner is not confirmed yet."""
-    judged = judge(search)
+    judged = search.judged
     if search.confirmed is None or judged is None:
         return [[NOT_YET, *search.doubts]]
     paragraphs = verdict_text.answers(search.confirmed, judged)
@@ -45,15 +44,9 @@ def answers(search: SearchData) -> list[list[str]]:
     return [*paragraphs, list(flattered(search))]
 
 
-def judge(search: SearchData) -> Verdicts | None:
-    """Judge the winner against the baseline; None without a confirmation."""
-    confirmed = search.confirmed
-    return None if confirmed is None else contrasts.judge(confirmed, contrasts.read_family(confirmed))
-
-
 def section(search: SearchData) -> Section:
     """Show the verdict on test, the two arms, and the winner's objective before and after."""
-    judged = judge(search)
+    judged = search.judged
     title = "The winner against the baseline, with fresh seeds"
     if search.confirmed is None or judged is None:
         return Section("confirmation", title, [NOT_YET, *search.doubts], opened=True)

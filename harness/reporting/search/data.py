@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from pydantic import ValidationError
 
 from harness import results, stats
 from harness.errors import UsageError
+from harness.reporting import contrasts
 from harness.reporting.data import ReportData, prepare
 from harness.reporting.search.space import parameters
 from harness.results import columns, tables
@@ -21,6 +23,8 @@ from harness.text import as_word
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from harness.reporting.contrasts import Verdicts
 
 COMPLETE, PRUNED, FAILED = STATES
 MAY_DIFFER = {"trial_id", "arm", "seed", "label", "objective", "eval_every"}
@@ -58,6 +62,12 @@ class SearchData:
         """The best complete suggestion, the earliest of those that tie."""
         best = self.suggestions[self.suggestions["best"]]
         return None if best.empty else best.iloc[0]
+
+    @cached_property
+    def judged(self) -> Verdicts | None:
+        """The winner, judged against the baseline with fresh seeds; None without a confirmation."""
+        confirmed = self.confirmed
+        return None if confirmed is None else contrasts.judge(confirmed, contrasts.read_family(confirmed))
 
     @property
     def seeds(self) -> int:
