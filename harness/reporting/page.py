@@ -94,7 +94,9 @@ def _study_page(reading: ReportData) -> Page:
     evidence = gather(reading)
     page = _verdicts(evidence)
     drawn = [*page.figures, *draw(reading)]
-    optional = [*time_to_target.sections(reading), calibration.section(reading), flips.section(reading)]
+    tuned_arms = None if evidence.tuned is None else evidence.tuned.reading
+    timed = time_to_target.sections(reading, tuned=tuned_arms)
+    optional = [*timed, calibration.section(reading), flips.section(reading)]
     others = [part for part in (*optional, *best_model.sections(reading)) if part is not None]
     return replace(
         page,
@@ -111,7 +113,7 @@ def _study_page(reading: ReportData) -> Page:
 def _search_page(reading: ReportData) -> Page:
     """Describe a search; its suggestions are not ranked as arms are, and none of them was tested."""
     search = search_data.read(reading)
-    sections = [*search_page.sections(search), *time_to_target.sections(reading)]
+    sections = [*search_page.sections(search), *time_to_target.sections(reading, confirmed=search.confirmed)]
     return Page(
         headline=headline.of_search(search),
         answers=search_page.answers(search), sections=sections,

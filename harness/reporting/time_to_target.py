@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from harness import plots, stats
-from harness.reporting import contrasts, data
+from harness.reporting import contrasts
 from harness.reporting.charts import Axis, Chart, Series
 from harness.reporting.contrasts import EXPLORATORY, Times
 from harness.reporting.model import Cell, Column, Figure, Section, Table, number_cell, p_cell, rows_of, slug
@@ -97,12 +97,14 @@ class TargetTimes:
         return f"{number} {self.unit[:-1] if number == '1' else self.unit}"
 
 
-def sections(reading: ReportData) -> Iterator[Section]:
+def sections(
+    reading: ReportData, *, tuned: ReportData | None = None, confirmed: ReportData | None = None
+) -> Iterator[Section]:
     """Report on the times of the study's trials, those of tuned arms, and those that confirm a search."""
     yield from section(reading)
-    for phase in (TUNED, CONFIRMED):
-        if (reading.results.folder / phase / "trials.csv").is_file():
-            yield from section(data.read(reading.results.folder / phase), phase)
+    for phase, trials in ((TUNED, tuned), (CONFIRMED, confirmed)):
+        if trials is not None:
+            yield from section(trials, phase)
 
 
 def section(reading: ReportData, phase: str = "") -> Iterator[Section]:

@@ -92,6 +92,17 @@ def test_a_confirmation_of_another_winner_says_so(known_search: SearchData) -> N
     assert "no suggestion of this search" in " ".join(confirmation.flattered(read(folder)))
 
 
+def test_a_confirmation_that_cannot_be_read_is_said_and_the_rest_reported(
+    known_search: SearchData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.reporting.data_sets.sections", lambda _: iter(()))  # this folder has none
+    folder = known_search.reading.results.folder
+    confirm(folder, 0.1, "sgd", 0.9)
+    (folder / "confirmed" / "trials.csv").write_text("broken\n1,2\n", encoding="utf-8")
+    written = reporting.write(folder).read_text(encoding="utf-8")
+    assert "The folder confirmed/ cannot be read" in written
+
+
 def test_without_a_confirmation_the_page_says_that_the_number_is_the_best_of_many(
     known_search: SearchData,
 ) -> None:
