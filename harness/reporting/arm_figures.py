@@ -11,7 +11,7 @@ from harness import plots, stats
 from harness.data import cache
 from harness.errors import MachineError, UsageError
 from harness.plots import Panel
-from harness.reporting import explored
+from harness.reporting import arm_charts
 from harness.reporting.data import rank
 from harness.reporting.model import Figure, slug
 from harness.text import between, count, joined, percent, points, significant, span
@@ -61,7 +61,7 @@ def _arms(reading: ReportData, dataset: str, ranked: pd.DataFrame) -> Figure:
     values = pd.DataFrame({"label": done["label"], "value": done["val_accuracy"]})
     title = f"Arms on {dataset} by validation accuracy"
     figure = plots.arms_figure(shown, values)
-    return Figure(f"arms-{slug(dataset)}", title, caption, figure, chart=explored.arms(shown, done))
+    return Figure(f"arms-{slug(dataset)}", title, caption, figure, chart=arm_charts.arms(shown, done))
 
 
 def _confusion(reading: ReportData, dataset: str, ranked: pd.DataFrame) -> Iterator[Figure]:
@@ -90,13 +90,13 @@ def _curves(reading: ReportData, dataset: str, ranking: pd.DataFrame) -> Iterato
     axes = ["label"]
     if reading.design == "grid":
         axes = list(reading.spreads.loc[reading.spreads["dataset"].eq(dataset), "axis"]) or axes
-    every = explored.arm_curves(reading, dataset, ranking[ranking["rank"].notna()])
+    every = arm_charts.arm_curves(reading, dataset, ranking[ranking["rank"].notna()])
     drawable = [axis for axis in axes if here[axis].nunique() <= plots.MAX_LINES]
     for place, axis in enumerate(drawable):
         noun = "arm" if axis == "label" else axis
         panels = axis_panels(reading, here, axis)
         figure = plots.curves_figure(panels, axis)
-        chart = every if axis == "label" else explored.level_curves(panels, axis)
+        chart = every if axis == "label" else arm_charts.level_curves(panels, axis)
         name, title = f"curves-{slug(dataset)}-{slug(noun)}", f"Learning curves by {noun} on {dataset}"
         yield Figure(name, title, CURVES, figure, folded=place > 0, chart=chart)
     ranked = _unbroken(ranking[ranking["rank"].notna()])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from typing import Any, Literal, TypeAlias
 
@@ -99,6 +99,11 @@ class Chart:
         """Return the chart as JSON for a page's <script type="application/json">, which no name can end."""
         text = json.dumps(self.as_json(), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
         return text.replace("<", "\\u003c")
+
+
+def together(charts: Sequence[Chart]) -> Chart | None:
+    """Make charts the views of one, the first seen first; None if there is none."""
+    return replace(charts[0], others=charts[1:]) if charts else None
 
 
 def scripts() -> str:

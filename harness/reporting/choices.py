@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from harness import plots, stats
-from harness.reporting import explored_tables
+from harness.reporting import comparison_charts
 from harness.reporting.arm_figures import gap, intervals
 from harness.reporting.contrasts import EXPLORATORY
 from harness.reporting.data import ReportData, against_baseline, rank
@@ -243,7 +243,7 @@ def _effects(reading: ReportData) -> Iterator[Figure]:
         caption = " ".join([EXPLORATORY, EFFECTS, intervals(effects["n"]), *left])
         seeds = stats.seed_effects(reading.trials, reading.axes)
         figure = plots.effects_figure(effects, seeds)
-        chart = explored_tables.effects(effects, seeds)
+        chart = comparison_charts.effects(effects, seeds)
         yield Figure("effects", "Main effects", caption, figure, chart=chart)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from harness import plots
 from harness.comparison.judging import text as judged_text
-from harness.reporting import charts, explored_tables, table_files
+from harness.reporting import charts, comparison_charts, table_files
 from harness.reporting.model import Cell, Column, Figure, Table, more_cell, p_cell, rows_of
 from harness.system import files
 from harness.text import DASH
@@ -174,7 +174,7 @@ def _forest(judgement: Judgement, table: pd.DataFrame) -> Figure:
     unit, margin = scale.unit, (scale.margin or 0) / (100 if scale.kind == "percent" else 1)
     bent = bool(unit) and plots.logarithmic(table, margin)
     across = f"difference in {metric}" + (f" ({unit})" if unit else "")
-    chart = explored_tables.forest(table, margin, across, bent=bent)
+    chart = comparison_charts.forest(table, margin, across, bent=bent)
     if not unit:
         chart = replace(chart, y=replace(chart.y, points=False))
     caption = (

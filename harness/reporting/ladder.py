@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from harness import plots, stats
-from harness.reporting import explored, explored_tables
+from harness.reporting import arm_charts, comparison_charts
 from harness.reporting.arm_figures import (
     ARM_CURVES,
     CURVES,
@@ -143,7 +143,7 @@ def _climb(ladder: Ladder) -> Figure:
     paired = _stacked({split: ladder.differences(split) for split in splits}).rename(columns={"arm": "label"})
     steps = {step.label: _row(ladder, step) for step in ladder.steps}
     figure = plots.ladder_figure(steps, accuracy, seeds, changes.assign(words=labels), paired)
-    chart = explored_tables.ladder(list(steps), accuracy, seeds, changes, paired)
+    chart = comparison_charts.ladder(list(steps), accuracy, seeds, changes, paired)
     caption = LADDER.format(intervals(accuracy["n"]))
     name = f"ladder-{slug(ladder.dataset)}"
     return Figure(name, f"The ladder on {ladder.dataset}", caption, figure, chart=chart)
@@ -209,7 +209,7 @@ def _curves(reading: ReportData, ladder: Ladder) -> Iterator[Figure]:
     here = ladder.trials[ladder.trials["label"].isin(labels)]
     if 0 < len(labels) <= plots.MAX_LINES:
         panels = axis_panels(reading, here, "label")
-        figure, chart = plots.curves_figure(panels, "label"), explored.level_curves(panels, "label")
+        figure, chart = plots.curves_figure(panels, "label"), arm_charts.level_curves(panels, "label")
         title = f"Learning curves by step on {ladder.dataset}"
         yield Figure(f"curves-{slug(ladder.dataset)}-rung", title, CURVES, figure, chart=chart)
     for place in range(0, len(labels), ABREAST):

@@ -10,7 +10,7 @@ import pandas as pd
 
 from harness import plots, stats
 from harness.plots import MAX_LINES
-from harness.reporting import explored_tables
+from harness.reporting import comparison_charts
 from harness.reporting.contrasts import EXPLORATORY
 from harness.reporting.model import Figure, slug
 from harness.reporting.tuned import FACTS, read_phases
@@ -87,7 +87,7 @@ def _figure(reading: ReportData, sweep: Sweep, dataset: str, choices: pd.DataFra
     caption = f"{EXPLORATORY} {READ.format(several)}{rings}{words}{_spread_words(table)}"
     bars = "interval" if seeds >= FEWEST else "range of seeds"
     table = table.assign(joined=joined)
-    title, chart = f"Accuracy against learning rate on {dataset}", explored_tables.rates(table, bars)
+    title, chart = f"Accuracy against learning rate on {dataset}", comparison_charts.rates(table, bars)
     figure = plots.rates_figure(table, bars=bars)
     return Figure(f"lr-{slug(dataset)}", title, caption.strip(), figure, chart=chart)
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib import figure as matplotlib_figure
 
     from harness.reporting.charts import Chart
-    from harness.reporting.first_screen.parts import Headline
+    from harness.reporting.first_screen.model import Headline
     from harness.text import Row
 
 NONE = "no data"

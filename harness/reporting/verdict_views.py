@@ -10,7 +10,7 @@ import pandas as pd
 
 from harness import plots, stats
 from harness.comparison.families import KEY
-from harness.reporting import explored_tables
+from harness.reporting import comparison_charts
 from harness.reporting.arm_figures import intervals
 from harness.reporting.contrasts import EXPLORATORY, arm, contrast, headings
 from harness.reporting.model import (
@@ -121,7 +121,7 @@ def forests(family: Contrasts, rows: pd.DataFrame, name: str, title: str, most: 
         )
         across = f"difference in {metric} (points)"
         figure = plots.forest_figure(part, family.margin, across)
-        chart = explored_tables.forest(part, family.margin, across, bent=bent)
+        chart = comparison_charts.forest(part, family.margin, across, bent=bent)
         datasets = ", ".join(dict.fromkeys(part["dataset"]))
         several = len(parts) > 1
         heading = f"{title}, {number} of {len(parts)}: {datasets}" if several else title

@@ -20,7 +20,7 @@ from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 
 from harness import reporting
-from harness.reporting import charts, explored
+from harness.reporting import arm_charts, charts
 from harness.reporting.charts import Axis, Chart, Series
 from harness.results import read
 
@@ -116,9 +116,9 @@ def test_many_arms_have_means_and_ranges_and_of_very_many_the_ends() -> None:
     )
     reading = replace(reading, results=replace(reading.results, epochs=epochs))
     ranked = reporting.data.rank(reading)
-    chart = explored.arm_curves(reading, "digits", ranked)
+    chart = arm_charts.arm_curves(reading, "digits", ranked)
     assert chart is not None
-    assert len({series.name for series in chart.series}) == explored.MOST_ARMS
+    assert len({series.name for series in chart.series}) == arm_charts.MOST_ARMS
     assert "100 best and the 100 worst of 210" in chart.note
     best = next(series for series in chart.series if series.name == "arm 209")
     trials = epochs[epochs["trial_id"].isin(reading.trials.query("arm == 'arm 209'")["trial_id"])]
@@ -126,15 +126,15 @@ def test_many_arms_have_means_and_ranges_and_of_very_many_the_ends() -> None:
     assert best.y[0] == pytest.approx(first.mean())
     assert (best.low[0], best.high[0]) == pytest.approx((first.min(), first.max()))
     assert best.labels == ["val, mean of 2"]
-    points = explored.arms(ranked, reading.finished("digits"))
+    points = arm_charts.arms(ranked, reading.finished("digits"))
     assert not points.rows
-    assert len({series.name for series in points.series}) == explored.MOST_ARMS
+    assert len({series.name for series in points.series}) == arm_charts.MOST_ARMS
 
 
 def test_a_long_line_keeps_its_ends() -> None:
     epochs = pd.DataFrame({"epoch": np.arange(5000) / 10})
-    kept = explored._thinned(epochs)
-    assert len(kept) == explored.MOST_EVALUATIONS
+    kept = arm_charts._thinned(epochs)
+    assert len(kept) == arm_charts.MOST_EVALUATIONS
     assert kept["epoch"].iloc[[0, -1]].tolist() == [0.0, 499.9]
 
 

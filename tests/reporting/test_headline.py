@@ -16,7 +16,7 @@ from test_ladder import ladder_with_gains
 from harness import reporting
 from harness.reporting import ReportData, contrasts, evidence, tuned
 from harness.reporting.first_screen import headline
-from harness.reporting.first_screen.parts import SENTENCES, Bar, Headline, Picture
+from harness.reporting.first_screen.model import SENTENCES, Bar, Headline, Picture
 from harness.reporting.search import data as search_data
 
 CHOICES = {

@@ -9,10 +9,8 @@ import math
 from typing import TYPE_CHECKING
 
 from harness import stats
-from harness.reporting.first_screen import answers as headline_answers
-from harness.reporting.first_screen import parts as screen
-from harness.reporting.first_screen import pictures as headline_pictures
-from harness.reporting.first_screen.parts import Headline
+from harness.reporting.first_screen import answers, pictures
+from harness.reporting.first_screen.model import SENTENCES, Headline
 from harness.reporting.tuned import FACTS
 from harness.settings.schema import CONFIRMED
 from harness.study.searches import STATES
@@ -43,8 +41,8 @@ def of_study(evidence: Evidence) -> Headline:
     if reading.study.phase == CONFIRMED:
         kind = "Confirmation of a search"
     hypothesis = reading.study.hypothesis
-    sentences = list(headline_answers.of_study(evidence))[: screen.SENTENCES]
-    picture = headline_pictures.of_study(evidence)
+    sentences = list(answers.of_study(evidence))[:SENTENCES]
+    picture = pictures.of_study(evidence)
     sureness = [*_seeds(evidence.main), *_tuning(evidence), _missing(reading)]
     return Headline(kind, hypothesis or _varied(reading), bool(hypothesis), sentences, picture, sureness)
 
@@ -55,8 +53,8 @@ def of_search(search: SearchData) -> Headline:
     hypothesis = reading.study.hypothesis
     names = [parameter.name for parameter in search.parameters]
     varied = f"Which settings of {_some(names)} give the best {spaced(search.objective.name)}?"
-    sentences = list(headline_answers.of_search(search))[: screen.SENTENCES]
-    picture = headline_pictures.of_search(search)
+    sentences = list(answers.of_search(search))[:SENTENCES]
+    picture = pictures.of_search(search)
     sureness = list(_search_sureness(search))
     return Headline(
         "Search for settings", hypothesis or varied, bool(hypothesis), sentences, picture, sureness

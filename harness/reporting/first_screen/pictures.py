@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness import stats
 from harness.reporting.contrasts import arm, contrast, level
-from harness.reporting.first_screen.parts import Bar, Picture
+from harness.reporting.first_screen.model import Bar, Picture
 from harness.reporting.ladder_steps import ladders
 from harness.reporting.search.tables import value_words
 from harness.reporting.verdict_text import inside_margin

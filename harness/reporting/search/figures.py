@@ -6,8 +6,8 @@ import math
 from typing import TYPE_CHECKING
 
 from harness import plots
-from harness.reporting import explored_tables
 from harness.reporting.model import Figure, Section
+from harness.reporting.search import charts as search_charts
 from harness.reporting.search import importance
 from harness.reporting.search import space as search_space
 from harness.reporting.search import tables as search_tables
@@ -121,7 +121,7 @@ def section(search: SearchData, shares: pd.DataFrame) -> Section | None:
     parallel = plots.parallel_figure(complete, dimensions, objective.name, maximize=objective.maximize)
     slices = plots.slices_figure(search.suggestions, dimensions, objective.name)
     told = search_tables.told(search.suggestions, search.parameters)
-    chart = explored_tables.slices(search.suggestions, dimensions, objective.name, told)
+    chart = search_charts.slices(search.suggestions, dimensions, objective.name, told)
     caption = SLICES.format(name=capitalised(spaced(objective.name)))
     drawn = [
         Figure("search-parallel", "Parallel coordinates", PARALLEL, parallel),

@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 
 from harness import plots, stats
-from harness.reporting import explored_tables
 from harness.reporting.model import Figure, Section
+from harness.reporting.search import charts as search_charts
 from harness.reporting.search import confirmation, importance, pruning
 from harness.reporting.search import figures as search_figures
 from harness.reporting.search import space as search_space
@@ -162,7 +162,7 @@ def _history(search: SearchData) -> Section | None:
         when = f"{search.best['seconds']:,.0f} of {table['seconds'].max():,.0f} seconds"
         words = [f"The best suggestion was {nth}, reported after {when}."]
     told = search_tables.told(search.suggestions, search.parameters)
-    chart = explored_tables.history(table, search.objective.name, told)
+    chart = search_charts.history(table, search.objective.name, told)
     drawn = [Figure("search-history", "History", HISTORY, figure, chart=chart)]
     return Section("history", "History", words, [], drawn)
 
@@ -241,6 +241,6 @@ def _front(search: SearchData) -> Section | None:
     title = capitalised(f"{spaced(names[0])} against {spaced(names[1])}")
     caption = f"{search_tables.FRONT} Faint: complete suggestions that are beaten."
     figure = plots.front_figure(table, names, maximize)
-    chart = explored_tables.front(table, names, search_tables.told(table, search.parameters))
+    chart = search_charts.front(table, names, search_tables.told(table, search.parameters))
     drawn = [Figure("search-front", title, caption, figure, chart=chart)]
     return Section("pareto", "The Pareto front", words, [search_tables.front(search, table)], drawn)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from harness.reporting.charts import Axis, Chart, Series
+from harness.reporting.charts import Axis, Chart, Series, together
 from harness.text import count
 
 if TYPE_CHECKING:
@@ -232,8 +232,3 @@ def _trained(table: pd.DataFrame) -> float | None:
     if table["epoch"].nunique() < 3 or not trained.min() > table["value"].min():
         return None
     return float(trained.min() - (0.06 * (table["value"].max() - trained.min()) or 0.01))
-
-
-def together(charts: Sequence[Chart]) -> Chart | None:
-    """Make charts the views of one, the first seen first; None if there is none."""
-    return replace(charts[0], others=charts[1:]) if charts else None
