@@ -13,6 +13,7 @@ import seaborn as sns
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
+from harness.plots.scales import kind_of, trained_ends
 from harness.plots.style import (
     COLORS,
     GREY,
@@ -290,15 +291,11 @@ def _share_x(grid: Sequence[Sequence[Axes]]) -> None:
 
 def _scale(ax: Axes, panel: Panel) -> None:
     """Show accuracies in percent, and losses on a log axis if they span more than a factor of 5."""
-    values = panel.table["value"]
     if panel.ylabel == "accuracy":
         ax.yaxis.set_major_formatter(PercentTicks())
-        # Guessing before the first epoch would press everything after it into a corner.
-        trained = values[panel.table["epoch"].gt(0)]
-        if panel.table["epoch"].nunique() > 2 and trained.min() > values.min():
-            room = 0.06 * (values.max() - trained.min()) or 0.01
-            ax.set_ylim(trained.min() - room, values.max() + room)
-    elif values.min() > 0 and values.max() / values.min() > 5:
+        if ends := trained_ends(panel.table):
+            ax.set_ylim(*ends)
+    elif kind_of(panel.ylabel, panel.table["value"]) == "log":
         log_axis(ax)
     ax.set_ylabel(panel.ylabel)
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from numpy.typing import NDArray
 
 POINTS = "points"
 MOST_ROWS = 40  # contrasts of one figure: more and it is taller than two screens
@@ -28,6 +29,7 @@ WIDEST = 46  # characters of a row's words in one line
 ROW, WRAPPED, TWICE, HEADING = 1.0, 1.55, 1.75, 1.35  # heights, in rows of one line
 INCHES = 0.25  # of a row of one line
 LOG_BEYOND = 40.0  # margins in the widest difference, beyond which a linear axis would hide the margin
+LINEAR = 5.0  # margins up to which such an axis is linear
 LANES = {"fixed": -0.36, "tuned": 0.36}  # how far from its row's middle each is drawn
 DECIMALS = np.array([1.0, 2.0, 5.0])
 
@@ -73,7 +75,7 @@ def forest_figure(table: pd.DataFrame, margin: float, xlabel: str, unit: str = P
     for row in shown.to_dict("records"):
         _contrast(ax, row, rows[row["heading"], row["label"]] + LANES.get(row["series"], 0.0))
     _name_rows(ax, rows, height)
-    _scale(ax, shown, max(times * margin, _least(shown, unit)))
+    _scale(ax, table, margin, unit)
     ax.set_xlabel(xlabel)
     size = f"{times * margin:g} {unit}".strip() if margin > 0 else ""
     keys = list(_keys(set(shown["verdict"]), size, twice=twice))
@@ -127,22 +129,42 @@ def _wrapped(words: str) -> Sequence[str]:
     return textwrap.wrap(words, WIDEST, max_lines=2, placeholder=" \u2026")
 
 
-def _least(table: pd.DataFrame, unit: str) -> float:
+def _least(largest: float, unit: str) -> float:
     """Return the least half width of the axis: 0.05 points, of another unit a part of what is drawn."""
-    values = table[["difference", "low", "high"]].to_numpy(dtype=float)
-    return 0.05 if unit == POINTS else max(float(np.nanmax(np.abs(values), initial=0.0)) / 20, 1e-12)
+    return 0.0005 if unit == POINTS else max(largest / 20, 1e-12)
 
 
-def _scale(ax: Axes, table: pd.DataFrame, margin: float) -> None:
-    """Span all intervals and the margin; logarithmic beyond five margins where one would hide the other."""
-    values = table[["difference", "low", "high"]].to_numpy(dtype=float)
-    band = 1.15 * margin * np.array([-1.0, 1.0])
-    largest = np.abs(values[np.isfinite(values)]).max(initial=0.0)
-    if largest <= LOG_BEYOND * margin:
+def _values(table: pd.DataFrame) -> NDArray[np.float64]:
+    return table[["difference", "low", "high"]].to_numpy(dtype=float)
+
+
+def _half_width(table: pd.DataFrame, margin: float, unit: str) -> tuple[float, float]:
+    """Return the margin, or the least that an axis shows in its place; and the largest of all values."""
+    values = _values(table)
+    largest = float(np.abs(values[np.isfinite(values)]).max(initial=0.0))
+    return max(margin, _least(largest, unit)), largest
+
+
+def forest_bend(table: pd.DataFrame, margin: float, unit: str = POINTS) -> float | None:
+    """Return the difference from which on `forest_figure` has a logarithmic axis, which its caption must say.
+
+    None: the axis is linear throughout, as one would not hide the margin.
+    """
+    least, largest = _half_width(table, margin, unit)
+    return LINEAR * least if largest > LOG_BEYOND * least else None
+
+
+def _scale(ax: Axes, table: pd.DataFrame, margin: float, unit: str) -> None:
+    """Span all intervals and the margin; logarithmic beyond a part where one would hide the other."""
+    times = 100 if unit == POINTS else 1
+    values, bend = times * _values(table), forest_bend(table, margin, unit)
+    least, largest = (times * size for size in _half_width(table, margin, unit))
+    band = 1.15 * least * np.array([-1.0, 1.0])
+    if bend is None:
         fit(ax, values, band)
         ax.xaxis.set_major_locator(MaxNLocator(7))
         return
-    linear = 5 * margin
+    linear = times * bend
     ax.set_xscale("symlog", linthresh=linear, linscale=1.2)
     decades = np.ravel(10.0 ** np.arange(-2, 3)[:, None] * DECIMALS)
     decades = decades[decades >= 0.99 * linear][:: 1 if largest < 20 * linear else 2]
@@ -154,12 +176,6 @@ def _scale(ax: Axes, table: pd.DataFrame, margin: float) -> None:
     ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}".replace("-", "\u2212"))
     ax.xaxis.set_minor_locator(NullLocator())
     ax.xaxis.set_minor_formatter(NullFormatter())
-
-
-def logarithmic(table: pd.DataFrame, margin: float) -> bool:
-    """Tell whether `forest_figure` uses a partly logarithmic axis, which its caption must say."""
-    values = table[["difference", "low", "high"]].to_numpy(dtype=float)
-    return bool(np.abs(values[np.isfinite(values)]).max(initial=0.0) > LOG_BEYOND * max(margin, 0.0005))
 
 
 def _keys(verdicts: set[str], margin: str, *, twice: bool) -> Iterator[Line2D | Patch]:

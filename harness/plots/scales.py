@@ -14,6 +14,7 @@ from harness.text import short_number, spaced
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import pandas as pd
     from matplotlib.axes import Axes
     from numpy.typing import ArrayLike, NDArray
 
@@ -54,6 +55,21 @@ def kind_of(name: str, values: ArrayLike) -> Kind:
         return "error"
     wide = known.size and known.min() > 0 and known.max() / known.min() > SPAN
     return "log" if wide else "linear"
+
+
+def trained_ends(curves: pd.DataFrame) -> tuple[float, float] | None:
+    """Return the ends of an axis for the accuracies of trained networks; None if guessing lies not below.
+
+    Guessing before the first epoch would press everything after it into a corner.
+
+    Args:
+        curves: epoch, value.
+    """
+    values, trained = curves["value"], curves.loc[curves["epoch"].gt(0), "value"]
+    if curves["epoch"].nunique() < 3 or not trained.min() > values.min():
+        return None
+    room = 0.06 * (values.max() - trained.min()) or 0.01
+    return float(trained.min() - room), float(values.max() + room)
 
 
 def places(values: ArrayLike, kind: Kind, least: float = LEAST_ERROR) -> NDArray[np.float64]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from harness.plots.scales import kind_of, trained_ends
 from harness.reporting.charts import Axis, Chart, Series, together
 from harness.text import count
 
@@ -218,17 +219,9 @@ def _mean_lines(table: pd.DataFrame, hue: str) -> Iterator[Series]:
 
 def _curves(title: str, metric: str, table: pd.DataFrame, series: Iterable[Series]) -> Chart:
     """Make a chart of lines of one metric, on the scale of the values in `table` (epoch, value)."""
-    values = table["value"]
     if metric == "accuracy":
-        y = Axis(metric, percent=True, low=_trained(table))
+        ends = trained_ends(table)
+        y = Axis(metric, percent=True, low=ends and ends[0])
     else:
-        y = Axis(metric, log=bool(values.min() > 0 and values.max() / values.min() > 5))
+        y = Axis(metric, log=kind_of(metric, table["value"]) == "log")
     return Chart("lines", Axis("epoch"), y, list(series), title)
-
-
-def _trained(table: pd.DataFrame) -> float | None:
-    """Return where the accuracies of trained networks begin, if guessing lies below."""
-    trained = table.loc[table["epoch"].gt(0), "value"]
-    if table["epoch"].nunique() < 3 or not trained.min() > table["value"].min():
-        return None
-    return float(trained.min() - (0.06 * (table["value"].max() - trained.min()) or 0.01))

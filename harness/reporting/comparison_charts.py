@@ -69,7 +69,7 @@ def _intervals(name: str, table: pd.DataFrame, columns: tuple[str, str], labels:
     )
 
 
-def forest(table: pd.DataFrame, margin: float, label: str, *, bent: bool) -> Chart:
+def forest(table: pd.DataFrame, margin: float, label: str, bend: float | None) -> Chart:
     """Chart the contrasts of a forest plot: a row each, coloured by its verdict.
 
     Args:
@@ -77,7 +77,7 @@ def forest(table: pd.DataFrame, margin: float, label: str, *, bent: bool) -> Cha
             p_holm, as for the figure; unit, where n counts anything else than seeds.
         margin: within it two arms count as the same; a share.
         label: what the difference is.
-        bent: whether the axis is logarithmic away from 0.
+        bend: the difference from which on the axis is logarithmic; None: it is linear.
     """
     several = len(table["heading"].unique()) > 1
     names = [
@@ -96,7 +96,7 @@ def forest(table: pd.DataFrame, margin: float, label: str, *, bent: bool) -> Cha
     for name, words in zip(names, table["words"], strict=True):
         beside[name] = str(words)  # of fixed and tuned, the tuned one, which comes last
     x = Axis("", names=list(rows), beside=list(beside.values()))
-    y = Axis(label, points=True, bend=5 * max(margin, 0.0005) if bent else None)
+    y = Axis(label, points=True, bend=bend)
     band = (-margin, margin) if margin > 0 else None
     return Chart("points", x, y, series, "Verdicts", rows=True, band=band)
 

@@ -172,16 +172,16 @@ def _forest(judgement: Judgement, table: pd.DataFrame) -> Figure:
     """Draw contrasts, twice: as a picture, and as a chart to be explored."""
     scale, metric = judgement.scale, judgement.metric
     unit, margin = scale.unit, (scale.margin or 0) / (100 if scale.kind == "percent" else 1)
-    bent = bool(unit) and plots.logarithmic(table, margin)
+    bend = plots.forest_bend(table, margin, unit)
     across = f"difference in {metric}" + (f" ({unit})" if unit else "")
-    chart = comparison_charts.forest(table, margin, across, bent=bent)
+    chart = comparison_charts.forest(table, margin, across, bend)
     if not unit:
         chart = replace(chart, y=replace(chart.y, points=False))
     caption = (
         f"Each contrast's difference in {metric}, arm minus reference, with its 95 % interval; right of 0 is "
         f"{'better' if scale.higher_is_better else 'worse'}."
         + (" The band is the margin within which two arms count as the same." if margin else "")
-        + (" Away from 0 the axis is logarithmic." if bent else "")
+        + (" Away from 0 the axis is logarithmic." if bend else "")
     )
     return Figure(
         "forest", "Contrasts", caption, plots.forest_figure(table, margin, across, unit), chart=chart

@@ -114,14 +114,14 @@ def forests(family: Contrasts, rows: pd.DataFrame, name: str, title: str, most: 
     parts = list(_parts(shown, most)) if contrasts > most else [shown]
     for number, part in enumerate(parts, start=1):
         metric = spaced(family.metric)
-        bent = plots.logarithmic(part, family.margin)
-        scale = LOGARITHMIC if bent else ""
+        bend = plots.forest_bend(part, family.margin)
+        scale = LOGARITHMIC if bend else ""
         caption = FOREST.format(
             metric=metric, seeds=_over(part["n"]), corrected=_corrected(contrasts), scale=scale
         )
         across = f"difference in {metric} (points)"
         figure = plots.forest_figure(part, family.margin, across)
-        chart = comparison_charts.forest(part, family.margin, across, bent=bent)
+        chart = comparison_charts.forest(part, family.margin, across, bend)
         datasets = ", ".join(dict.fromkeys(part["dataset"]))
         several = len(parts) > 1
         heading = f"{title}, {number} of {len(parts)}: {datasets}" if several else title

@@ -63,8 +63,8 @@ def test_fixed_is_hollow_and_tuned_filled_on_one_line() -> None:
 
 def test_a_difference_that_would_hide_the_margin_makes_the_axis_logarithmic() -> None:
     small, large = table(3), table(3, size=0.5)
-    assert not plots.logarithmic(small, 0.002)
-    assert plots.logarithmic(large, 0.002)
+    assert not plots.forest_bend(small, 0.002)
+    assert plots.forest_bend(large, 0.002)
     scales = [plots.forest_figure(rows, 0.002, "").axes[0].get_xscale() for rows in (small, large)]
     assert scales == ["linear", "symlog"]
 
