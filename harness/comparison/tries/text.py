@@ -1,4 +1,4 @@
-"""Words of a try: a line a look, the verdict, how sure it is, what it cost, and what to do next."""
+"""Text of a try: a line a look, the verdict, how sure it is, what it cost, and what to do next."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Words of a noise floor."""
+"""Text of a noise floor."""
 
 from __future__ import annotations
 
