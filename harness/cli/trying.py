@@ -66,7 +66,7 @@ def noise_(
 ) -> None:  # fmt: skip
     """Measure how much a study's baseline varies over seeds, and which differences show above that."""
     loaded = _load(study, overrides)
-    from harness.comparison.tries import noise_words
+    from harness.comparison.tries import noise_text
     from harness.comparison.tries.noise import noise
 
     with _interrupted(results, loaded.name):
@@ -78,9 +78,9 @@ def noise_(
             seconds=measured.trained.seconds, folder=measured.folder,
         )  # fmt: skip
         return
-    for line in noise_words.lines(measured):
+    for line in noise_text.lines(measured):
         click.echo(line)
-    click.echo(f"next: {noise_words.following(measured, study, overrides, _typed(OF_NOISE))}")
+    click.echo(f"next: {noise_text.following(measured, study, overrides, _typed(OF_NOISE))}")
     click.echo(f"trials are kept in {measured.folder}")
 
 
@@ -132,32 +132,32 @@ def try_(
 
 def _tried(prepared: Trying, *, as_json: bool) -> Try:
     """Run a try, with a line a look where words are wanted."""
-    from harness.comparison.tries import words as try_words
+    from harness.comparison.tries import text as try_text
 
     if not as_json:
-        for line in try_words.asked(prepared.asked, prepared.rules):
+        for line in try_text.asked(prepared.asked, prepared.rules):
             click.echo(line)
-        prepared.tell = lambda look: click.echo(try_words.line(look, prepared.rules))
+        prepared.tell = lambda look: click.echo(try_text.line(look, prepared.rules))
     return prepared.run()
 
 
 def _show_words(tried: Try, study: str, changes: Sequence[str], overrides: Sequence[str]) -> None:
-    from harness.comparison.tries import words as try_words
+    from harness.comparison.tries import text as try_text
 
     for failure in tried.trained.failures:
         click.echo(f"failed: {failure}", err=True)
-    click.secho(try_words.verdict(tried), bold=True)
-    for line in try_words.sureness(tried):
+    click.secho(try_text.verdict(tried), bold=True)
+    for line in try_text.sureness(tried):
         click.echo(f"  {line}")
-    click.echo(f"  {try_words.cost(tried)}; kept in {tried.folder}")
+    click.echo(f"  {try_text.cost(tried)}; kept in {tried.folder}")
     click.echo(_following(tried, study, changes, overrides))
 
 
 def _following(tried: Try, study: str, changes: Sequence[str], overrides: Sequence[str]) -> str:
-    from harness.comparison.tries import words as try_words
+    from harness.comparison.tries import text as try_text
 
     typed = _typed(OF_TRY if tried.verdict == "cannot tell" else OF_RUN)
-    return try_words.following(tried, study, changes, overrides, typed)
+    return try_text.following(tried, study, changes, overrides, typed)
 
 
 def _typed(names: Sequence[str]) -> list[str]:
@@ -175,7 +175,7 @@ def _typed(names: Sequence[str]) -> list[str]:
 def _show_json(tried: Try, study: str, changes: Sequence[str], overrides: Sequence[str]) -> None:
     from dataclasses import asdict
 
-    from harness.comparison.tries import words as try_words
+    from harness.comparison.tries import text as try_text
 
     rules = tried.rules
     last = {name: value for name, value in asdict(tried.last).items() if name != "verdict"}
@@ -189,7 +189,7 @@ def _show_json(tried: Try, study: str, changes: Sequence[str], overrides: Sequen
         false_better_at_most=tried.false_better,
         trials_trained=tried.trained.trials, seconds=tried.trained.seconds,
         failures=tried.trained.failures, folder=tried.folder, values=tried.values,
-        in_words=try_words.verdict(tried),
+        in_words=try_text.verdict(tried),
         next=_following(tried, study, changes, overrides),
     )  # fmt: skip
 

@@ -57,6 +57,16 @@ def points(share: float, *, sign: bool = False) -> str:
     return "0.00" if number[1:] == "0.00" else number  # zero has no sign
 
 
+def two_decimals(number: float, *, sign: bool = False) -> str:
+    """Write a number with two decimals and a plain hyphen; zero has no sign.
+
+    >>> two_decimals(-0.416), two_decimals(0.2, sign=True), two_decimals(-0.001, sign=True)
+    ('-0.42', '+0.20', '0.00')
+    """
+    written = f"{number:{'+' if sign else ''}.2f}"
+    return "0.00" if written.strip("+-") == "0.00" else written
+
+
 def signed_points(share: float) -> str:
     """Write a difference of shares in points with two digits and a plain hyphen; empty for NaN.
 

@@ -13,7 +13,7 @@ from statsmodels.stats.power import TTestPower
 
 import harness
 from harness import results
-from harness.comparison.tries import noise_words
+from harness.comparison.tries import noise_text
 from harness.comparison.tries.noise import COMPARED_SEEDS
 from harness.errors import UsageError
 from harness.study.study import Study
@@ -37,7 +37,7 @@ def test_a_noise_floor_is_what_its_trials_say(study_of: Callable[..., Study], tm
         effect = one["difference"] / (math.sqrt(2) * row["sd"])
         assert TTestPower().power(effect, one["seeds"], 0.05) == pytest.approx(0.8, abs=1e-6)
         assert one["seconds"] == pytest.approx(2 * one["seeds"] * row["seconds_a_trial"])
-    said = "\n".join(noise_words.lines(found))
+    said = "\n".join(noise_text.lines(found))
     assert f"SD over 6 seeds: {100 * row['sd']:.2f} points" in said
     assert "at worst" in said
     assert harness.noise(study_of(), seeds=6, folder=folder).trained.trials == 0
@@ -49,7 +49,7 @@ def test_each_of_several_data_sets_has_its_noise(study_of: Callable[..., Study],
     assert found.baselines["dataset"].tolist() == ["digits", "digits_writers"]
     assert len(results.read_trials(tmp_path / "tries")) == 4
     assert np.isfinite(found.baselines["sd"]).all()
-    following = noise_words.following(found, "s", ["lr=0.3"])
+    following = noise_text.following(found, "s", ["lr=0.3"])
     assert following == "harness try s --set KEY=VALUE --base lr=0.3 --base dataset=digits"
 
 

@@ -20,8 +20,8 @@ import tomli_w
 import harness
 from harness import results
 from harness.comparison.tries import looks as try_looks
+from harness.comparison.tries import text as try_text
 from harness.comparison.tries import trying
-from harness.comparison.tries import words as try_words
 from harness.comparison.tries.folder import FIRST_SEED
 from harness.comparison.tries.looks import Look, TryRules
 from harness.comparison.tries.trying import Try, TryKeywords
@@ -72,21 +72,21 @@ def test_a_change_that_hurts_is_worse_and_exits_1(tried: Tried) -> None:
     worse = tried("lr=0.001")
     assert (worse.verdict, worse.exit_code) == ("worse", 1)
     assert worse.last.high < 0
-    assert try_words.verdict(worse).startswith("Worse: lr=0.001 gives -")
+    assert try_text.verdict(worse).startswith("Worse: lr=0.001 gives -")
 
 
 def test_a_change_that_hardly_matters_is_the_same_within_a_wide_margin(tried: Tried) -> None:
     same = tried("label_smoothing=0.001", margin=0.1)
     assert (same.verdict, same.exit_code) == ("same", 0)
     assert -0.1 < same.last.same_low < same.last.same_high < 0.1
-    assert "Same: label_smoothing=0.001 is within 10.00 points of the baseline" in try_words.verdict(same)
+    assert "Same: label_smoothing=0.001 is within 10.00 points of the baseline" in try_text.verdict(same)
 
 
 def test_too_few_seeds_cannot_tell_and_more_go_on(tried: Tried) -> None:
     few = tried(UNCLEAR, max_seeds=3)
     assert (few.verdict, few.exit_code, few.why) == ("cannot tell", 2, "seeds")
     assert (few.trained.trials, few.last.next_seeds) == (6, 0)
-    assert try_words.following(few, "s", [UNCLEAR]).startswith(
+    assert try_text.following(few, "s", [UNCLEAR]).startswith(
         f"next: harness try s --set {UNCLEAR} --max-seeds"
     )
     more = tried(UNCLEAR, max_seeds=5)
@@ -106,7 +106,7 @@ def test_a_change_that_diverges_is_worse_by_the_sign_test(tried: Tried) -> None:
     assert (diverging.last.seeds, diverging.last.diverged, diverging.last.baseline_diverged) == (10, 10, 0)
     assert diverging.last.p == pytest.approx(2 / 2**10)
     assert math.isnan(diverging.last.low)
-    assert "it diverged in 10 of 10 seeds, the baseline in 0" in try_words.verdict(diverging)
+    assert "it diverged in 10 of 10 seeds, the baseline in 0" in try_text.verdict(diverging)
 
 
 # -------------------------------------------------------------------------------------------------- looks
@@ -142,11 +142,11 @@ def test_a_told_look_needs_no_more_seeds() -> None:
 
 def test_a_difference_that_no_look_shows_is_given_the_seeds_of_a_study(tried: Tried) -> None:
     seen = Look(20, 20, 0.005, 0.03, -0.02, 0.03, level=0.02, detectable=0.03, more_seeds=3000.0)
-    words = list(try_words.sureness(replace(tried(UNCLEAR, max_seeds=3), looks=[seen])))
+    words = list(try_text.sureness(replace(tried(UNCLEAR, max_seeds=3), looks=[seen])))
     said = "if the difference is as large as it looks, it takes about 285 seeds, more than a try has: make"
     assert any(one.startswith(said) for one in words)
     near = replace(seen, difference=0.003)
-    words = list(try_words.sureness(replace(tried(UNCLEAR, max_seeds=3), looks=[near])))
+    words = list(try_text.sureness(replace(tried(UNCLEAR, max_seeds=3), looks=[near])))
     assert not any("as large as it looks" in one for one in words)
 
 
@@ -158,7 +158,7 @@ def test_a_failed_trial_tells_nothing() -> None:
 def test_lines_say_what_is_seen_and_what_comes() -> None:
     look = Look(5, 5, 0.0031, 0.003, -0.001, 0.0072, next_seeds=7, next_seconds=4.2)
     said = "5 seeds: +0.31 points [-0.10, +0.72], not told yet; next 7 seeds, about 4 s"
-    assert try_words.line(look, RULES) == said
+    assert try_text.line(look, RULES) == said
 
 
 # ---------------------------------------------------------------------------------- what is kept and shared
@@ -170,7 +170,7 @@ def test_tries_share_their_baseline_and_the_ledger_counts_them(tried: Tried, tmp
     assert second.trained.trials == 3
     assert (second.counts.number, second.counts.tries) == (2, 2)
     assert second.false_better == pytest.approx((0.05 + 0.025) / 2)
-    assert "this is try 2 of 2 of this baseline" in " ".join(try_words.sureness(second))
+    assert "this is try 2 of 2 of this baseline" in " ".join(try_text.sureness(second))
     again = tried(UNCLEAR, max_seeds=3)
     assert (again.trained.trials, again.counts.number, again.counts.tries) == (0, 1, 2)
     assert tried(UNCLEAR, max_seeds=3, margin=0.01).counts.number == 3  # judged by another rule
@@ -189,7 +189,7 @@ def test_another_baseline_counts_from_one_and_the_earlier_trials_stay(
     assert (second.counts.number, second.counts.tries, first.counts.number) == (1, 1, 1)
     assert second.counts.all_tries == 2
     assert second.counts.all_alpha == pytest.approx(0.1)
-    assert "with other baselines, 2 tries in" in " ".join(try_words.sureness(second))
+    assert "with other baselines, 2 tries in" in " ".join(try_text.sureness(second))
     again = tried("activation=tanh", max_seeds=3)
     assert again.trained.trials == 0
     assert again.last.difference == first.last.difference
@@ -203,7 +203,7 @@ def test_noise_trains_what_a_try_finds_again(tried: Tried, study: Study, tmp_pat
 def test_a_budget_ends_between_looks(tried: Tried) -> None:
     short = tried(UNCLEAR, budget="0.001 s")
     assert (short.why, len(short.looks), short.verdict) == ("budget", 1, "cannot tell")
-    assert "the budget is used up" in try_words.verdict(short)
+    assert "the budget is used up" in try_text.verdict(short)
 
 
 def test_a_damaged_ledger_is_told_before_anything_is_trained_over_it(tried: Tried, tmp_path: Path) -> None:
@@ -257,7 +257,7 @@ def test_a_change_that_cannot_be_trained_tells_nothing_and_disturbs_no_other(tmp
     failed = harness.try_(study, ["loss=touchy"], folder=folder, workers=1, max_seeds=3)
     assert (failed.verdict, failed.why, failed.exit_code) == ("cannot tell", "failed", 2)
     assert "it is broken" in failed.trained.failures[0]
-    assert "trials could not be trained" in try_words.verdict(failed)
+    assert "trials could not be trained" in try_text.verdict(failed)
     other = harness.try_(study, [UNCLEAR], folder=folder, workers=1, max_seeds=3)
     assert (other.why, other.trained.failures, other.trained.trials) == ("seeds", [], 3)
     (tmp_path / "broken").unlink()
@@ -322,7 +322,7 @@ def test_the_baseline_of_a_grid_has_the_reference_level_of_each_axis(
 
 def test_defaults_that_go_along_are_told(study_of: Callable[..., Study], tmp_path: Path) -> None:
     prepared = trying.prepared(study_of(), ["optimizer=adam"], folder=tmp_path / "tries")
-    lines = list(try_words.asked(prepared.asked, prepared.rules))
+    lines = list(try_text.asked(prepared.asked, prepared.rules))
     assert "  optimizer: sgd -> adam" in lines
     assert "  lr: 0.1 -> 0.001, a default that goes along" in lines
     costly = trying.prepared(study_of(), ["epochs=3"], folder=tmp_path / "tries")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from harness.settings.schema import TO_TARGET
-from harness.text import minus, significant
+from harness.text import minus, significant, two_decimals
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -76,8 +76,7 @@ class MetricScale:
             return "\u2013"
         if self.kind == "plain":
             return significant(number, 3, sign=sign)
-        written = f"{self.times * number:{'+' if sign else ''}.2f}"
-        return "0.00" if written.strip("+-") == "0.00" else minus(written)
+        return minus(two_decimals(self.times * number, sign=sign))
 
     def size(self, number: float) -> str:
         """Write the size of a difference with its unit: "0.2 points"."""

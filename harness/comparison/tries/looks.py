@@ -20,7 +20,15 @@ VerdictWord = Literal["better", "worse", "same", "cannot tell"]
 UNTOLD: VerdictWord = "cannot tell"
 WORDS: Mapping[str, VerdictWord] = {"better": "better", "worse": "worse", "same within margin": "same"}
 HIGHER, LOWER = ("accuracy", "top3", "true_probability"), ("loss", "nll", "brier")
-"""Metrics of which more, or less, is better; of a person's own, nobody has said."""
+"""Metrics of which more, or less, is better; of a person's own, nobody has said.
+
+Those of which more is better are shares, all of them.
+"""
+
+
+def is_share(metric: str) -> bool:
+    """Tell whether a metric of val is a share, whose differences are told in points."""
+    return metric.removeprefix("val_") in HIGHER
 
 
 @dataclass(frozen=True)
@@ -51,12 +59,7 @@ class TryRules:
     @property
     def higher_is_better(self) -> bool:
         """True of accuracies, False of losses."""
-        return self.metric.removeprefix("val_") in HIGHER
-
-    @property
-    def is_share(self) -> bool:
-        """True where differences are told in points."""
-        return self.higher_is_better
+        return is_share(self.metric)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Words of a noise floor."""
+"""Text of a noise floor."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from harness.comparison.tries.looks import HIGHER
+from harness.comparison.tries.looks import is_share
+from harness.comparison.tries.text import amount
 from harness.text import duration, spaced
 
 if TYPE_CHECKING:
@@ -64,8 +65,8 @@ def _detectable(row: Mapping[Any, Any], metric: str) -> str:
 def _value(value: float, metric: str) -> str:
     if math.isnan(value):
         return "-"
-    return f"{100 * value:.2f}" if _unit(metric) else f"{value:.3g}"
+    return amount(value, metric, sign=False, digits=3)
 
 
 def _unit(metric: str) -> str:
-    return " points" if metric.removeprefix("val_") in HIGHER else ""
+    return " points" if is_share(metric) else ""

@@ -1,4 +1,4 @@
-"""Words of a try: a line a look, the verdict, how sure it is, what it cost, and what to do next."""
+"""Text of a try: a line a look, the verdict, how sure it is, what it cost, and what to do next."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from harness.comparison.tries.changes import in_words
+from harness.comparison.tries.looks import is_share
 from harness.stats import power_analysis, sequential
-from harness.text import count, duration, joined, p_value, percent, spaced
+from harness.text import count, duration, joined, p_value, percent, spaced, two_decimals
 
 if TYPE_CHECKING:
     from harness.comparison.tries.changes import Change
@@ -22,23 +23,22 @@ FAR = 2.0
 """From so many margins on, a difference is told to need a study where no look of a try would show it."""
 
 
-def amount(value: float, rules: TryRules, *, sign: bool = True) -> str:
-    """Write a difference in points, or in the metric's own unit."""
-    plus = "+" if sign else ""
-    if not rules.is_share:
-        return f"{value:{plus}.4g}"
-    text = f"{100 * value:{plus}.2f}"
-    return "0.00" if text in {"+0.00", "-0.00"} else text
+def amount(value: float, metric: str, *, sign: bool = True, digits: int = 4) -> str:
+    """Write a difference in points, or in the metric's own unit with so many digits."""
+    if is_share(metric):
+        return two_decimals(100 * value, sign=sign)
+    return f"{value:{'+' if sign else ''}.{digits}g}"
 
 
 def margin(rules: TryRules) -> str:
     """Write the margin with its unit."""
-    return f"{amount(rules.margin, rules, sign=False)} {unit(rules)}"
+    return with_unit(rules.margin, rules, sign=False)
 
 
-def unit(rules: TryRules) -> str:
-    """Return the words behind a difference."""
-    return "points" if rules.is_share else f"of {spaced(rules.metric)}"
+def with_unit(value: float, rules: TryRules, *, sign: bool = True) -> str:
+    """Write a difference with its unit: "+0.31 points", "-0.02 of val loss"."""
+    unit = "points" if is_share(rules.metric) else f"of {spaced(rules.metric)}"
+    return f"{amount(value, rules.metric, sign=sign)} {unit}"
 
 
 def share(value: float) -> str:
@@ -48,7 +48,7 @@ def share(value: float) -> str:
 
 def between(low: float, high: float, rules: TryRules) -> str:
     """Write an interval in brackets; empty where there is none."""
-    return "" if math.isnan(low) else f" [{amount(low, rules)}, {amount(high, rules)}]"
+    return "" if math.isnan(low) else f" [{amount(low, rules.metric)}, {amount(high, rules.metric)}]"
 
 
 def asked(change: Change, rules: TryRules) -> Iterator[str]:
@@ -84,7 +84,7 @@ def _shown(look: Look, rules: TryRules) -> str:
 
 
 def _difference(look: Look, rules: TryRules) -> str:
-    return f"{amount(look.difference, rules)} {unit(rules)}{between(look.low, look.high, rules)}"
+    return f"{with_unit(look.difference, rules)}{between(look.low, look.high, rules)}"
 
 
 def verdict(tried: Try) -> str:
@@ -94,12 +94,12 @@ def verdict(tried: Try) -> str:
         return _verdict_of_diverged(tried)
     seen = _difference(look, rules)
     if tried.verdict == "same":
-        mean = f"{amount(look.difference, rules)} {unit(rules)}"
+        mean = with_unit(look.difference, rules)
         ends = between(look.same_low, look.same_high, rules)
         return f"Same: {tried.change} is within {margin(rules)} of the baseline, {mean}{ends}, {seeds}."
     if tried.verdict in {"better", "worse"}:
         little = f", a difference within {margin(rules)}" if look.within_margin else ""
-        found = f"{seen} of {spaced(rules.metric)}" if rules.is_share else seen
+        found = f"{seen} of {spaced(rules.metric)}" if is_share(rules.metric) else seen
         return f"{tried.verdict.capitalize()}: {tried.change} gives {found}{little}, {seeds}."
     return f"Cannot tell whether {tried.change} is better or worse: {seen} {seeds}; {_ended(tried)}."
 
@@ -113,7 +113,7 @@ def _verdict_of_diverged(tried: Try) -> str:
     words = f"Cannot tell whether {tried.change} is better or worse: {counts}; {_ended(tried)}."
     if not look.n:
         return words
-    rest = f"{amount(look.difference, rules)} {unit(rules)} of the {count(look.n, 'seed')} that finished"
+    rest = f"{with_unit(look.difference, rules)} of the {count(look.n, 'seed')} that finished"
     return f"{words} {rest} would flatter whatever diverged."
 
 
@@ -157,7 +157,7 @@ def _among(tried: Try) -> Iterator[str]:
 
 def _undecided(look: Look, rules: TryRules) -> Iterator[str]:
     if not math.isnan(look.detectable):
-        size = f"{amount(look.detectable, rules, sign=False)} {unit(rules)}"
+        size = with_unit(look.detectable, rules, sign=False)
         yield f"this look sees a true difference of {size} with 80 % probability"
     yield from _seeds_as_it_looks(look, rules)
     if math.isnan(look.more_seeds):
