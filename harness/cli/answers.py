@@ -288,14 +288,12 @@ def headline(folder: Path) -> dict[str, Any] | None:
     from harness.reporting import data
     from harness.reporting.evidence import gather
     from harness.reporting.first_screen import headline
-    from harness.reporting.search import confirmation
     from harness.reporting.search import data as search_data
 
     try:
         reading = data.read(folder)
         if search_data.is_search(reading):
-            search = search_data.read(reading)
-            said = headline.of_search(search, confirmation.judge(search))
+            said = headline.of_search(search_data.read(reading))
         else:
             said = headline.of_study(gather(reading))
     except Exception as error:  # noqa: BLE001 (as above)

@@ -246,12 +246,12 @@ def test_settings_that_decide_results_decide_the_id(changed: dict[str, Any]) -> 
     assert identity(**changed) != identity()
 
 
-def test_ids_are_those_from_before_label_noise_dropout_and_smoothing(
+def test_ids_are_those_of_a_folder_from_before_label_noise_dropout_and_smoothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(harness.study.trials, "SEMANTICS", 1)  # of the folder
-    rows = pd.read_csv(REFERENCE / "lab2_losses" / "trials.csv", dtype=str)
-    study = load(REFERENCE / "lab2_losses" / "study.toml")
+    rows = pd.read_csv(REFERENCE / "choices" / "trials.csv", dtype=str)
+    study = load(REFERENCE / "choices" / "study.toml")
     assert [trial.trial_id for trial in trials(study)[0]] == list(rows["trial_id"])
 
 
