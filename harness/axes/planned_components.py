@@ -5,7 +5,6 @@ The harness's own are not called here: a plan of them needs no torch.
 
 from __future__ import annotations
 
-import functools
 import math
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
@@ -132,13 +131,13 @@ def _architecture(name: str, arm: Settings) -> None:
     from harness.axes.probes import call, noise
 
     facts = arm.facts
-    inputs, classes = math.prod(facts.shape), len(facts.classes)
+    shape, classes = facts.image_shape, len(facts.classes)
     what, component = f"architecture {name!r}", architectures[name]
-    settings = {setting: arm[setting] for setting in component.settings}
-    net = call(what, functools.partial(component.build, **settings), inputs, classes, _activation(arm))
+    net = call(what, component.network, shape, classes, _activation(arm), arm)
     if not isinstance(net, torch.nn.Module):
         raise ComponentError(f"{what} gives {type(net).__name__}; allowed: a torch.nn.Module")
-    _check_network(what, net, noise(4, inputs).float(), classes)
+    x = noise(4, math.prod(shape)).float()
+    _check_network(what, net, x.view(4, *shape) if component.takes_images else x, classes)
 
 
 def _activation(arm: Settings) -> Any:

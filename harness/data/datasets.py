@@ -11,7 +11,7 @@ A data set is one decorated function that returns Images:
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +31,7 @@ class Facts:
     """The facts of a data set that a plan needs, without its pixels.
 
     Args:
-        shape: height and width of an image in pixels.
+        shape: height and width of an image in pixels; of an image with channels, their number behind them.
         classes: the class names, in label order.
         train, test: how many images each has.
         pixel_max: the value of a full pixel (255; 16 for digits).
@@ -39,13 +39,24 @@ class Facts:
         warnings: sentences on images that are the same where they should differ.
     """
 
-    shape: tuple[int, int]
+    shape: tuple[int, ...]
     classes: tuple[str, ...]
     train: int
     test: int
     pixel_max: float
     digest: str
     warnings: tuple[str, ...] = field(default=(), compare=False)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width: an image as a network sees it."""
+        return channels_first(self.shape)
+
+
+def channels_first(shape: Sequence[int]) -> tuple[int, int, int]:
+    """Give (C, H, W) of an image's shape as it came, (H, W) or (H, W, C)."""
+    height, width, *channels = shape
+    return (channels[0] if channels else 1), height, width
 
 
 @dataclass(frozen=True)

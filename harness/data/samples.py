@@ -94,6 +94,8 @@ class Data:
     val: Samples
     test: Samples
     classes: tuple[str, ...]
+    image_shape: tuple[int, int, int] | None = None
+    """Channels, height and width of the images that rows of pixels are of; None where none is known."""
 
     def __getitem__(self, split: Split) -> Samples:
         samples: Samples = getattr(self, split)
@@ -103,6 +105,12 @@ class Data:
     def inputs(self) -> int:
         """Values per image, D."""
         return self.train.width
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of an image, of which a row of pixels has the values in this order."""
+        shape = self.image_shape
+        return shape if shape and math.prod(shape) == self.inputs else (1, 1, self.inputs)
 
 
 @dataclass(frozen=True)
@@ -190,6 +198,7 @@ def _prepare(
         val=samples("val", images.train_labels[indices["val"]]),
         test=samples("test", images.test_labels),
         classes=facts.classes,
+        image_shape=facts.image_shape,
     )
 
 
@@ -198,6 +207,12 @@ def inputs_of(settings: Settings) -> int:
     if preprocessings.entry(settings.preprocessing).third_party:
         return prepare(settings).inputs
     return math.prod(settings.facts.shape)
+
+
+def shape_of(settings: Settings) -> tuple[int, int, int]:
+    """Give the shape (C, H, W) in which a network sees an image; (1, 1, D) after a preprocessing to rows."""
+    shape, inputs = settings.facts.image_shape, inputs_of(settings)
+    return shape if math.prod(shape) == inputs else (1, 1, inputs)
 
 
 def train_size(settings: Settings) -> int:

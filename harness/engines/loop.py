@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from harness.axes.activations import activations
-from harness.axes.architectures import architectures, initial_layers
+from harness.axes.architectures import Shape, architectures, initial_layers
 from harness.axes.heads import heads, probabilities, probability
 from harness.axes.losses import losses
 from harness.axes.metrics import metrics
@@ -67,18 +67,17 @@ class Classifier(nn.Module):
     before its names, is loaded too.
     """
 
-    def __init__(self, trial: Trial, inputs: int, classes: int) -> None:
+    def __init__(self, trial: Trial, shape: Shape, classes: int) -> None:
+        """Build the network of a trial for images of a shape (C, H, W)."""
         super().__init__()
-        settings = trial.arm.settings
+        settings, inputs = trial.arm.settings, math.prod(shape)
         architecture = architectures[settings.architecture]
-        # A setting that an older export does not have is at its default.
-        arguments = {name: settings[name] for name in architecture.settings if name in settings}
         activation = activations[settings.activation]
         # torch's initialisers know only the global generator: it is forked, and left as it was.
         with torch.random.fork_rng():
             torch.manual_seed(int(stream(trial.seed, "weights").integers(2**63)))
-            self.net = architecture.build(inputs, classes, lambda: Function(activation.forward), **arguments)
-        self.inputs = inputs
+            self.net = architecture.network(shape, classes, lambda: Function(activation.forward), settings)
+        self.inputs, self.shape = inputs, shape if architecture.takes_images else None
         self.output = heads[settings.head]
         self.head = Function(self.output.forward)
         nn.Module.register_load_state_dict_pre_hook(self, _under_net)
@@ -101,7 +100,7 @@ class Classifier(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Compute the output (B, C) for pixels (B, D); raise UsageError for what are none."""
         try:
-            output: Tensor = self.head(self.net(x))
+            output: Tensor = self.head(self.net(x if self.shape is None else x.view(-1, *self.shape)))
         except (AttributeError, RuntimeError, TypeError) as error:
             if fault := self._fault(x):
                 raise UsageError(fault) from error
@@ -231,7 +230,7 @@ class LoopTraining:
         self, trial: Trial, data: Data, device: torch.device, dtype: torch.dtype, metrics: Sequence[str]
     ) -> None:
         self.trial, self.data, self.device, self.metrics = trial, data, device, metrics
-        self.model = Classifier(trial, data.inputs, len(data.classes)).to(device, dtype)
+        self.model = Classifier(trial, data.shape, len(data.classes)).to(device, dtype)
         self.dropout = seed_dropout(self.model.net, trial)
         self.loss_function = LossFunction(trial, len(data.classes), dtype, device)
         self.optimizer = make_optimizer(trial, self.model)

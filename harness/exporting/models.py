@@ -27,8 +27,8 @@ from harness import notes
 from harness.axes import plugins
 from harness.axes.own_networks import is_own
 from harness.data.arm_settings import Settings
-from harness.data.datasets import datasets
-from harness.data.samples import Split, inputs_of, prepare
+from harness.data.datasets import channels_first, datasets
+from harness.data.samples import Split, inputs_of, prepare, shape_of
 from harness.engines import arithmetic, engine
 from harness.engines.outcome import EVALUATION_BATCH
 from harness.errors import MachineError, UsageError
@@ -102,7 +102,7 @@ def rebuild(trial: Trial, named: Mapping[str, Floats]) -> Classifier:
     from harness.engines.loop import Classifier, load_weights
 
     facts = trial.arm.settings.facts
-    model = Classifier(trial, inputs_of(trial.arm.settings), len(facts.classes)).float()
+    model = Classifier(trial, shape_of(trial.arm.settings), len(facts.classes)).float()
     load_weights(model, named)
     return model.eval()
 
@@ -356,6 +356,8 @@ def _rebuilt(about: Mapping[str, Any], arrays: Mapping[str, Floats]) -> Classifi
             stacklevel=3,
         )
     inputs = int(about.get("inputs", np.prod(about["image"])))
-    model = Classifier(trial, inputs, len(about["classes"])).float()
+    image = channels_first(about["image"])
+    shape = image if math.prod(image) == inputs else (1, 1, inputs)
+    model = Classifier(trial, shape, len(about["classes"])).float()
     model.net.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
     return model.eval()

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from harness.axes.optimizers import optimizers
 from harness.data.batches import Budget
 from harness.data.datasets import Dataset, datasets
-from harness.data.samples import inputs_of, train_size
+from harness.data.samples import shape_of, train_size
 from harness.engines import engine
 from harness.engines.base import learning_rates, steps_before
 from harness.engines.loop import Classifier, UpdateOptimizer, load_weights, make_optimizer, shapes_in_words
@@ -228,7 +228,7 @@ class Checkpoint(Mapping[str, TrialState]):
         """Open the state of the only trial."""
         (trial,), state = self._trials(), self._state
         settings = trial.arm.settings
-        model = Classifier(trial, inputs_of(settings), len(settings.facts.classes)).float()
+        model = Classifier(trial, shape_of(settings), len(settings.facts.classes)).float()
         network, slots = READERS[self._engine](state, trial)
         if self._engine == "loop":
             model.net.load_state_dict(

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from harness import notes
 from harness.data.batches import Budget
-from harness.data.samples import inputs_of, train_size
+from harness.data.samples import shape_of, train_size
 from harness.engines.base import schedule_factors
 from harness.engines.loop import Classifier, LossFunction, first_random_state, make_optimizer
 from harness.engines.regularisation import SeededDropout, seed_dropout
@@ -63,7 +63,7 @@ def model(given: Given = None, /, **settings: Any) -> Classifier:
             "trial, and load it: .load_into(model, optimizer)"
         )
     facts = trial.arm.settings.facts
-    network = Classifier(trial, inputs_of(trial.arm.settings), len(facts.classes)).float()
+    network = Classifier(trial, shape_of(trial.arm.settings), len(facts.classes)).float()
     for layer in seed_dropout(network.net, trial):
         layer.step = 1
         layer.register_forward_hook(_step_when_used)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 from collections.abc import Mapping
 
 from harness.axes.architectures import architectures
 from harness.data.arm_settings import Settings
-from harness.data.samples import inputs_of
+from harness.data.samples import inputs_of, shape_of
 from harness.errors import ComponentError
 from harness.system.lazy import torch
 from harness.text import as_text
@@ -29,10 +28,9 @@ def of_settings(settings: Settings) -> int:
     from harness.axes.probes import call  # imports torch
 
     architecture = architectures[settings.architecture]
-    given = {name: settings[name] for name in architecture.settings}
-    build = functools.partial(architecture.build, **given)
     what = f"architecture {architecture.name!r}"
-    net = call(what, build, inputs, classes, torch.nn.Identity)  # an activation has no parameters
+    shape, activation = shape_of(settings), torch.nn.Identity  # an activation has no parameters
+    net = call(what, architecture.network, shape, classes, activation, settings)
     if not isinstance(net, torch.nn.Module):
         raise ComponentError(f"{what} gives {type(net).__name__}; allowed: a torch.nn.Module")
     return sum(parameter.numel() for parameter in net.parameters() if parameter.requires_grad)

@@ -24,11 +24,14 @@ def test_contract(name: str) -> None:
 
 
 @every
-@pytest.mark.parametrize(("inputs", "classes"), [(40, 3), (64, 10)])
-def test_gives_logits_for_any_input_size_and_class_count(name: str, inputs: int, classes: int) -> None:
-    network = architectures[name].build(inputs, classes, nn.ReLU)
-    x = torch.rand(6, inputs, generator=torch.Generator().manual_seed(0))
-    z = network(x)
+@pytest.mark.parametrize(("shape", "classes"), [((1, 8, 8), 3), ((3, 12, 10), 10)])
+def test_gives_logits_for_any_image_shape_and_class_count(
+    name: str, shape: tuple[int, int, int], classes: int
+) -> None:
+    architecture = architectures[name]
+    network = architecture.network(shape, classes, nn.ReLU, {})
+    x = torch.rand(6, *shape, generator=torch.Generator().manual_seed(0))
+    z = network(x if architecture.takes_images else x.flatten(1))
     assert z.shape == (6, classes)
     z.square().sum().backward()
     for parameter in network.parameters():
