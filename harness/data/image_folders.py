@@ -27,7 +27,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from harness.data import decoded_cache, idx, layouts, npy, remedies
 from harness.data.datasets import Dataset
-from harness.data.images import SHAPES, Images, channels_come_first
+from harness.data.images import SHAPES, Images, channels_come_first, size_in_words
 from harness.errors import MOST_LISTED, UsageError, few
 from harness.settings import CONTROL_WORDS, control_character
 
@@ -276,9 +276,9 @@ def _read_idx(folder: Folder, name: str, problems: list[str]) -> Found:  # noqa:
         if checked is not None:
             parts.append((_Listed([path], checked, labelled_by), pixels))
     if len(parts) == 2 and parts[0][1].shape[1:] != parts[1][1].shape[1:]:
-        (height, width), (h, w) = (pixels.shape[1:] for _, pixels in parts)
+        of_train, of_test = (size_in_words(pixels.shape[1:]) for _, pixels in parts)
         problems.append(
-            f"{parts[1][0].files[0]}: images are {h} x {w} pixels, those of train {height} x {width}; "
+            f"{parts[1][0].files[0]}: images are {of_test}, those of train {of_train}; "
             "allowed is one size (height x width)"
         )
     return parts
