@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from harness.axes.architectures import architectures
+from harness.axes.architectures import Architecture, architectures
 from harness.data.arm_settings import Settings
 from harness.data.samples import inputs_of, shape_of
 from harness.errors import ComponentError
@@ -32,7 +32,7 @@ class NetworkSize:
     flops: int | None
 
 
-_known: dict[str, NetworkSize] = {}
+_known: dict[tuple[Architecture, str], NetworkSize] = {}
 """Sizes of networks that this process has counted, by what decides them."""
 
 
@@ -47,7 +47,7 @@ def size_of(settings: Settings) -> NetworkSize:
     Raises:
         ComponentError: the architecture is a person's own, and builds none.
     """
-    key = f"{settings.facts.digest} {architectures.entry(settings.architecture).code_digest} {_key(settings)}"
+    key = architectures[settings.architecture], f"{settings.facts.digest} {_key(settings)}"
     if key not in _known:
         _known[key] = _counted(settings)
     return _known[key]
