@@ -378,7 +378,7 @@ def load_weights(model: Classifier, named: Mapping[str, Floats]) -> None:
     linear = [name for name, module in model.net.named_modules() if isinstance(module, nn.Linear)]
     state = dict(model.net.state_dict())
     names = {
-        f"{i}.{kind}": f"{layer}.{kind}" for i, layer in enumerate(linear) for kind in ("weight", "bias")
+        f"{i}.{kind}": f"{layer}.{kind}".lstrip(".") for i, layer in enumerate(linear) for kind in ("weight", "bias")
     }
     if set(names.values()) != set(state):  # not linear layers alone: the network's own names
         names = {name: name for name in state}

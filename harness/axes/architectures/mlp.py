@@ -75,4 +75,4 @@ def _layered(
 @architectures.register("linear", idle=lambda _: ("activation",))
 def linear(inputs: int, classes: int, activation: Activations) -> nn.Module:  # noqa: ARG001
     """Softmax regression: one linear layer on flattened pixels, as an mlp without hidden layers."""
-    return torch.nn.Linear(inputs, classes)
+    return torch.nn.Sequential(torch.nn.Linear(inputs, classes))
