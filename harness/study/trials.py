@@ -10,6 +10,8 @@ from typing import Any, TypeAlias
 
 from harness.axes import plugins
 from harness.axes.architectures import architectures
+from harness.axes.augmentations import NONE as NO_AUGMENTATION
+from harness.axes.augmentations import augmentations
 from harness.axes.heads import heads
 from harness.axes.losses import losses
 from harness.axes.optimizers import optimizers
@@ -92,6 +94,7 @@ def resolve(given: Mapping[str, Value], study_datasets: Mapping[str, Dataset] | 
         **{n: loss.default_of(n, _classes(chosen["dataset"], dataset)) for n in loss.settings},
         **{n: s.default for n, s in optimizers[chosen["optimizer"]].settings.items()},
         **{n: s.default for n, s in schedules[chosen["schedule"]].settings.items()},
+        **{n: s.default for n, s in augmentations[chosen["augmentation"]].settings.items()},
     }
     chosen |= {name: given.get(name, default) for name, default in declared.items()}
     if chosen.get("hidden") == []:
@@ -227,6 +230,8 @@ def identity_of(settings: Settings, sources: Sources | None = None) -> str:
     for name in later:  # left out at their default, so that older ids stay the same
         if not counted.get(name):
             counted.pop(name, None)
+    if settings.augmentation == NO_AUGMENTATION:
+        counted.pop("augmentation", None)
     if losses[settings.loss].form(heads[settings.head].kind) is not None:
         counted.pop("match")
     digests = [sources(axis, entry.name) for axis, entry in plugins.chosen_by([settings])]
