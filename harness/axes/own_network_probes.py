@@ -72,7 +72,7 @@ def _key(settings: Settings) -> str:
 def _gaps(own: NetworkClass, settings: Settings) -> list[str]:
     """Say what of an arm's settings the network would have to do itself, and does not."""
     gaps = []
-    for gap in formulas.missing(settings):
+    for gap in formulas.missing(settings, ["mlp"]):
         axis = gap.partition(" ")[0]
         itself = {"loss": "losses(output, target)", "optimizer": "step(gradients, lr)"}.get(axis)
         if axis == "architecture":
