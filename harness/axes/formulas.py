@@ -464,7 +464,7 @@ def loss_of(settings: Settings) -> Formula:
     return LOSSES[loss.name][kind]
 
 
-ARCHITECTURES = ("mlp", "lenet5")
+ARCHITECTURES = ("mlp", "linear", "lenet5", "cnn", "resnet")
 """Architectures whose networks are written out: an mlp in the numpy engine, all others in axes/by_hand/."""
 
 

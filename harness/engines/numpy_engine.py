@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from harness.axes import by_hand, formulas
-from harness.axes.architectures import Shape, initial_layers
+from harness.axes.architectures import Shape, architectures, initial_layers
 from harness.axes.formulas import Array
 from harness.axes.heads import Kind, heads
 from harness.axes.losses import losses
@@ -180,10 +180,11 @@ class LayeredNetwork(LossOfLogits):
     """A trial's network of layers (harness/axes/by_hand) and its loss."""
 
     def __init__(self, trial: Trial, shape: Shape, classes: int, dtype: DTypeLike) -> None:
-        super().__init__(trial.arm.settings)
+        settings = trial.arm.settings
+        super().__init__(settings)
         draw = functools.partial(uniforms, trial.seed)
-        self.net = by_hand.network(trial.arm.settings, shape, classes, dtype, draw)
-        self.shape = shape
+        self.net = by_hand.network(by_hand.Builder(shape, classes, settings, draw), trial.seed, dtype)
+        self.shape = shape if architectures[settings.architecture].takes_images else None
 
     @property
     def parameters(self) -> list[Array]:
@@ -207,8 +208,8 @@ class LayeredNetwork(LossOfLogits):
         return np.concatenate([self.head.forward(self.net.forward(self.images(part))) for part in parts])
 
     def images(self, x: Array) -> Array:
-        """View rows of pixels (B, D) as images (B, C, H, W)."""
-        return x.reshape(-1, *self.shape)
+        """View rows of pixels (B, D) as images (B, C, H, W), where the network is for images."""
+        return x if self.shape is None else x.reshape(-1, *self.shape)
 
     def loss_and_gradients(self, step: int, x: Array, t: Array) -> tuple[float, list[Array]]:
         """Compute a training step's mean loss and its gradients, in the order of `parameters`."""
@@ -220,7 +221,7 @@ class LayeredNetwork(LossOfLogits):
 def network_of(trial: Trial, data: Data, dtype: DTypeLike) -> NumpyNetwork | LayeredNetwork:
     """Build a trial's network with its initial weights."""
     classes = len(data.classes)
-    if trial.arm.settings.architecture == "mlp":
+    if by_hand.is_plain(trial.arm.settings):
         return NumpyNetwork(trial, data.inputs, classes, dtype)
     return LayeredNetwork(trial, data.shape, classes, dtype)
 

@@ -11,37 +11,37 @@ import torch
 from torch import nn
 
 from harness.axes import formulas
-from harness.axes.by_hand.convolution import Convolution
-from harness.axes.by_hand.layers import Activation, Dropout, Flatten, Layer, Linear
-from harness.axes.by_hand.normalisation import BatchNorm, LayerNorm
-from harness.axes.by_hand.pooling import AveragePooling, GlobalAveragePooling, MaxPooling
+from harness.axes.by_hand.convolution import ConvolutionLayer
+from harness.axes.by_hand.layers import ActivationLayer, DropoutLayer, FlattenLayer, LayerByHand, LinearLayer
+from harness.axes.by_hand.normalisation import BatchNormLayer, LayerNormLayer
+from harness.axes.by_hand.pooling import AveragePoolingLayer, GlobalAveragePoolingLayer, MaxPoolingLayer
 
 if TYPE_CHECKING:
     from harness.axes.formulas import Array
 
 IMAGES, ROWS = (4, 3, 7, 6), (5, 6)
-LAYERS: dict[str, tuple[Callable[[], Layer], Callable[[], nn.Module], tuple[int, ...]]] = {
-    "linear": (lambda: Linear(6, 4), lambda: nn.Linear(6, 4), ROWS),
-    "flatten": (Flatten, nn.Flatten, IMAGES),
-    "tanh": (lambda: Activation(formulas.ACTIVATIONS["tanh"]), nn.Tanh, IMAGES),
-    "convolution": (lambda: Convolution(3, 5, 3), lambda: nn.Conv2d(3, 5, 3), IMAGES),
+LAYERS: dict[str, tuple[Callable[[], LayerByHand], Callable[[], nn.Module], tuple[int, ...]]] = {
+    "linear": (lambda: LinearLayer(6, 4), lambda: nn.Linear(6, 4), ROWS),
+    "flatten": (FlattenLayer, nn.Flatten, IMAGES),
+    "tanh": (lambda: ActivationLayer(formulas.ACTIVATIONS["tanh"]), nn.Tanh, IMAGES),
+    "convolution": (lambda: ConvolutionLayer(3, 5, 3), lambda: nn.Conv2d(3, 5, 3), IMAGES),
     "padded": (
-        lambda: Convolution(3, 2, 3, padding=(2, 1)), lambda: nn.Conv2d(3, 2, 3, padding=(2, 1)), IMAGES
+        lambda: ConvolutionLayer(3, 2, 3, padding=(2, 1)), lambda: nn.Conv2d(3, 2, 3, padding=(2, 1)), IMAGES
     ),
     "stride 2": (
-        lambda: Convolution(3, 2, 3, stride=2, padding=(1, 1), bias=False),
+        lambda: ConvolutionLayer(3, 2, 3, stride=2, padding=(1, 1), bias=False),
         lambda: nn.Conv2d(3, 2, 3, stride=2, padding=1, bias=False),
         IMAGES,
     ),
-    "one pixel": (lambda: Convolution(3, 2, 1, stride=2), lambda: nn.Conv2d(3, 2, 1, stride=2), IMAGES),
-    "average": (lambda: AveragePooling(2), lambda: nn.AvgPool2d(2), IMAGES),
-    "max": (lambda: MaxPooling(2), lambda: nn.MaxPool2d(2), IMAGES),
-    "max of 3": (lambda: MaxPooling(3), lambda: nn.MaxPool2d(3), IMAGES),
-    "global": (GlobalAveragePooling, lambda: nn.AdaptiveAvgPool2d(1), IMAGES),
-    "batch norm": (lambda: BatchNorm(3), lambda: nn.BatchNorm2d(3), IMAGES),
-    "batch norm of rows": (lambda: BatchNorm(6), lambda: nn.BatchNorm1d(6), ROWS),
-    "layer norm": (lambda: LayerNorm(3), lambda: nn.GroupNorm(1, 3), IMAGES),
-    "layer norm of rows": (lambda: LayerNorm(6), lambda: nn.LayerNorm(6), ROWS),
+    "one pixel": (lambda: ConvolutionLayer(3, 2, 1, stride=2), lambda: nn.Conv2d(3, 2, 1, stride=2), IMAGES),
+    "average": (lambda: AveragePoolingLayer(2), lambda: nn.AvgPool2d(2), IMAGES),
+    "max": (lambda: MaxPoolingLayer(2), lambda: nn.MaxPool2d(2), IMAGES),
+    "max of 3": (lambda: MaxPoolingLayer(3), lambda: nn.MaxPool2d(3), IMAGES),
+    "global": (GlobalAveragePoolingLayer, lambda: nn.AdaptiveAvgPool2d(1), IMAGES),
+    "batch norm": (lambda: BatchNormLayer(3), lambda: nn.BatchNorm2d(3), IMAGES),
+    "batch norm of rows": (lambda: BatchNormLayer(6), lambda: nn.BatchNorm1d(6), ROWS),
+    "layer norm": (lambda: LayerNormLayer(3), lambda: nn.GroupNorm(1, 3), IMAGES),
+    "layer norm of rows": (lambda: LayerNormLayer(6), lambda: nn.LayerNorm(6), ROWS),
 }  # fmt: skip
 
 
@@ -49,7 +49,7 @@ def noise(*shape: int, seed: int = 0) -> Array:
     return np.random.default_rng(seed).standard_normal(shape)
 
 
-def filled(layer: Layer, module: nn.Module) -> None:
+def filled(layer: LayerByHand, module: nn.Module) -> None:
     """Give both the same parameters, drawn."""
     assert list(layer.state_dict()) == list(module.state_dict())
     for i, (array, parameter) in enumerate(
@@ -91,7 +91,7 @@ def test_a_layer_and_its_gradients_are_pytorchs(name: str) -> None:
 
 def test_running_statistics_worked_by_hand() -> None:
     """Of 1, 2, 3, 6: mean 3, variance 14/4 for the batch itself, 14/3 for the running estimate."""
-    layer = BatchNorm(1)
+    layer = BatchNormLayer(1)
     x = np.array([[1.0], [2.0], [3.0], [6.0]])
     y = layer.forward(x, 1)
     np.testing.assert_allclose(y, (x - 3) / np.sqrt(3.5 + 1e-5), rtol=1e-14)
@@ -104,7 +104,7 @@ def test_running_statistics_worked_by_hand() -> None:
 
 
 def test_a_convolution_worked_by_hand() -> None:
-    layer = Convolution(1, 1, 2)
+    layer = ConvolutionLayer(1, 1, 2)
     layer.parameters["weight"][...] = [[[[1, 2], [3, 4]]]]
     layer.parameters["bias"][...] = 10
     x = np.arange(9.0).reshape(1, 1, 3, 3)
@@ -116,14 +116,14 @@ def test_a_convolution_worked_by_hand() -> None:
 
 
 def test_the_first_of_equal_pixels_has_the_gradient_of_a_max() -> None:
-    layer = MaxPooling(2)
+    layer = MaxPoolingLayer(2)
     layer.forward(np.zeros((1, 1, 2, 2)), 1)
     assert layer.backward(np.ones((1, 1, 1, 1))).ravel().tolist() == [1, 0, 0, 0]
 
 
 def test_dropout_leaves_values_of_each_sample_out_while_training_alone() -> None:
     u = np.array([[0.1, 0.9], [0.9, 0.1]], np.float32)  # (values, samples)
-    layer = Dropout(0.5, lambda step, width, batch: u * (step == 3) * (width == batch))
+    layer = DropoutLayer(0.5, lambda step, width, batch: u * (step == 3) * (width == batch))
     x = np.ones((2, 2))
     assert layer.forward(x, 3).tolist() == [[0, 2], [2, 0]]
     assert layer.backward(np.ones((2, 2))).tolist() == [[0, 2], [2, 0]]

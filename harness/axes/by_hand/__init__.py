@@ -1,11 +1,12 @@
 """Networks of layers in NumPy: each layer's forward pass, and its backward pass derived by hand.
 
-A layer is a small class (`layers.Layer`); one file a topic: layers (linear, activation, dropout),
-convolution, pooling, normalisation, composition (one layer after another, and addition). `networks` has the
-harness's architectures made of them. PyTorch is not imported, and names and shapes of weights are its own.
+A layer is a small class (`layers.LayerByHand`); one file a topic: layers (linear, activation, dropout),
+convolution, pooling, normalisation, composition (one layer after another, and skip connections). `networks`
+has the harness's architectures made of them, with their initial weights. PyTorch is not imported; weights
+have the names and shapes of its state_dict.
 """
 
-from harness.axes.by_hand.layers import Layer
-from harness.axes.by_hand.networks import NETWORKS, network
+from harness.axes.by_hand.layers import LayerByHand
+from harness.axes.by_hand.networks import Builder, is_plain, network
 
-__all__ = ["NETWORKS", "Layer", "network"]
+__all__ = ["Builder", "LayerByHand", "is_plain", "network"]

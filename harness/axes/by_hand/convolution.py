@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from harness.axes.by_hand.layers import Layer
+from harness.axes.by_hand.layers import LayerByHand
 from harness.axes.formulas import Array
 
 
-class Convolution(Layer):
+class ConvolutionLayer(LayerByHand):
     """A layer that slides kernels W (O, C, k, k) over images x (B, C, H, W), and adds a bias b (O,).
 
     y[n, o, i, j] = b[o] + the sum over c, u, v of W[o, c, u, v] x[n, c, s i + u, s j + v], where s is the stride
@@ -32,7 +32,7 @@ class Convolution(Layer):
         if bias:
             self.parameters["bias"] = np.zeros(kernels)
 
-    def forward(self, x: Array, step: int | None = None) -> Array:  # noqa: ARG002 (as Layer's)
+    def forward(self, x: Array, step: int | None = None) -> Array:  # noqa: ARG002 (as LayerByHand's)
         """Compute y (B, O, H', W')."""
         rows, columns = self.padding
         x = np.pad(x, ((0, 0), (0, 0), (rows, rows), (columns, columns)))

@@ -19,7 +19,7 @@ Draw = Callable[[int, int, int], Array]
 """(step, values of a sample, samples) -> uniform numbers (values, samples), of one dropout layer."""
 
 
-class Layer:
+class LayerByHand:
     """One layer of a network: `forward`, and `backward`, which differentiates the last forward pass.
 
     `parameters` are trained, and `gradients` those of the last backward pass, by the same names; `buffers`
@@ -34,7 +34,7 @@ class Layer:
         self.parameters: dict[str, Array] = {}
         self.gradients: dict[str, Array] = {}
         self.buffers: dict[str, NDArray[Any]] = {}
-        self.inside: dict[str, Layer] = {}
+        self.inside: dict[str, LayerByHand] = {}
 
     def forward(self, x: Array, step: int | None = None) -> Array:
         """Compute y from x; `step` counts from 1 while training, and is None in inference mode."""
@@ -44,7 +44,7 @@ class Layer:
         """Return the gradient at x, given the gradient at y, and note the parameters' own."""
         raise NotImplementedError
 
-    def walk(self, prefix: str = "") -> Iterator[tuple[str, Layer]]:
+    def walk(self, prefix: str = "") -> Iterator[tuple[str, LayerByHand]]:
         """Yield this layer and all layers inside, each with the prefix of its names, in PyTorch's order."""
         yield prefix, self
         for name, layer in self.inside.items():
@@ -67,34 +67,39 @@ class Layer:
         }
 
 
-class Linear(Layer):
+class LinearLayer(LayerByHand):
     """y = x W^T + b for x (B, in), weight W (out, in) and bias b (out,)."""
 
     kind = "Linear"
 
-    def __init__(self, inputs: int, outputs: int) -> None:
+    def __init__(self, inputs: int, outputs: int, *, bias: bool = True) -> None:
         super().__init__()
-        self.parameters = {"weight": np.zeros((outputs, inputs)), "bias": np.zeros(outputs)}
+        self.parameters = {"weight": np.zeros((outputs, inputs))}
+        if bias:
+            self.parameters["bias"] = np.zeros(outputs)
 
-    def forward(self, x: Array, step: int | None = None) -> Array:  # noqa: ARG002 (as Layer's)
+    def forward(self, x: Array, step: int | None = None) -> Array:  # noqa: ARG002 (as LayerByHand's)
         """Compute y (B, out)."""
         self.x = x
-        return np.asarray(x @ self.parameters["weight"].T + self.parameters["bias"])
+        y: Array = x @ self.parameters["weight"].T
+        return y + self.parameters["bias"] if "bias" in self.parameters else y
 
     def backward(self, g: Array) -> Array:
         """dW = g^T x, db = the sum of g over the batch, and g W at x."""
-        self.gradients = {"weight": g.T @ self.x, "bias": g.sum(0)}
+        self.gradients = {"weight": g.T @ self.x}
+        if "bias" in self.parameters:
+            self.gradients["bias"] = g.sum(0)
         return np.asarray(g @ self.parameters["weight"])
 
 
-class Activation(Layer):
+class ActivationLayer(LayerByHand):
     """y = phi(x), element by element, for x of any shape."""
 
     def __init__(self, formula: Formula) -> None:
         super().__init__()
         self.formula = formula
 
-    def forward(self, x: Array, step: int | None = None) -> Array:  # noqa: ARG002 (as Layer's)
+    def forward(self, x: Array, step: int | None = None) -> Array:  # noqa: ARG002 (as LayerByHand's)
         """Compute y, of x's shape."""
         self.x, self.y = x, self.formula.forward(x)
         return self.y
@@ -104,10 +109,22 @@ class Activation(Layer):
         return self.formula.backward(g, self.x, self.y)
 
 
-class Flatten(Layer):
+class IdentityLayer(LayerByHand):
+    """y = x."""
+
+    def forward(self, x: Array, step: int | None = None) -> Array:  # noqa: ARG002 (as LayerByHand's)
+        """Give x."""
+        return x
+
+    def backward(self, g: Array) -> Array:
+        """Give g."""
+        return g
+
+
+class FlattenLayer(LayerByHand):
     """(B, C, H, W) becomes (B, C * H * W): the same numbers in the same order."""
 
-    def forward(self, x: Array, step: int | None = None) -> Array:  # noqa: ARG002 (as Layer's)
+    def forward(self, x: Array, step: int | None = None) -> Array:  # noqa: ARG002 (as LayerByHand's)
         """Give each sample's values a single axis."""
         self.shape = x.shape
         return x.reshape(len(x), -1)
@@ -117,7 +134,7 @@ class Flatten(Layer):
         return g.reshape(self.shape)
 
 
-class Dropout(Layer):
+class DropoutLayer(LayerByHand):
     """y = m x with a mask m of zeros and 1 / (1 - p) while training; y = x in inference mode."""
 
     def __init__(self, p: float, draw: Draw) -> None:

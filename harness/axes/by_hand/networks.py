@@ -1,74 +1,193 @@
-"""The harness's architectures, made of layers by hand; names of weights are those of their nn.Modules."""
+"""The harness's architectures made of layers by hand, as harness/axes/architectures/ makes them of modules."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from numpy.typing import DTypeLike
 
 from harness.axes import formulas
-from harness.axes.architectures import Shape
-from harness.axes.by_hand.composition import Sequential
-from harness.axes.by_hand.convolution import Convolution
-from harness.axes.by_hand.layers import Activation, Draw, Dropout, Flatten, Layer, Linear
-from harness.axes.by_hand.pooling import AveragePooling
+from harness.axes.architectures import Shape, fan_in_draws, initial_layers
+from harness.axes.by_hand.composition import BlockLayer, LayersInRow, ShortcutLayer
+from harness.axes.by_hand.convolution import ConvolutionLayer
+from harness.axes.by_hand.layers import (
+    ActivationLayer,
+    DropoutLayer,
+    FlattenLayer,
+    IdentityLayer,
+    LayerByHand,
+    LinearLayer,
+)
+from harness.axes.by_hand.normalisation import BatchNormLayer, LayerNormLayer
+from harness.axes.by_hand.pooling import AveragePoolingLayer, GlobalAveragePoolingLayer, MaxPoolingLayer
+from harness.rng import stream
+
+NORMS: dict[str, Callable[[int], LayerByHand]] = {"batch": BatchNormLayer, "layer": LayerNormLayer}
+POOLINGS: dict[str, Callable[[int], LayerByHand]] = {"max": MaxPoolingLayer, "average": AveragePoolingLayer}
+Layers = dict[str, LayerByHand]
 
 
-class Parts(NamedTuple):
-    """What an architecture is made for: the images' shape (C, H, W), the classes, its settings.
+@dataclass(frozen=True)
+class Builder:
+    """A maker of the layers of one network, for images of a shape (C, H, W), by a trial's settings.
 
-    `activation` makes an activation, and `dropout` a dropout layer of a share, with numbers of its own.
+    `draw`: (dropout layer, step, width, batch) -> dropout's uniform numbers (width, batch).
     """
 
     shape: Shape
     classes: int
     settings: Mapping[str, Any]
-    activation: Callable[[], Layer]
-    dropout: Callable[[float], Layer]
+    draw: Callable[[int, int, int, int], Any]
+    dropouts: Iterator[int] = field(default_factory=itertools.count)
+
+    @property
+    def norm(self) -> str:
+        """The normalisation: "none", "batch" or "layer"."""
+        return str(self.settings.get("norm") or "none")
+
+    @property
+    def bias(self) -> bool:
+        """Tell whether layers before a norm have a bias: batch norm would take it off again."""
+        return self.norm != "batch"
+
+    def activation(self) -> LayerByHand:
+        """Make an activation."""
+        return ActivationLayer(formulas.ACTIVATIONS[self.settings["activation"]])
+
+    def dropout(self, name: str = "dropout") -> Layers:
+        """Make a dropout layer with numbers of its own, under a name; none where the setting is 0."""
+        if not self.settings.get("dropout"):
+            return {}
+        number = next(self.dropouts)
+        return {name: DropoutLayer(self.settings["dropout"], lambda *which: self.draw(number, *which))}
+
+    def normalisation(self, channels: int, name: str = "norm") -> Layers:
+        """Make a norm, under a name; none where the setting is "none"."""
+        return {} if self.norm == "none" else {name: NORMS[self.norm](channels)}
+
+    def convolution(self, before: int, after: int, kernel: int, stride: int = 1) -> LayerByHand:
+        """Make convolution, norm and activation."""
+        padding = kernel // 2, kernel // 2
+        conv = ConvolutionLayer(before, after, kernel, stride=stride, padding=padding, bias=self.bias)
+        return LayersInRow({"conv": conv, **self.normalisation(after), "activation": self.activation()})
 
 
-def lenet5(parts: Parts) -> Layer:
-    """LeNet-5, as harness/axes/architectures/convolutional.py has it."""
-    channels, height, width = parts.shape
+def linear(make: Builder) -> LayerByHand:
+    """Make softmax regression: one linear layer."""
+    channels, height, width = make.shape
+    return LinearLayer(channels * height * width, make.classes)
+
+
+def mlp(make: Builder) -> LayerByHand:
+    """Make a multilayer perceptron with norms or skip connections."""
+    channels, height, width = make.shape
+    widths = [channels * height * width, *make.settings["hidden"]]
+    built: Layers = {}
+    skips = set()
+    for number, (before, after) in enumerate(itertools.pairwise(widths), 1):
+        first = LinearLayer(before, after, bias=make.bias)
+        built[f"layer{number}"] = LayersInRow(
+            {
+                "linear": first, **make.normalisation(after), "activation": make.activation(),
+                **make.dropout(),
+            }
+        )  # fmt: skip
+        if make.settings.get("skip") and before == after:
+            skips.add(f"layer{number}")
+    return LayersInRow({**built, "output": LinearLayer(widths[-1], make.classes)}, skips)
+
+
+def lenet5(make: Builder) -> LayerByHand:
+    """Make LeNet-5."""
+    channels, height, width = make.shape
     rows, columns = max(0, (32 - height + 1) // 2), max(0, (32 - width + 1) // 2)
     left = [((n + 2 * pad - 4) // 2 - 4) // 2 for n, pad in ((height, rows), (width, columns))]
-    activation = parts.activation
-    return Sequential([
-        Convolution(channels, 6, 5, padding=(rows, columns)), activation(), AveragePooling(2),
-        Convolution(6, 16, 5), activation(), AveragePooling(2), Flatten(),
-        Linear(16 * left[0] * left[1], 120), activation(),
-        Linear(120, 84), activation(), Linear(84, parts.classes),
+    return LayersInRow([
+        ConvolutionLayer(channels, 6, 5, padding=(rows, columns)), make.activation(), AveragePoolingLayer(2),
+        ConvolutionLayer(6, 16, 5), make.activation(), AveragePoolingLayer(2), FlattenLayer(),
+        LinearLayer(16 * left[0] * left[1], 120), make.activation(),
+        LinearLayer(120, 84), make.activation(), LinearLayer(84, make.classes),
     ])  # fmt: skip
 
 
-NETWORKS: dict[str, Callable[[Parts], Layer]] = {"lenet5": lenet5}
-"""Architecture -> its network; a plain mlp is written out in harness/engines/numpy_engine.py instead."""
+def cnn(make: Builder) -> LayerByHand:
+    """Make a convolutional network: its convolutions, with pooling between, and its readout."""
+    channels, kernel, pooling = (make.settings[name] for name in ("channels", "kernel", "pooling"))
+    before, *size = make.shape
+    built: Layers = {}
+    skips = set()
+    for i, after in enumerate(channels, 1):
+        last = i == len(channels) or channels[i] != after  # of those with as many channels
+        stride = 2 if last and pooling == "stride" else 1
+        built[f"layer{i}"] = make.convolution(before, after, kernel, stride)
+        if make.settings["skip"] and before == after and stride == 1:
+            skips.add(f"layer{i}")
+        size = [(n + 2 * (kernel // 2) - kernel) // stride + 1 for n in size]
+        if last and pooling in POOLINGS:
+            built[f"pool{i}"] = POOLINGS[pooling](2)
+            size = [n // 2 for n in size]
+        before = after
+    if make.settings["readout"] == "global":
+        built["mean"], size = GlobalAveragePoolingLayer(), [1, 1]
+    hidden = make.settings["hidden"] if make.settings["readout"] == "dense" else ()
+    widths = [before * size[0] * size[1], *hidden, make.classes]
+    return LayersInRow({**built, "flatten": FlattenLayer(), **_readout(make, widths)}, skips)
 
 
-def network(
-    settings: Mapping[str, Any], shape: Shape, classes: int, dtype: DTypeLike, draw: Callable[..., Any]
-) -> Layer:
-    """Build the network of these settings for images (C, H, W), all weights zero.
+def _readout(make: Builder, widths: Sequence[int]) -> Layers:
+    """Make the linear layers behind convolutions."""
+    built: Layers = {}
+    for i, (before, after) in enumerate(itertools.pairwise(widths), 1):
+        built |= make.dropout(f"dropout{i}")
+        if i == len(widths) - 1:
+            built["output"] = LinearLayer(before, after)
+            continue
+        built[f"hidden{i}"] = LinearLayer(before, after, bias=make.bias)
+        built |= make.normalisation(after, f"norm{i}")
+        built[f"activation{i}"] = make.activation()
+    return built
 
-    Args:
-        settings: of a trial: its architecture, its activation, and the architecture's own.
-        shape: channels, height and width.
-        classes: the width of its output.
-        dtype: of its arrays.
-        draw: (dropout layer, step, width, batch) -> uniform numbers (width, batch).
-    """
-    count = iter(range(1 << 30))
 
-    def dropout(p: float) -> Layer:
-        number = next(count)
-        of_layer: Draw = lambda step, width, batch: draw(number, step, width, batch)  # noqa: E731
-        return Dropout(p, of_layer)
+def resnet(make: Builder) -> LayerByHand:
+    """Make a residual network of three stages."""
+    before = make.settings["channels"]
+    built: Layers = {"first": make.convolution(make.shape[0], before, 3)}
+    for stage, block in itertools.product(range(3), range(make.settings["blocks"])):
+        after, stride = make.settings["channels"] * 2**stage, 2 if stage and not block else 1
+        body = LayersInRow(
+            {
+                "layer1": make.convolution(before, after, 3, stride),
+                "conv": ConvolutionLayer(after, after, 3, padding=(1, 1), bias=make.bias),
+                **make.normalisation(after),
+            }
+        )
+        around: LayerByHand | None = None
+        if make.settings["skip"]:
+            around = IdentityLayer() if before == after else ShortcutLayer(after - before, stride)
+        built[f"stage{stage + 1}_block{block + 1}"] = BlockLayer(body, make.activation(), around)
+        before = after
+    built |= {"mean": GlobalAveragePoolingLayer(), "flatten": FlattenLayer()}
+    return LayersInRow({**built, "output": LinearLayer(before, make.classes)})
 
-    def activation() -> Layer:
-        return Activation(formulas.ACTIVATIONS[settings["activation"]])
 
-    built = NETWORKS[settings["architecture"]](Parts(shape, classes, settings, activation, dropout))
+NETWORKS: dict[str, Callable[[Builder], LayerByHand]] = {
+    "mlp": mlp, "linear": linear, "lenet5": lenet5, "cnn": cnn, "resnet": resnet,
+}  # fmt: skip
+
+
+def is_plain(settings: Mapping[str, Any]) -> bool:
+    """Tell whether a network is an mlp of linear layers and activations alone."""
+    special = settings.get("norm", "none") != "none" or settings.get("skip", False)
+    return bool(settings["architecture"] == "mlp" and not special)
+
+
+def network(make: Builder, seed: int, dtype: DTypeLike) -> LayerByHand:
+    """Build a network with the initial weights of a seed, its arrays in `dtype`."""
+    built = NETWORKS[make.settings["architecture"]](make)
+    _start(built, make, seed)
     for _, layer in built.walk():
         layer.parameters = {name: array.astype(dtype) for name, array in layer.parameters.items()}
         layer.buffers = {
@@ -76,3 +195,26 @@ def network(
             for name, array in layer.buffers.items()
         }
     return built
+
+
+def _start(built: LayerByHand, make: Builder, seed: int) -> None:
+    """Draw initial weights, as all engines do, into the linear layers and the convolutions."""
+    drawn: dict[str, list[LayerByHand]] = {"Linear": [], "Conv2d": []}
+    for _, layer in built.walk():
+        if layer.kind in drawn:
+            drawn[layer.kind].append(layer)
+    if make.settings["architecture"] in ("mlp", "linear"):
+        weights = [layer.parameters["weight"] for layer in drawn["Linear"]]
+        widths = [weights[0].shape[1], *(len(weight) for weight in weights)]
+        layers = initial_layers(widths, stream(seed, "weights"))
+        for layer, start in zip(drawn["Linear"], layers, strict=True):
+            for name, array in layer.parameters.items():
+                array[...] = getattr(start, name)
+        return
+    for kind, alike in drawn.items():
+        for number, layer in enumerate(alike):
+            shapes = [array.shape for array in layer.parameters.values()]
+            for array, values in zip(
+                layer.parameters.values(), fan_in_draws(kind, number, shapes, seed), strict=True
+            ):
+                array[...] = values

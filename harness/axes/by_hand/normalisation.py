@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from harness.axes.by_hand.layers import Layer
+from harness.axes.by_hand.layers import LayerByHand
 from harness.axes.formulas import Array
 
 EPS = 1e-5
 
 
-class Normalisation(Layer):
+class NormalisationLayer(LayerByHand):
     """The formulas of the module, with one gamma ("weight") and one beta ("bias") a channel, axis 1."""
 
     def __init__(self, channels: int) -> None:
@@ -45,7 +45,7 @@ class Normalisation(Layer):
         return np.asarray((h - mean - self.normal * slope) / self.root)
 
 
-class BatchNorm(Normalisation):
+class BatchNormLayer(NormalisationLayer):
     """A set is a channel's values in all samples (and pixels) of the batch.
 
     Inference has no batch: it takes running statistics, which training moves a tenth of the way to those of
@@ -83,7 +83,7 @@ class BatchNorm(Normalisation):
         return self.at_x(g, self.axes)
 
 
-class LayerNorm(Normalisation):
+class LayerNormLayer(NormalisationLayer):
     """A set is all values of a sample: its channels and pixels; training and inference are the same.
 
     PyTorch calls that of images GroupNorm, of one group.
@@ -93,7 +93,7 @@ class LayerNorm(Normalisation):
 
     kind = "LayerNorm"
 
-    def forward(self, x: Array, step: int | None = None) -> Array:  # noqa: ARG002 (as Layer's)
+    def forward(self, x: Array, step: int | None = None) -> Array:  # noqa: ARG002 (as LayerByHand's)
         """Compute y, of x's shape, (B, C) or (B, C, H, W)."""
         axes = tuple(range(1, x.ndim))
         return self.scaled(x, x.mean(axes, keepdims=True), x.var(axes, keepdims=True))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from harness.axes.by_hand.layers import Layer
+from harness.axes.by_hand.layers import LayerByHand
 from harness.axes.formulas import Array
 
 
-class Pooling(Layer):
+class PoolingLayer(LayerByHand):
     """Windows k x k side by side; rows and columns that fill no window are left out, as in PyTorch."""
 
     def __init__(self, window: int) -> None:
@@ -31,10 +31,10 @@ class Pooling(Layer):
         return x
 
 
-class AveragePooling(Pooling):
+class AveragePoolingLayer(PoolingLayer):
     """y = the mean of each window."""
 
-    def forward(self, x: Array, step: int | None = None) -> Array:  # noqa: ARG002 (as Layer's)
+    def forward(self, x: Array, step: int | None = None) -> Array:  # noqa: ARG002 (as LayerByHand's)
         """Compute y (B, C, H // k, W // k)."""
         return np.asarray(self.windows(x).mean(-1))
 
@@ -44,10 +44,10 @@ class AveragePooling(Pooling):
         return self.images(np.repeat((g / size)[..., None], size, axis=-1))
 
 
-class MaxPooling(Pooling):
+class MaxPoolingLayer(PoolingLayer):
     """y = the largest value of each window."""
 
-    def forward(self, x: Array, step: int | None = None) -> Array:  # noqa: ARG002 (as Layer's)
+    def forward(self, x: Array, step: int | None = None) -> Array:  # noqa: ARG002 (as LayerByHand's)
         """Compute y (B, C, H // k, W // k)."""
         windows = self.windows(x)
         self.largest = windows.argmax(-1)[..., None]
@@ -60,10 +60,10 @@ class MaxPooling(Pooling):
         return self.images(windows)
 
 
-class GlobalAveragePooling(Layer):
+class GlobalAveragePoolingLayer(LayerByHand):
     """y = the mean of each channel: (B, C, H, W) becomes (B, C, 1, 1)."""
 
-    def forward(self, x: Array, step: int | None = None) -> Array:  # noqa: ARG002 (as Layer's)
+    def forward(self, x: Array, step: int | None = None) -> Array:  # noqa: ARG002 (as LayerByHand's)
         """Compute y (B, C, 1, 1)."""
         self.shape = x.shape
         return np.asarray(x.mean((2, 3), keepdims=True))
