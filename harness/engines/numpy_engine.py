@@ -221,7 +221,7 @@ class LayeredNetwork(LossOfLogits):
 def network_of(trial: Trial, data: Data, dtype: DTypeLike) -> NumpyNetwork | LayeredNetwork:
     """Build a trial's network with its initial weights."""
     classes = len(data.classes)
-    if by_hand.is_plain(trial.arm.settings):
+    if trial.arm.settings.plain_mlp:
         return NumpyNetwork(trial, data.inputs, classes, dtype)
     return LayeredNetwork(trial, data.shape, classes, dtype)
 

@@ -12,8 +12,8 @@ from harness.axes.formulas import Array
 class ConvolutionLayer(LayerByHand):
     """A layer that slides kernels W (O, C, k, k) over images x (B, C, H, W), and adds a bias b (O,).
 
-    y[n, o, i, j] = b[o] + the sum over c, u, v of W[o, c, u, v] x[n, c, s i + u, s j + v], where s is the stride
-    and x has a frame of `padding` zeros. (Mathematics calls this a cross-correlation: nothing is flipped.)
+    With stride s, y[n, o, i, j] = b[o] + the sum over c, u, v of W[o, c, u, v] x[n, c, s i + u, s j + v],
+    where x has a frame of `padding` zeros. (Mathematics calls it a cross-correlation: nothing is flipped.)
 
     The patch of x under each of y's pixels becomes the row of a matrix, (B H' W', C k k): then the
     convolution is that matrix times the kernels, one a column.

@@ -1,4 +1,4 @@
-"""The harness's architectures made of layers by hand, as harness/axes/architectures/ makes them of modules."""
+"""The harness's architectures made of layers by hand; harness/axes/architectures/ makes them of modules."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from numpy.typing import DTypeLike
 
 from harness.axes import formulas
-from harness.axes.architectures import Shape, fan_in_draws, initial_layers
+from harness.axes.architectures import MLPS, Shape, fan_in_draws, initial_layers
 from harness.axes.by_hand.composition import BlockLayer, LayersInRow, ShortcutLayer
 from harness.axes.by_hand.convolution import ConvolutionLayer
 from harness.axes.by_hand.layers import (
@@ -178,12 +178,6 @@ NETWORKS: dict[str, Callable[[Builder], LayerByHand]] = {
 }  # fmt: skip
 
 
-def is_plain(settings: Mapping[str, Any]) -> bool:
-    """Tell whether a network is an mlp of linear layers and activations alone."""
-    special = settings.get("norm", "none") != "none" or settings.get("skip", False)
-    return bool(settings["architecture"] == "mlp" and not special)
-
-
 def network(make: Builder, seed: int, dtype: DTypeLike) -> LayerByHand:
     """Build a network with the initial weights of a seed, its arrays in `dtype`."""
     built = NETWORKS[make.settings["architecture"]](make)
@@ -203,7 +197,7 @@ def _start(built: LayerByHand, make: Builder, seed: int) -> None:
     for _, layer in built.walk():
         if layer.kind in drawn:
             drawn[layer.kind].append(layer)
-    if make.settings["architecture"] in ("mlp", "linear"):
+    if make.settings["architecture"] in MLPS:
         weights = [layer.parameters["weight"] for layer in drawn["Linear"]]
         widths = [weights[0].shape[1], *(len(weight) for weight in weights)]
         layers = initial_layers(widths, stream(seed, "weights"))
