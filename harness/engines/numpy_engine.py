@@ -11,6 +11,8 @@ and, by the chain rule from the back, with d_i the gradient of the loss at z_i,
     d_(L-1) = head'(l'(f, t)) / B,   d_(i-1) = phi'(m_(i-1) d_i W_i),   dW_i = d_i^T y_i,   db_i = d_i's sum.
 
 m_i is dropout's mask and t the target: while training, the smoothed labels. An evaluation is without either.
+That is `NumpyNetwork`. Any other architecture is a `LayeredNetwork`, whose convolutions, pooling, norms and
+skip connections are in harness/axes/by_hand/: there each layer has its own forward and backward pass.
 phi, head, l and the optimizers are in harness/axes/formulas.py. PyTorch is not imported.
 """
 

@@ -137,14 +137,14 @@ class FlattenLayer(LayerByHand):
 class DropoutLayer(LayerByHand):
     """y = m x with a mask m of zeros and 1 / (1 - p) while training; y = x in inference mode."""
 
-    def __init__(self, p: float, draw: Draw) -> None:
+    def __init__(self, p: float, draw: Draw | None) -> None:
         super().__init__()
         self.p, self.draw = p, draw
 
     def forward(self, x: Array, step: int | None = None) -> Array:
         """Leave out some values of each sample."""
         self.mask = np.ones_like(x[:0])
-        if step is None:
+        if step is None or self.draw is None:
             return x
         u = self.draw(step, x[0].size, len(x)).T.reshape(x.shape)
         self.mask = formulas.dropout_mask(u, self.p, x.dtype)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -34,13 +35,13 @@ Layers = dict[str, LayerByHand]
 class Builder:
     """A maker of the layers of one network, for images of a shape (C, H, W), by a trial's settings.
 
-    `draw`: (dropout layer, step, width, batch) -> dropout's uniform numbers (width, batch).
+    `draw`: (dropout layer, step, width, batch) -> dropout's uniform numbers (width, batch), where it trains.
     """
 
     shape: Shape
     classes: int
     settings: Mapping[str, Any]
-    draw: Callable[[int, int, int, int], Any]
+    draw: Callable[[int, int, int, int], Any] | None = None
     dropouts: Iterator[int] = field(default_factory=itertools.count)
 
     @property
@@ -61,8 +62,8 @@ class Builder:
         """Make a dropout layer with numbers of its own, under a name; none where the setting is 0."""
         if not self.settings.get("dropout"):
             return {}
-        number = next(self.dropouts)
-        return {name: DropoutLayer(self.settings["dropout"], lambda *which: self.draw(number, *which))}
+        draw = None if self.draw is None else functools.partial(self.draw, next(self.dropouts))
+        return {name: DropoutLayer(self.settings["dropout"], draw)}
 
     def normalisation(self, channels: int, name: str = "norm") -> Layers:
         """Make a norm, under a name; none where the setting is "none"."""
@@ -189,6 +190,12 @@ def network(make: Builder, seed: int, dtype: DTypeLike) -> LayerByHand:
             for name, array in layer.buffers.items()
         }
     return built
+
+
+def count_parameters(settings: Mapping[str, Any], shape: Shape, classes: int) -> int:
+    """Count the trained numbers of the network of these settings, none of which is drawn."""
+    built = NETWORKS[settings["architecture"]](Builder(shape, classes, settings))
+    return sum(array.size for array in built.named_parameters().values())
 
 
 def _start(built: LayerByHand, make: Builder, seed: int) -> None:
