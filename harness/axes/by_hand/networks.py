@@ -6,7 +6,7 @@ import functools
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 from numpy.typing import DTypeLike
 
@@ -28,7 +28,7 @@ from harness.rng import stream
 
 NORMS: dict[str, Callable[[int], LayerByHand]] = {"batch": BatchNormLayer, "layer": LayerNormLayer}
 POOLINGS: dict[str, Callable[[int], LayerByHand]] = {"max": MaxPoolingLayer, "average": AveragePoolingLayer}
-Layers = dict[str, LayerByHand]
+NamedLayers: TypeAlias = "dict[str, LayerByHand]"
 
 
 @dataclass(frozen=True)
@@ -58,14 +58,14 @@ class Builder:
         """Make an activation."""
         return ActivationLayer(formulas.ACTIVATIONS[self.settings["activation"]])
 
-    def dropout(self, name: str = "dropout") -> Layers:
+    def dropout(self, name: str = "dropout") -> NamedLayers:
         """Make a dropout layer with numbers of its own, under a name; none where the setting is 0."""
         if not self.settings.get("dropout"):
             return {}
         draw = None if self.draw is None else functools.partial(self.draw, next(self.dropouts))
         return {name: DropoutLayer(self.settings["dropout"], draw)}
 
-    def normalisation(self, channels: int, name: str = "norm") -> Layers:
+    def normalisation(self, channels: int, name: str = "norm") -> NamedLayers:
         """Make a norm, under a name; none where the setting is "none"."""
         return {} if self.norm == "none" else {name: NORMS[self.norm](channels)}
 
@@ -86,7 +86,7 @@ def mlp(make: Builder) -> LayerByHand:
     """Make a multilayer perceptron with norms or skip connections."""
     channels, height, width = make.shape
     widths = [channels * height * width, *make.settings["hidden"]]
-    built: Layers = {}
+    built: NamedLayers = {}
     skips = set()
     for number, (before, after) in enumerate(itertools.pairwise(widths), 1):
         first = LinearLayer(before, after, bias=make.bias)
@@ -118,7 +118,7 @@ def cnn(make: Builder) -> LayerByHand:
     """Make a convolutional network: its convolutions, with pooling between, and its readout."""
     channels, kernel, pooling = (make.settings[name] for name in ("channels", "kernel", "pooling"))
     before, *size = make.shape
-    built: Layers = {}
+    built: NamedLayers = {}
     skips = set()
     for i, after in enumerate(channels, 1):
         last = i == len(channels) or channels[i] != after  # of those with as many channels
@@ -138,9 +138,9 @@ def cnn(make: Builder) -> LayerByHand:
     return LayersInRow({**built, "flatten": FlattenLayer(), **_readout(make, widths)}, skips)
 
 
-def _readout(make: Builder, widths: Sequence[int]) -> Layers:
+def _readout(make: Builder, widths: Sequence[int]) -> NamedLayers:
     """Make the linear layers behind convolutions."""
-    built: Layers = {}
+    built: NamedLayers = {}
     for i, (before, after) in enumerate(itertools.pairwise(widths), 1):
         built |= make.dropout(f"dropout{i}")
         if i == len(widths) - 1:
@@ -155,7 +155,7 @@ def _readout(make: Builder, widths: Sequence[int]) -> Layers:
 def resnet(make: Builder) -> LayerByHand:
     """Make a residual network of three stages."""
     before = make.settings["channels"]
-    built: Layers = {"first": make.convolution(make.shape[0], before, 3)}
+    built: NamedLayers = {"first": make.convolution(make.shape[0], before, 3)}
     for stage, block in itertools.product(range(3), range(make.settings["blocks"])):
         after, stride = make.settings["channels"] * 2**stage, 2 if stage and not block else 1
         body = LayersInRow(
