@@ -15,7 +15,9 @@ class Images:
     """A data set in memory, with its original pixels and order.
 
     Shapes: train_images (N, H, W) uint8, train_labels (N,) int64 in 0..C-1; the same for test. Names are
-    those of the images' files, N of them or none: an image without a name is called by its index.
+    those of the images' files, N of them or none: an image without a name is called by its index. Classes are
+    the class names that the files themselves say, if any, in label order; `said` has sentences on what was
+    corrected or joined in reading them.
     """
 
     train_images: NDArray[np.uint8]
@@ -24,3 +26,5 @@ class Images:
     test_labels: NDArray[np.int64]
     train_names: tuple[str, ...] = ()
     test_names: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
+    said: tuple[str, ...] = ()
