@@ -10,14 +10,19 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import numpy as np
+
 from harness import notes
 from harness.data import cache, npy, pictures
-from harness.data.folder_parts import Pixels, kind as described, pixel_fault
+from harness.data.folder_parts import kind as described
+from harness.data.folder_parts import pixel_fault
 from harness.notes import progress_bar
 from harness.system import locks, resources
+
+if TYPE_CHECKING:
+    from harness.data.images import RawPixels
 
 T = TypeVar("T")
 Kind = Literal["png", "npy", "picture"]
@@ -28,7 +33,7 @@ SETTLED = 2.0  # seconds: a file just written may change once more within its ti
 MOST_KEPT = 10  # folders' pixels in the cache; the oldest go first
 
 
-def pixels(files: Sequence[Path], kind: Kind, name: str, problems: list[str]) -> Pixels:
+def pixels(files: Sequence[Path], kind: Kind, name: str, problems: list[str]) -> RawPixels:
     """Decode image files of one size, in order: (N, H, W), or (N, H, W, C) of images with channels.
 
     Each is of 8 or of 16 bits a channel, and all are alike. A `picture` is a PNG or a JPEG.
@@ -43,7 +48,7 @@ def pixels(files: Sequence[Path], kind: Kind, name: str, problems: list[str]) ->
     return images if len(images) < len(files) else images[np.argsort(place)]
 
 
-def _pixels(files: Sequence[Path], kind: Kind, name: str, problems: list[str]) -> Pixels:
+def _pixels(files: Sequence[Path], kind: Kind, name: str, problems: list[str]) -> RawPixels:
     try:
         key, newest = _state(files, kind)
     except OSError as error:
@@ -79,7 +84,7 @@ def _settled(files: Sequence[Path], kind: Kind, state: tuple[str, float], start:
         return False
 
 
-def _decode(files: Sequence[Path], kind: Kind, name: str, problems: list[str]) -> Pixels:
+def _decode(files: Sequence[Path], kind: Kind, name: str, problems: list[str]) -> RawPixels:
     decode = DECODERS[kind]
     first, images = files[0], np.empty((0, 0, 0), np.uint8)
     for i, path in enumerate(counted(files, len(files), f"reading {name}")):
@@ -108,7 +113,7 @@ def _decode(files: Sequence[Path], kind: Kind, name: str, problems: list[str]) -
     return images
 
 
-def _unlike(image: Pixels, images: Pixels, first: str) -> str:
+def _unlike(image: RawPixels, images: RawPixels, first: str) -> str:
     """Say how an image differs from the first one, and how to make them alike."""
     said = f"is {described(image.shape, image.dtype)}, {first} {described(images.shape[1:], images.dtype)}"
     if image.shape[:2] != images.shape[1:3]:
@@ -121,7 +126,7 @@ def _unlike(image: Pixels, images: Pixels, first: str) -> str:
     return f"{said}; allowed is one number of bits: save all with 8 or all with 16"
 
 
-def _npy(path: Path) -> Pixels:
+def _npy(path: Path) -> RawPixels:
     """Read one .npy file as (H, W) or (H, W, C).
 
     Raises:
@@ -133,11 +138,11 @@ def _npy(path: Path) -> Pixels:
         fault = pixel_fault(header.dtype, header.shape, stacked=False)
         return fault or pictures.size_fault(*header.shape[:2])
 
-    image: Pixels = npy.read(path, check)
+    image: RawPixels = npy.read(path, check)
     return image[..., 0] if image.ndim == 3 and image.shape[2] == 1 else image
 
 
-DECODERS: dict[Kind, Callable[[Path], Pixels]] = {
+DECODERS: dict[Kind, Callable[[Path], RawPixels]] = {
     "png": lambda path: pictures.decode(path, ("PNG",)),
     "npy": _npy,
     "picture": lambda path: pictures.decode(path, ("PNG", "JPEG")),
@@ -158,20 +163,20 @@ def _state(files: Sequence[Path], kind: Kind) -> tuple[str, float]:
     return total.hexdigest(), newest / 1e9
 
 
-def _read(path: Path, key: str, count: int) -> Pixels | None:
+def _read(path: Path, key: str, count: int) -> RawPixels | None:
     """Return the pixels kept under the key; None if there are none, or they are damaged."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             if str(archive["key"]) != key:
                 return None
-            images: Pixels = archive["images"]
+            images: RawPixels = archive["images"]
     except Exception:  # noqa: BLE001 (damaged, it makes zipfile and NumPy raise whatever they will)
         return None
     known = images.dtype in {np.dtype(np.uint8), np.dtype(np.uint16)} and images.ndim in {3, 4}
     return images if known and len(images) == count else None
 
 
-def _keep(path: Path, key: str, images: Pixels) -> None:
+def _keep(path: Path, key: str, images: RawPixels) -> None:
     """Write the pixels whole or not at all; a failure costs only time, so it is a note."""
     temporary = None
     try:

@@ -14,9 +14,8 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeAlias, cast
 
-import numpy as np
 from numpy.typing import NDArray
 
 from harness.data import npy
@@ -25,7 +24,6 @@ from harness.data.folder_parts import (
     VALIDATION,
     FolderRead,
     ListedPart,
-    Pixels,
     class_labels,
     is_litter,
     joined,
@@ -34,6 +32,9 @@ from harness.data.folder_parts import (
     plain_pixels,
 )
 from harness.errors import few
+
+if TYPE_CHECKING:
+    from harness.data.images import RawPixels
 
 Check: TypeAlias = Callable[[npy.NpyHeader], str]
 What = Literal["images", "labels"]
@@ -120,7 +121,7 @@ def _read(path: Path, named: list[tuple[str, NamedArray]], problems: list[str]) 
     }
     if problems:
         return NOTHING
-    found = {part: cast("tuple[ListedPart, Pixels]", read) for part, read in parts.items()}
+    found = {part: cast("tuple[ListedPart, RawPixels]", read) for part, read in parts.items()}
     said = []
     if "val" in found:
         counts = [len(found[part][1]) for part in ("train", "val")]
@@ -131,7 +132,7 @@ def _read(path: Path, named: list[tuple[str, NamedArray]], problems: list[str]) 
 
 def _part(
     part: str, arrays: Mapping[tuple[str, What], NamedArray], problems: list[str]
-) -> tuple[ListedPart, Pixels] | None:
+) -> tuple[ListedPart, RawPixels] | None:
     """Read images and labels of a part; None, and problems, where they do not fit."""
     images, labelled = arrays[part, "images"], arrays.get((part, "labels"))
     if labelled is None:

@@ -8,12 +8,16 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.data import remedies
+from harness.data.images import CHANNELS, SHAPES, channels_come_first
+
+if TYPE_CHECKING:
+    from harness.data.images import RawPixels
 
 Part = Literal["train", "test"]
 PARTS: tuple[Part, Part] = ("train", "test")
@@ -21,9 +25,6 @@ VALIDATION = ("val", "valid", "validation")
 """Names that a third part of images has, beside train and test."""
 LITTER = {"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "icon"}
 """Names that file browsers and archives leave behind."""
-PIXEL_TYPES = ("uint8", "uint16")
-MOST_CHANNELS = 4
-Pixels: TypeAlias = "NDArray[np.uint8] | NDArray[np.uint16]"
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class FolderRead:
         said: sentences on what was corrected or joined while reading.
     """
 
-    parts: list[tuple[ListedPart, Pixels]]
+    parts: list[tuple[ListedPart, RawPixels]]
     classes: tuple[str, ...] = ()
     said: tuple[str, ...] = ()
 
@@ -142,24 +143,27 @@ def pixel_fault(dtype: np.dtype[Any], shape: tuple[int, ...], *, stacked: bool) 
     image = shape[1:] if stacked else shape
     channels = image[2] if len(image) == 3 else 1
     known = dtype.kind == "u" and dtype.itemsize <= 2
-    if known and len(image) in {2, 3} and 0 not in shape and channels <= MOST_CHANNELS:
+    if known and len(image) in {2, 3} and 0 not in shape and channels <= CHANNELS:
         return ""
-    some, least = ("N, ", ", at least one image") if stacked else ("", "")
-    remedy = remedies.pixels(dtype, shape, "images" if stacked else "image", stacked=stacked)
+    least = ", at least one image" if stacked else ""
+    remedy = (remedies.stacked_pixels if stacked else remedies.pixels)(dtype, shape)
+    if known and len(image) == 3 and channels > CHANNELS and not channels_come_first((1, *image)):
+        remedy = "volumes and more channels are not read"
     return (
-        f"got {dtype.name} of shape {shape}; allowed: uint8 or uint16 of shape ({some}height, width) or "
-        f"({some}height, width, channels), 1 to {MOST_CHANNELS} channels{least}; {remedy}"
+        f"got {dtype.name} of shape {shape}; allowed: uint8 or uint16 of shape "
+        f"{SHAPES if stacked else '(height, width), or (height, width, channels)'}, up to {CHANNELS} "
+        f"channels{least}; {remedy}"
     )
 
 
-def plain_pixels(pixels: NDArray[Any]) -> Pixels:
+def plain_pixels(pixels: NDArray[Any]) -> RawPixels:
     """Give pixels (N, H, W) or (N, H, W, C) in the machine's byte order; one channel needs no axis."""
     taken = pixels[..., 0] if pixels.ndim == 4 and pixels.shape[3] == 1 else pixels
     # A copy: an array over a file's bytes would be read-only, which torch warns about.
     return np.array(taken, taken.dtype.newbyteorder("="), order="C")
 
 
-def check_alike(parts: Sequence[tuple[ListedPart, Pixels]], problems: list[str]) -> None:
+def check_alike(parts: Sequence[tuple[ListedPart, RawPixels]], problems: list[str]) -> None:
     """Tell parts whose images differ in size, in channels or in bits."""
     for (one, first), (other, second) in itertools.pairwise(parts):
         if (first.shape[1:], first.dtype) != (second.shape[1:], second.dtype):
@@ -173,14 +177,14 @@ def check_alike(parts: Sequence[tuple[ListedPart, Pixels]], problems: list[str])
 def kind(shape: tuple[int, ...], dtype: np.dtype[Any]) -> str:
     """Describe an image: its size, its channels and its bits where they are not one of 8 bits."""
     height, width, *channels = shape
-    colour = f" of {channels[0]} channels" if channels else ""
+    colour = f" in {channels[0]} channels" if channels else ""
     deep = f"{' and' if channels else ' of'} 16 bits" if dtype.itemsize == 2 else ""
     return f"{height} x {width} pixels{colour}{deep}"
 
 
 def joined(
-    train: tuple[ListedPart, Pixels], val: tuple[ListedPart, Pixels], problems: list[str]
-) -> tuple[ListedPart, Pixels]:
+    train: tuple[ListedPart, RawPixels], val: tuple[ListedPart, RawPixels], problems: list[str]
+) -> tuple[ListedPart, RawPixels]:
     """Join the images of a validation part behind those of train; unlike ones are a problem."""
     before = len(problems)
     check_alike([train, val], problems)

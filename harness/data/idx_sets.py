@@ -16,7 +16,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,12 +26,14 @@ from harness.data.folder_parts import (
     NOTHING,
     FolderRead,
     ListedPart,
-    Pixels,
     class_labels,
     pixel_fault,
     plain_pixels,
 )
 from harness.errors import UsageError, few
+
+if TYPE_CHECKING:
+    from harness.data.images import RawPixels
 
 FILE = re.compile(r"(?:(.+)-)?(?:train|t10k|test)-(?:images|labels)[-.]idx\d-(?:ubyte|int)(?:\.gz)?")
 COLUMNS = 8
@@ -94,7 +96,7 @@ def _chosen(folder: Path, prefix: str | None, problems: list[str]) -> str | None
     return found[0] if found else ""
 
 
-def _part(folder: Path, names: Sequence[str], problems: list[str]) -> tuple[ListedPart, Pixels] | None:
+def _part(folder: Path, names: Sequence[str], problems: list[str]) -> tuple[ListedPart, RawPixels] | None:
     """Read images and labels of a part that has one of these names; None, and problems, if they are faulty."""
     images = _idx(folder, [f"{name}-images-idx3-ubyte" for name in names], problems)
     labels = _idx(folder, [f"{name}-labels-idx1-ubyte" for name in names], problems)

@@ -17,17 +17,20 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
-from harness.data import cifar, folder_arrays, folder_files, idx_sets, layouts
+from harness.data import cifar_files, folder_arrays, folder_files, idx_sets, layouts
 from harness.data.datasets import Dataset
-from harness.data.folder_parts import PARTS, FolderRead, ListedPart, Pixels, check_alike
+from harness.data.folder_parts import PARTS, FolderRead, ListedPart, check_alike
 from harness.data.images import Images
 from harness.errors import MOST_LISTED, UsageError, few
 from harness.settings import CONTROL_WORDS, control_character
+
+if TYPE_CHECKING:
+    from harness.data.images import RawPixels
 
 MOST_TOLD = 10  # problems of one folder; beyond it their number
 Format = Literal["png", "folders", "npy", "npz", "idx", "cifar"]
@@ -67,7 +70,7 @@ class Folder(BaseModel):
     test_fraction: float | None = Field(default=None, gt=0, lt=1)
     prefix: str | None = None
     transposed: bool | None = None
-    labels: cifar.Level = "fine"
+    labels: cifar_files.Level = "fine"
 
     @field_validator("path")
     @classmethod
@@ -154,10 +157,10 @@ def _read(folder: Folder, name: str, problems: list[str]) -> FolderRead:
         case "idx":
             return idx_sets.read_idx(path, folder.prefix, folder.transposed, problems)
         case "cifar":
-            return cifar.read_cifar(path, folder.labels, problems)
+            return cifar_files.read_cifar(path, folder.labels, problems)
 
 
-def _check_pixels(folder: Folder, listed: ListedPart, pixels: Pixels, problems: list[str]) -> None:
+def _check_pixels(folder: Folder, listed: ListedPart, pixels: RawPixels, problems: list[str]) -> None:
     """Check that no pixel is above the study's full one."""
     if pixels.max() > folder.pixel_max:
         i = int((pixels.reshape(len(pixels), -1).max(axis=1) > folder.pixel_max).argmax())

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.data import remedies
-from harness.data.folder_parts import Pixels
 
 if TYPE_CHECKING:
     from PIL import Image
+
+    from harness.data.images import RawPixels
 
 MOST_PIXELS = (
     1 << 24
@@ -26,7 +27,7 @@ MOST_PIXELS = (
 DEEP_MODES = ("I", "I;16", "I;16B", "I;16L")  # Pillow's names for grey of 16 bits
 
 
-def decode(path: Path, formats: Sequence[str]) -> Pixels:
+def decode(path: Path, formats: Sequence[str]) -> RawPixels:
     """Decode one picture, turned upright by its EXIF orientation: (H, W) of grey, (H, W, 3) of colour.
 
     A palette gives the colours that it names. Alpha that is full everywhere is dropped, and nothing with it.
@@ -56,7 +57,7 @@ def decode(path: Path, formats: Sequence[str]) -> Pixels:
         raise ValueError(_bomb_fault(path)) from None
 
 
-def _pixels(image: Image.Image, path: Path) -> Pixels:
+def _pixels(image: Image.Image, path: Path) -> RawPixels:
     """Give the pixels of an opened picture in one of the modes that are read."""
     from PIL import ImageOps
 

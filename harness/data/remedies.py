@@ -9,12 +9,13 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from harness.data.images import CHANNELS, SHAPES, channels_come_first
+
 if TYPE_CHECKING:
     import numpy as np
 
 DEEP = 257
 """65535 / 255: what takes a 16-bit pixel to the 8-bit pixel of the same brightness."""
-CHANNELS = (1, 2, 3, 4)
 DEEP_COLOUR = (
     "with 16 bits a channel, of which the decoder keeps 8; allowed: 16-bit grey, 8-bit grey or 8-bit colour. "
     "Save it with 8 bits a channel, or the arrays (uint16) as .npy files"
@@ -36,16 +37,35 @@ def png() -> str:
     )
 
 
-def pixels(
-    dtype: np.dtype[Any], shape: tuple[int, ...], name: str = "image", *, stacked: bool = False
-) -> str:
-    """Say how to turn an array into an image (height, width[, channels]), or `stacked` (N, ..) ones.
+def pixels(dtype: np.dtype[Any], shape: tuple[int, ...], name: str = "image") -> str:
+    """Say how to turn an array into one image (height, width), or with channels behind.
 
     The code calls the array `name`.
     """
-    code = _laid_out(shape[1:] if stacked else shape, name, stacked=stacked)
-    if code is None:
-        return "save one image a file" if not stacked else "save one array of shape (N, height, width)"
+    if len(shape) == 1:
+        return "save it as " + _eight_bits(dtype, f"{name}.reshape({_sides(shape[0])})", name)
+    if channels_come_first((1, *shape)):
+        return "save it as " + _eight_bits(dtype, f"np.moveaxis({name}, 0, -1)", name)
+    if 0 in shape or len(shape) not in {2, 3} or (len(shape) == 3 and shape[2] > CHANNELS):
+        return "save one image a file"
+    return "save it as " + _eight_bits(dtype, name, name)
+
+
+def stacked_pixels(dtype: np.dtype[Any], shape: tuple[int, ...], name: str = "images") -> str:
+    """Say how to turn an array into uint8 images (N, height, width), or with channels behind.
+
+    The code calls the array `name`.
+    """
+    if len(shape) == 2:
+        code = f"{name}.reshape(-1, {_sides(shape[1])})"
+    elif channels_come_first(shape):
+        code = f"np.moveaxis({name}, 1, -1)"
+    elif len(shape) in {3, 4}:
+        code = name
+    else:
+        return f"give one array of shape {SHAPES}"
+    if dtype.name in {"uint8", "uint16"}:
+        return f"{name} = {code}" if code != name else "give at least one image"
     return "save it as " + _eight_bits(dtype, code, name)
 
 
@@ -65,21 +85,10 @@ def _eight_bits(dtype: np.dtype[Any], code: str, name: str) -> str:
     return f"{name} of numbers: uint8, 0 black and 255 white"
 
 
-def _laid_out(shape: tuple[int, ...], name: str, *, stacked: bool) -> str | None:
-    """Return code that turns an array of this shape into rows, columns and channels."""
-    if len(shape) == 2:
-        return name
-    if len(shape) == 1:
-        side = math.isqrt(shape[0])
-        size = f"{side}, {side}" if side * side == shape[0] else "height, width"
-        return f"{name}.reshape({'-1, ' if stacked else ''}{size})"
-    if len(shape) != 3:
-        return None
-    if shape[-1] in CHANNELS:
-        return name
-    if shape[0] in CHANNELS:
-        return f"np.moveaxis({name}, {1 if stacked else 0}, -1)"
-    return None
+def _sides(values: int) -> str:
+    """Write height and width of an image that was saved as so many values in a row: of a square, numbers."""
+    side = math.isqrt(values)
+    return f"{side}, {side}" if side * side == values else "height, width"
 
 
 def labels(dtype: np.dtype[Any], shape: tuple[int, ...]) -> str:

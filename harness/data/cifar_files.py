@@ -11,14 +11,17 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.data.folder_parts import NOTHING, FolderRead, ListedPart, Pixels
+from harness.data.folder_parts import NOTHING, FolderRead, ListedPart
 from harness.errors import few
 from harness.system import resources
+
+if TYPE_CHECKING:
+    from harness.data.images import RawPixels
 
 SIDE = 32
 PIXELS = 3 * SIDE * SIDE
@@ -77,7 +80,7 @@ def records(path: Path, labels: int) -> tuple[NDArray[np.uint8], NDArray[np.int6
 
 def _part(
     paths: list[Path], labels: int, column: int, problems: list[str]
-) -> tuple[ListedPart, Pixels] | None:
+) -> tuple[ListedPart, RawPixels] | None:
     """Read a part's files, in order; None, and a problem for each faulty one."""
     read = []
     for path in paths:
