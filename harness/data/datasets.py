@@ -37,6 +37,7 @@ class Facts:
         pixel_max: the value of a full pixel (255; 16 for digits; 65535 where all 16 bits are used).
         digest: SHA-256 that changes whenever an image, a label or their order does.
         warnings: sentences on images that are the same where they should differ.
+        said: sentences on what was corrected or joined in reading the files.
     """
 
     shape: tuple[int, ...]
@@ -46,6 +47,7 @@ class Facts:
     pixel_max: float
     digest: str
     warnings: tuple[str, ...] = field(default=(), compare=False)
+    said: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -125,14 +127,14 @@ class Dataset:
 
     def _meet(self, images: Images) -> str:
         """Check the first Images of a data set without known facts, keep its facts, return its digest."""
-        if (classes := self.classes) is None:
+        if (classes := self.classes or images.classes or None) is None:
             highest = max(images.train_labels.max(), images.test_labels.max())
             classes = tuple(map(str, range(int(highest) + 1)))
         _check(self.name, images, len(classes), self.pixel_max)
         shape = images.train_images.shape[1:]
         train, test = len(images.train_labels), len(images.test_labels)
         sha256, alike = digest(images), likeness.words(images, classes)
-        facts = Facts(shape, classes, train, test, self.pixel_max, sha256, alike)
+        facts = Facts(shape, classes, train, test, self.pixel_max, sha256, alike, images.said)
         self._found["facts"] = facts
         return sha256
 
