@@ -10,12 +10,13 @@ A data set is one decorated function that returns Images:
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from harness.data import likeness, remedies
+from harness.data import found_digests, likeness, published, remedies
 from harness.data.images import Images
 from harness.errors import MachineError, UsageError
 from harness.registry import Registry
@@ -68,11 +69,13 @@ class Dataset:
         read: returns its Images; unchecked, `load` is what checks.
         classes: the class names, in label order; None names them by label, up to the highest there is.
         pixel_max: the value of a full pixel.
-        known: the facts, where they are known without reading; else the first load finds them.
+        known: the facts, where they are known without reading; else the first load finds them. Where only the
+            digest is not known ("") and `recipe` is given, the first load finds that, and it is kept.
         remark: a sentence on how the images were chosen or divided, without which numbers are misread.
         blocks: the first train image of each block of images that belong together, such as a writer's, in
             their order; val_split = "blocks" divides by them.
         usual: its own defaults of val_split and val_fraction, where it has some.
+        recipe: digests what the images come from; what is found and kept holds for that.
     """
 
     name: str
@@ -83,6 +86,7 @@ class Dataset:
     remark: str = ""
     blocks: tuple[int, ...] = ()
     usual: Mapping[str, str | float] = field(default_factory=dict, compare=False)
+    recipe: Callable[[], str] | None = field(default=None, compare=False)
     _found: dict[str, Facts] = field(default_factory=dict, init=False, repr=False, compare=False)
     _source: list[str] = field(default_factory=list, init=False, repr=False, compare=False)
 
@@ -99,9 +103,18 @@ class Dataset:
         Raises:
             UsageError: as `load`, where it has to load.
         """
-        if self.known is None and not self._found:
+        if self.known is not None and self.known.digest:
+            return self.known
+        if not self._found and not self._remembered():
             self.load()
-        return self.known or self._found["facts"]
+        return self._found["facts"]
+
+    def _remembered(self) -> bool:
+        """Tell whether the digest was found in an earlier process, and take it."""
+        digest = found_digests.read(self.name, self.recipe()) if self.known and self.recipe else ""
+        if self.known and digest:
+            self._found["facts"] = replace(self.known, digest=digest)
+        return bool(digest)
 
     def refresh(self, source: str) -> None:
         """Forget the facts if another source digest decides them, for instance because a value was set."""
@@ -117,7 +130,8 @@ class Dataset:
             MachineError: the bytes cannot be had, or are not the ones that the known facts describe.
         """
         images: Images = called(f"data set {self.name!r}: its function", self.read)
-        got = digest(images) if self.known or self._found else self._meet(images)
+        settled = self._found or (self.known and self.known.digest) or self._remembered()
+        got = digest(images) if settled else self._meet(images)
         if got != self.facts.digest:
             kind = MachineError if self.known else UsageError
             raise kind(
@@ -126,16 +140,30 @@ class Dataset:
             )
         return images
 
+    @property
+    def _described(self) -> tuple[tuple[int, ...], int, int] | None:
+        return self.known and (self.known.shape, self.known.train, self.known.test)
+
     def _meet(self, images: Images) -> str:
         """Check the first Images of a data set without known facts, keep its facts, return its digest."""
-        if (classes := self.classes) is None:
+        classes, pixel_max = self.classes, self.pixel_max
+        if self.known:
+            classes, pixel_max = self.known.classes, self.known.pixel_max
+        if classes is None:
             highest = max(images.train_labels.max(), images.test_labels.max())
             classes = tuple(map(str, range(int(highest) + 1)))
-        _check(self.name, images, len(classes), self.pixel_max)
+        _check(self.name, images, len(classes), pixel_max)
         height, width = images.train_images.shape[1:]
         train, test = len(images.train_labels), len(images.test_labels)
-        sha256, alike = digest(images), likeness.words(images, classes)
-        facts = Facts((height, width), classes, train, test, self.pixel_max, sha256, alike)
+        if self.known and (found := (images.train_images.shape[1:], train, test)) != self._described:
+            raise MachineError(
+                f"data set {self.name!r} is not as described: shape, train and test images expected "
+                f"{self._described}, got {found}"
+            )
+        sha256, alike = digest(images), () if self.known else likeness.words(images, classes)
+        if self.recipe:
+            found_digests.keep(self.name, self.recipe(), sha256)
+        facts = Facts((height, width), classes, train, test, pixel_max, sha256, alike)
         self._found["facts"] = facts
         return sha256
 
@@ -343,3 +371,12 @@ def _downloaded(name: str) -> Images:
         idx.read(folder / "t10k-images-idx3-ubyte"),
         idx.read(folder / "t10k-labels-idx1-ubyte").astype(np.int64),
     )
+
+
+for _name, _set in published.SETS.items():
+    datasets.register(
+        _name,
+        known=Facts(_set.shape, _set.classes, _set.train, _set.test, 255, ""),
+        remark=_set.remark,
+        recipe=functools.partial(found_digests.of_pins, _name),
+    )(_set.read)
