@@ -120,7 +120,7 @@ def _show_notes(dataset: Dataset) -> None:
 
 def _sentences(dataset: Dataset) -> list[str]:
     """List what a person should know of a data set."""
-    return [*filter(None, [dataset.remark]), *dataset.facts.warnings]
+    return [*filter(None, [dataset.remark]), *dataset.facts.said, *dataset.facts.warnings]
 
 
 @data.command("export")

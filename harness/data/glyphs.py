@@ -67,7 +67,10 @@ class Recipe:
 
     def digest(self) -> str:
         """Digest the recipe with its font files' bytes."""
-        fonts = [[hashlib.sha256(font.read_bytes()).hexdigest() for font in part] for part in (self.fonts, self.test_fonts)]
+        fonts = [
+            [hashlib.sha256(font.read_bytes()).hexdigest() for font in part]
+            for part in (self.fonts, self.test_fonts)
+        ]
         numbers = (VERSION, self.characters, self.per_class, self.test_per_class, self.size, self.seed)
         return hashlib.sha256(repr((numbers, fonts)).encode()).hexdigest()
 
@@ -88,9 +91,15 @@ def characters(classes: int | str) -> str:
     """
     if isinstance(classes, int):
         if not 2 <= classes <= len(CHARACTERS):
-            raise UsageError(f"classes = {classes}: allowed: 2 to {len(CHARACTERS)}, or the characters themselves")
+            raise UsageError(
+                f"classes = {classes}: allowed: 2 to {len(CHARACTERS)}, or the characters themselves"
+            )
         return CHARACTERS[:classes]
-    if len(classes) < 2 or len(set(classes)) < len(classes) or any(c.isspace() or not c.isprintable() for c in classes):
+    if (
+        len(classes) < 2
+        or len(set(classes)) < len(classes)
+        or any(c.isspace() or not c.isprintable() for c in classes)
+    ):
         raise UsageError(f"classes = {classes!r:.60}: allowed: two characters or more, none twice, no space")
     return classes
 
@@ -117,7 +126,9 @@ def check_fonts(fonts: Sequence[Path], wanted: str) -> None:
         try:
             lacking = outlines.lacking(font, wanted)
         except (RuntimeError, OSError) as error:
-            raise UsageError(f"font {font}: cannot be read ({error}); allowed: a .ttf or .otf file") from error
+            raise UsageError(
+                f"font {font}: cannot be read ({error}); allowed: a .ttf or .otf file"
+            ) from error
         if lacking:
             raise UsageError(
                 f"font {font.name} has no {few(list(lacking))}; allowed: fonts that have all {len(wanted)} "

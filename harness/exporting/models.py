@@ -27,7 +27,8 @@ from harness import notes
 from harness.axes import plugins
 from harness.axes.own_networks import is_own
 from harness.data.arm_settings import Settings
-from harness.data.datasets import channels_first, datasets
+from harness.data.datasets import datasets
+from harness.data.images import channels_first
 from harness.data.samples import Split, inputs_of, prepare, shape_of
 from harness.engines import arithmetic, engine
 from harness.engines.outcome import EVALUATION_BATCH
