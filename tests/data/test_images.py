@@ -61,7 +61,7 @@ def test_a_digest_tells_types_shapes_and_channels_apart() -> None:
         bytes_of_colour.reshape(2, 4, 12),
         bytes_of_colour[..., ::-1],
         bytes_of_colour.astype(np.uint16),
-        bytes_of_colour.view(np.uint16).reshape(2, 4, 6),
+        bytes_of_colour.reshape(2, 4, 12).view(np.uint16),
     ]
     assert len({digest(images_of(pixels)) for pixels in forms}) == len(forms)
 
@@ -78,7 +78,11 @@ def test_a_digest_of_16_bits_is_of_little_endian_numbers_with_their_type() -> No
 @pytest.mark.parametrize(
     ("pixels", "pixel_max", "words"),
     {
-        "channels first": (np.zeros((2, 3, 8, 8), np.uint8), 255, r"save.*= np\.moveaxis\(images, 1, -1\)"),
+        "channels first": (
+            np.zeros((2, 3, 8, 8), np.uint8),
+            255,
+            r"put .*behind: images = np\.moveaxis\(images, 1, -1\)",
+        ),
         "floats": (np.zeros((2, 8, 8, 3)), 255, r"\(images \* 255\)\.round\(\)\.astype\(np\.uint8\) if"),
         "signed": (np.zeros((2, 8, 8, 3), np.int64), 255, r"images\.astype\(np\.uint8\) if its values are 0"),
         "32 bits": (np.zeros((2, 8, 8), np.uint32), 255, r"got uint32 .*; allowed is uint8 or uint16"),
