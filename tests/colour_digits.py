@@ -38,6 +38,19 @@ def data_set(name: str, form: Any = tinted, pixel_max: float = 255) -> Dataset:
     return Dataset(name, read, NAMES, pixel_max)
 
 
+def register(name: str = "tinted", full: int = 255) -> Dataset:
+    """Register tinted digits for one test, of 8 or of 16 bits."""
+
+    def read() -> Images:
+        """Digits in ink of five colours on black."""
+        grey = datasets["digits"].load()
+        train, test = tinted(grey.train_images, full), tinted(grey.test_images, full)
+        return Images(train, grey.train_labels, test, grey.test_labels)
+
+    datasets.register(name, classes=NAMES, pixel_max=full)(read)
+    return datasets[name]
+
+
 def deep(name: str) -> Dataset:
     """Make the data set of tinted digits of 16 bits."""
     return data_set(name, lambda grey: tinted(grey, 65535), 65535)

@@ -81,7 +81,7 @@ def test_a_digest_of_16_bits_is_of_little_endian_numbers_with_their_type() -> No
         "channels first": (
             np.zeros((2, 3, 8, 8), np.uint8),
             255,
-            r"put .*behind: images = np\.moveaxis\(images, 1, -1\)",
+            r"behind: images = np\.moveaxis\(images, 1, -1\)",
         ),
         "floats": (np.zeros((2, 8, 8, 3)), 255, r"\(images \* 255\)\.round\(\)\.astype\(np\.uint8\) if"),
         "signed": (np.zeros((2, 8, 8, 3), np.int64), 255, r"images\.astype\(np\.uint8\) if its values are 0"),
