@@ -21,12 +21,15 @@ from harness.training import runs
 LOSSES = ["train_loss", "val_loss", "test_loss"]
 
 
-def study(**baseline: Any) -> Any:
+AXES = {"dataset": ["tinted", "deep"]}
+
+
+def study(axes: Any, **baseline: Any) -> Any:
     return parse(
         {
-            "study": {"name": "colours", "seeds": 2, "keep_weights": "all"},
+            "study": {"name": "colours", "seeds": 2 if axes else 1, "keep_weights": "all"},
             "baseline": {"dataset": "tinted", "epochs": 2, "hidden": [12], **baseline},
-            "axes": {"dataset": ["tinted", "deep"], "preprocessing": ["unit", "standardize"]},
+            "axes": axes,
         }
     )
 
@@ -37,8 +40,8 @@ def colours() -> None:
     colour_digits.register("deep", 65535)
 
 
-def trained(folder: Path, engine: Any = "stacked", **baseline: Any) -> Any:
-    runs.train(study(**baseline), folder, engine=engine, workers=1, device="cpu")
+def trained(folder: Path, engine: Any = "stacked", axes: Any = AXES, **baseline: Any) -> Any:
+    runs.train(study(axes, **baseline), folder, engine=engine, workers=1, device="cpu")
     return results.read(folder)
 
 
@@ -49,10 +52,10 @@ def flat(images: Any) -> Any:
 
 @pytest.mark.usefixtures("colours")
 def test_an_mlp_learns_the_same_in_all_engines(tmp_path: Path) -> None:
-    stacked = trained(tmp_path / "stacked").trials
-    assert list(stacked.status) == ["ok"] * 8
+    stacked = trained(tmp_path / "stacked", preprocessing="standardize").trials
+    assert list(stacked.status) == ["ok"] * 4
     for engine in ("loop", "numpy"):
-        other = trained(tmp_path / engine, engine).trials
+        other = trained(tmp_path / engine, engine, preprocessing="standardize").trials
         assert list(other.trial_id) == list(stacked.trial_id)
         for column in LOSSES:
             np.testing.assert_allclose(other[column], stacked[column], rtol=2e-4)
@@ -69,7 +72,7 @@ def test_an_mlp_learns_the_same_without_kernels(tmp_path: Path) -> None:
 def test_an_mlps_weights_are_of_pixels_one_channel_after_the_other(tmp_path: Path) -> None:
     """Its test accuracy is that of the kept weights, applied by hand to the images as they came."""
     found = trained(tmp_path / "run")
-    for _, row in found.trials[found.trials.preprocessing.eq("unit")].iterrows():
+    for _, row in found.trials.iterrows():
         named, _ = weights.arrays(tmp_path / "run" / "weights" / f"{row.trial_id}.safetensors")
         images = datasets[row.dataset].load()
         full = 255 if row.dataset == "tinted" else 65535
@@ -82,8 +85,8 @@ def test_an_mlps_weights_are_of_pixels_one_channel_after_the_other(tmp_path: Pat
 
 @pytest.mark.usefixtures("colours")
 def test_a_convolution_gets_the_channels_and_is_exported_with_them(tmp_path: Path) -> None:
-    found = trained(tmp_path / "run", architecture="lenet5", epochs=1)
-    row = found.trials[found.trials.dataset.eq("tinted") & found.trials.preprocessing.eq("unit")].iloc[0]
+    found = trained(tmp_path / "run", axes={}, architecture="lenet5", epochs=1)
+    row = found.trials.iloc[0]
     folder = models.write_model(found, row, tmp_path / "out").folder
     model = harness.load_model(folder)
     images = datasets["tinted"].load()

@@ -89,10 +89,10 @@ def test_tiles_and_grids_keep_colours_and_the_shape_of_an_image() -> None:
 
 def test_figures_of_a_registered_colour_set() -> None:
     colour_digits.register()
-    (ax,) = harness.figures.images("tinted", number=5)
-    np.testing.assert_array_equal(shown(ax), COLOUR[5] / 255)
-    (ax,) = harness.figures.images("tinted", number=5, ink="dark")
-    np.testing.assert_array_equal(shown(ax), 1 - COLOUR[5] / 255)
+    for place, ax in enumerate(harness.figures.images("tinted", number=[5, 6])):
+        np.testing.assert_array_equal(shown(ax), COLOUR[5 + place] / 255)
+    _, ax = harness.figures.images("tinted", number=[5, 6], ink="dark")
+    np.testing.assert_array_equal(shown(ax), 1 - COLOUR[6] / 255)
 
 
 class Items(list[Any]):
