@@ -13,13 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.axes.augmentations import NONE, Array, Batch, augmentations
+from harness.axes.augmentations import NONE, Array, Batch, augmentations, augmented_batch
 from harness.data.arm_settings import Settings
 from harness.data.samples import Data
-from harness.errors import ComponentError
 from harness.rng import stream
 from harness.study.trials import Trial
-from harness.system.process_state import called, shape_in_words
 
 
 class AugmentedTrain:
@@ -51,7 +49,7 @@ class AugmentedTrain:
         x, target = self._images(places), self.one_hot[self.data.train.y[places]]
         rng = stream(seed, "augmentation", step)
         if self.own:
-            x, target = checked(self.name, self.apply, x, target, rng)
+            x, target = augmented_batch(f"augmentation {self.name!r}", self.apply, x, target, rng)
         else:
             x, target = self.apply(x, target, rng)
         if self.source is None:
@@ -64,23 +62,6 @@ class AugmentedTrain:
             return self.source.raw("train", places)
         pixels: NDArray[Any] = self.data.train.x[places]
         return pixels.reshape(len(places), *self.data.shape)
-
-
-def checked(name: str, apply: functools.partial[Any], x: Array, target: Array, rng: Any) -> Batch:
-    """Call a person's own augmentation; raise ComponentError where it gives no batch of the same shapes."""
-    what, shapes, dtype = f"augmentation {name!r}", (x.shape, target.shape), x.dtype
-    note = f" (called with {shapes[0]}, {shapes[1]} and a Generator)"
-    result = called(what, apply, x, target, rng, note=note)
-    if not isinstance(result, tuple) or len(result) != 2:
-        raise ComponentError(f"{what} gives {type(result).__name__}; allowed: two arrays, (x, target)")
-    for given, shape, means in zip(result, shapes, ("x", "target"), strict=True):
-        if np.shape(given) != shape:
-            raise ComponentError(
-                f"{what} gives {means} as {shape_in_words(np.asarray(given))}; allowed: shape {shape}, as it was"
-            )
-        if not np.isfinite(given).all():
-            raise ComponentError(f"{what} gives numbers in {means} that are not finite")
-    return np.asarray(result[0], dtype), np.asarray(result[1], dtype)
 
 
 def augments_none(trials: Iterable[Trial]) -> bool:

@@ -190,7 +190,7 @@ def test_defaults_as_the_readme_has_them() -> None:
         "split_seed": 0, "architecture": "mlp", "activation": "relu", "head": "identity", "loss": "ce",
         "optimizer": "sgd", "schedule": "constant", "batch_size": 32, "epochs": 5, "steps": None,
         "sampling": "shuffle", "match": "kind", "eval_every": "1 epoch", "label_noise": 0.0,
-        "label_noise_seed": 0, "label_smoothing": 0.0,
+        "label_noise_seed": 0, "label_smoothing": 0.0, "augmentation": "none",
     }  # fmt: skip
 
 
