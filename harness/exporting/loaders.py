@@ -52,7 +52,7 @@ Collate: TypeAlias = Callable[[list[tuple[Tensor, Tensor]]], Any]
 
 
 def dataset(dataset: Source, split: Part = "all") -> RawDataset:
-    """Return a data set as it came: raw images (H, W) in uint8 and int labels, indexable as a list.
+    """Return a data set as it came: raw images (H, W) or (H, W, C) and int labels, indexable as a list.
 
     It works with torch's Subset and DataLoader. In "all" the train images come first, then the test images;
     `split_dataset(name, split).index` are numbers in this list, also of test.
@@ -63,8 +63,8 @@ def dataset(dataset: Source, split: Part = "all") -> RawDataset:
         split: "all", "train" or "test", as the data set came; a study's val is a share of train.
 
     Returns:
-        A Dataset of (image, label), with `.images` (N, H, W), `.labels` (N,), `.classes`, `.names` of files.
-        A slice, a list or array of numbers, or of truth values gives a smaller one.
+        A Dataset of (image, label), with `.images` (N, H, W) or (N, H, W, C), `.labels` (N,), `.classes`,
+        `.names` of files. A slice, a list or array of numbers, or of truth values gives a smaller one.
 
     Raises:
         UsageError: the data set or the split is unknown.
@@ -92,9 +92,9 @@ def split_dataset(dataset: Source, split: Split = "train", **settings: Any) -> S
         split: train, val or test.
         settings: as in a study file: preprocessing, val_fraction, val_split, split_seed, label_noise,
             label_noise_seed, each with the study's default. preprocessing may also be a function of your
-            own, like the registered ones: of images (N, H, W) in floats alone, or of them and
-            PixelStatistics (`.mean`, `.sd` of train, `.max`). It gives (N, D) or (N, H, W), which are
-            flattened, or (N, C, H, W), which stay as they are.
+            own, like the registered ones: of images (N, H, W), or (N, C, H, W) of colour, in floats alone, or
+            of them and PixelStatistics (`.mean`, `.sd` of train, `.max`). It gives (N, D) or (N, H, W), which
+            are flattened, or (N, C, H, W), which stay as they are.
 
     Returns:
         A Dataset of (pixels, label), with all of them in `.x` and `.y`, and the images' numbers in `.index`.
@@ -121,7 +121,8 @@ def _split(resolved: Settings, split: Split, apply: Callable[..., Any] | None) -
         apply = _noting(apply, shapes)
     facts, data = resolved.facts, prepare(resolved, apply=apply)
     item = shapes[0] if shapes and len(shapes[0]) > 2 else ()
-    return SplitDataset(data[split], facts.shape, facts.classes, facts.train if split == "test" else 0, item)
+    first = facts.train if split == "test" else 0
+    return SplitDataset(data[split], facts.shape, facts.classes, first, item, data.shape)
 
 
 def _noting(apply: Callable[..., Any], shapes: list[tuple[int, ...]]) -> Callable[..., Any]:
@@ -339,8 +340,9 @@ def loader(  # noqa: PLR0913 (a person's keywords)
     """Return a DataLoader over a split: batches of pixels (B, D) and labels (B,); the last may be smaller.
 
     Of a trial, the train split comes in the trial's own batches, epoch by epoch: each `for` is the next one.
-    Where the trial augments its images, these are augmented, and in place of labels there are targets
-    (B, classes), which `harness.loss(trial)` and torch's CrossEntropyLoss take as well.
+    Where the trial augments its images, they come augmented, and in place of labels there are targets
+    (B, classes), which `harness.loss(trial)` and torch's CrossEntropyLoss take as well; with a batch_size or
+    sampling that you give, they come as they are.
     Val and test, and the train split of a name without a seed, come in order.
 
     Args:
@@ -377,10 +379,10 @@ def loader(  # noqa: PLR0913 (a person's keywords)
     seed = checked_seed(seed if seed is not None else given.seed if isinstance(given, Trial) else 0)
     trial = Trial("", Arm("", base | usual | chosen), seed)
     images = _split(trial.arm.settings, split, apply)
-    augments = not named and split == "train" and trial.arm.settings.augmentation != NONE
+    limited = not named and split == "train" and not chosen
+    augments = limited and trial.arm.settings.augmentation != NONE
     if augments:
         images = AugmentedSplit(images, trial, prepare(trial.arm.settings, apply=apply))
-    limited = not named and split == "train" and not chosen
     batches = TrialBatches(trial, len(images), limited=limited, drop_last=drop_last, numbered=augments)
     make = default_collate if collate_fn is None else collate_fn
     return TrialLoader(images, batches, make, num_workers)

@@ -47,6 +47,8 @@ def unfit_shape(settings: Settings) -> str:
         return f"architecture {settings.architecture!r} trains in PyTorch"
     if settings.augmentation != NONE:
         return f"augmentation {settings.augmentation!r} trains in PyTorch"
+    if not settings.plain_mlp:
+        return f"{not_plain(settings)} trains in PyTorch"
     hidden = settings.hidden
     if max(hidden, default=0) > WIDE and builds.bits() in _slow_when_wide:
         return (
@@ -56,6 +58,11 @@ def unfit_shape(settings: Settings) -> str:
     if len(hidden) > DEEPEST:
         return f"hidden has {len(hidden)} layers; more than {DEEPEST} train in PyTorch"
     return ""
+
+
+def not_plain(settings: Settings) -> str:
+    """Say what an mlp has beside its layers, activations and dropout."""
+    return f"norm = {settings.norm!r}" if settings.norm != "none" else "skip = true"
 
 
 @looking_once()

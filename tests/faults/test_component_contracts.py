@@ -23,9 +23,8 @@ HEAD = """
 import os, sys
 import numpy as np
 import torch
-from harness.axes.activations import activations
+from harness.axes.activations import activations; from harness.axes.augmentations import augmentations
 from harness.axes.architectures import architectures
-from harness.axes.augmentations import augmentations
 from harness.axes.datasets import Images, datasets
 from harness.axes.heads import heads
 from harness.axes.losses import losses
@@ -298,7 +297,7 @@ REFUSED: dict[str, tuple[str, str, str]] = {
     "labels": ("augmentation", f"{BATCH}(x, target.argmax(1))", r"gives target as shape \(12,\); allowed"),
     "pixels that are not finite": (
         "augmentation",
-        f"{BATCH}(x / 0, target)",
+        f"{BATCH}(x * np.nan, target)",
         "numbers in x that are not finite",
     ),
     "draws of its own": (
