@@ -45,10 +45,10 @@ def unfit_shape(settings: Settings) -> str:
     """Say why a network, or what changes its images, is not for compiled code; empty where it is."""
     if settings.architecture != "mlp":
         return f"architecture {settings.architecture!r} trains in PyTorch"
-    if settings.augmentation != NONE:
-        return f"augmentation {settings.augmentation!r} trains in PyTorch"
     if not settings.plain_mlp:
         return f"{not_plain(settings)} trains in PyTorch"
+    if settings.augmentation != NONE:
+        return f"augmentation {settings.augmentation!r} trains in PyTorch"
     hidden = settings.hidden
     if max(hidden, default=0) > WIDE and builds.bits() in _slow_when_wide:
         return (

@@ -46,16 +46,16 @@ def _layers(widths: list[int]) -> list[int]:
     return widths
 
 
-def _ascending(ends: list[float]) -> list[float]:
-    if ends[0] > ends[1] or ends[1] == 0:
-        raise ValueError("two shares, the smaller one first, such as [0.02, 0.33]")
-    return ends
-
-
 def _odd(kernel: int) -> int:
     if kernel % 2 == 0:
         raise ValueError("an odd number, so that the padding on both sides is equal")
     return kernel
+
+
+def _ascending(ends: list[float]) -> list[float]:
+    if ends[0] > ends[1] or ends[1] == 0:
+        raise ValueError("two shares, the smaller one first, such as [0.02, 0.33]")
+    return ends
 
 
 CONTROL = r"[\x00-\x1f\x7f-\x9f\u2028\u2029]"
