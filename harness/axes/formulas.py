@@ -477,6 +477,8 @@ def missing(settings: Settings) -> list[str]:
         entry = plugins.registries()[axis].entry(str(settings[axis]))
         if entry.third_party or entry.name not in names:
             lacking.append(f"{axis} {entry.name!r} ({entry.where}); it has: {', '.join(names)}")
+    if settings.architecture == "mlp" and not settings.plain_mlp:
+        lacking.append("an mlp with norm or skip; it has those with norm = 'none' and skip = false")
     return lacking
 
 

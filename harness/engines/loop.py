@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from harness.axes.activations import activations
-from harness.axes.architectures import Shape, architectures, initial_layers
+from harness.axes.architectures import MLPS, Shape, architectures, initial_layers, initialise
 from harness.axes.heads import heads, probabilities, probability
 from harness.axes.losses import losses
 from harness.axes.metrics import metrics
@@ -81,17 +81,20 @@ class Classifier(nn.Module):
         self.output = heads[settings.head]
         self.head = Function(self.output.forward)
         nn.Module.register_load_state_dict_pre_hook(self, _under_net)
-        if architecture.name == "mlp":
+        if architecture.name in MLPS:
             self._start(trial, [inputs, *settings.hidden, classes])
+        else:
+            initialise(self.net, trial.seed)
 
     @torch.no_grad()
     def _start(self, trial: Trial, widths: Sequence[int]) -> None:
         linear = [module for module in self.net.modules() if isinstance(module, nn.Linear)]
         layers = initial_layers(widths, stream(trial.seed, "weights"))
+        self.net.to(torch.float64)
         for module, layer in zip(linear, layers, strict=True):
-            module.to(torch.float64)
             module.weight.copy_(torch.from_numpy(layer.weight))
-            module.bias.copy_(torch.from_numpy(layer.bias))
+            if module.bias is not None:  # as before batch norm
+                module.bias.copy_(torch.from_numpy(layer.bias))
 
     def state_dict(self, *args: Any, **kwargs: Any) -> Any:
         """Return the state of `net`, under its own names; arguments as torch.nn.Module's."""
@@ -249,7 +252,7 @@ class LoopTraining:
             for group in self.optimizer.param_groups:
                 group["lr"] = self.rates[k - 1]
             for module in self.dropout:
-                module.step = k
+                module.begin(k)
             loss = self.loss_function(self.model(x.to(self.device)), y.to(self.device)).mean()
             self.optimizer.zero_grad()
             loss.backward()

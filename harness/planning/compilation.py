@@ -44,6 +44,8 @@ def unfit_shape(settings: Settings) -> str:
     """Say why a network's shape is not for compiled code; empty where it is."""
     if settings.architecture != "mlp":
         return f"architecture {settings.architecture!r} trains in PyTorch"
+    if not settings.plain_mlp:
+        return f"{not_plain(settings)} trains in PyTorch"
     hidden = settings.hidden
     if max(hidden, default=0) > WIDE and builds.bits() in _slow_when_wide:
         return (
@@ -53,6 +55,11 @@ def unfit_shape(settings: Settings) -> str:
     if len(hidden) > DEEPEST:
         return f"hidden has {len(hidden)} layers; more than {DEEPEST} train in PyTorch"
     return ""
+
+
+def not_plain(settings: Settings) -> str:
+    """Say what an mlp has beside its layers, activations and dropout."""
+    return f"norm = {settings.norm!r}" if settings.norm != "none" else "skip = true"
 
 
 @looking_once()

@@ -98,6 +98,8 @@ def _why_alone(arm: Arm, fault: Callable[[str, str, int], str]) -> str:
     settings = arm.settings
     if settings.architecture != "mlp":
         return f"architecture {settings.architecture!r} has no stacked form"
+    if not settings.plain_mlp:
+        return f"an mlp with {compilation.not_plain(settings)} has no stacked form"
     if not optimizers[settings.optimizer].stackable:
         return f"optimizer {settings.optimizer!r} is declared stackable = False"
     components = {

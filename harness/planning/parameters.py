@@ -24,7 +24,9 @@ def of_settings(settings: Settings) -> int:
     inputs, classes = inputs_of(settings), len(settings.facts.classes)
     if settings.architecture == "mlp":
         widths = [inputs, *settings.hidden, classes]
-        return sum((i + 1) * o for i, o in itertools.pairwise(widths))
+        # Batch norm takes the place of a layer's bias; a norm has a weight and a bias a unit.
+        of_norm = {"none": 0, "batch": 1, "layer": 2}[settings.norm] * sum(settings.hidden)
+        return sum((i + 1) * o for i, o in itertools.pairwise(widths)) + of_norm
     from harness.axes.probes import call  # imports torch
 
     architecture = architectures[settings.architecture]

@@ -12,7 +12,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, TypeAlias, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeAlias, Union, get_args, get_origin
 
 from pydantic import (
     AfterValidator,
@@ -43,6 +43,12 @@ def _layers(widths: list[int]) -> list[int]:
     if len(widths) > limits.LAYERS:
         raise ValueError(f"at most {limits.LAYERS:,} layers, these are {len(widths):,}")
     return widths
+
+
+def _odd(kernel: int) -> int:
+    if kernel % 2 == 0:
+        raise ValueError("an odd number, so that the padding on both sides is equal")
+    return kernel
 
 
 CONTROL = r"[\x00-\x1f\x7f-\x9f\u2028\u2029]"
@@ -113,6 +119,12 @@ TYPES: dict[str, Any] = {
     "hidden": Annotated[list[Width], AfterValidator(_layers)],
     "hidden.depth": Depth,
     "hidden.width": Width,
+    "channels": Annotated[list[Width], Field(min_length=1), AfterValidator(_layers)] | Width,
+    "kernel": Annotated[Width, AfterValidator(_odd)],
+    "pooling": Literal["max", "average", "stride", "none"],
+    "norm": Literal["none", "batch", "layer"],
+    "readout": Literal["global", "dense"],
+    "blocks": Annotated[int, Field(ge=1), limits.at_most(limits.LAYERS // 6, "layers of one network")],
     "dropout": Fraction,
     "val_fraction": Fraction,
     "val_split": Literal["stratified", "balanced", "random", "blocks"],
@@ -202,6 +214,8 @@ def limited(setting: Setting) -> dict[str, Any]:
     """
     # Read off the annotation: pydantic's own description takes a validator of each setting, and 20 ms.
     annotated = _annotation(setting.name, type(setting.default).__name__)
+    if get_origin(annotated) is Union:  # a list, or one number
+        annotated = get_args(annotated)[0]
     base, *about = get_args(annotated) if get_origin(annotated) is Annotated else (annotated,)
     if get_origin(base) is Literal:
         return {"type": "string", "enum": list(get_args(base))}
