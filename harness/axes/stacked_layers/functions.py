@@ -40,8 +40,8 @@ SAMPLE_WISE: frozenset[Any] = frozenset({
     F.local_response_norm, operator.getitem, getattr,
     "flatten", "view", "reshape", "permute", "transpose", "unsqueeze", "squeeze", "chunk", "split", "mean",
     "sum", "amax", "amin", "var", "std", "softmax", "log_softmax", "unflatten", "movedim", "matmul", "bmm",
-    "roll", "flip", "logsumexp", "expand", "expand_as", "view_as", "norm", "cumsum", "repeat", "narrow", "select",
-    "unbind", "max", "min",
+    "roll", "flip", "logsumexp", "expand", "expand_as", "view_as", "norm", "cumsum", "repeat", "narrow",
+    "select", "unbind", "max", "min",
 })  # fmt: skip
 """Functions and methods of one image at a time if they spare dimension 0: K batches are one of them."""
 SIZES = {"size", "dim", "ndimension"}

@@ -16,7 +16,7 @@ from harness.axes.stacked_layers.graphs import MemberActivation, NotStackedError
 from harness.axes.stacked_layers.normalisation import Rule, batch_norms
 
 
-class Parts(Protocol):
+class MemberParts(Protocol):
     """The parts of a stack's pass in which members differ, or which an engine computes in its own way."""
 
     def convolve(
@@ -38,7 +38,7 @@ class Pass:
 
     members: int
     values: Mapping[str, Tensor]
-    parts: Parts
+    parts: MemberParts
     training: bool
 
     def of(self, name: str, kind: str) -> Tensor | None:

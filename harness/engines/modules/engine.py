@@ -1,4 +1,7 @@
-"""A stack of modules in PyTorch: trials of one architecture train as one, those of a seed on the same batches."""
+"""A stack of modules in PyTorch: trials of one form of network train as one.
+
+Those of a seed see the same batches.
+"""
 
 from __future__ import annotations
 

@@ -7,18 +7,15 @@ Nothing is ever summed over members, so that what happens to one changes no bit 
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from harness.axes.activations import activations
 from harness.axes.architectures import architectures
 from harness.axes.metrics import Metric
 from harness.axes.stacked_layers.form import StackedForm
-from harness.axes.stacked_layers.graphs import MemberActivation
 from harness.axes.stacked_layers.layers import Pass
 from harness.axes.stacked_layers.mapped import MappedForm
 from harness.check import network_stacking
@@ -57,7 +54,7 @@ class _MemberActivations(torch.autograd.Function):
 
 
 class StackParts:
-    """What members of a stack differ in, and its convolutions (`stacked_layers.layers.Parts`)."""
+    """What members of a stack differ in, and its convolutions (`stacked_layers.layers.MemberParts`)."""
 
     def __init__(self, trials: Sequence[Trial], masks: ModuleMasks) -> None:
         self.activations = Activations([trial.arm.settings.activation for trial in trials])
@@ -88,12 +85,12 @@ class ModuleStack:
         self.outputs = Outputs(trials, self.classes, device, dtype)
         settings = trials[0].arm.settings
         template = network_stacking.template(settings, data.shape).to(device, dtype)
-        way = network_stacking.how(settings).way
+        stacking = network_stacking.how(settings)
         shared = len(self.seeds.seeds) == 1
-        form: Any = StackedForm if way == "layers" else MappedForm
+        form: Any = StackedForm if stacking.way == "layers" else MappedForm
         self.training = form(template, training=True, shared=shared)
         self.inference = form(template, training=False, shared=True)
-        self.widest = network_stacking.widest_layer(settings)
+        self.widest = stacking.sizes.widest
 
     @property
     def parameters(self) -> int:
@@ -119,9 +116,7 @@ class ModuleStack:
             optimizer.apply(t, [self.values.flat[rows]], [gradient[rows]])
         return loss
 
-    def evaluate(
-        self, samples: Samples, metrics: Sequence[Metric] = (), *, keep: bool
-    ) -> Evaluation:
+    def evaluate(self, samples: Samples, metrics: Sequence[Metric] = (), *, keep: bool) -> Evaluation:
         """Compute losses, accuracies, metrics and (with `keep`) predictions on a split."""
         chunk = max(16, EVALUATED_AT_ONCE // (self.widest * len(self.trials)))
         x, y = torch.from_numpy(samples.x), torch.from_numpy(samples.y)

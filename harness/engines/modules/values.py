@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from harness.axes.stacked_layers.form import canonical_names
+from harness.engines.loop import weight_names
 from harness.engines.outcome import Floats
 
 
@@ -24,7 +26,8 @@ class MemberValues:
         first = nets[0]
         trained = [name for name, parameter in first.named_parameters() if parameter.requires_grad]
         states = [{**dict(net.named_parameters()), **dict(net.named_buffers())} for net in nets]
-        self.saved = set(first.state_dict())
+        first_names = canonical_names(first)
+        self.saved = {name: first_names[own] for name, own in weight_names(first).items()}
         rows = [torch.cat([state[name].detach().reshape(-1) for name in trained]) for state in states]
         self.flat = torch.stack(rows).to(device, dtype)
         self.gradients = torch.zeros_like(self.flat)
@@ -33,7 +36,11 @@ class MemberValues:
             for name, view in _views(self.flat, {name: states[0][name].shape for name in trained}).items()
         }
         self.into = _views(self.gradients, {name: leaf.shape[1:] for name, leaf in self.leaves.items()})
-        others = {name: torch.stack([state[name].detach() for state in states]) for name in states[0] if name not in self.leaves}
+        others = {
+            name: torch.stack([state[name].detach() for state in states])
+            for name in states[0]
+            if name not in self.leaves
+        }
         self.others = {
             name: value.to(device, dtype if value.is_floating_point() else value.dtype)
             for name, value in others.items()
@@ -49,8 +56,8 @@ class MemberValues:
         return self.gradients
 
     def of_members(self) -> list[dict[str, Floats]]:
-        """Return each member's values that a network's state_dict has, by name."""
-        kept = {name: value.detach().cpu().numpy() for name, value in self.by_name.items() if name in self.saved}
+        """Return each member's values that a network's state_dict has, as `loop.weight_names` names them."""
+        kept = {name: self.by_name[own].detach().cpu().numpy() for name, own in self.saved.items()}
         return [{name: value[k].copy() for name, value in kept.items()} for k in range(len(self.flat))]
 
     def state_dict(self) -> dict[str, Any]:
