@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +16,13 @@ from numpy.typing import NDArray
 from harness.axes.augmentations import NONE, Array, Batch, augmentations, augmented_batch
 from harness.data.arm_settings import Settings
 from harness.data.samples import Data
+from harness.engines.members import SeedIndex
 from harness.rng import stream
 from harness.study.trials import Trial
+from harness.system.lazy import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class AugmentedTrain:
@@ -55,6 +60,20 @@ class AugmentedTrain:
         if self.source is None:
             return np.ascontiguousarray(x).reshape(len(x), -1), target
         return self.source.preprocessed(x), target
+
+    def on_device(
+        self, seeds: SeedIndex, step: int, places: NDArray[np.int64], device: torch.device
+    ) -> tuple[Tensor, Tensor]:
+        """Return a step's pixels and target of a stack: (B, D) and (B, C), or (K, B, D) and (K, B, C).
+
+        `places` (S, B) are each seed's images in the train split; members of one seed share a batch.
+        """
+        each = [self.batch(seed, step, row) for seed, row in zip(seeds.seeds, places, strict=True)]
+        x, target = (torch.from_numpy(np.stack(values)).to(device) for values in zip(*each, strict=True))
+        if len(each) == 1:
+            return x[0], target[0]
+        of_member = torch.tensor(seeds.of_member, device=device)
+        return x[of_member], target[of_member]
 
     def _images(self, places: NDArray[np.int64]) -> Array:
         """Return the images (B, C, H, W) as they came; of a split that is an array, its pixels."""

@@ -85,6 +85,20 @@ def test_engines_and_stacks_agree(name: str, more: dict[str, Any]) -> None:
 
 
 @EVERY
+def test_stacks_of_convolutional_networks_agree_with_the_loop_engine(name: str) -> None:
+    own: dict[str, Any] = {
+        "augmentation": name, "architecture": "cnn", "channels": [4], "norm": "batch", "steps": 12,
+        "label_smoothing": 0.1,
+    }  # fmt: skip
+    own["eval_every"] = "6 steps"
+    for seeds in ((0, 0), (0, 1)):
+        together = [trial(str(i), seed, **own, lr=0.1 / (1 + i)) for i, seed in enumerate(seeds)]
+        outcome = train(together)
+        for k, one in enumerate(together):
+            assert_close(outcome, k, train([one], "loop"))
+
+
+@EVERY
 def test_it_changes_what_is_trained_on_and_not_what_is_evaluated(name: str) -> None:
     plain, changed = train([trial()], "loop"), train([trial(augmentation=name)], "loop")
     assert any((plain.weights[0][key] != changed.weights[0][key]).any() for key in plain.weights[0])

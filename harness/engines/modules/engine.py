@@ -16,6 +16,7 @@ from harness.axes.metrics import metrics
 from harness.data.batches import Budget, epoch_order
 from harness.data.samples import Data, Split
 from harness.engines import driver
+from harness.engines.augmentation import augmented
 from harness.engines.base import DEFAULT_OPTIONS, EngineOptions
 from harness.engines.modules.network import ModuleStack
 from harness.engines.outcome import Evaluation, Floats, Outcome
@@ -49,6 +50,7 @@ class ModuleTraining:
         self.sampling = stack.trials[0].arm.settings.sampling
         self.parameters = np.full(len(stack.trials), stack.parameters)
         self.notes: list[str] = []
+        self.augmented = augmented(stack.trials[0].arm.settings, data)
         self.x = torch.from_numpy(data.train.x).to(stack.device)
         y = torch.from_numpy(data.train.y).to(stack.device)
         self.target = torch.nn.functional.one_hot(y, len(data.classes)).to(stack.dtype)
@@ -72,6 +74,9 @@ class ModuleTraining:
             self.orders = torch.from_numpy(np.stack(orders)).to(self.stack.device)
         first = (t - 1) % per_epoch * size
         index = self.orders[:, first : first + size]
+        if self.augmented is not None:
+            places = index.cpu().numpy()
+            return self.stack.step(t, *self.augmented.on_device(self.stack.seeds, t, places, index.device))
         index = index[0] if len(index) == 1 else index[self.of_member]
         return self.stack.step(t, self.x[index], self.target[index])
 
