@@ -16,10 +16,12 @@ from harness.axes.metrics import metrics
 from harness.data.batches import Budget, epoch_order
 from harness.data.samples import Data, Split
 from harness.engines import driver
+from harness.engines.augmentation import augmented
 from harness.engines.base import DEFAULT_OPTIONS, EngineOptions
 from harness.engines.modules.network import ModuleStack
 from harness.engines.outcome import Evaluation, Floats, Outcome
 from harness.engines.stacked.optimizer import stack_optimizers
+from harness.engines.stacked.steps import stacked_batch
 from harness.engines.states import State
 from harness.engines.tensors import torch_dtype
 from harness.study.trials import Trial
@@ -53,6 +55,7 @@ class ModuleTraining:
         y = torch.from_numpy(data.train.y).to(stack.device)
         self.target = torch.nn.functional.one_hot(y, len(data.classes)).to(stack.dtype)
         self.of_member = torch.tensor(stack.seeds.of_member, device=stack.device)
+        self.augmented = augmented(stack.trials[0].arm.settings, data)
         self.epoch = -1  # none is begun
         self.orders = torch.empty(0)
 
@@ -71,9 +74,17 @@ class ModuleTraining:
             orders = [epoch_order(seed, self.epoch, self.budget, self.sampling) for seed in seeds]
             self.orders = torch.from_numpy(np.stack(orders)).to(self.stack.device)
         first = (t - 1) % per_epoch * size
-        index = self.orders[:, first : first + size]
-        index = index[0] if len(index) == 1 else index[self.of_member]
-        return self.stack.step(t, self.x[index], self.target[index])
+        return self.stack.step(t, *self._batch(t, self.orders[:, first : first + size]))
+
+    def _batch(self, t: int, places: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the pixels and targets of a step: (B, ..), or (K, B, ..) where members have several seeds."""
+        if self.augmented is not None:
+            seeds = self.stack.seeds.seeds
+            x, target = stacked_batch(self.augmented, seeds, t, places.cpu().numpy())
+            of_members = 0 if len(seeds) == 1 else self.of_member
+            return x.to(self.stack.device)[of_members], target.to(self.stack.device)[of_members]
+        index = places[0] if len(places) == 1 else places[self.of_member]
+        return self.x[index], self.target[index]
 
     def evaluate(self, split: Split, *, keep: bool) -> Evaluation:
         """Evaluate a split; the images of test are read only for this."""
