@@ -20,7 +20,7 @@ from harness.lowering.compiler import UnavailableError
 
 SOURCE = Path(__file__).with_name("images.c")
 REALS = {torch.float32: "float32", torch.float64: "float64"}
-ARGUMENTS = {"convolve": 6, "convolve_back": 5, "convolve_slopes": 5}
+ARGUMENTS = {"convolve": 6, "convolve_back": 5, "convolve_slopes": 6}
 """How many pointers each function takes."""
 
 
@@ -38,7 +38,8 @@ def _loaded(real: str, build: builds.Build, folder: Path, off: bool) -> ctypes.C
     for name, count in ARGUMENTS.items():
         function = getattr(loaded, name)
         function.argtypes, function.restype = count * [c_void_p], None
-    loaded.lanes.argtypes, loaded.lanes.restype = [], c_int64
+    for name in ("lanes", "most_rows"):
+        getattr(loaded, name).argtypes, getattr(loaded, name).restype = [], c_int64
     return loaded
 
 
