@@ -134,6 +134,13 @@ class _Alone:
         members = zip(images, weight, biases, strict=True)
         return torch.stack([torch.conv2d(*member, stride, padding) for member in members])
 
+    def pool(self, x: Tensor, window: tuple[int, int], kind: Literal["average", "max"]) -> Tensor:
+        """Pool all members' images as one batch."""
+        functions = torch.nn.functional
+        pool = functions.max_pool2d if kind == "max" else functions.avg_pool2d
+        pooled: Tensor = pool(x.flatten(0, 1), window)
+        return pooled.unflatten(0, x.shape[:2])
+
     def dropout(self, name: str, x: Tensor, *, channels: bool) -> Tensor:  # noqa: ARG002 (the protocol's)
         """Leave nothing out."""
         return x

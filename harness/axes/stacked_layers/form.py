@@ -1,8 +1,8 @@
 """The stacked form of a network: its graph, run for K members at once.
 
-Between layers, images of all members are one batch (K * B, ..), so that whatever sees one image at a time is
-called as it is; a layer with weights sees (K, B, ..). Pixels that all members see are (B, ..) until a layer
-tells the members apart.
+Where one member's code has images (B, ..), the stack has (K, B, ..); pixels that all members see are
+(1, B, ..) until a layer tells the members apart. Memory is laid out as the layers leave it: nothing is copied
+between them that need not be.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from harness.axes.stacked_layers import functions, layers
-from harness.axes.stacked_layers.functions import combined
+from harness.axes.stacked_layers.functions import aligned, folded
 from harness.axes.stacked_layers.graphs import NotStackedError, graph_of
 from harness.axes.stacked_layers.layers import Pass
 
@@ -28,7 +28,7 @@ PLAIN_MODULES = {"_operator", "builtins", "math"}
 
 
 class Kind(enum.Enum):
-    """The form of a value: (B, ..) of all members, (K * B, ..), weights (K, ..), or a number."""
+    """The form of a value: (1, B, ..) of all members, (K, B, ..), weights (K, ..), or a number."""
 
     SHARED, SAMPLES, WEIGHTS, NUMBER = range(4)
 
@@ -58,7 +58,7 @@ class StackedForm:
         self.net, self.training, self.shared = net, training, shared
         self.names = canonical_names(net)
         self.kinds: dict[fx.Node, Kind] = {}
-        self.counts: dict[fx.Node, Kind] = {}  # numbers of images, by the kind of what was counted
+        self.counts: set[fx.Node] = set()  # numbers of images
         self.pixels = torch.empty(0)
         self.steps = [self._step(node) for node in graph_of(net, training=training).nodes]
         last = {given: step for step in self.steps for given in step.node.all_input_nodes}
@@ -68,14 +68,14 @@ class StackedForm:
     def __call__(self, done: Pass, x: Tensor) -> Tensor:
         """Compute logits (K, B, C) of pixels (B, ..), which all members share, or (K, B, ..)."""
         known: Known = {}
-        self.pixels = x if self.shared else x.flatten(0, 1)
+        self.pixels = x[None] if self.shared else x
         for step in self.steps:
             known[step.node] = result = step.run(done, known)
             for node in step.forget:
                 del known[node]
         self.pixels = x[:0]
         logits: Tensor = result
-        return logits.view(done.members, -1, *logits.shape[1:])
+        return logits
 
     def _step(self, node: fx.Node) -> Step:
         kind, run = {
@@ -97,10 +97,9 @@ class StackedForm:
 
     def _output(self, node: fx.Node) -> tuple[Kind, Run]:
         (value,) = node.args
-        kind = self.kinds[value] if isinstance(value, fx.Node) else Kind.NUMBER
-        if kind not in {Kind.SHARED, Kind.SAMPLES}:
+        if not isinstance(value, fx.Node) or self.kinds[value] not in {Kind.SHARED, Kind.SAMPLES}:
             raise NotStackedError("its output is no tensor that depends on pixels")
-        return Kind.SAMPLES, lambda done, known: _of_members(done, known[value], kind).flatten(0, 1)
+        return Kind.SAMPLES, lambda done, known: known[value].expand(done.members, *known[value].shape[1:])
 
     def _attribute(self, node: fx.Node) -> tuple[Kind, Run]:
         name = str(node.target)
@@ -116,23 +115,23 @@ class StackedForm:
         if len(node.args) != 1 or node.kwargs or kind not in {Kind.SHARED, Kind.SAMPLES}:
             raise NotStackedError(f"{what} is called with more than images")
         given: Any = node.args[0]
-        if type(module) in layers.SAMPLE_WISE:
+        if type(module) in layers.ELEMENTWISE:
             return kind, lambda _done, known: module(known[given])
-        layer = layers.LAYERS.get(type(module))
+        if type(module) in layers.FOLDED:
+            return kind, lambda _done, known: folded(module, (known[given],), {})
+        layer = layers.LAYERS.get(type(module)) or layers.ALIKE.get(type(module))
         if layer is None:
             raise NotStackedError(f"{what} has no stacked form")
         if any(self.names[f"{name}.{each}"] != f"{name}.{each}" for each, _ in module.named_parameters()):
             raise NotStackedError(f"{what} shares a weight with another layer")
         run = layer  # of this module
-
-        def call(done: Pass, known: Known) -> Tensor:
-            return run(done, module, name, _of_members(done, known[given], kind)).flatten(0, 1)
-
-        def call_shared(done: Pass, known: Known) -> Tensor:
-            return run(done, module, name, known[given][None]).flatten(0, 1)
-
-        both = kind is Kind.SHARED and type(module) in layers.OF_SHARED
-        return Kind.SAMPLES, call_shared if both else call
+        if type(module) in layers.ALIKE:
+            return kind, lambda done, known: run(done, module, name, known[given])
+        if type(module) in layers.OF_SHARED:
+            return Kind.SAMPLES, lambda done, known: run(done, module, name, known[given])
+        return Kind.SAMPLES, lambda done, known: run(
+            done, module, name, known[given].expand(done.members, *known[given].shape[1:])
+        )
 
     def _function(self, node: fx.Node) -> tuple[Kind, Run]:
         target: Any = node.target
@@ -143,88 +142,60 @@ class StackedForm:
             return kind, self._number(node, call)
         if target in functions.SIZES or (target is getattr and node.args[1] in functions.FACTS):
             return Kind.NUMBER, self._size(node, call)
-        given = {self.kinds[argument] for argument in node.all_input_nodes}
-        if target in functions.WEIGHTED and kind is Kind.SAMPLES and Kind.WEIGHTS in given:
-            return kind, self._in_members(node, functions.WEIGHTED[target])
-        if Kind.WEIGHTS in given:
-            if target not in functions.BROADCASTING:
-                raise NotStackedError(f"{_words(target)} of a parameter has no stacked form")
-            return kind, self._in_members(node, lambda _done, args, kwargs: combined(call, args, kwargs))
-        if target not in functions.BROADCASTING | functions.SAMPLE_WISE:
-            raise NotStackedError(f"{_words(target)} is not known to see one image at a time")
-        return kind, self._as_one_batch(node, call, kind)
+        weights = Kind.WEIGHTS in {self.kinds[argument] for argument in node.all_input_nodes}
+        if weights and kind is Kind.SAMPLES and target in functions.WEIGHTED:
+            weighted = functions.WEIGHTED[target]
+            return kind, self._call(node, weighted)
+        if target in functions.ELEMENTWISE:
+            return kind, self._call(node, lambda _done, args, kwargs: aligned(call, args, kwargs))
+        if weights:
+            raise NotStackedError(f"{_words(target)} of a parameter has no stacked form")
+        if target in functions.MOVED:
+            moved = functions.MOVED[target]
+            return kind, self._call(node, lambda _done, args, kwargs: moved(*args, **kwargs))
+        if target in functions.FOLDED:
+            return kind, self._folded(node, call)
+        raise NotStackedError(f"{_words(target)} is not known to see one image at a time")
 
-    def _in_members(self, node: fx.Node, function: Callable[..., Tensor]) -> Run:
-        """Return a call on (K, B, ..), or (1, B, ..) of all, beside weights (K, ..)."""
-        kinds, alone = self.kinds, self._kind(node) is Kind.WEIGHTS
+    @staticmethod
+    def _call(node: fx.Node, function: Callable[[Pass, Any, Any], Any]) -> Run:
+        """Return a call of a function with the values of a node's arguments."""
 
-        def run(done: Pass, known: Known) -> Tensor:
-            def given(argument: fx.Node) -> Any:
-                kind, value = kinds[argument], known[argument]
-                if kind is Kind.SHARED:
-                    return value[None]
-                return _of_members(done, value, kind) if kind is Kind.SAMPLES else value
-
-            result = function(done, *fx.node.map_arg((node.args, node.kwargs), given))
-            return result if alone else result.flatten(0, 1)
+        def run(done: Pass, known: Known) -> Any:
+            return function(done, *fx.node.map_arg((node.args, node.kwargs), known.__getitem__))
 
         return run
 
-    def _as_one_batch(self, node: fx.Node, call: Callable[..., Any], kind: Kind) -> Run:
-        """Return a call on (K * B, ..) in place of (B, ..), by the kind of its result."""
-        kinds, counts = self.kinds, self.counts
-        raised = {given for given in node.all_input_nodes
-                  if kind is Kind.SAMPLES and Kind.SHARED in {kinds[given], counts.get(given)}}  # fmt: skip
-
-        def plain(_done: Pass, known: Known) -> Any:
-            args, kwargs = fx.node.map_arg((node.args, node.kwargs), known.__getitem__)
-            return call(*args, **kwargs)
+    def _folded(self, node: fx.Node, call: Callable[..., Any]) -> Run:
+        """Return a call with (K * B, ..), to which counts of images are raised."""
+        counts = self.counts & set(node.all_input_nodes)
+        lead = 1 if self._kind(node) is Kind.SHARED else 0
 
         def run(done: Pass, known: Known) -> Any:
             def given(argument: fx.Node) -> Any:
                 value = known[argument]
-                if argument not in raised:
-                    return value
-                if kinds[argument] is Kind.SHARED:
-                    return _of_members(done, value, Kind.SHARED).flatten(0, 1)
-                return _times(value, done.members)
+                return _times(value, lead or done.members) if argument in counts else value
 
-            args, kwargs = fx.node.map_arg((node.args, node.kwargs), given)
-            return call(*args, **kwargs)
-
-        return run if raised else plain
-
-    def _size(self, node: fx.Node, call: Callable[..., Any]) -> Run:
-        """Return a question about the shape of images; that of weights has K in it, which is no answer."""
-        kind = self.kinds[node.all_input_nodes[0]]
-        if kind is Kind.WEIGHTS:
-            raise NotStackedError("it asks for the shape of a parameter")
-        if node.target in {"size", getattr} and node.args[1:] in {(), (0,), ("shape",)}:
-            self.counts[node] = kind
-        return self._number(node, call)
-
-    def _number(self, node: fx.Node, call: Callable[..., Any]) -> Run:
-        """Return arithmetic on numbers; what is made of a count of images is taken for one."""
-        of_tensor = any(self.kinds[given] is not Kind.NUMBER for given in node.all_input_nodes)
-        if not of_tensor and getattr(call, "__module__", "") not in PLAIN_MODULES:
-            raise NotStackedError(f"{_words(node.target)} makes a tensor of its own")
-        counted = [self.counts[given] for given in node.all_input_nodes if given in self.counts]
-        other = node.target is operator.getitem and isinstance(node.args[1], int) and node.args[1] != 0
-        if counted and not other:
-            self.counts[node] = counted[0]
-
-        def run(_done: Pass, known: Known) -> Any:
-            args, kwargs = fx.node.map_arg((node.args, node.kwargs), known.__getitem__)
-            return call(*args, **kwargs)
+            return folded(call, *fx.node.map_arg((node.args, node.kwargs), given))
 
         return run
 
+    def _size(self, node: fx.Node, call: Callable[..., Any]) -> Run:
+        """Return a question about the shape of one member's images."""
+        if self.kinds[node.all_input_nodes[0]] is Kind.WEIGHTS:
+            raise NotStackedError("it asks for the shape of a parameter")
+        if node.target in {"size", getattr} and node.args[1:] in {(), (0,), ("shape",)}:
+            self.counts.add(node)
+        return self._call(node, lambda _done, args, kwargs: call(args[0][0], *args[1:], **kwargs))
 
-def _of_members(done: Pass, value: Tensor, kind: Kind) -> Tensor:
-    """Return (K, B, ..) of what is (K * B, ..), or (B, ..) of all members."""
-    if kind is Kind.SHARED:
-        return value.expand(done.members, *value.shape)
-    return value.reshape(done.members, -1, *value.shape[1:])
+    def _number(self, node: fx.Node, call: Callable[..., Any]) -> Run:
+        """Return arithmetic on numbers; what is made of a count of images is taken for one."""
+        if getattr(call, "__module__", "") not in PLAIN_MODULES:
+            raise NotStackedError(f"{_words(node.target)} makes a tensor of its own")
+        other = node.target is operator.getitem and isinstance(node.args[1], int) and node.args[1] != 0
+        if not other and self.counts & set(node.all_input_nodes):
+            self.counts.add(node)
+        return self._call(node, lambda _done, args, kwargs: call(*args, **kwargs))
 
 
 def _times(value: Any, members: int) -> Any:

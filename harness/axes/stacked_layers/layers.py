@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +24,9 @@ class MemberParts(Protocol):
         stride: tuple[int, int], padding: tuple[int, int],
     ) -> Tensor:  # fmt: skip
         """Convolve (K, B, C, H, W), or (1, B, C, H, W) of all, with kernels (K, O, C, rows, columns)."""
+
+    def pool(self, x: Tensor, window: tuple[int, int], kind: Literal["average", "max"]) -> Tensor:
+        """Pool (K, B, C, H, W) in windows side by side."""
 
     def activate(self, x: Tensor) -> Tensor:
         """Apply each member's activation to (K, B, ..)."""
@@ -139,7 +142,9 @@ def _layer_norm(done: Pass, module: nn.LayerNorm, name: str, x: Tensor) -> Tenso
 
 
 def _group_norm(done: Pass, module: nn.GroupNorm, name: str, x: Tensor) -> Tensor:
-    normal = nn.functional.group_norm(x.flatten(0, 1), module.num_groups, eps=module.eps)
+    groups = x.reshape(*x.shape[:2], module.num_groups, -1)
+    variance, mean = torch.var_mean(groups, 3, correction=0, keepdim=True)
+    normal = (groups - mean) * (variance + module.eps).rsqrt()
     return _affine(done, name, normal.view(x.shape), x.dim() - 3)
 
 
@@ -160,6 +165,34 @@ def _dropout(done: Pass, module: nn.Module, name: str, x: Tensor) -> Tensor:
     return done.parts.dropout(name, x, channels=not isinstance(module, nn.Dropout))
 
 
+def _flatten(_done: Pass, module: nn.Flatten, _name: str, x: Tensor) -> Tensor:
+    start, end = (dim + 1 if dim >= 0 else dim for dim in (module.start_dim, module.end_dim))
+    return x.flatten(start, end)
+
+
+def _pool(done: Pass, module: Any, _name: str, x: Tensor) -> Tensor:
+    """Pool; windows side by side are the engine's."""
+    rows, columns = window = _two(module.kernel_size)
+    beside = _two(module.stride) == window and _two(module.padding) == (0, 0) and not module.ceil_mode
+    plain = _two(getattr(module, "dilation", 1)) == (1, 1) and not getattr(module, "return_indices", False)
+    plain = plain and getattr(module, "divisor_override", None) is None
+    if beside and plain and x.dim() == 5 and x.shape[3] >= rows and x.shape[4] >= columns:
+        return done.parts.pool(x, window, "max" if isinstance(module, nn.MaxPool2d) else "average")
+    pooled: Tensor = module(x.flatten(0, 1))
+    return pooled.unflatten(0, x.shape[:2])
+
+
+def _two(value: Any) -> tuple[int, int]:
+    return (value, value) if isinstance(value, int) else _pair(tuple(value))
+
+
+def _adaptive_average(_done: Pass, module: nn.AdaptiveAvgPool2d, _name: str, x: Tensor) -> Tensor:
+    if module.output_size in {1, (1, 1)}:
+        return x.mean((-2, -1), keepdim=True)
+    pooled: Tensor = module(x.flatten(0, 1))
+    return pooled.unflatten(0, x.shape[:2])
+
+
 LAYERS: dict[type, Layer] = {
     MemberActivation: _activation, nn.Linear: _linear, nn.Conv2d: _convolution, nn.BatchNorm1d: _batch_norm,
     nn.BatchNorm2d: _batch_norm, nn.LayerNorm: _layer_norm, nn.GroupNorm: _group_norm, nn.PReLU: _prelu,
@@ -169,13 +202,20 @@ LAYERS: dict[type, Layer] = {
 """Layers in which members differ, by weights of their own or otherwise."""
 OF_SHARED = {nn.Linear, nn.Conv2d}
 """Those that see pixels of all members once, as (1, B, ..)."""
-SAMPLE_WISE: frozenset[type] = frozenset({
-    nn.Identity, nn.Flatten, nn.Unflatten, nn.MaxPool1d, nn.MaxPool2d, nn.AvgPool1d, nn.AvgPool2d,
-    nn.LPPool2d, nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d,
-    nn.ZeroPad2d, nn.ConstantPad2d, nn.ReflectionPad2d, nn.ReplicationPad2d, nn.CircularPad2d, nn.Upsample,
-    nn.PixelShuffle, nn.PixelUnshuffle, nn.LocalResponseNorm, nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU,
-    nn.SELU, nn.CELU, nn.GELU, nn.SiLU, nn.Mish, nn.Tanh, nn.Sigmoid, nn.Hardtanh, nn.Hardsigmoid,
-    nn.Hardswish, nn.Softplus, nn.Softsign, nn.Softshrink, nn.Hardshrink, nn.Tanhshrink, nn.LogSigmoid,
-    nn.Threshold, nn.Softmax, nn.LogSoftmax, nn.ChannelShuffle, nn.Softmax2d,
+ELEMENTWISE: frozenset[type] = frozenset({
+    nn.Identity, nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU, nn.Mish,
+    nn.Tanh, nn.Sigmoid, nn.Hardtanh, nn.Hardsigmoid, nn.Hardswish, nn.Softplus, nn.Softsign, nn.Softshrink,
+    nn.Hardshrink, nn.Tanhshrink, nn.LogSigmoid, nn.Threshold,
 })  # fmt: skip
-"""Layers without weights, of one image at a time: K batches are one of them."""
+"""Layers without weights that see one number at a time."""
+FOLDED: frozenset[type] = frozenset({
+    nn.Unflatten, nn.MaxPool1d, nn.AvgPool1d, nn.LPPool2d, nn.AdaptiveAvgPool1d, nn.AdaptiveMaxPool1d,
+    nn.AdaptiveMaxPool2d, nn.ZeroPad2d, nn.ConstantPad2d, nn.ReflectionPad2d, nn.ReplicationPad2d,
+    nn.CircularPad2d, nn.Upsample, nn.PixelShuffle, nn.PixelUnshuffle, nn.LocalResponseNorm,
+    nn.ChannelShuffle, nn.Softmax, nn.LogSoftmax, nn.Softmax2d,
+})  # fmt: skip
+"""Layers without weights that see one image at a time: K batches are one of them."""
+ALIKE: dict[type, Layer] = {
+    nn.Flatten: _flatten, nn.MaxPool2d: _pool, nn.AvgPool2d: _pool, nn.AdaptiveAvgPool2d: _adaptive_average,
+}  # fmt: skip
+"""Layers without weights that have a stacked form of their own."""

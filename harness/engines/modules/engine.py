@@ -50,11 +50,11 @@ class ModuleTraining:
         self.sampling = stack.trials[0].arm.settings.sampling
         self.parameters = np.full(len(stack.trials), stack.parameters)
         self.notes: list[str] = []
-        self.augmented = augmented(stack.trials[0].arm.settings, data)
         self.x = torch.from_numpy(data.train.x).to(stack.device)
         y = torch.from_numpy(data.train.y).to(stack.device)
         self.target = torch.nn.functional.one_hot(y, len(data.classes)).to(stack.dtype)
         self.of_member = torch.tensor(stack.seeds.of_member, device=stack.device)
+        self.augmented = augmented(stack.trials[0].arm.settings, data)
         self.epoch = -1  # none is begun
         self.orders = torch.empty(0)
 
@@ -73,12 +73,14 @@ class ModuleTraining:
             orders = [epoch_order(seed, self.epoch, self.budget, self.sampling) for seed in seeds]
             self.orders = torch.from_numpy(np.stack(orders)).to(self.stack.device)
         first = (t - 1) % per_epoch * size
-        index = self.orders[:, first : first + size]
+        return self.stack.step(t, *self._batch(t, self.orders[:, first : first + size]))
+
+    def _batch(self, t: int, places: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the pixels and targets of a step: (B, ..), or (K, B, ..) where members have several seeds."""
         if self.augmented is not None:
-            places = index.cpu().numpy()
-            return self.stack.step(t, *self.augmented.on_device(self.stack.seeds, t, places, index.device))
-        index = index[0] if len(index) == 1 else index[self.of_member]
-        return self.stack.step(t, self.x[index], self.target[index])
+            return self.augmented.on_device(self.stack.seeds, t, places.cpu().numpy(), self.stack.device)
+        index = places[0] if len(places) == 1 else places[self.of_member]
+        return self.x[index], self.target[index]
 
     def evaluate(self, split: Split, *, keep: bool) -> Evaluation:
         """Evaluate a split; the images of test are read only for this."""

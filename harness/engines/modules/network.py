@@ -8,10 +8,10 @@ Nothing is ever summed over members, so that what happens to one changes no bit 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from harness.axes.architectures import architectures
 from harness.axes.metrics import Metric
@@ -60,6 +60,11 @@ class StackParts:
         self.activations = Activations([trial.arm.settings.activation for trial in trials])
         self.dropout = masks
         self.convolve = convolve
+
+    def pool(self, x: Tensor, window: tuple[int, int], kind: Literal["average", "max"]) -> Tensor:
+        """Pool (K, B, C, H, W) in windows side by side."""
+        pool = nn.functional.max_pool2d if kind == "max" else nn.functional.avg_pool2d
+        return pool(x.flatten(0, 1), window).unflatten(0, x.shape[:2])
 
     def activate(self, x: Tensor) -> Tensor:
         """Apply each member's activation to (K, B, ..)."""
