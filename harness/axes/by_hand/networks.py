@@ -192,12 +192,6 @@ def network(make: Builder, seed: int, dtype: DTypeLike) -> LayerByHand:
     return built
 
 
-def count_parameters(settings: Mapping[str, Any], shape: Shape, classes: int) -> int:
-    """Count the trained numbers of the network of these settings, none of which is drawn."""
-    built = NETWORKS[settings["architecture"]](Builder(shape, classes, settings))
-    return sum(array.size for array in built.named_parameters().values())
-
-
 def _start(built: LayerByHand, make: Builder, seed: int) -> None:
     """Draw initial weights, as all engines do, into the linear layers and the convolutions."""
     drawn: dict[str, list[LayerByHand]] = {"Linear": [], "Conv2d": []}

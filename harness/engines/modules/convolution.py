@@ -83,8 +83,9 @@ class _Kernels(torch.autograd.Function):
         if any(ctx.needs_input_grad[1:3]):
             to_weights = torch.empty_like(weights)
             to_bias = weights.new_empty(weights.shape[:2]) if ctx.needs_input_grad[2] else None
+            room = weights.new_empty(weights[0, 0].numel() * library.most_rows() * library.lanes())
             pointers = (images.data_ptr(), g.data_ptr(), to_weights.data_ptr(), _address(to_bias))
-            library.convolve_slopes(sizes, *pointers)
+            library.convolve_slopes(sizes, *pointers, room.data_ptr())
         return to_x, to_weights, to_bias, None, None
 
 
