@@ -30,8 +30,8 @@ PADDING = (36, 60)
 """The fewest and the most zeros that follow a curve."""
 SCALE, MOVE, CORRELATED, SHEAR, NOISE = 0.4, 48, 0.25, 0.75, 0.02
 """The share by which a curve is higher or lower at most; the places that it moves at most, round the end;
-the standard deviation of noise before it is made smooth; the largest slope, over the whole length; and the standard
-deviation of the noise of each value."""
+the standard deviation of noise before it is made smooth; the largest slope, over the whole length; and the
+standard deviation of the noise of each value."""
 SMOOTH = 2.0
 """Standard deviation, in places, of the Gaussian that makes noise smooth."""
 HIGHEST = 2.5
