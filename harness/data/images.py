@@ -68,3 +68,9 @@ def channels_first(shape: Sequence[int]) -> tuple[int, int, int]:
     """Give (C, H, W) of an image's shape as it came, (H, W) or (H, W, C)."""
     height, width, *channels = shape
     return (channels[0] if channels else 1), height, width
+
+
+def size_in_words(shape: Sequence[int]) -> str:
+    """Say how large an image of a shape (H, W) or (H, W, C) is: "32 x 32 pixels in 3 channels"."""
+    height, width, *channels = shape
+    return f"{height} x {width} pixels" + "".join(f" in {count} channels" for count in channels)
