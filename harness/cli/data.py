@@ -298,7 +298,7 @@ def _drawn(
     for name in names:
         _show_notes(chosen.dataset(name))
         if request.kinds == COUNTS:
-            click.echo("\n".join(cards.card(chosen.dataset(name)).words()))
+            click.echo("\n".join(cards.card(chosen.dataset(name)).words(with_remark=False)))
     undivided = dataset is not None and not study and not overrides and options["split"] != "val"
     whole = options["as_given"] or (undivided and request.kinds != COUNTS)
     if not whole:

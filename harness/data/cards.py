@@ -63,7 +63,7 @@ class DataCard:
         """Return the card as JSON has it."""
         return asdict(self) | {"shape": list(self.shape), "classes": list(self.classes)}
 
-    def words(self) -> list[str]:
+    def words(self, *, with_remark: bool = True) -> list[str]:
         """Return the card in lines."""
         classes = self.classes if len(self.classes) <= MOST_CLASSES else (*self.classes[:MOST_CLASSES], "...")
         size = " x ".join(map(str, self.shape))
@@ -78,7 +78,7 @@ class DataCard:
             "duplicates": self.duplicates,
             "download": self._download(),
             "digest": self.digest and f"SHA-256 {self.digest}",
-            "note": self.remark,
+            "note": self.remark if with_remark else "",
         }
         told = [f"  {key + ':':<14}{text}" for key, text in lines.items() if text]
         return [f"{self.name}: {self.summary}" if self.summary else self.name, *told]

@@ -205,7 +205,8 @@ SETS = {
     "mnist1d": DescribedSet(
         mnist1d, (1, 40), DIGITS, 4_000, 1_000,
         "made as the data of arXiv:2011.14439 are, but from other curves: accuracies come near those "
-        "published (32 % of a linear network, 68 % of an MLP, 94 % of a convolutional one), and are not to be compared",
+        "published (32 % of a linear network, 68 % of an MLP, 94 % of a convolutional one), and are not "
+        "to be compared with them",
         "603095c7e61ba5888880270271cceeeaace82cbc01968a881d12cbf5dc063de9",
     ),
 }  # fmt: skip
