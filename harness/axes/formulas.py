@@ -464,10 +464,14 @@ def loss_of(settings: Settings) -> Formula:
     return LOSSES[loss.name][kind]
 
 
-def missing(settings: Settings) -> list[str]:
+ARCHITECTURES = ("mlp", "linear", "lenet5", "cnn", "resnet")
+"""Architectures whose networks are written out: an mlp in the numpy engine, all others in axes/by_hand/."""
+
+
+def missing(settings: Settings, architectures: Collection[str] = ARCHITECTURES) -> list[str]:
     """Name the components of a trial without a formula here: a third party's, or a new one."""
     known: dict[str, Collection[str]] = {
-        "architecture": ["mlp"], "activation": ACTIVATIONS, "head": HEADS, "loss": LOSSES,
+        "architecture": architectures, "activation": ACTIVATIONS, "head": HEADS, "loss": LOSSES,
         "optimizer": OPTIMIZERS,
     }  # fmt: skip
     lacking = []

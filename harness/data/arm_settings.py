@@ -75,9 +75,12 @@ class Settings(Mapping[str, "Value"]):
     label_noise = _Typed(float, 0.0)  # share of wrong labels in the train split
     label_noise_seed = _Typed(int, 0)
     label_smoothing = _Typed(float, 0.0)  # share of a target that is spread over all classes
+    augmentation = _Typed(str, "none")  # what changes the training images at every step
     architecture = _Typed(str)
     hidden: _Typed[list[int]] = _Typed(list, ())  # units of each hidden layer of an mlp
     activation = _Typed(str, "identity")
+    norm = _Typed(str, "none")  # of a network that has norms: "batch" or "layer"
+    skip = _Typed(bool, False)  # connections around layers
     dropout = _Typed(float, 0.0)  # share of hidden units that are dropped
     head = _Typed(str)
     loss = _Typed(str)
@@ -90,6 +93,11 @@ class Settings(Mapping[str, "Value"]):
     parent_steps = _Typed(int, 0)  # the step at which a trial that continues another begins
     parent_updates = _Typed(int, 0)  # updates of the optimizer until then: 0 where it begins afresh
     eval_every = _Typed(str)  # the interval between evaluations, in words: "1 epoch", "50 steps"
+
+    @property
+    def plain_mlp(self) -> bool:
+        """Tell whether the network is an mlp without norms and skip connections."""
+        return self.architecture == "mlp" and self.norm == "none" and not self.skip
 
     @property
     def data(self) -> Dataset:

@@ -10,13 +10,14 @@ A data set is one decorated function that returns Images:
 
 from __future__ import annotations
 
+import functools
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from harness.data import likeness, remedies
-from harness.data.images import Images
+from harness.data import found_digests, likeness, published, remedies
+from harness.data.images import SHAPES, Images, channels_come_first, channels_first, tidied
 from harness.errors import MachineError, UsageError
 from harness.registry import Registry
 from harness.system.process_state import called
@@ -34,9 +35,10 @@ class Facts:
         shape: height and width of an image in pixels; of an image with channels, their number behind them.
         classes: the class names, in label order.
         train, test: how many images each has.
-        pixel_max: the value of a full pixel (255; 16 for digits).
+        pixel_max: the value of a full pixel (255; 16 for digits; 65535 where all 16 bits are used).
         digest: SHA-256 that changes whenever an image, a label or their order does.
         warnings: sentences on images that are the same where they should differ.
+        said: sentences on what was corrected or joined in reading the files.
     """
 
     shape: tuple[int, ...]
@@ -46,17 +48,12 @@ class Facts:
     pixel_max: float
     digest: str
     warnings: tuple[str, ...] = field(default=(), compare=False)
+    said: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """Channels, height and width: an image as a network sees it."""
         return channels_first(self.shape)
-
-
-def channels_first(shape: Sequence[int]) -> tuple[int, int, int]:
-    """Give (C, H, W) of an image's shape as it came, (H, W) or (H, W, C)."""
-    height, width, *channels = shape
-    return (channels[0] if channels else 1), height, width
 
 
 @dataclass(frozen=True)
@@ -68,11 +65,13 @@ class Dataset:
         read: returns its Images; unchecked, `load` is what checks.
         classes: the class names, in label order; None names them by label, up to the highest there is.
         pixel_max: the value of a full pixel.
-        known: the facts, where they are known without reading; else the first load finds them.
+        known: the facts, where they are known without reading; else the first load finds them. Where all but
+            the digest ("") are known, the first load finds that, and it is kept for other processes.
         remark: a sentence on how the images were chosen or divided, without which numbers are misread.
         blocks: the first train image of each block of images that belong together, such as a writer's, in
             their order; val_split = "blocks" divides by them.
         usual: its own defaults of val_split and val_fraction, where it has some.
+        recipe: digests what the images come from; a digest that was found and kept holds for that.
     """
 
     name: str
@@ -83,6 +82,7 @@ class Dataset:
     remark: str = ""
     blocks: tuple[int, ...] = ()
     usual: Mapping[str, str | float] = field(default_factory=dict, compare=False)
+    recipe: Callable[[], str] | None = field(default=None, compare=False)
     _found: dict[str, Facts] = field(default_factory=dict, init=False, repr=False, compare=False)
     _source: list[str] = field(default_factory=list, init=False, repr=False, compare=False)
 
@@ -99,9 +99,18 @@ class Dataset:
         Raises:
             UsageError: as `load`, where it has to load.
         """
-        if self.known is None and not self._found:
+        if self.known is not None and self.known.digest:
+            return self.known
+        if not self._found and not self._remembered():
             self.load()
-        return self.known or self._found["facts"]
+        return self._found["facts"]
+
+    def _remembered(self) -> bool:
+        """Take the digest that an earlier process found, and tell whether there is one."""
+        kept = found_digests.read(self.name, self.recipe()) if self.known and self.recipe else ""
+        if self.known and kept:
+            self._found["facts"] = replace(self.known, digest=kept)
+        return bool(kept)
 
     def refresh(self, source: str) -> None:
         """Forget the facts if another source digest decides them, for instance because a value was set."""
@@ -117,7 +126,13 @@ class Dataset:
             MachineError: the bytes cannot be had, or are not the ones that the known facts describe.
         """
         images: Images = called(f"data set {self.name!r}: its function", self.read)
-        got = digest(images) if self.known or self._found else self._meet(images)
+        if not self.known:
+            _check_types(self.name, images)
+        images = tidied(images)
+        if self._found or (self.known and self.known.digest) or self._remembered():
+            got = digest(images)
+        else:
+            got = self._settle(images, self.known) if self.known else self._meet(images)
         if got != self.facts.digest:
             kind = MachineError if self.known else UsageError
             raise kind(
@@ -126,35 +141,55 @@ class Dataset:
             )
         return images
 
+    def _settle(self, images: Images, known: Facts) -> str:
+        """Check the first Images of a data set of which all but the digest is known, and find that."""
+        _check(self.name, images, len(known.classes), known.pixel_max)
+        found = images.train_images.shape[1:], len(images.train_labels), len(images.test_labels)
+        if found != (expected := (known.shape, known.train, known.test)):
+            raise MachineError(
+                f"data set {self.name!r} is not as described: shape, train and test images are {found}, "
+                f"expected {expected}"
+            )
+        sha256 = digest(images)
+        if self.recipe:
+            found_digests.keep(self.name, self.recipe(), sha256)
+        self._found["facts"] = replace(known, digest=sha256)
+        return sha256
+
     def _meet(self, images: Images) -> str:
         """Check the first Images of a data set without known facts, keep its facts, return its digest."""
-        if (classes := self.classes) is None:
+        if (classes := self.classes or images.classes or None) is None:
             highest = max(images.train_labels.max(), images.test_labels.max())
             classes = tuple(map(str, range(int(highest) + 1)))
         _check(self.name, images, len(classes), self.pixel_max)
-        height, width = images.train_images.shape[1:]
+        shape = images.train_images.shape[1:]
         train, test = len(images.train_labels), len(images.test_labels)
         sha256, alike = digest(images), likeness.words(images, classes)
-        facts = Facts((height, width), classes, train, test, self.pixel_max, sha256, alike)
+        facts = Facts(shape, classes, train, test, self.pixel_max, sha256, alike, images.said)
         self._found["facts"] = facts
         return sha256
 
 
 def digest(images: Images) -> str:
-    """Hash shape, pixels and labels (as little-endian int64) of train, then of test, by SHA-256."""
+    """Hash shape, pixels and labels (as little-endian int64) of train, then of test, by SHA-256.
+
+    Of pixels of 16 bits, little-endian too, their type is hashed behind the shape.
+    """
     import numpy as np
 
     total = hashlib.sha256()
     parts = (images.train_images, images.train_labels), (images.test_images, images.test_labels)
     for pixels, labels in parts:
         total.update(repr(pixels.shape).encode())
-        total.update(np.ascontiguousarray(pixels).data)
+        if pixels.dtype.itemsize > 1:
+            total.update(pixels.dtype.name.encode())
+        total.update(np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("<")).data)
         total.update(np.ascontiguousarray(labels, dtype="<i8").data)
     return total.hexdigest()
 
 
-def _check(name: str, images: object, classes: int, pixel_max: float) -> None:
-    """Check Images against their docstring, for `classes` classes; raise UsageError in words."""
+def _check_types(name: str, images: object) -> None:
+    """Raise UsageError where a data set's function gives other than Images of arrays."""
     import numpy as np
 
     if not isinstance(images, Images):
@@ -167,6 +202,12 @@ def _check(name: str, images: object, classes: int, pixel_max: float) -> None:
             raise UsageError(
                 f"data set {name!r}, {part}: got {type(array).__name__}; allowed is a NumPy array"
             )
+
+
+def _check(name: str, images: Images, classes: int, pixel_max: float) -> None:
+    """Check Images against their docstring, for `classes` classes; raise UsageError in words."""
+    import numpy as np
+
     for part in ("train", "test"):
         pixels, labels = getattr(images, f"{part}_images"), getattr(images, f"{part}_labels")
         _check_part(f"data set {name!r}, {part}", pixels, labels, classes, pixel_max)
@@ -194,11 +235,12 @@ def _check_part(
     place: str, pixels: NDArray[Any], labels: NDArray[Any], classes: int, pixel_max: float
 ) -> None:
     """Check the images and labels of train or of test; errors call them `place`."""
-    if pixels.ndim != 3 or pixels.dtype != "uint8" or not pixels.size:
+    wrong = pixels.ndim not in {3, 4} or pixels.dtype.name not in {"uint8", "uint16"}
+    if wrong or not pixels.size or channels_come_first(pixels.shape):
+        remedy = remedies.stacked_pixels(pixels.dtype, pixels.shape)
         raise UsageError(
-            f"{place}_images: got {pixels.dtype} of shape {pixels.shape}; allowed is uint8 of shape "
-            "(N, height, width), at least one image; "
-            f"{remedies.pixels(pixels.dtype, pixels.shape, 'images', stacked=True)}"
+            f"{place}_images: got {pixels.dtype} of shape {pixels.shape}; allowed is uint8 or uint16 of "
+            f"shape {SHAPES}, at least one image; {remedy}"
         )
     if labels.shape != pixels.shape[:1] or labels.dtype != "int64":
         remedy = remedies.labels(labels.dtype, labels.shape)
@@ -214,7 +256,10 @@ def _check_part(
             f"for its {classes} classes"
         )
     if pixels.max() > pixel_max:
-        raise UsageError(f"{place}_images: got a pixel of {pixels.max()}; pixel_max is {pixel_max}")
+        raise UsageError(
+            f"{place}_images: got a pixel of {pixels.max()}; pixel_max is {pixel_max}: give pixel_max the "
+            f"value of a full pixel, at most {255 if pixels.dtype == 'uint8' else 65535} of {pixels.dtype}"
+        )
 
 
 datasets: Registry[Dataset] = Registry("dataset", Dataset)
@@ -343,3 +388,12 @@ def _downloaded(name: str) -> Images:
         idx.read(folder / "t10k-images-idx3-ubyte"),
         idx.read(folder / "t10k-labels-idx1-ubyte").astype(np.int64),
     )
+
+
+for _name, _set in published.SETS.items():
+    datasets.register(
+        _name,
+        known=Facts(_set.shape, _set.classes, _set.train, _set.test, 255, ""),
+        remark=_set.remark,
+        recipe=functools.partial(found_digests.of_pins, _name),
+    )(_set.read)

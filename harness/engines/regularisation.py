@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from harness.engines.base import uniforms
 from harness.engines.members import SeedIndex
+from harness.settings import limits
 from harness.study.trials import Trial
 
 
@@ -89,34 +91,59 @@ class Masks:
 
 
 class SeededDropout(nn.Module):
-    """torch.nn.Dropout for the loop engine: what it leaves out at `step` is drawn from the trial's stream."""
+    """A dropout module for the loop engine: what it leaves out at `step` is drawn from the trial's stream.
 
-    def __init__(self, p: float, seed: int, layer: int) -> None:
+    One that a network uses several times a step draws each time: `use` counts from 0. With `channels` whole
+    channels of (B, C, ..) are left out, as by torch.nn.Dropout2d; else single values.
+    """
+
+    def __init__(self, p: float, seed: int, layer: int, *, channels: bool = False) -> None:
         super().__init__()
-        self.p, self.seed, self.layer, self.step = p, seed, layer, 0
+        self.p, self.seed, self.layer, self.channels = p, seed, layer, channels
+        self.begin(0)
+
+    def begin(self, step: int) -> None:
+        """Begin a step."""
+        self.step, self.use = step, 0
 
     def forward(self, x: Tensor) -> Tensor:
-        """Leave out some of the activations (B, h); none in inference mode."""
+        """Leave out some of the activations (B, ..); none in inference mode."""
         if not self.training:
             return x
-        u = uniforms(self.seed, self.layer, self.step, x.shape[1], len(x)).T
-        stays = torch.from_numpy(u >= np.float32(self.p))
-        return x * stays.to(x.device, x.dtype).mul_(1 / (1 - self.p))
+        shape = x.shape[:2] if self.channels else x.shape
+        layer, width = drawn_as(self.layer, self.use), math.prod(shape[1:])
+        self.use += 1
+        u = uniforms(self.seed, layer, self.step, width, len(x)).T
+        stays = torch.from_numpy(u >= np.float32(self.p)).view(*shape, *[1] * (x.dim() - len(shape)))
+        return x * stays.to(x.device, x.dtype).mul_(1 / (1 - self.p)) if self.p < 1 else x * 0
 
     def extra_repr(self) -> str:
         """Return the share, for print(model)."""
-        return f"p={self.p}"
+        return f"p={self.p}{', channels' if self.channels else ''}"
+
+
+CHANNELS = (nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
+"""Modules that leave out whole channels."""
+
+
+def drawn_as(layer: int, use: int) -> int:
+    """Number the draws of a dropout module that is used several times a step among those of layers."""
+    return layer + limits.LAYERS * use
 
 
 def seed_dropout(net: nn.Module, trial: Trial) -> list[SeededDropout]:
-    """Replace each torch.nn.Dropout of an mlp by one of the trial's own stream; return the new modules.
+    """Replace each dropout module of a network by one of the trial's own stream; return the new modules.
 
-    Another architecture's dropout still draws from torch's own generator.
+    They are numbered in the order of the network's modules. What a network leaves out without a module, and
+    torch.nn.AlphaDropout, still draws from torch's own generator.
     """
-    if trial.arm.settings.architecture != "mlp":
-        return []
-    plain = [(name, module) for name, module in net.named_modules() if isinstance(module, nn.Dropout)]
-    seeded = [SeededDropout(module.p, trial.seed, layer) for layer, (_, module) in enumerate(plain)]
+    plain = [
+        (name, module) for name, module in net.named_modules() if isinstance(module, (nn.Dropout, *CHANNELS))
+    ]
+    seeded = [
+        SeededDropout(module.p, trial.seed, layer, channels=isinstance(module, CHANNELS))
+        for layer, (_, module) in enumerate(plain)
+    ]
     for (name, _), module in zip(plain, seeded, strict=True):
         net.set_submodule(name, module)
     return seeded

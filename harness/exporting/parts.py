@@ -11,7 +11,7 @@ Example:
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -64,9 +64,10 @@ def model(given: Given = None, /, **settings: Any) -> Classifier:
         )
     facts = trial.arm.settings.facts
     network = Classifier(trial, shape_of(trial.arm.settings), len(facts.classes)).float()
-    for layer in seed_dropout(network.net, trial):
-        layer.step = 1
-        layer.register_forward_hook(_step_when_used)
+    if layers := seed_dropout(network.net, trial):
+        steps = _DropoutSteps(layers)
+        network.net.register_forward_pre_hook(steps.begin)
+        network.net.register_forward_hook(steps.end)
     if trial.arm.settings.architecture != "mlp":
         draws = _Draws(first_random_state(trial))
         network.net.register_forward_pre_hook(draws.begin)
@@ -74,10 +75,25 @@ def model(given: Given = None, /, **settings: Any) -> Classifier:
     return network
 
 
-def _step_when_used(layer: nn.Module, _: object, output: Tensor) -> None:
-    """Go on to the next step's dropout when a gradient has come back: what is only looked at uses none up."""
-    if isinstance(layer, SeededDropout) and layer.training and output.requires_grad:
-        output.register_hook(lambda _: setattr(layer, "step", layer.step + 1))
+class _DropoutSteps:
+    """The steps of a network's dropout in an own loop: over with a backward pass.
+
+    A pass that is only looked at uses no step up: the next one leaves out the same.
+    """
+
+    def __init__(self, layers: Sequence[SeededDropout]) -> None:
+        self.layers, self.step = layers, 1
+
+    def begin(self, *_: object) -> None:
+        """Begin a pass over the network."""
+        for layer in self.layers:
+            layer.begin(self.step)
+
+    def end(self, net: nn.Module, _: object, output: Any) -> None:
+        """Go on to the next step when a gradient has come back."""
+        if net.training and isinstance(output, Tensor) and output.requires_grad:
+            used = self.step
+            output.register_hook(lambda _: setattr(self, "step", used + 1))
 
 
 class _Draws:

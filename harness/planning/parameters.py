@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Mapping
 
 from harness.axes.architectures import architectures
+from harness.axes.by_hand import NETWORKS, count_parameters
 from harness.data.arm_settings import Settings
 from harness.data.samples import inputs_of, shape_of
 from harness.errors import ComponentError
@@ -16,7 +17,7 @@ MOST_TOLD = 4  # counts that are told one by one
 
 
 def of_settings(settings: Settings) -> int:
-    """Count the trainable parameters of an arm's network: of an mlp without building it.
+    """Count the trainable parameters of an arm's network; PyTorch is needed for a person's own alone.
 
     Raises:
         ComponentError: the architecture is a person's own, and builds none.
@@ -24,7 +25,11 @@ def of_settings(settings: Settings) -> int:
     inputs, classes = inputs_of(settings), len(settings.facts.classes)
     if settings.architecture == "mlp":
         widths = [inputs, *settings.hidden, classes]
-        return sum((i + 1) * o for i, o in itertools.pairwise(widths))
+        # Batch norm takes the place of a layer's bias; a norm has a weight and a bias a unit.
+        of_norm = {"none": 0, "batch": 1, "layer": 2}[settings.norm] * sum(settings.hidden)
+        return sum((i + 1) * o for i, o in itertools.pairwise(widths)) + of_norm
+    if settings.architecture in NETWORKS and not architectures.entry(settings.architecture).third_party:
+        return count_parameters(settings, shape_of(settings), classes)
     from harness.axes.probes import call  # imports torch
 
     architecture = architectures[settings.architecture]

@@ -75,7 +75,7 @@ def parameters_of(settings: Settings) -> int:
 def widest(trial: Trial, device: str) -> int:
     """Count how many trials of this shape one stack holds, at most."""
     settings = trial.arm.settings
-    if settings.architecture != "mlp":
+    if not settings.plain_mlp:
         return 1
     if device.startswith("cuda"):
         return max(1, STACK_BYTES_CUDA // _member_bytes_cuda(settings))
@@ -102,4 +102,4 @@ def _member_bytes_cuda(settings: Settings) -> int:
 def stack_bytes(stack: Stack) -> int:
     """Estimate the bytes that a stack holds in memory beside its data."""
     arms = [trial.arm.settings for trial in stack.trials]
-    return sum(member_bytes(settings) for settings in arms if settings.architecture == "mlp")
+    return sum(member_bytes(settings) for settings in arms if settings.plain_mlp)

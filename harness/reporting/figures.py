@@ -20,6 +20,7 @@ import numpy as np
 from harness import plots
 from harness.axes import function_values
 from harness.errors import UsageError
+from harness.exporting import hidden_layers
 from harness.gallery import dataset_pages, image_choice, prediction_pages, views
 from harness.gallery.image_choice import ImageChoice, whole
 from harness.plots import public
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 __all__ = [
-    "confusion", "curves", "failures", "function", "grid", "hardest", "images", "label_counts", "predictions",
-    "probabilities",
+    "activations", "confusion", "curves", "failures", "filters", "function", "grid", "hardest", "images",
+    "label_counts", "predictions", "probabilities",
 ]  # fmt: skip
 
 
@@ -330,6 +331,52 @@ def curves(
         plots.curves_panel(ax, panel, log=log)
         return [ax]
     return trial_figures.curves_figure(panels, log=log).axes
+
+
+@public
+def activations(
+    trial: Any, split: str = "val", *, where: str = "", count: int = hidden_layers.IMAGES
+) -> Sequence[Axes]:
+    """Draw the activity of a trained network's layers by depth: dead units, saturation, mean and sd.
+
+    Args:
+        trial: as for `predictions`; its network is rebuilt from its kept weights, or trained again.
+        split: train, val or test; neither labels nor accuracies of it are read.
+        where: as for `predictions`.
+        count: so many images of the split, its first ones.
+
+    Returns:
+        Two Axes: shares of dead units and saturated values; mean and standard deviation.
+
+    Raises:
+        UsageError: there is no such trial, the split is empty, or the network has no hidden layer.
+
+    Example: `harness.figures.activations(results.trial())`
+    """
+    table, title = lookups.activations_of(trial, split, where, whole("count", count))
+    return plots.activations_figure(table, textwrap.fill(title, 88)).axes
+
+
+@public
+def filters(trial: Any, *, where: str = "", count: int = 64) -> Sequence[Axes]:
+    """Draw the weights of a trained network's first layer as images: what its units look for.
+
+    Args:
+        trial: as for `activations`.
+        where: as for `predictions`.
+        count: so many units, the first ones.
+
+    Returns:
+        An Axes a unit.
+
+    Raises:
+        UsageError: there is no such trial, or its first layer takes no image.
+
+    Example: `harness.figures.filters(results.trial(where="architecture=cnn"))`
+    """
+    first, title = lookups.first_weights_of(trial, where, whole("count", count))
+    figure = plots.filters_figure(first.weights, textwrap.fill(title, 88))
+    return [ax for ax in figure.axes if ax.images]
 
 
 @public

@@ -10,6 +10,8 @@ from typing import Any, TypeAlias
 
 from harness.axes import plugins
 from harness.axes.architectures import architectures
+from harness.axes.augmentations import NONE as NO_AUGMENTATION
+from harness.axes.augmentations import augmentations
 from harness.axes.heads import heads
 from harness.axes.losses import losses
 from harness.axes.optimizers import optimizers
@@ -25,6 +27,8 @@ from harness.study.study import Study
 
 SEMANTICS = 2
 """The version of what training means. Part of every trial_id: raise it when results change."""
+NETWORKS = 1
+"""The version of how networks other than mlps start and train. Part of their trials' ids."""
 BUDGET = ("epochs", "steps", "eval_every")
 """Settings that decide how long a trial trains and when it is evaluated, and nothing else."""
 SORTED = json.JSONEncoder(sort_keys=True)
@@ -92,12 +96,14 @@ def resolve(given: Mapping[str, Value], study_datasets: Mapping[str, Dataset] | 
         **{n: loss.default_of(n, _classes(chosen["dataset"], dataset)) for n in loss.settings},
         **{n: s.default for n, s in optimizers[chosen["optimizer"]].settings.items()},
         **{n: s.default for n, s in schedules[chosen["schedule"]].settings.items()},
+        **{n: s.default for n, s in augmentations[chosen["augmentation"]].settings.items()},
     }
     chosen |= {name: given.get(name, default) for name, default in declared.items()}
-    if chosen.get("hidden") == []:
-        del chosen["activation"]
-        if chosen["architecture"] == "mlp":
-            del chosen["dropout"]
+    for name in architectures[chosen["architecture"]].unused(chosen):
+        del chosen[name]
+    for name, default in declared.items():
+        if isinstance(default, list) and isinstance(chosen.get(name), int):
+            chosen[name] = [chosen[name]]
     return Settings(chosen, dataset)
 
 
@@ -223,14 +229,18 @@ def identity_of(settings: Settings, sources: Sources | None = None) -> str:
     """
     sources = sources or plugins.sources()
     counted = dict(settings)
-    later = ["label_noise", "label_smoothing", *(["dropout"] if settings.architecture == "mlp" else [])]
-    for name in later:  # left out at their default, so that older ids stay the same
-        if not counted.get(name):
-            counted.pop(name, None)
+    later: dict[str, Value] = {"label_noise": 0.0, "label_smoothing": 0.0, "augmentation": NO_AUGMENTATION}
+    if settings.architecture == "mlp":
+        later |= {"dropout": 0.0, "norm": "none", "skip": False}
+    for name, default in later.items():  # left out at their default, so that older ids stay the same
+        if counted.get(name) == default:
+            del counted[name]
     if losses[settings.loss].form(heads[settings.head].kind) is not None:
         counted.pop("match")
     digests = [sources(axis, entry.name) for axis, entry in plugins.chosen_by([settings])]
     if settings.data.known is None:  # a person's own: the value of a full pixel says how pixels are scaled
         counted["pixel_max"] = settings.facts.pixel_max
     content = [SEMANTICS, settings.facts.digest, [digest for digest in digests if digest], counted]
+    if settings.architecture != "mlp":
+        content.append({"networks": NETWORKS})
     return SORTED.encode(content)

@@ -267,7 +267,7 @@ def _differs(trials: Sequence[Trial], state: KeptState, *, last_only: bool) -> s
     """
     longer = _budget(trials[0].arm.settings)
     aside = state.step not in longer.eval_steps
-    if aside and (last_only or trials[0].arm.settings.architecture != "mlp"):
+    if aside and (last_only or not trials[0].arm.settings.plain_mlp):
         return EVALUATED
     if _whole(state):  # learning rates that all members share are a number, others a tensor: other kernels
         rates = learning_rates(trials, longer)

@@ -93,7 +93,7 @@ def test_the_module_leaves_out_what_the_stack_does_and_nothing_in_inference_mode
     assert [str(layer) for layer in layers] == ["SeededDropout(p=0.3)"] * 2
     assert [net[1], net[3]] == layers
     for layer, mask in zip(layers, masks(one).at(5, 6), strict=True):
-        layer.step = 5
+        layer.begin(5)
         x = torch.rand(6, mask.shape[1])
         assert torch.equal(layer(x), x * mask[0].T)
         assert layer.eval()(x) is x
@@ -101,7 +101,7 @@ def test_the_module_leaves_out_what_the_stack_does_and_nothing_in_inference_mode
 
 def test_the_dropout_module_masks_the_gradient_alike() -> None:
     layer = SeededDropout(0.5, 0, 0)
-    layer.step = 1
+    layer.begin(1)
     x = torch.ones(4, 8, dtype=torch.float64, requires_grad=True)
     y = layer(x)
     y.sum().backward()
@@ -109,12 +109,23 @@ def test_the_dropout_module_masks_the_gradient_alike() -> None:
     assert torch.equal(x.grad, y.detach())
 
 
-def test_the_dropout_of_another_architecture_is_left_to_torch() -> None:
-    one = trial()
-    other = Trial("t", Arm("t", one.arm.settings | {"architecture": "other"}), 0)
-    net = nn.Sequential(nn.Dropout(0.3))
-    assert seed_dropout(net, other) == []
-    assert isinstance(net[0], nn.Dropout)
+def test_the_dropout_of_any_network_is_drawn_from_the_trials_stream() -> None:
+    net = nn.Sequential(nn.Dropout(0.3), nn.Sequential(nn.Dropout2d(0.5)), nn.AlphaDropout(0.1))
+    first, second = seed_dropout(net, trial())
+    assert net[0] is first
+    assert isinstance(net[2], nn.AlphaDropout)  # which knows torch's generator alone
+    first.begin(7)
+    second.begin(7)
+    x = torch.ones(5, 4, 3, 2)
+    u = torch.from_numpy(uniforms(0, 0, 7, 24, 5).T.copy()).view(5, 4, 3, 2)
+    assert torch.equal(first(x), (u >= 0.3) / torch.tensor(0.7))
+    u = torch.from_numpy(uniforms(0, 1, 7, 4, 5).T.copy())[:, :, None, None]
+    assert torch.equal(second(x), (u >= 0.5).expand(x.shape) * 2.0)  # whole channels
+    assert not torch.equal(second(x), (u >= 0.5).expand(x.shape) * 2.0)  # used again in the same step
+    second.begin(7)
+    assert torch.equal(second(x), (u >= 0.5).expand(x.shape) * 2.0)
+    second.eval()
+    assert second(x) is x
 
 
 # --------------------------------------------------------------------------------------------- evaluations

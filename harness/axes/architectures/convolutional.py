@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+import itertools
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
+from harness.axes.architectures.mlp import Activations
+from harness.axes.architectures.norms import norm_of_images, norm_of_units
 from harness.axes.architectures.registry import Shape, architectures
 from harness.system.lazy import torch
 
@@ -13,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @architectures.register("lenet5")
-def lenet5(shape: Shape, classes: int, activation: Callable[[], nn.Module]) -> nn.Module:
+def lenet5(shape: Shape, classes: int, activation: Activations) -> nn.Module:
     """LeNet-5 as it is taught: two convolutions 5x5 (6 and 16 channels) with average pooling, 120-84 behind.
 
     Images of less than 32 pixels are padded to 32, as the paper's are; each kernel of the second convolution
@@ -31,3 +34,123 @@ def lenet5(shape: Shape, classes: int, activation: Callable[[], nn.Module]) -> n
         layers.Linear(16 * rows * columns, 120), activation(),
         layers.Linear(120, 84), activation(), layers.Linear(84, classes),
     )  # fmt: skip
+
+
+def _of_dense(settings: Mapping[str, Any]) -> Collection[str]:
+    """Name what has no effect without a dense readout."""
+    return () if settings["readout"] == "dense" else ("hidden",)
+
+
+@architectures.register("cnn", idle=_of_dense)
+def cnn(  # noqa: PLR0913 (each is a setting)
+    shape: Shape,
+    classes: int,
+    activation: Activations,
+    *,
+    channels: Sequence[int] = (16, 32),
+    kernel: int = 3,
+    pooling: str = "max",
+    norm: str = "none",
+    skip: bool = False,
+    dropout: float = 0.0,
+    readout: str = "global",
+    hidden: Sequence[int] = (),
+) -> nn.Module:
+    """Convolutional network: a layer for each of `channels`, each padded, then a readout.
+
+    A layer is convolution, norm, activation; with `skip` its input is added where channels agree. The image
+    is halved behind the last of layers with equal channels: by pooling, or by the stride of that layer. The
+    readout is the mean of each channel (global), or all values and `hidden` layers (dense), then a linear
+    layer; `dropout` is before each linear layer.
+    """
+    built: dict[str, nn.Module] = {}
+    skips: set[str] = set()
+    before, *size = shape
+    for i, after in enumerate(channels, 1):
+        last = i == len(channels) or channels[i] != after
+        stride = 2 if last and pooling == "stride" else 1
+        built[f"layer{i}"] = _convolution(before, after, kernel, stride, norm, activation)
+        if skip and before == after and stride == 1:
+            skips.add(f"layer{i}")
+        if stride == 2:
+            size = [(n + 1) // 2 for n in size]
+        elif last and pooling != "none":
+            built[f"pool{i}"] = (torch.nn.MaxPool2d if pooling == "max" else torch.nn.AvgPool2d)(2)
+            size = [n // 2 for n in size]
+        before = after
+    if readout == "global":
+        built["mean"] = torch.nn.AdaptiveAvgPool2d(1)
+        size = [1, 1]
+    built["flatten"] = torch.nn.Flatten()
+    widths = [before * size[0] * size[1], *(hidden if readout == "dense" else ()), classes]
+    built |= _readout(widths, norm, dropout, activation)
+    from harness.axes.architectures.modules import Layers  # which imports torch
+
+    return Layers(built, frozenset(skips))
+
+
+def _convolution(
+    before: int, after: int, kernel: int, stride: int, norm: str, activation: Activations
+) -> nn.Module:
+    """Make a layer: convolution, norm, activation. Batch norm takes a bias off again, so there is none."""
+    from harness.axes.architectures.modules import Layers
+
+    bias = norm != "batch"
+    convolution = torch.nn.Conv2d(before, after, kernel, stride, kernel // 2, bias=bias)
+    return Layers({"conv": convolution, **norm_of_images(norm, after), "activation": activation()})
+
+
+def _readout(
+    widths: Sequence[int], norm: str, dropout: float, activation: Activations
+) -> dict[str, nn.Module]:
+    """Make the linear layers behind the convolutions."""
+    built: dict[str, nn.Module] = {}
+    for i, (before, after) in enumerate(itertools.pairwise(widths), 1):
+        if dropout:
+            built[f"dropout{i}"] = torch.nn.Dropout(dropout)
+        if i == len(widths) - 1:
+            built["output"] = torch.nn.Linear(before, after)
+            continue
+        built[f"hidden{i}"] = torch.nn.Linear(before, after, bias=norm != "batch")
+        built |= {f"{name}{i}": module for name, module in norm_of_units(norm, after).items()}
+        built[f"activation{i}"] = activation()
+    return built
+
+
+@architectures.register("resnet")
+def resnet(  # noqa: PLR0913 (each is a setting)
+    shape: Shape,
+    classes: int,
+    activation: Activations,
+    *,
+    channels: int = 16,
+    blocks: int = 1,
+    norm: str = "batch",
+    skip: bool = True,
+) -> nn.Module:
+    """Residual network of the CIFAR papers: 3 stages of `blocks` blocks, 6 * blocks + 2 layers.
+
+    A stage has twice the channels of the one before, and half the image; shortcuts have no parameters (option
+    A). Without `skip` it is their plain network.
+
+    Source: He, Zhang, Ren and Sun 2016, "Deep residual learning for image recognition".
+    """
+    from harness.axes.architectures.modules import Block, Layers, Shortcut
+
+    built: dict[str, nn.Module] = {"first": _convolution(shape[0], channels, 3, 1, norm, activation)}
+    before = channels
+    for stage, block in itertools.product(range(3), range(blocks)):
+        after, stride = channels * 2**stage, 2 if stage and not block else 1
+        bias = norm != "batch"
+        body: dict[str, nn.Module] = {
+            "layer1": _convolution(before, after, 3, stride, norm, activation),
+            "conv": torch.nn.Conv2d(after, after, 3, padding=1, bias=bias),
+            **norm_of_images(norm, after),
+        }
+        around: nn.Module | None = None
+        if skip:
+            around = torch.nn.Identity() if before == after else Shortcut(after - before, stride)
+        built[f"stage{stage + 1}_block{block + 1}"] = Block(body, activation(), around)
+        before = after
+    built |= {"mean": torch.nn.AdaptiveAvgPool2d(1), "flatten": torch.nn.Flatten()}
+    return Layers({**built, "output": torch.nn.Linear(before, classes)})

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from harness.rng import stream
+from harness.system.lazy import torch
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 @dataclass(frozen=True)
@@ -49,3 +57,96 @@ def inverse_root(n: int) -> float:
     (0.5, True)
     """
     return math.isqrt((1 << 400) // n) / (1 << 200)
+
+
+def initialise(network: nn.Module, seed: int) -> None:
+    """Draw the initial weights of a network of any modules from a trial's seed, in place, in float64.
+
+    Each has the distribution that PyTorch's class gives it. Linear layers, convolutions and embeddings are
+    drawn in NumPy, each from a stream of its kind and of its number among those of its kind: networks that
+    differ in modules of other kinds, such as norms, start from the same convolutions. Any other module's own
+    `reset_parameters` is called, after its parts', under a generator of its stream; what has none stays as
+    it was built.
+    """
+    network.to(torch.float64)
+    counted: dict[str, int] = {}
+    for module in _parts_first(network):
+        kind, fill = _kind(module)
+        if fill is None:
+            continue
+        number = counted[kind] = counted.get(kind, -1) + 1
+        with torch.no_grad():
+            fill(module, stream(seed, "weights", _number_of(kind), number))
+
+
+def fan_in_draws(
+    kind: str, number: int, shapes: Sequence[tuple[int, ...]], seed: int
+) -> list[NDArray[np.float64]]:
+    """Draw the weight, and the bias behind it, of a linear layer or a convolution, as `initialise` does.
+
+    Args:
+        kind: "Linear" or "Conv2d".
+        number: its place among those of its kind.
+        shapes: those of its parameters, the weight's (out, in, ..) first.
+        seed: the trial's.
+    """
+    rng, bound = stream(seed, "weights", _number_of(kind), number), inverse_root(math.prod(shapes[0][1:]))
+    return [_uniform(rng, bound, shape) for shape in shapes]
+
+
+def _parts_first(module: nn.Module, seen: set[int] | None = None) -> list[nn.Module]:
+    """List the modules of a network, each once and behind all of its parts."""
+    seen = set() if seen is None else seen
+    if id(module) in seen:
+        return []
+    seen.add(id(module))
+    return [*(each for part in module.children() for each in _parts_first(part, seen)), module]
+
+
+def _number_of(kind: str) -> int:
+    """Give the number of a kind of modules among streams: of its name, so that it never changes."""
+    return int.from_bytes(hashlib.sha256(kind.encode()).digest()[:4], "big")
+
+
+def _kind(module: nn.Module) -> tuple[str, Callable[[Any, np.random.Generator], None] | None]:
+    """Return the kind of a module and the function that draws its weights; None where it has none."""
+    reset = getattr(type(module), "reset_parameters", None) or getattr(
+        type(module), "_reset_parameters", None
+    )
+    known: dict[Any, Callable[[Any, np.random.Generator], None]] = {
+        torch.nn.Linear.reset_parameters: _fan_in,
+        torch.nn.Conv2d.reset_parameters: _fan_in,  # of all convolutions, transposed ones among them
+        torch.nn.Bilinear.reset_parameters: _fan_in,
+        torch.nn.Embedding.reset_parameters: _normal,
+        torch.nn.EmbeddingBag.reset_parameters: _normal,
+    }
+    # A person's subclass of a layer is of the layer's kind.
+    kind = next(c.__name__ for c in type(module).__mro__ if c.__module__.startswith("torch.nn"))
+    if reset in known:
+        return kind, known[reset]
+    return type(module).__name__, _own if reset is not None else None
+
+
+def _fan_in(module: Any, rng: np.random.Generator) -> None:
+    """Fill weight and bias uniformly within 1/sqrt(fan_in): PyTorch's for layers that multiply."""
+    shape = tuple(module.weight.shape)
+    # That of a bilinear layer is its first inputs; of a transposed convolution it is what PyTorch counts.
+    bilinear = isinstance(module, torch.nn.Bilinear)
+    bound = inverse_root(shape[1] if bilinear else math.prod(shape[1:]))
+    for parameter in (module.weight, module.bias):
+        if parameter is not None:
+            parameter.copy_(torch.from_numpy(_uniform(rng, bound, tuple(parameter.shape))))
+
+
+def _normal(module: Any, rng: np.random.Generator) -> None:
+    """Fill an embedding with standard normal numbers, and its padding with zeros."""
+    module.weight.copy_(torch.from_numpy(rng.standard_normal(tuple(module.weight.shape))))
+    if module.padding_idx is not None:
+        module.weight[module.padding_idx] = 0
+
+
+def _own(module: Any, rng: np.random.Generator) -> None:
+    """Call a module's own reset under a generator of its own; the global ones are left as they were."""
+    with torch.random.fork_rng():
+        torch.manual_seed(int(rng.integers(2**63)))
+        (getattr(module, "reset_parameters", None) or module._reset_parameters)()

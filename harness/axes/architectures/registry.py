@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -24,11 +24,13 @@ class Architecture:
 
     The function is given what its parameters name: `shape` (C, H, W), or `inputs` (C * H * W); `classes`;
     `activation`, which makes one activation module; and its settings, which have defaults. A network of a
-    `shape` gets images (B, C, H, W), one of `inputs` gets flattened pixels (B, inputs).
+    `shape` gets images (B, C, H, W), one of `inputs` gets flattened pixels (B, inputs). `idle` names, of
+    resolved settings, those without effect beside the others.
     """
 
     name: str
     build: Callable[..., nn.Module]
+    idle: Callable[[Mapping[str, Any]], Collection[str]] | None = None
 
     def __post_init__(self) -> None:
         check_declared(self.build)
@@ -42,6 +44,11 @@ class Architecture:
     def takes_images(self) -> bool:
         """Tell whether its networks get images (B, C, H, W), not flattened pixels (B, inputs)."""
         return "shape" in inspect.signature(self.build).parameters
+
+    def unused(self, settings: Mapping[str, Any]) -> list[str]:
+        """Name the settings, of some that are resolved, that have no effect on its network."""
+        names = self.idle(settings) if self.idle is not None else ()
+        return [name for name in names if name in settings]
 
     def network(
         self, shape: Shape, classes: int, activation: Callable[[], nn.Module], settings: Mapping[str, Any]
