@@ -77,7 +77,7 @@ class ModuleTraining:
         return self.stack.step(t, *self._batch(t, self.orders[:, first : first + size]))
 
     def _batch(self, t: int, places: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the pixels and targets of a step: (B, ..), or (K, B, ..) where members have several seeds."""
+        """Return the pixels and targets of a step: (B, ..), or (K, B, ..) of several seeds."""
         if self.augmented is not None:
             seeds = self.stack.seeds.seeds
             x, target = stacked_batch(self.augmented, seeds, t, places.cpu().numpy())
