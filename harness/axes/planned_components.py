@@ -17,8 +17,9 @@ from harness.axes.architectures import architectures
 from harness.axes.schedules import Clock, factors, schedules
 from harness.data.arm_settings import Settings
 from harness.data.batches import Budget
+from harness.data.images import planes
 from harness.data.preprocessing import PixelStatistics, applied, preprocessings
-from harness.data.samples import train_size
+from harness.data.samples import shape_of, train_size
 from harness.errors import ComponentError
 from harness.registry import place
 from harness.system.lazy import torch
@@ -113,7 +114,8 @@ def _preprocessing(name: str, arm: Settings) -> None:
     """Raise ComponentError where one gives no pixels, or an image others than with other images beside it."""
     facts, apply = arm.facts, preprocessings[name].apply
     rng = np.random.default_rng(0)  # all pixel values are equally likely, and no two images alike
-    images = rng.integers(0, int(facts.pixel_max) + 1, (PIXELS, *facts.shape)).astype(np.uint8)
+    images = planes(rng.integers(0, int(facts.pixel_max) + 1, (PIXELS, *facts.shape)))
+    images = images.astype(np.uint8 if facts.pixel_max <= 255 else np.uint16)
     pixels = PixelStatistics(facts.pixel_max, images)
     together, half = (
         applied(name, apply, x.astype(np.float32), pixels) for x in (images, images[: PIXELS // 2])
@@ -130,8 +132,7 @@ def _architecture(name: str, arm: Settings) -> None:
     """Raise ComponentError where a network cannot be built, or gives no logits, or has nothing to learn."""
     from harness.axes.probes import call, noise
 
-    facts = arm.facts
-    shape, classes = facts.image_shape, len(facts.classes)
+    shape, classes = shape_of(arm), len(arm.facts.classes)
     what, component = f"architecture {name!r}", architectures[name]
     net = call(what, component.network, shape, classes, _activation(arm), arm)
     if not isinstance(net, torch.nn.Module):

@@ -88,15 +88,17 @@ def check(names: Sequence[str], study: str | None, as_json: bool) -> None:
 
 def _checked(dataset: Dataset) -> dict[str, Any]:
     """Show what a data set that was read holds, and return that."""
+    from harness.data.images import size_in_words
+
     facts = dataset.facts
-    height, width = facts.shape
+    channels, height, width = facts.image_shape
     word = "read, but look at it again" if facts.warnings else "ok"
     click.echo(
-        f"{dataset.name}: {word}: {facts.train:,} train and {facts.test:,} test images of {height} x {width} "
-        f"pixels, {len(facts.classes)} classes, SHA-256 {facts.digest}"
+        f"{dataset.name}: {word}: {facts.train:,} train and {facts.test:,} test images of "
+        f"{size_in_words(facts.shape)}, {len(facts.classes)} classes, SHA-256 {facts.digest}"
     )
     _show_notes(dataset)
-    read = {"train": facts.train, "test": facts.test, "height": height, "width": width}
+    read = {"train": facts.train, "test": facts.test, "height": height, "width": width, "channels": channels}
     told = {"classes": list(facts.classes), "digest": facts.digest, "warnings": _sentences(dataset)}
     return {"name": dataset.name, "ok": True, "facts": {**read, **told}, "files": []}
 

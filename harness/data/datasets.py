@@ -11,12 +11,12 @@ A data set is one decorated function that returns Images:
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from harness.data import likeness, remedies
-from harness.data.images import Images
+from harness.data.images import SHAPES, Images, channels_come_first, channels_first, tidied
 from harness.errors import MachineError, UsageError
 from harness.registry import Registry
 from harness.system.process_state import called
@@ -34,7 +34,7 @@ class Facts:
         shape: height and width of an image in pixels; of an image with channels, their number behind them.
         classes: the class names, in label order.
         train, test: how many images each has.
-        pixel_max: the value of a full pixel (255; 16 for digits).
+        pixel_max: the value of a full pixel (255; 16 for digits; 65535 where all 16 bits are used).
         digest: SHA-256 that changes whenever an image, a label or their order does.
         warnings: sentences on images that are the same where they should differ.
     """
@@ -51,12 +51,6 @@ class Facts:
     def image_shape(self) -> tuple[int, int, int]:
         """Channels, height and width: an image as a network sees it."""
         return channels_first(self.shape)
-
-
-def channels_first(shape: Sequence[int]) -> tuple[int, int, int]:
-    """Give (C, H, W) of an image's shape as it came, (H, W) or (H, W, C)."""
-    height, width, *channels = shape
-    return (channels[0] if channels else 1), height, width
 
 
 @dataclass(frozen=True)
@@ -117,6 +111,9 @@ class Dataset:
             MachineError: the bytes cannot be had, or are not the ones that the known facts describe.
         """
         images: Images = called(f"data set {self.name!r}: its function", self.read)
+        if not self.known:
+            _check_types(self.name, images)
+        images = tidied(images)
         got = digest(images) if self.known or self._found else self._meet(images)
         if got != self.facts.digest:
             kind = MachineError if self.known else UsageError
@@ -132,29 +129,34 @@ class Dataset:
             highest = max(images.train_labels.max(), images.test_labels.max())
             classes = tuple(map(str, range(int(highest) + 1)))
         _check(self.name, images, len(classes), self.pixel_max)
-        height, width = images.train_images.shape[1:]
+        shape = images.train_images.shape[1:]
         train, test = len(images.train_labels), len(images.test_labels)
         sha256, alike = digest(images), likeness.words(images, classes)
-        facts = Facts((height, width), classes, train, test, self.pixel_max, sha256, alike)
+        facts = Facts(shape, classes, train, test, self.pixel_max, sha256, alike)
         self._found["facts"] = facts
         return sha256
 
 
 def digest(images: Images) -> str:
-    """Hash shape, pixels and labels (as little-endian int64) of train, then of test, by SHA-256."""
+    """Hash shape, pixels and labels (as little-endian int64) of train, then of test, by SHA-256.
+
+    Of pixels of 16 bits, little-endian too, their type is hashed behind the shape.
+    """
     import numpy as np
 
     total = hashlib.sha256()
     parts = (images.train_images, images.train_labels), (images.test_images, images.test_labels)
     for pixels, labels in parts:
         total.update(repr(pixels.shape).encode())
-        total.update(np.ascontiguousarray(pixels).data)
+        if pixels.dtype.itemsize > 1:
+            total.update(pixels.dtype.name.encode())
+        total.update(np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("<")).data)
         total.update(np.ascontiguousarray(labels, dtype="<i8").data)
     return total.hexdigest()
 
 
-def _check(name: str, images: object, classes: int, pixel_max: float) -> None:
-    """Check Images against their docstring, for `classes` classes; raise UsageError in words."""
+def _check_types(name: str, images: object) -> None:
+    """Raise UsageError where a data set's function gives other than Images of arrays."""
     import numpy as np
 
     if not isinstance(images, Images):
@@ -167,6 +169,12 @@ def _check(name: str, images: object, classes: int, pixel_max: float) -> None:
             raise UsageError(
                 f"data set {name!r}, {part}: got {type(array).__name__}; allowed is a NumPy array"
             )
+
+
+def _check(name: str, images: Images, classes: int, pixel_max: float) -> None:
+    """Check Images against their docstring, for `classes` classes; raise UsageError in words."""
+    import numpy as np
+
     for part in ("train", "test"):
         pixels, labels = getattr(images, f"{part}_images"), getattr(images, f"{part}_labels")
         _check_part(f"data set {name!r}, {part}", pixels, labels, classes, pixel_max)
@@ -194,11 +202,12 @@ def _check_part(
     place: str, pixels: NDArray[Any], labels: NDArray[Any], classes: int, pixel_max: float
 ) -> None:
     """Check the images and labels of train or of test; errors call them `place`."""
-    if pixels.ndim != 3 or pixels.dtype != "uint8" or not pixels.size:
+    wrong = pixels.ndim not in {3, 4} or pixels.dtype.name not in {"uint8", "uint16"}
+    if wrong or not pixels.size or channels_come_first(pixels.shape):
+        remedy = remedies.stacked_pixels(pixels.dtype, pixels.shape)
         raise UsageError(
-            f"{place}_images: got {pixels.dtype} of shape {pixels.shape}; allowed is uint8 of shape "
-            "(N, height, width), at least one image; "
-            f"{remedies.pixels(pixels.dtype, pixels.shape, 'images', stacked=True)}"
+            f"{place}_images: got {pixels.dtype} of shape {pixels.shape}; allowed is uint8 or uint16 of "
+            f"shape {SHAPES}, at least one image; {remedy}"
         )
     if labels.shape != pixels.shape[:1] or labels.dtype != "int64":
         remedy = remedies.labels(labels.dtype, labels.shape)
@@ -214,7 +223,10 @@ def _check_part(
             f"for its {classes} classes"
         )
     if pixels.max() > pixel_max:
-        raise UsageError(f"{place}_images: got a pixel of {pixels.max()}; pixel_max is {pixel_max}")
+        raise UsageError(
+            f"{place}_images: got a pixel of {pixels.max()}; pixel_max is {pixel_max}: give pixel_max the "
+            f"value of a full pixel, at most {255 if pixels.dtype == 'uint8' else 65535} of {pixels.dtype}"
+        )
 
 
 datasets: Registry[Dataset] = Registry("dataset", Dataset)

@@ -27,7 +27,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from harness.data import decoded_cache, idx, layouts, npy, remedies
 from harness.data.datasets import Dataset
-from harness.data.images import Images
+from harness.data.images import SHAPES, Images, channels_come_first, size_in_words
 from harness.errors import MOST_LISTED, UsageError, few
 from harness.settings import CONTROL_WORDS, control_character
 
@@ -253,16 +253,18 @@ def _npy_labels(path: Path, problems: list[str]) -> NDArray[np.int64] | None:
 def _read_idx(folder: Folder, name: str, problems: list[str]) -> Found:  # noqa: ARG001 (a reader's signature)
     parts = []
     for prefixes in (("train",), ("t10k", "test")):
-        images = _idx(folder.path, [f"{prefix}-images-idx3-ubyte" for prefix in prefixes], problems)
+        named = [f"{prefix}-images-idx{axes}-ubyte" for prefix in prefixes for axes in (3, 4)]
+        images = _idx(folder.path, named, problems)
         labels = _idx(folder.path, [f"{prefix}-labels-idx1-ubyte" for prefix in prefixes], problems)
         if images is None or labels is None:
             continue
         (path, pixels), (labelled_by, raw) = images, labels
-        if pixels.ndim != 3 or pixels.dtype != "uint8" or not pixels.size:
-            remedy = remedies.pixels(pixels.dtype, pixels.shape, "images", stacked=True)
+        wrong = pixels.ndim not in {3, 4} or channels_come_first(pixels.shape)
+        if wrong or pixels.dtype != "uint8" or not pixels.size:
+            remedy = remedies.stacked_pixels(pixels.dtype, pixels.shape)
             problems.append(
                 f"{path}: got {pixels.dtype} of shape {pixels.shape}; allowed: uint8 of shape "
-                f"(N, height, width), at least one image; {remedy}"
+                f"{SHAPES}, at least one image; {remedy}"
             )
             continue
         checked = _labels(labelled_by, raw, problems)
@@ -274,9 +276,9 @@ def _read_idx(folder: Folder, name: str, problems: list[str]) -> Found:  # noqa:
         if checked is not None:
             parts.append((_Listed([path], checked, labelled_by), pixels))
     if len(parts) == 2 and parts[0][1].shape[1:] != parts[1][1].shape[1:]:
-        (height, width), (h, w) = (pixels.shape[1:] for _, pixels in parts)
+        of_train, of_test = (size_in_words(pixels.shape[1:]) for _, pixels in parts)
         problems.append(
-            f"{parts[1][0].files[0]}: images are {h} x {w} pixels, those of train {height} x {width}; "
+            f"{parts[1][0].files[0]}: images are {of_test}, those of train {of_train}; "
             "allowed is one size (height x width)"
         )
     return parts
@@ -330,7 +332,7 @@ def _labels(path: Path, labels: NDArray[Any], problems: list[str]) -> NDArray[np
 
 def _check_pixels(folder: Folder, listed: _Listed, pixels: NDArray[np.uint8], problems: list[str]) -> None:
     if pixels.max() > folder.pixel_max:
-        i = int((pixels.max(axis=(1, 2)) > folder.pixel_max).argmax())
+        i = int((pixels.reshape(len(pixels), -1).max(1) > folder.pixel_max).argmax())
         problems.append(
             f"{listed.image(i)}: has a pixel of {pixels[i].max()}; allowed: 0..{folder.pixel_max}, the "
             "study's pixel_max. Raise it"

@@ -1,26 +1,72 @@
-"""The images of a data set in memory."""
+"""The images of a data set in memory, grey or with channels."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    RawPixels: TypeAlias = NDArray[np.unsignedinteger[Any]]
+    """Pixels as they are stored: uint8, or uint16 of images with up to 16 bits."""
+
+SHAPES = "(N, height, width), or (N, height, width, channels)"
+"""The shapes that images may have, in words."""
+CHANNELS = 4
+"""More channels than any common picture has: a last axis that is longer is no channels beside a short one."""
 
 
 @dataclass(frozen=True)
 class Images:
     """A data set in memory, with its original pixels and order.
 
-    Shapes: train_images (N, H, W) uint8, train_labels (N,) int64 in 0..C-1; the same for test. Names are
-    those of the images' files, N of them or none: an image without a name is called by its index.
+    Shapes: train_images (N, H, W) of grey images, or (N, H, W, C) of images with channels (red, green, blue),
+    uint8 or uint16, train_labels (N,) int64 in 0..classes-1; the same for test. One channel, (N, H, W, 1), is
+    grey: `Dataset.load` gives it as (N, H, W). Names are those of the images' files, N of them or none: an
+    image without a name is called by its index.
     """
 
-    train_images: NDArray[np.uint8]
+    train_images: RawPixels
     train_labels: NDArray[np.int64]
-    test_images: NDArray[np.uint8]
+    test_images: RawPixels
     test_labels: NDArray[np.int64]
     train_names: tuple[str, ...] = ()
     test_names: tuple[str, ...] = ()
+
+
+def tidied(images: Images) -> Images:
+    """Give the same images in the one form that the harness has of them: a single channel is grey."""
+    train, test = _tidy(images.train_images), _tidy(images.test_images)
+    if train is images.train_images and test is images.test_images:
+        return images
+    return replace(images, train_images=train, test_images=test)
+
+
+def _tidy(pixels: RawPixels) -> RawPixels:
+    pixels = pixels[..., 0] if pixels.ndim == 4 and pixels.shape[3] == 1 else pixels
+    return pixels if pixels.dtype.isnative else pixels.astype(pixels.dtype.newbyteorder("="))
+
+
+def planes(images: NDArray[Any]) -> NDArray[Any]:
+    """View images as a network sees them: (N, H, W) as they are, (N, H, W, C) as (N, C, H, W)."""
+    return images.transpose(0, 3, 1, 2) if images.ndim == 4 else images
+
+
+def channels_come_first(shape: tuple[int, ...]) -> bool:
+    """Tell whether images of this shape, with four axes, look like (N, C, H, W), as PyTorch has them."""
+    return len(shape) == 4 and shape[1] <= CHANNELS < shape[3]
+
+
+def channels_first(shape: Sequence[int]) -> tuple[int, int, int]:
+    """Give (C, H, W) of an image's shape as it came, (H, W) or (H, W, C)."""
+    height, width, *channels = shape
+    return (channels[0] if channels else 1), height, width
+
+
+def size_in_words(shape: Sequence[int]) -> str:
+    """Say how large an image of a shape (H, W) or (H, W, C) is: "32 x 32 pixels in 3 channels"."""
+    height, width, *channels = shape
+    return f"{height} x {width} pixels" + "".join(f" in {count} channels" for count in channels)

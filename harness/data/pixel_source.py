@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import math
 import platform
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -12,15 +13,17 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.data.images import Images
+from harness.data.images import Images, channels_first, planes
 from harness.data.preprocessing import Pixels, PixelStatistics, applied
 from harness.errors import ComponentError
 
 CHUNK = 10_000  # images preprocessed at once: bounds the temporaries, not the result
-SOURCES = ("pixel_source.py", "preprocessing.py", "samples.py", "splits.py")
+SOURCES = ("images.py", "pixel_source.py", "preprocessing.py", "samples.py", "splits.py")
 """Files beside this one that decide pixels."""
-KEPT = ("mean", "sd")
+KEPT = ("mean", "sd", "channel_means", "channel_sds")
 """Statistics that are not found twice."""
+Shape: TypeAlias = tuple[int, int, int]
+"""Channels, height and width."""
 Index: TypeAlias = NDArray[np.int64]
 
 
@@ -44,19 +47,24 @@ class PixelSource:
         full: the value of a full pixel.
         dtype: the float type of the pixels.
         preprocessing: its name, and its function.
-        width: pixels of an image, D; 0 where only the function knows.
+        shape: channels, height and width of a preprocessed image; None where only the function knows.
         key: all that decides the pixels, as a text; "" where that is not known.
     """
 
     def __init__(  # noqa: PLR0913 (all that decides pixels)
         self, images: Images, indices: Mapping[Any, Index], full: float, dtype: np.dtype[Any],
-        preprocessing: tuple[str, Callable[..., Pixels]], width: int = 0,
+        preprocessing: tuple[str, Callable[..., Pixels]], shape: Shape | None = None,
         key: str = "",
     ) -> None:  # fmt: skip
         self.images, self.indices, self.full, self.dtype = images, indices, full, dtype
         (self.name, self.apply), self.key = preprocessing, key
-        self._found: dict[str, float] = {}
-        self.width = width or next(self.chunks("train")).shape[1]
+        self._found: dict[str, Any] = {}
+        self.shape: Shape = shape or self._as_images(next(self._preprocessed("train")).shape[1:])
+
+    @property
+    def width(self) -> int:
+        """Values of an image, D."""
+        return math.prod(self.shape)
 
     def chunks(self, split: str) -> Iterator[Pixels]:
         """Yield a split's pixels (n, D), CHUNK images at once; none of an empty split.
@@ -64,25 +72,39 @@ class PixelSource:
         Raises:
             ComponentError: the preprocessing raises, or gives other than finite numbers for each image.
         """
-        raw = self.images.test_images if split == "test" else self.images.train_images
-        index, statistics, width = self.indices[split], self._statistics(), getattr(self, "width", 0)
-        for i in range(0, len(index), CHUNK):
-            images = raw[index[i : i + CHUNK]].astype(self.dtype)
-            chunk = applied(self.name, self.apply, images, statistics)
-            width = width or chunk.shape[1]
-            if chunk.shape[1] != width:
+        for chunk in self._preprocessed(split):
+            rows = chunk.reshape(len(chunk), -1)
+            if rows.shape[1] != self.width:
                 raise ComponentError(
-                    f"preprocessing {self.name!r} gives {width} pixels an image, then {chunk.shape[1]}; "
+                    f"preprocessing {self.name!r} gives {self.width} pixels an image, then {rows.shape[1]}; "
                     "allowed: as many for each"
                 )
-            self._found |= {
-                name: vars(statistics)[name] for name in ("mean", "sd") if name in vars(statistics)
-            }
-            yield np.ascontiguousarray(chunk, self.dtype)
+            yield np.ascontiguousarray(rows, self.dtype)
+
+    def _preprocessed(self, split: str) -> Iterator[Pixels]:
+        """Yield what the preprocessing makes of a split's images, (n, ...)."""
+        raw = self.images.test_images if split == "test" else self.images.train_images
+        index, statistics = self.indices[split], self._statistics()
+        for i in range(0, len(index), CHUNK):
+            images = np.ascontiguousarray(planes(raw[index[i : i + CHUNK]]), self.dtype)
+            chunk = applied(self.name, self.apply, images, statistics)
+            found = vars(statistics)
+            self._found |= {name: found[name] for name in KEPT if name in found}
+            yield chunk
+
+    def _as_images(self, made: tuple[int, ...]) -> Shape:
+        """Give the shape of an image of which a preprocessing makes (H, W), (C, H, W) or a row of pixels.
+
+        A row with as many values as the image had is taken for the image.
+        """
+        if len(made) in {2, 3}:
+            return (1, *made)[-3:]  # of two, the image has one channel
+        before = channels_first(self.images.train_images.shape[1:])
+        return before if math.prod(before) == math.prod(made) else (1, 1, math.prod(made))
 
     def _statistics(self) -> PixelStatistics:
         """Return what a preprocessing may use; it copies train's images, and finds their mean once."""
-        train = self.images.train_images[self.indices["train"]]
+        train = planes(self.images.train_images[self.indices["train"]])
         train.setflags(write=False)  # a preprocessing sees it
         statistics = PixelStatistics(self.full, train)
         vars(statistics).update(self._found)

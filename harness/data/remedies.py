@@ -1,4 +1,4 @@
-"""Remedies: how to convert images to 8-bit grey, in words and code to paste.
+"""Remedies: how to convert images to the forms that are read, in words and code to paste.
 
 Each is tried out by `tests/faults/test_own_images.py`: images fixed as a message says are accepted and show
 the same picture. docs/own-images.md has the same advice as loops over whole folders.
@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 from typing import TYPE_CHECKING, Any
+
+from harness.data.images import SHAPES, channels_come_first
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,19 +44,32 @@ def png(mode: str, *, transparent: bool) -> str:
     )
 
 
-def pixels(
-    dtype: np.dtype[Any], shape: tuple[int, ...], name: str = "image", *, stacked: bool = False
-) -> str:
-    """Say how to turn an array into a uint8 grey image (height, width), or `stacked` (N, height, width).
-
-    The code calls the array `name`.
-    """
-    taken = _grey(shape[1:] if stacked else shape, name, stacked=stacked)
+def pixels(dtype: np.dtype[Any], shape: tuple[int, ...], name: str = "image") -> str:
+    """Say how to turn an array into a uint8 grey image (height, width); the code calls the array `name`."""
+    taken = _grey(shape, name)
     if taken is None:
-        return "save one grey image a file" if not stacked else "save one array of shape (N, height, width)"
+        return "save one grey image a file"
     code, mixed = taken
     way = "take it to grey: " if mixed else "save it as "
     return way + _eight_bits(dtype, code, name, mixed=mixed)
+
+
+def stacked_pixels(dtype: np.dtype[Any], shape: tuple[int, ...], name: str = "images") -> str:
+    """Say how to turn an array into uint8 images (N, height, width), or with channels behind.
+
+    The code calls the array `name`.
+    """
+    if len(shape) == 2:
+        code = f"{name}.reshape(-1, {_sides(shape[1])})"
+    elif channels_come_first(shape):
+        code = f"np.moveaxis({name}, 1, -1)"
+    elif len(shape) in {3, 4}:
+        code = name
+    else:
+        return f"give one array of shape {SHAPES}"
+    if dtype.name in {"uint8", "uint16"}:
+        return f"{name} = {code}" if code != name else "give at least one image"
+    return "save it as " + _eight_bits(dtype, code, name, mixed=False)
 
 
 def _eight_bits(dtype: np.dtype[Any], code: str, name: str, *, mixed: bool) -> str:
@@ -76,24 +91,28 @@ def _eight_bits(dtype: np.dtype[Any], code: str, name: str, *, mixed: bool) -> s
     return f"{name} of numbers: uint8, 0 black and 255 white"
 
 
-def _grey(shape: tuple[int, ...], name: str, *, stacked: bool) -> tuple[str, bool] | None:
+def _sides(values: int) -> str:
+    """Write height and width of an image that was saved as so many values in a row: of a square, numbers."""
+    side = math.isqrt(values)
+    return f"{side}, {side}" if side * side == values else "height, width"
+
+
+def _grey(shape: tuple[int, ...], name: str) -> tuple[str, bool] | None:
     """Return code that turns an array of this shape into grey, and whether it gives fractions."""
     if len(shape) == 2:
         return name, False
     if len(shape) == 1:
-        side = math.isqrt(shape[0])
-        size = f"{side}, {side}" if side * side == shape[0] else "height, width"
-        return f"{name}.reshape({'-1, ' if stacked else ''}{size})", False
+        return f"{name}.reshape({_sides(shape[0])})", False
     if len(shape) != 3:
         return None
     if shape[-1] in {1, 2}:
         return f"{name}[..., 0]", False
     if shape[0] in {1, 2}:
-        return f"{name}[:, 0]" if stacked else f"{name}[0]", False
+        return f"{name}[0]", False
     if shape[-1] in {3, 4}:
         return f"({name}[..., :3] @ {LUMA})", True
     if shape[0] in {3, 4}:
-        return f"(np.moveaxis({name}, {1 if stacked else 0}, -1)[..., :3] @ {LUMA})", True
+        return f"(np.moveaxis({name}, 0, -1)[..., :3] @ {LUMA})", True
     return None
 
 

@@ -38,6 +38,9 @@ SMALL = 1 << 20
 class Samples:
     """One split: pixels x (N, D), labels y (N,), and each sample's place in the original data set.
 
+    A row has the values of an image (C, H, W) in this order: all pixels of a channel, line by line, then the
+    next channel's.
+
     `pixels` are an array, or a source of them and the split: then x is made when it is first asked for.
     """
 
@@ -175,12 +178,12 @@ def _prepare(
     indices = divide(settings)
     ours = apply is entry.component.apply
     named = settings.preprocessing if ours else getattr(apply, "__name__", type(apply).__name__)
-    width = images.train_images[0].size if ours and not entry.third_party else 0
+    shape = facts.image_shape if ours and not entry.third_party else None
     decide = [value for value in chosen if value[0] in DATA_SETTINGS[1:]]
     key = f"{source.digest} {facts.pixel_max} {decide} {dtype} {entry.code_digest} {code_digest()}"
     complete = ours and not (entry.take_digest and entry.take_digest().unseen)  # the key decides the pixels
     pixels = PixelSource(
-        images, indices, facts.pixel_max, dtype, (named, apply), width, key if complete else ""
+        images, indices, facts.pixel_max, dtype, (named, apply), shape, key if complete else ""
     )
     if entry.third_party or not ours:  # what is wrong with it is told before anything is trained
         for part in indices:
@@ -198,21 +201,20 @@ def _prepare(
         val=samples("val", images.train_labels[indices["val"]]),
         test=samples("test", images.test_labels),
         classes=facts.classes,
-        image_shape=facts.image_shape,
+        image_shape=pixels.shape,
     )
 
 
 def inputs_of(settings: Settings) -> int:
     """Count the values that a network sees of an image; a person's own preprocessing is run for that."""
-    if preprocessings.entry(settings.preprocessing).third_party:
-        return prepare(settings).inputs
-    return math.prod(settings.facts.shape)
+    return math.prod(shape_of(settings))
 
 
 def shape_of(settings: Settings) -> tuple[int, int, int]:
     """Give the shape (C, H, W) in which a network sees an image; (1, 1, D) after a preprocessing to rows."""
-    shape, inputs = settings.facts.image_shape, inputs_of(settings)
-    return shape if math.prod(shape) == inputs else (1, 1, inputs)
+    if preprocessings.entry(settings.preprocessing).third_party:
+        return prepare(settings).shape
+    return settings.facts.image_shape
 
 
 def train_size(settings: Settings) -> int:

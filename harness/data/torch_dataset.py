@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import operator
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal, get_args, overload
+from typing import TYPE_CHECKING, Any, Literal, get_args, overload
 
 import numpy as np
 import torch
@@ -15,15 +15,19 @@ from torch.utils.data import Dataset as TorchDataset
 
 from harness.data import samples
 from harness.data.datasets import Dataset
+from harness.data.images import size_in_words
 from harness.data.samples import Samples
 from harness.errors import UsageError, did_you_mean, few
+
+if TYPE_CHECKING:
+    from harness.data.images import RawPixels
 
 Part = Literal["all", "train", "test"]
 PARTS: tuple[Part, ...] = get_args(Part)
 
 
-class RawDataset(TorchDataset[tuple[NDArray[np.uint8], int]]):
-    """The images of a data set as they came, indexable as a list: (image (H, W) in uint8, label).
+class RawDataset(TorchDataset[tuple["RawPixels", int]]):
+    """The images of a data set as they came, indexable as a list: (image (H, W) or (H, W, C), label).
 
     `index` numbers the images of all splits in one list: those of train come first, then those of test.
 
@@ -45,8 +49,8 @@ class RawDataset(TorchDataset[tuple[NDArray[np.uint8], int]]):
         self.names = tuple(names[i] for i in index) if names else ()
 
     @property
-    def images(self) -> NDArray[np.uint8]:
-        """All images (N, H, W), uint8, read-only: take a `.copy()` to change them."""
+    def images(self) -> RawPixels:
+        """All images (N, H, W) or (N, H, W, C), uint8 or uint16, read-only: a `.copy()` may be changed."""
         train, test = self._parts
         n, total = len(train), len(train) + len(test)
         whole = {(0, n): train, (n, total): test}
@@ -65,7 +69,7 @@ class RawDataset(TorchDataset[tuple[NDArray[np.uint8], int]]):
         return _read_only(self._gathered)
 
     @functools.cached_property
-    def _gathered(self) -> NDArray[np.uint8]:
+    def _gathered(self) -> RawPixels:
         train, test = self._parts
         n = len(train)
         gathered = np.empty((len(self.index), *train.shape[1:]), train.dtype)
@@ -78,7 +82,7 @@ class RawDataset(TorchDataset[tuple[NDArray[np.uint8], int]]):
         return len(self.index)
 
     @overload
-    def __getitem__(self, place: int) -> tuple[NDArray[np.uint8], int]: ...
+    def __getitem__(self, place: int) -> tuple[RawPixels, int]: ...
     @overload
     def __getitem__(self, place: slice | Sequence[int] | NDArray[Any] | Tensor) -> RawDataset: ...
     def __getitem__(self, place: Any) -> Any:
@@ -120,16 +124,16 @@ class RawDataset(TorchDataset[tuple[NDArray[np.uint8], int]]):
         numbers: NDArray[np.int64] = index[[self._number(i) for i in places.tolist()]]
         return numbers
 
-    def __iter__(self) -> Iterator[tuple[NDArray[np.uint8], int]]:
+    def __iter__(self) -> Iterator[tuple[RawPixels, int]]:
         return (self[i] for i in range(len(self)))
 
     def __repr__(self) -> str:
-        height, width = self._parts[0].shape[1:]
+        size, pixel = size_in_words(self._parts[0].shape[1:]), self._parts[0].dtype.name
         n = int((self.index < len(self._parts[0])).sum())
         counts = {"train": n, "test": len(self) - n}
         parts = " and ".join(f"{count:,} of {part}" for part, count in counts.items() if count)
         return (
-            f"{self.name}: {len(self):,} images ({parts or 'none'}), {height} x {width} pixels in uint8; "
+            f"{self.name}: {len(self):,} images ({parts or 'none'}), {size} in {pixel}; "
             f"{len(self.classes)} classes: {few(self.classes)}"
         )
 
@@ -159,27 +163,30 @@ class SplitDataset(TorchDataset[tuple[Tensor, Tensor]]):
     """One split as a map-style Dataset: (pixels (D,) in floats, label () in int64) by place in the split.
 
     Attributes:
-        x: all pixels, (N, D), or (N, ...) where a preprocessing gives channels.
+        x: all pixels, (N, D), or (N, ...) where a preprocessing gives channels. A row has the values of an
+            image (C, H, W), in this order.
         y: all labels, (N,), int64.
         index: each image's number in `harness.dataset(name)`: train images first, then test images.
-        shape: height and width of an image, for networks that want them back: `x.view(-1, 1, *shape)`.
+        shape: height and width of an image as it came, and its channels where it has some.
+        image_shape: channels, height and width, for networks that want them back: `x.view(-1, *image_shape)`.
         classes: the class names, in label order.
     """
 
     def __init__(
         self, samples: Samples, shape: tuple[int, ...] = (), classes: Sequence[str] = (), first: int = 0,
-        item: tuple[int, ...] = (),
+        item: tuple[int, ...] = (), image_shape: tuple[int, int, int] | None = None,
     ) -> None:  # fmt: skip
         """Make a Dataset of a split, as `harness.data.samples.prepare` gives it.
 
         `first` is the number of the first image that the split's places count from; `item` the shape of one
-        image's pixels, where that is not (D,).
+        image's pixels, where that is not (D,); `image_shape` is that of the images that rows are of.
         """
         self.x, self.y = torch.from_numpy(samples.x), torch.from_numpy(samples.y)
         if item:
             self.x = self.x.view(-1, *item)
         self.index = torch.from_numpy(samples.index + first)
         self.shape, self.classes = shape or (samples.width,), tuple(classes)
+        self.image_shape = image_shape or (1, 1, samples.width)
 
     def __len__(self) -> int:
         return len(self.y)

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +17,12 @@ from harness.data import idx
 from harness.data.datasets import Dataset
 from harness.data.decoded_cache import counted
 from harness.data.image_folders import Folder
-from harness.data.images import Images
+from harness.data.images import Images, size_in_words
 from harness.errors import MachineError, UsageError
 from harness.system import locks
+
+if TYPE_CHECKING:
+    from harness.data.images import RawPixels
 
 Format = Literal["png", "npy", "idx", "idx.gz"]
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -36,11 +39,13 @@ def export(dataset: Dataset, form: Format, folder: Path) -> str:
         The [datasets.NAME] table for a study file.
 
     Raises:
-        UsageError: the folder is not empty, or is a file; the data set cannot be read.
+        UsageError: the folder is not empty, or is a file; the data set cannot be read, or not be written in
+            this format without a loss.
         MachineError: it cannot be written.
     """
     _check_empty(folder)
     images = dataset.load()
+    _check_format(images, form, dataset.name)
     scratch = None
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -105,13 +110,29 @@ def _check_empty(folder: Path) -> None:
         raise UsageError(f"{folder} is not empty: it holds {strangers[0]!r}. Choose a new or an empty folder")
 
 
+def _check_format(images: Images, form: Format, name: str) -> None:
+    """Raise UsageError where a format has no place for images of this type and so many channels."""
+    pixels = images.train_images
+    deep, channels = pixels.dtype.itemsize > 1, pixels.shape[3] if pixels.ndim == 4 else 1
+    if form == "png" and (channels not in {1, 3} or (deep and channels > 1)):
+        kept = "PNG files keep grey images of 8 or 16 bits, and red, green and blue of 8"
+    elif form in {"idx", "idx.gz"} and deep:
+        kept = "IDX files have no unsigned numbers of 16 bits"
+    else:
+        return
+    raise UsageError(
+        f"{name}: its images are {size_in_words(pixels.shape[1:])} in {pixels.dtype.name}, and {kept}. "
+        "Choose npy, which keeps all"
+    )
+
+
 def _write(images: Images, form: Format, folder: Path, classes: int, words: str) -> None:
     train, test = (images.train_images, images.train_labels), (images.test_images, images.test_labels)
     parts = {"train": train, "test": test}
     if form in {"idx", "idx.gz"}:
         for prefix, (pixels, labels) in zip(("train", "t10k"), parts.values(), strict=True):
             narrow = labels.astype(np.uint8 if classes <= 256 else np.int32)
-            for name, array in (("images-idx3-ubyte", pixels), ("labels-idx1-ubyte", narrow)):
+            for name, array in ((f"images-idx{pixels.ndim}-ubyte", pixels), ("labels-idx1-ubyte", narrow)):
                 _write_idx(folder / f"{prefix}-{name}", array, zipped=form == "idx.gz")
         return
     digits = len(str(classes - 1))  # so that names sort as labels do
@@ -130,8 +151,8 @@ def _write(images: Images, form: Format, folder: Path, classes: int, words: str)
 
 
 def _each(
-    parts: dict[str, tuple[NDArray[np.uint8], NDArray[np.int64]]],
-) -> Iterator[tuple[str, int, NDArray[np.uint8], int]]:
+    parts: dict[str, tuple[RawPixels, NDArray[np.int64]]],
+) -> Iterator[tuple[str, int, RawPixels, int]]:
     for part, (pixels, labels) in parts.items():
         for i, (image, label) in enumerate(zip(pixels, labels.tolist(), strict=True)):
             yield part, i, image, label
@@ -145,7 +166,8 @@ def _write_idx(path: Path, array: NDArray[Any], *, zipped: bool) -> None:
         path.write_bytes(content)
 
 
-def _write_png(path: Path, image: NDArray[np.uint8]) -> None:
+def _write_png(path: Path, image: RawPixels) -> None:
+    """Write a grey image of 8 or 16 bits, or one in colours."""
     from PIL import Image
 
     Image.fromarray(image).save(path, "PNG")

@@ -50,7 +50,7 @@ Collate: TypeAlias = Callable[[list[tuple[Tensor, Tensor]]], Any]
 
 
 def dataset(dataset: Source, split: Part = "all") -> RawDataset:
-    """Return a data set as it came: raw images (H, W) in uint8 and int labels, indexable as a list.
+    """Return a data set as it came: raw images (H, W) or (H, W, C) and int labels, indexable as a list.
 
     It works with torch's Subset and DataLoader. In "all" the train images come first, then the test images;
     `split_dataset(name, split).index` are numbers in this list, also of test.
@@ -61,8 +61,8 @@ def dataset(dataset: Source, split: Part = "all") -> RawDataset:
         split: "all", "train" or "test", as the data set came; a study's val is a share of train.
 
     Returns:
-        A Dataset of (image, label), with `.images` (N, H, W), `.labels` (N,), `.classes`, `.names` of files.
-        A slice, a list or array of numbers, or of truth values gives a smaller one.
+        A Dataset of (image, label), with `.images` (N, H, W) or (N, H, W, C), `.labels` (N,), `.classes`,
+        `.names` of files. A slice, a list or array of numbers, or of truth values gives a smaller one.
 
     Raises:
         UsageError: the data set or the split is unknown.
@@ -90,9 +90,9 @@ def split_dataset(dataset: Source, split: Split = "train", **settings: Any) -> S
         split: train, val or test.
         settings: as in a study file: preprocessing, val_fraction, val_split, split_seed, label_noise,
             label_noise_seed, each with the study's default. preprocessing may also be a function of your
-            own, like the registered ones: of images (N, H, W) in floats alone, or of them and
-            PixelStatistics (`.mean`, `.sd` of train, `.max`). It gives (N, D) or (N, H, W), which are
-            flattened, or (N, C, H, W), which stay as they are.
+            own, like the registered ones: of images (N, H, W), or (N, C, H, W) of colour, in floats alone, or
+            of them and PixelStatistics (`.mean`, `.sd` of train, `.max`). It gives (N, D) or (N, H, W), which
+            are flattened, or (N, C, H, W), which stay as they are.
 
     Returns:
         A Dataset of (pixels, label), with all of them in `.x` and `.y`, and the images' numbers in `.index`.
@@ -119,7 +119,8 @@ def _split(resolved: Settings, split: Split, apply: Callable[..., Any] | None) -
         apply = _noting(apply, shapes)
     facts, data = resolved.facts, prepare(resolved, apply=apply)
     item = shapes[0] if shapes and len(shapes[0]) > 2 else ()
-    return SplitDataset(data[split], facts.shape, facts.classes, facts.train if split == "test" else 0, item)
+    first = facts.train if split == "test" else 0
+    return SplitDataset(data[split], facts.shape, facts.classes, first, item, data.shape)
 
 
 def _noting(apply: Callable[..., Any], shapes: list[tuple[int, ...]]) -> Callable[..., Any]:

@@ -27,8 +27,9 @@ from harness import notes
 from harness.axes import plugins
 from harness.axes.own_networks import is_own
 from harness.data.arm_settings import Settings
-from harness.data.datasets import channels_first, datasets
-from harness.data.samples import Split, inputs_of, prepare, shape_of
+from harness.data.datasets import datasets
+from harness.data.images import channels_first
+from harness.data.samples import Split, prepare, shape_of
 from harness.engines import arithmetic, engine
 from harness.engines.outcome import EVALUATION_BATCH
 from harness.errors import MachineError, UsageError
@@ -276,7 +277,8 @@ def _about(results: Results, model: Model) -> dict[str, Any]:
     """Make the content of trial.json."""
     facts = model.trial.arm.settings.facts
     reached = ("parameters", "train_accuracy", "val_accuracy", "test_accuracy")
-    inputs = inputs_of(model.trial.arm.settings)
+    shape = shape_of(model.trial.arm.settings)
+    inputs = math.prod(shape)
     return {
         "format": FORMAT,
         "trial_id": model.trial.trial_id,
@@ -286,8 +288,9 @@ def _about(results: Results, model: Model) -> dict[str, Any]:
         "settings": dict(model.trial.arm.settings),
         "plugins": [str((results.folder / file).resolve()) for file in results.study["study"]["plugins"]],
         "image": list(facts.shape),
-        # Where its preprocessing changes it.
+        # Where its preprocessing changes them.
         **({"inputs": inputs} if inputs != np.prod(facts.shape) else {}),
+        **({"shape": list(shape)} if shape != facts.image_shape else {}),
         "classes": list(facts.classes),
         "data": facts.digest,
         "network": str(model.classifier),
@@ -343,6 +346,14 @@ def load_model(folder: Path | str, plugin_files: Sequence[Path | str] = ()) -> C
         ) from error
 
 
+def _shape(about: Mapping[str, Any]) -> tuple[int, int, int]:
+    """Read the shape (C, H, W) of what a network sees of an image; earlier exports have but its size."""
+    image = channels_first(about["image"])
+    inputs = int(about.get("inputs", math.prod(image)))
+    channels, height, width = about.get("shape", image if math.prod(image) == inputs else (1, 1, inputs))
+    return int(channels), int(height), int(width)
+
+
 def _rebuilt(about: Mapping[str, Any], arrays: Mapping[str, Floats]) -> Classifier:
     import torch
 
@@ -355,9 +366,6 @@ def _rebuilt(about: Mapping[str, Any], arrays: Mapping[str, Floats]) -> Classifi
             "version of the harness is another one, so that its outputs may differ",
             stacklevel=3,
         )
-    inputs = int(about.get("inputs", np.prod(about["image"])))
-    image = channels_first(about["image"])
-    shape = image if math.prod(image) == inputs else (1, 1, inputs)
-    model = Classifier(trial, shape, len(about["classes"])).float()
+    model = Classifier(trial, _shape(about), len(about["classes"])).float()
     model.net.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
     return model.eval()

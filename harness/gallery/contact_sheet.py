@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import MachineError
+from harness.gallery.drawing import draw_image
 from harness.plots import new_figure, save
 
 if TYPE_CHECKING:
-    import numpy as np
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from numpy.typing import NDArray
+
+    from harness.data.images import RawPixels
 
 LINE = 0.155
 """Height of a line of text above an image, in inches."""
@@ -29,9 +30,9 @@ PITCH, SIDE = 1.75, 1.3
 
 @dataclass(frozen=True)
 class Tile:
-    """An image (H, W) with lines of text above, each with its colour."""
+    """An image (H, W) or (H, W, C) with lines of text above, each with its colour."""
 
-    image: NDArray[np.uint8]
+    image: RawPixels
     lines: Sequence[tuple[str, Any]]
 
 
@@ -58,11 +59,12 @@ def place(ax: Axes, tile: Tile, x: float, y: float, side: float, pixel_max: floa
     for i, (words, color) in enumerate(tile.lines):
         write(ax, x + side / 2, y + LINE * (i + 0.8), words, color=color, ha="center", va="baseline")
     y += LINE * len(tile.lines) + 0.05
-    height, width = (side * n / max(tile.image.shape) for n in tile.image.shape)
+    size = tile.image.shape[:2]
+    height, width = (side * n / max(size) for n in size)
     left, top = x + (side - width) / 2, y + (side - height) / 2
     # Without interpolation a hundred images stay a small file.
-    ax.imshow(
-        tile.image, cmap="gray", vmin=0, vmax=pixel_max, interpolation="none", aspect="auto",
+    draw_image(
+        ax, tile.image, pixel_max, interpolation="none", aspect="auto",
         extent=(left, left + width, top + height, top),
     )  # fmt: skip
     ax.set(xlim=limits[0], ylim=limits[1])  # which imshow changes

@@ -21,6 +21,7 @@ from matplotlib.ticker import MaxNLocator
 from harness.data.samples import Split
 from harness.errors import UsageError, did_you_mean
 from harness.gallery.contact_sheet import save_into
+from harness.gallery.drawing import draw_image
 from harness.gallery.image_choice import Chosen, ImageChoice, captions, spaced, whole
 from harness.gallery.views import View, divisions, existing, view
 from harness.plots import COLORS, GREY, TEST, VAL, new_figure, styled
@@ -30,7 +31,8 @@ from harness.text import percent
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from numpy.typing import NDArray
+
+    from harness.data.images import RawPixels
 
 Kind = Literal["counts", "row", "grid"]
 Ink = Literal["auto", "light", "dark"]
@@ -123,12 +125,12 @@ def spread(view: View, split: Split) -> str:
 
 @styled
 def images_figure(
-    images: NDArray[np.uint8], titles: Sequence[str], columns: int, title: str, pixel_max: float = 255,
+    images: RawPixels, titles: Sequence[str], columns: int, title: str, pixel_max: float = 255,
     *, turned: bool = False,
 ) -> Figure:  # fmt: skip
-    """Draw images (N, H, W) in rows of `columns`, each under its title; `turned` over, 0 is white."""
+    """Draw images (N, H, W) or (N, H, W, C) in rows, each under its title; `turned` over, 0 is white."""
     rows = math.ceil(len(images) / columns)
-    height, width = images.shape[1:]
+    height, width = images.shape[1:3]
     # Flat or narrow images keep their shape, within limits that leave room for titles.
     above = 0.2 + 0.15 * max((words.count("\n") + 1 for words in titles), default=1)
     across = 1.45 * max(columns, 2 if len(title) > 40 else 1) + 0.3
@@ -144,11 +146,10 @@ def images_figure(
     return figure
 
 
-def image_panel(ax: Axes, image: NDArray[np.uint8], words: str, pixel_max: float, *, turned: bool) -> None:
+def image_panel(ax: Axes, image: RawPixels, words: str, pixel_max: float, *, turned: bool) -> None:
     """Draw one image under its title."""
     ax.set_axis_off()
-    cmap = "gray_r" if turned else "gray"
-    ax.imshow(image, cmap=cmap, vmin=0, vmax=pixel_max, interpolation="nearest")
+    draw_image(ax, image, pixel_max, turned=turned, interpolation="nearest")
     ax.set_title(words, fontsize=8.5, parse_math=False)
 
 

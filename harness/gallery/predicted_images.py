@@ -23,14 +23,16 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from harness.data.images import RawPixels
+
 
 @dataclass(frozen=True)
 class Pictures:
-    """The original images (N, H, W) that a split's indices point into, with their labels and names."""
+    """The original images, (N, H, W) or (N, H, W, C), that a split's indices point into, and their labels."""
 
     dataset: str
     facts: Facts
-    pixels: NDArray[np.uint8]
+    pixels: RawPixels
     labels: NDArray[np.int64]
     names: Sequence[str]
 

@@ -21,7 +21,7 @@ import pandas as pd
 from harness.axes import plugins
 from harness.data.arm_settings import Settings
 from harness.data.datasets import Dataset, Facts, datasets
-from harness.data.images import Images
+from harness.data.images import SHAPES, Images, channels_come_first
 from harness.data.samples import DATA_SETTINGS, SPLITS, Split, divide, load
 from harness.errors import UsageError, did_you_mean, few, in_words
 from harness.planning.plan import Plan
@@ -34,6 +34,8 @@ from harness.study.trials import Trial, arms, resolve, settings_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from harness.data.images import RawPixels
 
 DIVIDING = tuple(name for name in DATA_SETTINGS if name != "preprocessing")
 """Settings that decide which images there are and their division."""
@@ -48,7 +50,7 @@ class View:
 
     name: str
     facts: Facts
-    pixels: Mapping[Split, NDArray[np.uint8]]
+    pixels: Mapping[Split, RawPixels]
     labels: Mapping[Split, NDArray[np.int64]]
     names: Mapping[Split, Sequence[str]]
     numbers: Mapping[Split, NDArray[np.int64]]
@@ -90,7 +92,7 @@ def as_given(dataset: Dataset) -> View:
 def _view(dataset: Dataset, images: Images, index: Mapping[Split, NDArray[np.int64]]) -> View:
     train = images.train_images, images.train_labels, images.train_names
     test = images.test_images, images.test_labels, images.test_names
-    pixels: dict[Split, NDArray[np.uint8]] = {}
+    pixels: dict[Split, RawPixels] = {}
     labels: dict[Split, NDArray[np.int64]] = {}
     names: dict[Split, Sequence[str]] = {}
     for split, places in index.items():
@@ -140,9 +142,9 @@ def seen(what: Any, split: str | None = None, **settings: Any) -> View:
     Args:
         what: a data set's name, which comes as it is unless `settings` or the split "val" divide it; a study,
             its name or its plan; a trial, or results, of which the best is meant; a data set of a study
-            (`study.dataset("mine")`); or a person's own: an object with images (N, H, W) and labels (N,), or
-            with items (image (H, W), label), as a torch Dataset or Subset has them; perhaps with classes and
-            names.
+            (`study.dataset("mine")`); or a person's own: an object with images (N, H, W) or (N, H, W, C) and
+            labels (N,), or with items (image (H, W), (H, W, C) or (C, H, W), label), as a torch Dataset or
+            Subset has them; perhaps with classes and names.
         split: the split that will be asked for.
         settings: as in a study's [baseline]: val_fraction=0.1, val_split="balanced",
             split_seed=1; of a study with several data sets, also dataset="mnist".
@@ -189,34 +191,36 @@ def _object(what: Any, split: str | None, settings: Mapping[str, Any]) -> View:
         return _own(what, pixels, labels, np.asarray(numbers))
     raise UsageError(
         f"{type(what).__name__} is no data set: allowed are a data set's name, a study, a trial, or an "
-        "object with images (N, H, W) and labels (N,), or with items (image (H, W), label)"
+        "object with images (N, H, W) or (N, H, W, C) and labels (N,), or with items (image, label)"
     )
 
 
 def _items(what: Any) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Collect the items of a person's own Dataset, or a Subset: images (N, H, W), labels (N,)."""
+    """Collect the items of a person's own Dataset, or a Subset: images (N, H, W[, C]), labels (N,)."""
     try:
         images, labels = zip(*(what[i] for i in range(len(what))), strict=True)
         pixels = np.stack([np.asarray(image) for image in images])
         label = np.array([operator.index(label) for label in labels])
     except (TypeError, ValueError) as error:
         raise UsageError(
-            f"the items of {type(what).__name__} are no pairs (image (H, W), label), all of one shape: "
+            f"the items of {type(what).__name__} are no pairs (image, label), all of one shape: "
             f"{in_words(error)}"
         ) from error
     height_and_width = tuple(getattr(what, "shape", ()))
-    if pixels.ndim == 4 and pixels.shape[1] == 1:  # one channel, as convolutions take it
-        pixels = pixels[:, 0]
-    elif pixels.ndim == 2 and len(height_and_width) == 2 and pixels.shape[1] == math.prod(height_and_width):
-        pixels = pixels.reshape(-1, *height_and_width)  # a split as a network sees it
+    shape = getattr(what, "image_shape", (1, *height_and_width))
+    if pixels.ndim == 2 and len(shape) == 3 and pixels.shape[1] == math.prod(shape):
+        pixels = np.moveaxis(pixels.reshape(-1, *shape), 1, -1)  # a split as a network sees it
+    elif pixels.ndim == 4 and (pixels.shape[1] == 1 or channels_come_first(pixels.shape)):
+        pixels = np.moveaxis(pixels, 1, -1)  # as convolutions take them
     return pixels, label
 
 
 def _own(what: Any, pixels: NDArray[Any], labels: NDArray[Any], index: NDArray[Any]) -> View:
-    if pixels.ndim != 3 or labels.shape != pixels.shape[:1] or labels.dtype.kind not in "iu":
+    pixels = pixels[..., 0] if pixels.ndim == 4 and pixels.shape[3] == 1 else pixels
+    if pixels.ndim not in {3, 4} or labels.shape != pixels.shape[:1] or labels.dtype.kind not in "iu":
         raise UsageError(
             f"images {pixels.dtype} of shape {pixels.shape}, labels {labels.dtype} of shape {labels.shape}: "
-            "allowed are images (N, height, width), and a whole number an image, (N,)"
+            f"allowed are images {SHAPES}, and a whole number an image, (N,)"
         )
     highest = int(labels.max(initial=0))
     classes = tuple(map(str, getattr(what, "classes", ()) or range(highest + 1)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Sequence
 
+from harness.axes.losses import losses
 from harness.data.arm_settings import Settings
 from harness.data.batches import Budget
 from harness.data.samples import train_size
@@ -15,16 +16,28 @@ from harness.text import between, count
 
 
 def check(study: Study, trials: Sequence[Trial]) -> None:
-    """Raise UsageError where a trial has no images on which its study's target could be looked for."""
-    target = study.target
-    if target is None or target.split != "val":
+    """Raise UsageError where no trial can reach its study's target: it has no images, or no such loss."""
+    target, arms = study.target, list(_arms(trials))
+    if target is None:
         return
-    for arm in _arms(trials):
+    if target.metric == "loss" and target.level < 0 and arms and not any(map(_may_be_negative, arms)):
+        raise UsageError(
+            f"study.until = {{ {target.column} = {target.level:g} }}: the losses of this study are never "
+            "below 0, so it is never reached; allowed: a loss of 0 or more"
+        )
+    if target.split != "val":
+        return
+    for arm in arms:
         if arm.val_fraction == 0:
             raise UsageError(
                 f"study.until = {{ {target.column} = {target.level:g} }}: an arm has val_fraction = 0, so no "
                 f"val images to look for it on; allowed: a val_fraction above 0, or train_{target.metric}"
             )
+
+
+def _may_be_negative(arm: Settings) -> bool:
+    """Tell whether an arm's loss may be negative: a person's own, or one that does not fit its head."""
+    return arm.match == "ignore" or losses.entry(arm.loss).third_party
 
 
 def warnings(study: Study, trials: Sequence[Trial]) -> list[str]:

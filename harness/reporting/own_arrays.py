@@ -136,10 +136,10 @@ def own_probabilities(
     names = tuple(map(str, range(given.shape[1]) if classes is None else classes))
     pixels = np.zeros((len(given), 1, 1), np.uint8) if images is None else array_of(images)
     pixels = pixels[None] if pixels.ndim == 2 and len(given) == 1 else pixels
-    if pixels.ndim != 3 or len(pixels) != len(given):
+    if pixels.ndim not in {3, 4} or len(pixels) != len(given):
         raise UsageError(
             f"images of shape {pixels.shape} and {len(given)} rows of probabilities: allowed are images "
-            f"({len(given)}, height, width)"
+            f"({len(given)}, height, width), or with channels behind"
         )
     predicted = given.argmax(1)
     true = predicted if labels is None else np.atleast_1d(array_of(labels))

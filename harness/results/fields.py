@@ -103,6 +103,7 @@ OUTCOMES = _by_name(
     _text("reason", "Why it did not end well, or is not trained, in words."),
     _count("diverged_step", "steps", "The step at which its loss was not finite.", least=1),
     _count("parameters", "", "Weights and biases of the network.", least=1),
+    _count("flops", "operations", "Multiplications and additions of its products, a forward pass of an image."),
     Field("epochs_done", "number", "epochs", "Epochs that were trained.", False, {"minimum": 0}),
     _count("steps_done", "steps", "Steps that were trained."),
     _text("engine", "The engine that trained it."),

@@ -172,7 +172,9 @@ def test_the_digest_ignores_the_memory_layout() -> None:
         ((toy().train_images, toy().train_labels), "'toy': its function returned tuple"),
         (altered(train_labels=[0, 1, 0]), "'toy', train_labels: got list"),
         (altered(train_images=np.zeros((3, 4, 5))), "'toy', train_images: got float64"),
-        (altered(train_images=np.zeros((3, 4, 5, 3), np.uint8)), r"take it to grey: images = \(images"),
+        (altered(train_images=np.zeros((3, 3, 4, 5), np.uint8)), r"images = np\.moveaxis\(images, 1, -1\)"),
+        (altered(train_images=np.zeros((3, 4, 5, 3), np.uint8)), r"train images are \(4, 5, 3\), test .*one"),
+        (altered(train_images=np.zeros((3, 4, 5, 3))), r"images = \(images \* 255\)\.round\(\)\.astype"),
         (altered(test_images=np.zeros((0, 4, 5), np.uint8)), "'toy', test_images: .* at least one"),
         (
             altered(test_labels=np.array([1, 1, 0])),

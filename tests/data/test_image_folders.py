@@ -316,8 +316,8 @@ FAULTS: dict[str, tuple[image_files.Format, Damage, str]] = {
     ),
     "idx colour": (
         "idx",
-        pack(IMAGES, np.zeros((40, 8, 8, 3), np.uint8)),
-        r"ubyte: got .*\(40, 8, 8, 3\).*grey",
+        pack(IMAGES, np.zeros((40, 3, 8, 8), np.uint8)),
+        r"ubyte: got .*\(40, 3, 8, 8\).*images = np\.moveaxis\(images, 1, -1\)",
     ),
     "idx floats": (
         "idx",

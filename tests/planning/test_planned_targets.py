@@ -38,3 +38,12 @@ def test_a_target_on_val_needs_val_images_in_every_arm(study_of: Make) -> None:
     with pytest.raises(UsageError, match=r"val_accuracy = 0.9 .*an arm has val_fraction = 0.*train_accuracy"):
         plan.make(study_of({"val_fraction": [0.1, 0.0]}, study=UNTIL))
     plan.make(study_of(study={"until": {"train_loss": 1.0}}, val_fraction=0.0))
+
+
+def test_a_loss_below_0_is_no_target_of_losses_that_are_never_negative(study_of: Make) -> None:
+    until = {"until": {"val_loss": -1.0}}
+    with pytest.raises(UsageError, match=r"val_loss = -1 .*never below 0, so it is never reached"):
+        plan.make(study_of(study=until))
+    # The mean of -p_y, which this trains on, is.
+    plan.make(study_of(study=until, head="softmax", loss="nll", match="ignore"))
+    plan.make(study_of(study={"until": {"val_loss": 0.0}}))
