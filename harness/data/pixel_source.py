@@ -102,6 +102,26 @@ class PixelSource:
         before = channels_first(self.images.train_images.shape[1:])
         return before if math.prod(before) == math.prod(made) else (1, 1, math.prod(made))
 
+    def raw(self, split: str, places: Index) -> Pixels:
+        """Give images of a split as they came, (B, C, H, W) in floats, by their places in it: copies."""
+        raw = self.images.test_images if split == "test" else self.images.train_images
+        images = raw[self.indices[split][places]].astype(self.dtype)
+        return images[:, None] if images.ndim == 3 else np.ascontiguousarray(np.moveaxis(images, 3, 1))
+
+    def preprocessed(self, images: Pixels) -> Pixels:
+        """Give what a network sees, (B, D), of images (B, C, H, W) in floats, which may be changed.
+
+        Raises:
+            ComponentError: as `chunks`.
+        """
+        given = images[:, 0] if images.shape[1] == 1 else images
+        pixels = applied(self.name, self.apply, given, self._kept_statistics)
+        return np.ascontiguousarray(pixels, self.dtype)
+
+    @functools.cached_property
+    def _kept_statistics(self) -> PixelStatistics:
+        return self._statistics()
+
     def _statistics(self) -> PixelStatistics:
         """Return what a preprocessing may use; it copies train's images, and finds their mean once."""
         train = planes(self.images.train_images[self.indices["train"]])

@@ -36,6 +36,7 @@ from harness.data.arm_settings import Settings
 from harness.data.batches import Budget
 from harness.data.samples import Data, Split
 from harness.engines import driver
+from harness.engines.augmentation import augmented
 from harness.engines.base import (
     DEFAULT_OPTIONS,
     EngineOptions,
@@ -283,6 +284,7 @@ class NumpyTraining:
         self.rates: list[float] = learning_rates([trial], self.budget)[:, 0].tolist()
         self.before = steps_before(trial)
         self.smoothing = trial.arm.settings.label_smoothing
+        self.augmented = augmented(trial.arm.settings, data)
         self.parameters = np.array([sum(array.size for array in self.network.parameters)])
         self.notes: list[str] = []
 
@@ -297,9 +299,12 @@ class NumpyTraining:
 
     def _take_step(self, k: int, index: NDArray[np.int64]) -> float:
         train = self.data.train
-        t = one_hot(train.y[index], len(self.data.classes), train.x.dtype)
+        if self.augmented is None:
+            x, t = train.x[index], one_hot(train.y[index], len(self.data.classes), train.x.dtype)
+        else:
+            x, t = self.augmented.batch(self.trial.seed, k, index)
         t = formulas.smoothed(t, self.smoothing) if self.smoothing else t
-        loss, gradients = self.network.loss_and_gradients(k, train.x[index], t)
+        loss, gradients = self.network.loss_and_gradients(k, x, t)
         self.optimizer.step(k - self.before, self.rates[k - 1], gradients)
         return loss
 

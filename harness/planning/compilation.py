@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from harness.axes.augmentations import NONE
 from harness.data.arm_settings import Settings
 from harness.lowering import builds, checks, compiler, components
 from harness.lowering.lowered import looking_once
@@ -41,11 +42,13 @@ def why_not(settings: Settings, metrics: Sequence[str] = ()) -> str:
 
 
 def unfit_shape(settings: Settings) -> str:
-    """Say why a network's shape is not for compiled code; empty where it is."""
+    """Say why a network, or what changes its images, is not for compiled code; empty where it is."""
     if settings.architecture != "mlp":
         return f"architecture {settings.architecture!r} trains in PyTorch"
     if not settings.plain_mlp:
         return f"{not_plain(settings)} trains in PyTorch"
+    if settings.augmentation != NONE:
+        return f"augmentation {settings.augmentation!r} trains in PyTorch"
     hidden = settings.hidden
     if max(hidden, default=0) > WIDE and builds.bits() in _slow_when_wide:
         return (

@@ -11,6 +11,7 @@ from fractions import Fraction
 from typing import Any, TypeAlias
 
 from harness.axes import plugins
+from harness.axes.augmentations import augmentations
 from harness.axes.optimizers import optimizers
 from harness.axes.planned_components import OF_CLASSES
 from harness.lowering.lowered import looking_once
@@ -21,8 +22,8 @@ from harness.study.trials import Arm, Trial
 
 SAME_IN_A_GROUP = (
     "dataset", "preprocessing", "val_fraction", "val_split", "split_seed", "label_noise",
-    "label_noise_seed", "architecture", "batch_size", "epochs", "steps", "sampling", "eval_every",
-    "parent_steps", "parent_updates",
+    "label_noise_seed", "augmentation", "architecture", "batch_size", "epochs", "steps", "sampling",
+    "eval_every", "parent_steps", "parent_updates",
 )  # fmt: skip
 """The settings that trials share when they see the same batches, seed by seed."""
 GATHERED = 400
@@ -85,7 +86,8 @@ def _same_batches(trial: Trial, device: str, done: Container[str]) -> Key:
     """
     settings = trial.arm.settings
     kind = (trial.trial_id in done, device == "cpu" and not compilation.why_not(settings))
-    return (*kind, *(str(settings.get(name)) for name in SAME_IN_A_GROUP))
+    shared = (*SAME_IN_A_GROUP, *augmentations[settings.augmentation].settings)
+    return (*kind, *(str(settings.get(name)) for name in shared))
 
 
 def trains_alone(arm: Arm) -> bool:

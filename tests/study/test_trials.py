@@ -150,7 +150,8 @@ def test_defaults_are_resolved() -> None:
         "split_seed": 0, "architecture": "mlp", "hidden": [32, 32], "activation": "relu", "head": "identity",
         "loss": "ce", "optimizer": "sgd", "lr": 0.1, "weight_decay": 0.0, "schedule": "constant",
         "batch_size": 32, "epochs": 5, "sampling": "shuffle", "match": "kind", "eval_every": "1 epoch",
-        "label_noise": 0.0, "label_smoothing": 0.0, "dropout": 0.0, "norm": "none", "skip": False,
+        "label_noise": 0.0, "label_smoothing": 0.0, "augmentation": "none", "dropout": 0.0, "norm": "none",
+        "skip": False,
     }  # fmt: skip
 
 

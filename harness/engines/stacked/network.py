@@ -24,6 +24,7 @@ from torch import Tensor
 
 from harness.axes.metrics import Metric
 from harness.data.samples import Data, Samples
+from harness.engines.augmentation import augments_none
 from harness.engines.members import SeedIndex, as_slice, runs
 from harness.engines.outcome import Evaluation, Floats
 from harness.engines.regularisation import Masks, SharedUniforms
@@ -67,7 +68,7 @@ class StackedNetwork:
         self.seeds = SeedIndex.of(trial.seed for trial in trials)
         self.first: LayerOne[Any] = (
             Tiled(data, self.blocks, optimizers, self.seeds)
-            if device.type == "cpu" and tiled.pays(trials, data)
+            if device.type == "cpu" and augments_none(trials) and tiled.pays(trials, data)
             else Dense(self.blocks, optimizers, data.inputs, self.seeds)
         )
         for place, block in enumerate(self.blocks):
