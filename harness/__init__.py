@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from harness import check as check
     from harness.axes.activations import activations as activations
     from harness.axes.architectures import architectures as architectures
+    from harness.axes.augmentations import augmentations as augmentations
     from harness.axes.heads import heads as heads
     from harness.axes.losses import losses as losses
     from harness.axes.metrics import metrics as metrics
@@ -56,7 +57,8 @@ if TYPE_CHECKING:
 
 _HOMES = {
     **{axis: f"axes.{axis}" for axis in (
-        "activations", "architectures", "heads", "losses", "metrics", "optimizers", "schedules",
+        "activations", "architectures", "augmentations", "heads", "losses", "metrics", "optimizers",
+        "schedules",
     )},
     "check": "check:",
     "datasets": "data.datasets", "preprocessings": "data.preprocessing",
@@ -73,9 +75,9 @@ _HOMES = {
     ), "exporting"),
 }  # fmt: skip
 __all__ = [
-    "Results", "RunningMean", "TrainedTrial", "activations", "architectures", "check", "compare",
-    "continue_training", "count_parameters", "dataset", "datasets", "export", "figures", "heads", "judge",
-    "load", "load_model", "loader", "loss", "losses", "metrics", "model", "module_of", "noise",
+    "Results", "RunningMean", "TrainedTrial", "activations", "architectures", "augmentations", "check",
+    "compare", "continue_training", "count_parameters", "dataset", "datasets", "export", "figures", "heads",
+    "judge", "load", "load_model", "loader", "loss", "losses", "metrics", "model", "module_of", "noise",
     "open_checkpoint", "optimizer", "optimizers", "parse", "plan", "preprocessings", "read", "report", "run",
     "scheduler", "schedules", "search", "split_dataset", "tables", "try_", "watch",
 ]  # fmt: skip

@@ -10,9 +10,11 @@ from typing import Literal
 
 import numpy as np
 
-Purpose = Literal["weights", "batches", "split", "label_noise", "dropout"]
+Purpose = Literal["weights", "batches", "split", "label_noise", "dropout", "augmentation"]
 # A purpose's number is part of the training semantics: never reuse or reorder them.
-PURPOSES: dict[Purpose, int] = {"weights": 0, "batches": 1, "split": 2, "label_noise": 3, "dropout": 4}
+PURPOSES: dict[Purpose, int] = {
+    "weights": 0, "batches": 1, "split": 2, "label_noise": 3, "dropout": 4, "augmentation": 5,
+}  # fmt: skip
 
 
 def stream(seed: int, purpose: Purpose, *indices: int) -> np.random.Generator:

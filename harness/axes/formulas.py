@@ -464,10 +464,14 @@ def loss_of(settings: Settings) -> Formula:
     return LOSSES[loss.name][kind]
 
 
-def missing(settings: Settings) -> list[str]:
+ARCHITECTURES = ("mlp", "linear", "lenet5", "cnn", "resnet")
+"""Architectures whose networks are written out: an mlp in the numpy engine, all others in axes/by_hand/."""
+
+
+def missing(settings: Settings, architectures: Collection[str] = ARCHITECTURES) -> list[str]:
     """Name the components of a trial without a formula here: a third party's, or a new one."""
     known: dict[str, Collection[str]] = {
-        "architecture": ["mlp"], "activation": ACTIVATIONS, "head": HEADS, "loss": LOSSES,
+        "architecture": architectures, "activation": ACTIVATIONS, "head": HEADS, "loss": LOSSES,
         "optimizer": OPTIMIZERS,
     }  # fmt: skip
     lacking = []
@@ -477,8 +481,6 @@ def missing(settings: Settings) -> list[str]:
         entry = plugins.registries()[axis].entry(str(settings[axis]))
         if entry.third_party or entry.name not in names:
             lacking.append(f"{axis} {entry.name!r} ({entry.where}); it has: {', '.join(names)}")
-    if settings.architecture == "mlp" and not settings.plain_mlp:
-        lacking.append("an mlp with norm or skip; it has those with norm = 'none' and skip = false")
     return lacking
 
 

@@ -72,7 +72,9 @@ def _key(settings: Settings) -> str:
 def _gaps(own: NetworkClass, settings: Settings) -> list[str]:
     """Say what of an arm's settings the network would have to do itself, and does not."""
     gaps = []
-    for gap in formulas.missing(settings):
+    if settings.architecture == "mlp" and not settings.plain_mlp:
+        gaps.append("norm and skip are not for a network of your own. Allowed: norm = 'none', skip = false")
+    for gap in formulas.missing(settings, ["mlp"]):
         axis = gap.partition(" ")[0]
         itself = {"loss": "losses(output, target)", "optimizer": "step(gradients, lr)"}.get(axis)
         if axis == "architecture":

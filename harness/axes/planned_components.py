@@ -5,6 +5,7 @@ The harness's own are not called here: a plan of them needs no torch.
 
 from __future__ import annotations
 
+import functools
 import math
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,6 +15,7 @@ import numpy as np
 
 from harness.axes import plugins
 from harness.axes.architectures import MLPS, Architecture, architectures
+from harness.axes.augmentations import augmentations, augmented_batch
 from harness.axes.schedules import Clock, factors, schedules
 from harness.data.arm_settings import Settings
 from harness.data.batches import Budget
@@ -85,7 +87,10 @@ def faults(axis: str, name: str, component: Any, arms: Sequence[Settings]) -> It
             fault = fault if any(with_these) else ""
         yield from [fault] if fault else []
         return
-    check = {"preprocessing": _preprocessing, "schedule": _schedule, "architecture": _architecture}.get(axis)
+    check = {
+        "preprocessing": _preprocessing, "schedule": _schedule, "architecture": _architecture,
+        "augmentation": _augmentation,
+    }.get(axis)  # fmt: skip
     reported: set[str] = set()
     for arm in arms if check is not None else ():
         key = _key(axis, component, arm)
@@ -138,6 +143,24 @@ def _preprocessing(name: str, arm: Settings) -> None:
             f"{what}: the pixels of one image change with the images beside it, or at each call; what it may "
             "know of all images is in its second argument (.mean, .sd and .max of train, and .train itself)"
         )
+
+
+def _augmentation(name: str, arm: Settings) -> None:
+    """Raise ComponentError where one gives no such batch, or another one of the same generator's draws."""
+    facts, component, what = arm.facts, augmentations[name], f"augmentation {name!r}"
+    rng, classes = np.random.default_rng(0), len(facts.classes)
+    apply = functools.partial(component.apply, **{setting: arm[setting] for setting in component.settings})
+    for count in (PIXELS, 1):  # the last batch of a pass may be short
+        x = rng.integers(0, int(facts.pixel_max) + 1, (count, *facts.image_shape)).astype(np.float32)
+        target = np.eye(classes, dtype=np.float32)[rng.integers(0, classes, count)]
+        batches = [
+            augmented_batch(what, apply, x.copy(), target.copy(), np.random.default_rng(1)) for _ in range(2)
+        ]
+        if not all(map(np.array_equal, *batches)):
+            raise ComponentError(
+                f"{what} gives another batch at each call: all that is random must come from its third "
+                "argument, a numpy.random.Generator, and nothing be kept between calls"
+            )
 
 
 def _architecture(name: str, arm: Settings) -> None:

@@ -37,6 +37,7 @@ def registries() -> Mapping[str, Registry[Any]]:
     """Map each axis to its registry."""
     from harness.axes.activations import activations
     from harness.axes.architectures import architectures
+    from harness.axes.augmentations import augmentations
     from harness.axes.heads import heads
     from harness.axes.losses import losses
     from harness.axes.optimizers import optimizers
@@ -45,7 +46,8 @@ def registries() -> Mapping[str, Registry[Any]]:
     from harness.data.preprocessing import preprocessings
 
     axes: list[Registry[Any]] = [
-        datasets, preprocessings, architectures, activations, heads, losses, optimizers, schedules
+        datasets, preprocessings, augmentations, architectures, activations, heads, losses, optimizers,
+        schedules,
     ]  # fmt: skip
     return {registry.axis: registry for registry in axes}
 

@@ -75,6 +75,7 @@ class Settings(Mapping[str, "Value"]):
     label_noise = _Typed(float, 0.0)  # share of wrong labels in the train split
     label_noise_seed = _Typed(int, 0)
     label_smoothing = _Typed(float, 0.0)  # share of a target that is spread over all classes
+    augmentation = _Typed(str, "none")  # what changes the training images at every step
     architecture = _Typed(str)
     hidden: _Typed[list[int]] = _Typed(list, ())  # units of each hidden layer of an mlp
     activation = _Typed(str, "identity")

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import DTypeLike
+from numpy.typing import DTypeLike, NDArray
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from harness.axes.activations import activations
 from harness.axes.architectures import MLPS, Shape, architectures, initial_layers, initialise
@@ -25,6 +25,7 @@ from harness.data.batches import Budget
 from harness.data.samples import Data, Split
 from harness.data.torch_dataset import SplitDataset, collate
 from harness.engines import driver
+from harness.engines.augmentation import AugmentedTrain, augmented
 from harness.engines.base import (
     DEFAULT_OPTIONS,
     EngineOptions,
@@ -139,7 +140,7 @@ def _under_net(model: nn.Module, state: dict[str, Any], prefix: str, *_: Any) ->
 
 
 class LossFunction(nn.Module):
-    """A trial's loss: per-sample losses (B,) of outputs (B, C) and labels (B,).
+    """A trial's loss: per-sample losses (B,) of outputs (B, C) and labels (B,), or a target (B, C).
 
     In training mode, labels are smoothed as the trial says; an evaluation uses the plain labels.
     """
@@ -159,7 +160,7 @@ class LossFunction(nn.Module):
 
     def forward(self, output: Tensor, y: Tensor) -> Tensor:
         """Compute the losses of a batch."""
-        target = nn.functional.one_hot(y, self.classes).to(self.dtype)
+        target = y if y.ndim == 2 else nn.functional.one_hot(y, self.classes).to(self.dtype)
         if self.training and self.smoothing is not None:
             target = self.smoothing(target)
         return self.function(output, target, **self.settings)
@@ -226,6 +227,17 @@ def first_random_state(trial: Trial) -> Tensor:
     return generator.get_state()
 
 
+class AugmentedSteps(Dataset[tuple[Tensor, Tensor]]):
+    """A seed's augmented batches as a Dataset: (pixels (B, D), target (B, C)) by (step, places in train)."""
+
+    def __init__(self, batches: AugmentedTrain, seed: int) -> None:
+        self.batches, self.seed = batches, seed
+
+    def __getitem__(self, key: tuple[int, NDArray[np.int64]]) -> tuple[Tensor, Tensor]:
+        x, target = self.batches.batch(self.seed, *key)
+        return torch.from_numpy(x), torch.from_numpy(target)
+
+
 class LoopTraining:
     """A trial in training (`driver.Training`): its network, its optimizer, and the batches to come."""
 
@@ -240,6 +252,7 @@ class LoopTraining:
         self.budget = Budget.of(trial.arm.settings, len(data.train.y))
         self.rates: list[float] = learning_rates([trial], self.budget)[:, 0].tolist()
         self.batches: Iterator[Any] | None = None
+        self.augmented = augmented(trial.arm.settings, data)
         self.parameters = np.array([sum(p.numel() for p in self.model.parameters())])
         self.notes: list[str] = []
 
@@ -264,7 +277,11 @@ class LoopTraining:
 
     def _batches_after(self, step: int) -> Iterator[Any]:
         """Begin to load batches, for which a DataLoader draws from the random state at once."""
-        batches = (index.tolist() for index in batch_indices(self.trial, self.budget, step))
+        indices = batch_indices(self.trial, self.budget, step)
+        if self.augmented is not None:
+            steps = AugmentedSteps(self.augmented, self.trial.seed)
+            return iter(DataLoader(steps, sampler=enumerate(indices, step + 1), batch_size=None))
+        batches = (index.tolist() for index in indices)
         return iter(DataLoader(SplitDataset(self.data.train), batch_sampler=batches, collate_fn=collate))
 
     @torch.no_grad()
@@ -359,29 +376,30 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, state: State, before: in
 
 
 def weights(model: Classifier) -> dict[str, Floats]:
-    """Return the weights by layer for an mlp (as the stacked engine names them), else the network's state."""
-    linear = [module for module in model.net.modules() if isinstance(module, nn.Linear)]
+    """Return the weights under the names of `weight_names`."""
     state = model.net.state_dict()
-    linear_size = sum(p.numel() for layer in linear for p in layer.parameters())
-    if linear_size != sum(value.numel() for value in state.values()):
-        return {name: value.cpu().numpy() for name, value in state.items()}
-    named = {}
-    for i, layer in enumerate(linear):
-        named[f"{i}.weight"] = layer.weight.detach().cpu().numpy()
-        named[f"{i}.bias"] = layer.bias.detach().cpu().numpy()
-    return named
+    return {name: state[own].cpu().numpy() for name, own in weight_names(model.net).items()}
+
+
+def weight_names(net: nn.Module) -> dict[str, str]:
+    """Map the names of kept weights to a network's own: by layer where all are linear, else these themselves.
+
+    All engines name the layers of an mlp alike, whatever is between them.
+    """
+    state = net.state_dict()
+    linear = [name for name, module in net.named_modules() if isinstance(module, nn.Linear)]
+    names = {
+        f"{i}.{kind}": f"{layer}.{kind}".removeprefix(".")
+        for i, layer in enumerate(linear)
+        for kind in ("weight", "bias")
+    }
+    return names if set(names.values()) == set(state) else {name: name for name in state}
 
 
 @torch.no_grad()
 def load_weights(model: Classifier, named: Mapping[str, Floats]) -> None:
     """Load weights that `weights` took; raise UsageError if names or shapes are another network's."""
-    linear = [name for name, module in model.net.named_modules() if isinstance(module, nn.Linear)]
-    state = dict(model.net.state_dict())
-    names = {
-        f"{i}.{kind}": f"{layer}.{kind}".lstrip(".") for i, layer in enumerate(linear) for kind in ("weight", "bias")
-    }
-    if set(names.values()) != set(state):  # not linear layers alone: the network's own names
-        names = {name: name for name in state}
+    state, names = dict(model.net.state_dict()), weight_names(model.net)
     shapes = {name: tuple(state[names[name]].shape) for name in names}
     if shapes != {name: array.shape for name, array in named.items()}:
         raise UsageError(

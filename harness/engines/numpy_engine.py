@@ -11,27 +11,32 @@ and, by the chain rule from the back, with d_i the gradient of the loss at z_i,
     d_(L-1) = head'(l'(f, t)) / B,   d_(i-1) = phi'(m_(i-1) d_i W_i),   dW_i = d_i^T y_i,   db_i = d_i's sum.
 
 m_i is dropout's mask and t the target: while training, the smoothed labels. An evaluation is without either.
+That is `NumpyNetwork`. Any other architecture is a `LayeredNetwork`, whose convolutions, pooling, norms and
+skip connections are in harness/axes/by_hand/: there each layer has its own forward and backward pass.
 phi, head, l and the optimizers are in harness/axes/formulas.py. PyTorch is not imported.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from harness.axes import formulas
-from harness.axes.architectures import initial_layers
+from harness.axes import by_hand, formulas
+from harness.axes.architectures import Shape, architectures, initial_layers
 from harness.axes.formulas import Array
 from harness.axes.heads import Kind, heads
 from harness.axes.losses import losses
 from harness.axes.optimizers import optimizers
+from harness.data.arm_settings import Settings
 from harness.data.batches import Budget
 from harness.data.samples import Data, Split
 from harness.engines import driver
+from harness.engines.augmentation import augmented
 from harness.engines.base import (
     DEFAULT_OPTIONS,
     EngineOptions,
@@ -47,6 +52,9 @@ from harness.settings import Value
 from harness.study.trials import Trial
 
 select = select_alone
+
+IMAGES_AT_ONCE = 200
+"""So many images go through layers at once in an evaluation: each pixel's patch is copied, for a product."""
 
 
 class ForwardPass(NamedTuple):
@@ -88,20 +96,35 @@ class Trainable(Protocol):
         """Compute a training step's mean loss and its gradients, in the order of `parameters`."""
 
 
-class NumpyNetwork:
+class LossOfLogits:
+    """A trial's head and loss, which are behind any network, and their derivative."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.head = formulas.HEADS[settings.head]
+        self.kind: Kind = heads[settings.head].kind
+        self.loss = formulas.loss_of(settings)
+        self.loss_settings = {name: settings[name] for name in losses[settings.loss].settings}
+
+    def losses(self, f: Array, t: Array) -> Array:
+        """Compute the loss of each sample (B,), of outputs f (B, C) against targets t (B, C)."""
+        return self.loss.forward(f, t, **self.loss_settings)
+
+    def at_logits(self, f: Array, t: Array) -> Array:
+        """Compute the gradient of the batch's mean loss at the logits (B, C)."""
+        return self.head.backward(self.loss.backward(f, t, **self.loss_settings), f) / len(t)
+
+
+class NumpyNetwork(LossOfLogits):
     """A trial's multilayer perceptron and its loss: `weights[i]` (out, in) and `biases[i]` (out,)."""
 
     def __init__(self, trial: Trial, inputs: int, classes: int, dtype: DTypeLike) -> None:
         settings = trial.arm.settings
+        super().__init__(settings)
         widths = [inputs, *settings.hidden, classes]
         start = initial_layers(widths, stream(trial.seed, "weights"))
         self.weights: list[Array] = [layer.weight.astype(dtype) for layer in start]
         self.biases: list[Array] = [layer.bias.astype(dtype) for layer in start]
         self.activation = formulas.ACTIVATIONS[settings.activation]
-        self.head = formulas.HEADS[settings.head]
-        self.kind: Kind = heads[settings.head].kind
-        self.loss = formulas.loss_of(settings)
-        self.loss_settings = {name: settings[name] for name in losses[settings.loss].settings}
         self.dropout = settings.dropout
         self.seed = trial.seed
 
@@ -134,10 +157,6 @@ class NumpyNetwork:
             z.append(y[-1] @ weight.T + bias)
         return ForwardPass(y, z, a, m, self.head.forward(z[-1]))
 
-    def losses(self, f: Array, t: Array) -> Array:
-        """Compute the loss of each sample (B,), of outputs f (B, C) against targets t (B, C)."""
-        return self.loss.forward(f, t, **self.loss_settings)
-
     def output(self, x: Array) -> Array:
         """Compute the output (B, C) for a batch x (B, D), in inference mode."""
         return self.forward(x).f
@@ -150,7 +169,7 @@ class NumpyNetwork:
     def backward(self, done: ForwardPass, t: Array) -> list[Array]:
         """Compute the gradients of the batch's mean loss, in the order of `parameters`: backpropagation."""
         gradients: list[Array] = []
-        d: Array = self.head.backward(self.loss.backward(done.f, t, **self.loss_settings), done.f) / len(t)
+        d: Array = self.at_logits(done.f, t)
         for i in reversed(range(len(self.weights))):
             gradients = [d.T @ done.y[i], d.sum(0), *gradients]
             if i > 0:
@@ -158,6 +177,56 @@ class NumpyNetwork:
                 d = d * done.m[i - 1] if done.m else d
                 d = self.activation.backward(d, done.z[i - 1], done.a[i - 1])
         return gradients
+
+
+class LayeredNetwork(LossOfLogits):
+    """A trial's network of layers (harness/axes/by_hand) and its loss."""
+
+    def __init__(self, trial: Trial, shape: Shape, classes: int, dtype: DTypeLike) -> None:
+        settings = trial.arm.settings
+        super().__init__(settings)
+        draw = functools.partial(uniforms, trial.seed)
+        self.net = by_hand.network(by_hand.Builder(shape, classes, settings, draw), trial.seed, dtype)
+        self.shape = shape if architectures[settings.architecture].takes_images else None
+
+    @property
+    def parameters(self) -> list[Array]:
+        """Return the trained arrays of all layers: the very ones, which an optimizer changes."""
+        return list(self.net.named_parameters().values())
+
+    def named(self) -> dict[str, NDArray[Any]]:
+        """Return parameters and buffers under the names of the nn.Module's state_dict.
+
+        Of a network of linear layers alone they are numbered by layer, as an mlp's.
+        """
+        state = self.net.state_dict()
+        if any(layer.kind not in ("", "Linear") for _, layer in self.net.walk()):
+            return state
+        names = (f"{i // 2}.{name.rpartition('.')[2]}" for i, name in enumerate(state))
+        return dict(zip(names, state.values(), strict=True))
+
+    def output(self, x: Array) -> Array:
+        """Compute the output (B, C) for a batch x (B, D), in inference mode, some images at once."""
+        parts = [x[i : i + IMAGES_AT_ONCE] for i in range(0, len(x), IMAGES_AT_ONCE)]
+        return np.concatenate([self.head.forward(self.net.forward(self.images(part))) for part in parts])
+
+    def images(self, x: Array) -> Array:
+        """View rows of pixels (B, D) as images (B, C, H, W), where the network is for images."""
+        return x if self.shape is None else x.reshape(-1, *self.shape)
+
+    def loss_and_gradients(self, step: int, x: Array, t: Array) -> tuple[float, list[Array]]:
+        """Compute a training step's mean loss and its gradients, in the order of `parameters`."""
+        f = self.head.forward(self.net.forward(self.images(x), step))
+        self.net.backward(self.at_logits(f, t))
+        return float(self.losses(f, t).mean()), list(self.net.named_gradients().values())
+
+
+def network_of(trial: Trial, data: Data, dtype: DTypeLike) -> NumpyNetwork | LayeredNetwork:
+    """Build a trial's network with its initial weights."""
+    classes = len(data.classes)
+    if trial.arm.settings.plain_mlp:
+        return NumpyNetwork(trial, data.inputs, classes, dtype)
+    return LayeredNetwork(trial, data.shape, classes, dtype)
 
 
 class Stepping(Protocol):
@@ -215,6 +284,7 @@ class NumpyTraining:
         self.rates: list[float] = learning_rates([trial], self.budget)[:, 0].tolist()
         self.before = steps_before(trial)
         self.smoothing = trial.arm.settings.label_smoothing
+        self.augmented = augmented(trial.arm.settings, data)
         self.parameters = np.array([sum(array.size for array in self.network.parameters)])
         self.notes: list[str] = []
 
@@ -229,9 +299,12 @@ class NumpyTraining:
 
     def _take_step(self, k: int, index: NDArray[np.int64]) -> float:
         train = self.data.train
-        t = one_hot(train.y[index], len(self.data.classes), train.x.dtype)
+        if self.augmented is None:
+            x, t = train.x[index], one_hot(train.y[index], len(self.data.classes), train.x.dtype)
+        else:
+            x, t = self.augmented.batch(self.trial.seed, k, index)
         t = formulas.smoothed(t, self.smoothing) if self.smoothing else t
-        loss, gradients = self.network.loss_and_gradients(k, train.x[index], t)
+        loss, gradients = self.network.loss_and_gradients(k, x, t)
         self.optimizer.step(k - self.before, self.rates[k - 1], gradients)
         return loss
 
@@ -263,7 +336,7 @@ class NumpyTraining:
     def load_state_dict(self, state: State) -> None:
         """Restore weights, optimizer state and the place among the batches."""
         for name, array in self.network.named().items():
-            array[:] = state.values[f"network.{name}"]
+            array[...] = state.values[f"network.{name}"]
         self.optimizer.load_state_dict(state.under("optimizer."))
         self.batches = batch_indices(self.trial, self.budget, state.step)
 
@@ -274,7 +347,7 @@ def train(
 ) -> Outcome:  # fmt: skip
     """Train one trial in NumPy; the arguments are those of `base.Engine.train`."""
     (trial,) = trials
-    network = NumpyNetwork(trial, data.inputs, len(data.classes), dtype)
+    network = network_of(trial, data, dtype)
     optimizer = NumpyOptimizer(trial, network.parameters)
     # Numbers that overflow are not warned of: the loss shows them, and the trial is marked as diverged.
     with np.errstate(all="ignore"):

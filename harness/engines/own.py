@@ -62,7 +62,8 @@ class OwnTrainable:
 
     def is_as_set(self, trial: Trial, x: Array) -> bool:
         """Tell whether it computes of images x (B, D) what the trial's settings say of its parameters."""
-        if formulas.missing(trial.arm.settings) or not self._has_its_shapes():
+        settings = trial.arm.settings
+        if not settings.plain_mlp or formulas.missing(settings) or not self._has_its_shapes():
             return False
         by_formula = NumpyNetwork(trial, x.shape[1], self.network.classes, self.dtype)
         for array, own in zip(by_formula.parameters, self.parameters, strict=True):

@@ -340,7 +340,8 @@ def _warnings(study: Study, everything: Sequence[Trial]) -> list[str]:
             )
     arms = {trial.arm.settings.dataset: trial.arm.settings for trial in everything}
     for name in sorted(arms):
-        warnings += [f"data set {name!r}: {sentence}" for sentence in arms[name].facts.warnings]
+        facts = arms[name].facts
+        warnings += [f"data set {name!r}: {sentence}" for sentence in (*facts.said, *facts.warnings)]
     several = (targets.warnings, _unrounded, unseen)
     return [*warnings, *(sentence for say in several for sentence in say(study, everything))]
 

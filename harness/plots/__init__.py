@@ -24,6 +24,7 @@ from harness.plots.factorial import Cells, interaction_figure, variance_figure
 from harness.plots.figures import new_figure
 from harness.plots.forest import MOST_ROWS, forest_bend, forest_figure
 from harness.plots.functions import function
+from harness.plots.hidden_layers import activations_figure, filters_figure
 from harness.plots.ladder import ladder_figure
 from harness.plots.learning_rates import rates_figure
 from harness.plots.matrices import confusion, confusion_change, confusion_figure
@@ -42,10 +43,11 @@ from harness.plots.svg import uri as svg_uri
 
 __all__ = [
     "COLORS", "GREY", "MAX_LINES", "MOST_ROWS", "SEED", "STYLE", "TEST", "VAL", "Cells", "Dimension",
-    "Panel", "arms_figure", "budget_figure", "confusion", "confusion_change", "confusion_figure",
-    "contour_figure", "curves", "curves_by_arm_figure", "curves_figure", "curves_panel",
-    "differences_figure", "dots", "effects_figure", "forest_bend", "forest_figure", "front_figure",
-    "function", "history_figure", "importance_figure", "interaction_figure", "ladder_figure", "log_axis",
-    "new_figure", "parallel_figure", "pruning_figure", "public", "rates_figure", "reliability_figure",
-    "save", "slices_figure", "styled", "survival_figure", "svg_uri", "variance_figure",
+    "Panel", "activations_figure", "arms_figure", "budget_figure", "confusion", "confusion_change",
+    "confusion_figure", "contour_figure", "curves", "curves_by_arm_figure", "curves_figure",
+    "curves_panel", "differences_figure", "dots", "effects_figure", "filters_figure", "forest_bend",
+    "forest_figure", "front_figure", "function", "history_figure", "importance_figure",
+    "interaction_figure", "ladder_figure", "log_axis", "new_figure", "parallel_figure", "pruning_figure",
+    "public", "rates_figure", "reliability_figure", "save", "slices_figure", "styled", "survival_figure",
+    "svg_uri", "variance_figure",
 ]  # fmt: skip

@@ -20,17 +20,19 @@ import numpy as np
 from harness import plots
 from harness.axes import function_values
 from harness.errors import UsageError
+from harness.exporting.hidden_layers import IMAGES
 from harness.gallery import dataset_pages, image_choice, prediction_pages, views
 from harness.gallery.image_choice import ImageChoice, whole
 from harness.plots import public
 from harness.reporting import lookups, own_arrays, trial_figures
+from harness.reporting.lookups import MOST_IMAGES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 __all__ = [
-    "confusion", "curves", "failures", "function", "grid", "hardest", "images", "label_counts", "predictions",
-    "probabilities",
+    "activations", "confusion", "curves", "failures", "filters", "function", "grid", "hardest", "images",
+    "label_counts", "predictions", "probabilities",
 ]  # fmt: skip
 
 
@@ -39,6 +41,7 @@ def __dir__() -> list[str]:
     return list(__all__)
 
 
+MOST_UNITS = 256  # of a figure of weights
 MOST_OF_A_CLASS = 50  # misclassified images in a row of a figure
 
 
@@ -330,6 +333,50 @@ def curves(
         plots.curves_panel(ax, panel, log=log)
         return [ax]
     return trial_figures.curves_figure(panels, log=log).axes
+
+
+@public
+def activations(trial: Any, split: str = "val", *, where: str = "", count: int = IMAGES) -> Sequence[Axes]:
+    """Draw the activity of a trained network's layers by depth: dead units, saturation, mean and sd.
+
+    Args:
+        trial: as for `predictions`; its network is rebuilt from its kept weights, or trained again.
+        split: train, val or test; neither labels nor accuracies of it are read.
+        where: as for `predictions`.
+        count: so many images of the split, its first ones.
+
+    Returns:
+        Two Axes: shares of dead units and saturated values; mean and standard deviation.
+
+    Raises:
+        UsageError: there is no such trial, the split is empty, or the network has no hidden layer.
+
+    Example: `harness.figures.activations(results.trial())`
+    """
+    table, title = lookups.activations_of(trial, split, where, whole("count", count, MOST_IMAGES))
+    return plots.activations_figure(table, textwrap.fill(title, 88)).axes
+
+
+@public
+def filters(trial: Any, *, where: str = "", count: int = 64) -> Sequence[Axes]:
+    """Draw the weights of a trained network's first layer as images: what its units look for.
+
+    Args:
+        trial: as for `activations`.
+        where: as for `predictions`.
+        count: so many units, the first ones.
+
+    Returns:
+        An Axes a unit.
+
+    Raises:
+        UsageError: there is no such trial, or its first layer takes no image.
+
+    Example: `harness.figures.filters(results.trial(where="architecture=cnn"))`
+    """
+    first, title = lookups.first_weights_of(trial, where, whole("count", count, MOST_UNITS))
+    figure = plots.filters_figure(first.weights, textwrap.fill(title, 88))
+    return [ax for ax in figure.axes if ax.images]
 
 
 @public

@@ -14,7 +14,7 @@ import pandas as pd
 from harness import stats
 from harness.data.samples import SPLITS, Split
 from harness.errors import UsageError, did_you_mean, few, quoted
-from harness.exporting import models
+from harness.exporting import hidden_layers, models
 from harness.gallery import predicted_images, prediction_pages
 from harness.gallery.predicted_images import ModelPredictions, Pictures
 from harness.plots import Panel
@@ -28,6 +28,12 @@ from harness.training.live import short_names
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from harness.exporting.hidden_layers import FirstWeights
+
+
+MOST_IMAGES = 1_000_000
+"""Images that a network is shown to look at its layers, at most."""
 
 
 def opened(results: Any) -> Results:
@@ -108,10 +114,8 @@ def count_trial(results: Results, row: pd.Series[Any], split: str) -> Counts:
     if not total:
         raise UsageError(f"trial {row['trial_id']} has no predictions of {split}")
     right = np.trace(table.to_numpy()) / total
-    of_trial = f"{row['trial_id']} ({_without(row['dataset'], row['arm'])}, seed {row['seed']})"
-    return Counts(
-        table, classes, f"{of_trial}, {row['dataset']} {split}: {percent(right, 2)} of {total:,} right"
-    )
+    title = f"{named(row)}, {row['dataset']} {split}: {percent(right, 2)} of {total:,} right"
+    return Counts(table, classes, title)
 
 
 def confusion_of(
@@ -275,3 +279,37 @@ def probabilities_of(
     else:
         rows = prediction_pages.telling(model, most or prediction_pages.COUNTS["probabilities"])
     return model, rows, models.probabilities(found.results, found.row, model.split)[rows.index]
+
+
+# -------------------------------------------------------------------------------------------- hidden layers
+
+
+def activations_of(trial: Any, split: str, where: str, images: int) -> tuple[pd.DataFrame, str]:
+    """Measure a trained trial's activations by depth, as `hidden_layers` does; with a title."""
+    found = trained(trial, where)
+    model = models.restore(found.results, found.row)
+    table = hidden_layers.activation_statistics(model, checked_split(split), images)
+    shown = f"first {count(table.attrs['images'], 'image')} of {split}"
+    return table, f"{named(found.row)}, {found.row['dataset']}: activations, {shown}"
+
+
+def first_weights_of(trial: Any, where: str, most: int | None) -> tuple[FirstWeights, str]:
+    """Give the first layer's weights of a trained trial, those of its first units, with a title."""
+    found = trained(trial, where)
+    first = hidden_layers.first_weights(models.restore(found.results, found.row))
+    shown = replace(first, weights=first.weights[:most])
+    many = f"{len(shown.weights)} of " if len(shown.weights) < len(first.weights) else ""
+    what = f"weights of the first layer, {many}{count(len(first.weights), 'unit')}"
+    return shown, f"{named(found.row)}, {found.row['dataset']}: {what}"
+
+
+def named(row: pd.Series[Any]) -> str:
+    """Name a trial by its id, its arm and its seed."""
+    return f"{row['trial_id']} ({_without(row['dataset'], row['arm'])}, seed {row['seed']})"
+
+
+def weight_table(first: FirstWeights) -> pd.DataFrame:
+    """Tabulate weights (units, C, h, w), a row a weight: unit, channel, row, column, weight."""
+    places = np.indices(first.weights.shape).reshape(4, -1)
+    named_places = dict(zip(("unit", "channel", "row", "column"), places, strict=True))
+    return pd.DataFrame({**named_places, "weight": first.weights.ravel()})

@@ -19,6 +19,7 @@ from harness.reporting import (
     choices,
     data_sets,
     flips,
+    inside,
     ladder,
     learning_rates,
     outline,
@@ -96,7 +97,7 @@ def _study_page(reading: ReportData) -> Page:
     drawn = [*page.figures, *draw(reading)]
     tuned_arms = None if evidence.tuned is None else evidence.tuned.reading
     timed = time_to_target.sections(reading, tuned=tuned_arms)
-    optional = [*timed, calibration.section(reading), flips.section(reading)]
+    optional = [*timed, calibration.section(reading), flips.section(reading), *inside.sections(reading)]
     others = [part for part in (*optional, *best_model.sections(reading)) if part is not None]
     return replace(
         page,

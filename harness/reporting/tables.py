@@ -12,13 +12,15 @@ from typing import Any
 import pandas as pd
 
 from harness.axes import function_values
+from harness.exporting.hidden_layers import IMAGES
 from harness.gallery import image_choice, views
-from harness.gallery.image_choice import ImageChoice
+from harness.gallery.image_choice import ImageChoice, whole
 from harness.reporting import lookups, own_arrays
+from harness.reporting.lookups import MOST_IMAGES
 
 __all__ = [
-    "confusion", "curves", "failures", "function", "grid", "hardest", "images", "label_counts", "predictions",
-    "probabilities",
+    "activations", "confusion", "curves", "failures", "filters", "function", "grid", "hardest", "images",
+    "label_counts", "predictions", "probabilities",
 ]  # fmt: skip
 
 
@@ -150,6 +152,30 @@ def curves(trial: Any, quantity: str = "loss", *, where: str = "") -> pd.DataFra
     Example: `harness.tables.curves(results.trial())`
     """
     return lookups.curve_table(trial, quantity, where)
+
+
+def activations(trial: Any, split: str = "val", *, where: str = "", count: int = IMAGES) -> pd.DataFrame:
+    """Tabulate the activity of a trained network's layers by depth; the arguments are `figures.activations`'.
+
+    Returns:
+        Columns depth, layer, activation, units, dead (share of units whose activation has no slope on any of
+        the images: never active, of ReLU), saturated (share of values where the slope is at most a tenth of
+        the steepest), mean, sd.
+
+    Example: `harness.tables.activations(results.trial()).query("dead > 0")`
+    """
+    return lookups.activations_of(trial, split, where, whole("count", count, MOST_IMAGES))[0]
+
+
+def filters(trial: Any, *, where: str = "", count: int | None = None) -> pd.DataFrame:
+    """Tabulate the weights of a trained network's first layer; the arguments are those of `figures.filters`.
+
+    Returns:
+        Columns unit, channel, row, column, weight; a row a weight, of all units by default.
+
+    Example: `harness.tables.filters(results.trial(where="architecture=cnn"))`
+    """
+    return lookups.weight_table(lookups.first_weights_of(trial, where, count)[0])
 
 
 def function(

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
 from harness.axes.architectures import architectures
+from harness.axes.augmentations import augmentations
 from harness.axes.losses import losses
 from harness.axes.metrics import metrics
 from harness.axes.optimizers import optimizers
@@ -138,6 +139,7 @@ SETTINGS: Mapping[str, tuple[str, str]] = {
     "label_noise": (SHARE, "Share of the train labels that are flipped."),
     "label_noise_seed": ("", "Seed of the flipping."),
     "label_smoothing": (SHARE, "Share of the target that is spread over all classes."),
+    "augmentation": ("", "What changes the training images at random, at every step."),
     "hidden": ("units", "Widths of the hidden layers, as a list."),
     "dropout": (SHARE, "Share of the hidden units that a step leaves out."),
     "norm": ("", "Normalisation of a layer's outputs before its activation."),
@@ -160,6 +162,12 @@ SETTINGS: Mapping[str, tuple[str, str]] = {
     "lr_decay": ("", "How fast adagrad lowers its learning rate."),
     "initial_accumulator_value": ("", "What adagrad's sum of squares starts with."),
     "gamma": ("", "Factor on the learning rate after each epoch, of schedule exponential."),
+    "shift_pixels": ("pixels", "How far shift moves an image, at most, each way."),
+    "flip_probability": (SHARE, "Share of the images that flip mirrors."),
+    "rotate_degrees": ("degrees", "How far rotate turns an image, at most, either way."),
+    "erase_probability": (SHARE, "Share of the images in which erase empties a rectangle."),
+    "erase_share": (SHARE, "Least and largest share of an image that erase empties, as a list."),
+    "mixup_alpha": ("", "Both parameters of the Beta distribution from which mixup draws its weight."),
 }
 """Unit and meaning of the harness's own settings. An empty cell of one means that it does not apply."""
 PARTS = {"hidden.depth": ("layers", "Hidden layers."), "hidden.width": ("units", "Units of a hidden layer.")}
@@ -339,7 +347,7 @@ def _part(name: str) -> str:
 
 def _owners(name: str) -> Iterator[str]:
     """Yield the components that declare a setting, such as "optimizer lion"."""
-    for registry in (architectures, losses, optimizers, schedules):
+    for registry in (architectures, losses, optimizers, schedules, augmentations):
         for entry in registry:
             if name in entry.component.settings:
                 yield f"{registry.axis} {entry.name}"

@@ -114,16 +114,15 @@ def probabilities(weights: Weights, split: Split) -> NDArray[np.float32]:
         raise UsageError(f"there is no formula for {'; '.join(missing)}")
     data = prepare(settings)
     classes = len(settings.facts.classes)
-    network = engine.NumpyNetwork(weights.trial, data.inputs, classes, np.float32)
-    for i in range(len(network.weights)):
-        weight, bias = (weights.named.get(f"{i}.{name}") for name in ("weight", "bias"))
-        shapes = network.weights[i].shape, network.biases[i].shape
-        if weight is None or bias is None or (weight.shape, bias.shape) != shapes:
+    network = engine.network_of(weights.trial, data, np.float32)
+    for name, array in network.named().items():
+        given = weights.named.get(name)
+        if given is None or given.shape != array.shape:
             raise MachineError(f"the weights of {weights.trial.trial_id} are of another network. {REMOVE}")
-        network.weights[i], network.biases[i] = weight, bias
+        array[...] = given
     x = data[split].x
     parts = [
-        engine.probabilities(network.kind, network.forward(x[i : i + EVALUATION_BATCH]).f)
+        engine.probabilities(network.kind, network.output(x[i : i + EVALUATION_BATCH]))
         for i in range(0, len(x), EVALUATION_BATCH)
     ]
     return np.concatenate(parts) if parts else np.empty((0, classes), np.float32)

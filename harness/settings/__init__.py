@@ -32,6 +32,7 @@ Value: TypeAlias = "str | bool | int | float | list[int] | list[float]"
 Positive = Annotated[FiniteFloat, Field(gt=0)]
 NotNegative = Annotated[FiniteFloat, Field(ge=0), AfterValidator(abs)]  # abs: -0.0 is 0.0
 Fraction = Annotated[FiniteFloat, Field(ge=0, lt=1), AfterValidator(abs)]
+Probability = Annotated[FiniteFloat, Field(gt=0, le=1)]
 Seed = Annotated[int, Field(ge=0), limits.at_most(limits.SEED, "a seed has 64 bits")]
 Whole = Annotated[int, Field(ge=-limits.SEED), limits.at_most(limits.SEED, "a whole number has 64 bits")]
 Number = Annotated[FiniteFloat, AfterValidator(lambda value: value + 0.0)]  # -0.0 is 0.0
@@ -49,6 +50,12 @@ def _odd(kernel: int) -> int:
     if kernel % 2 == 0:
         raise ValueError("an odd number, so that the padding on both sides is equal")
     return kernel
+
+
+def _ascending(ends: list[float]) -> list[float]:
+    if ends[0] > ends[1] or ends[1] == 0:
+        raise ValueError("two shares, the smaller one first, such as [0.02, 0.33]")
+    return ends
 
 
 CONTROL = r"[\x00-\x1f\x7f-\x9f\u2028\u2029]"
@@ -132,6 +139,12 @@ TYPES: dict[str, Any] = {
     "label_noise": Fraction,
     "label_noise_seed": Seed,
     "label_smoothing": Fraction,
+    "shift_pixels": Annotated[int, Field(ge=1), limits.at_most(limits.PIXELS, "pixels of a side")],
+    "flip_probability": Probability,
+    "rotate_degrees": Annotated[FiniteFloat, Field(gt=0, le=180)],
+    "erase_probability": Probability,
+    "erase_share": Annotated[list[Fraction], Field(min_length=2, max_length=2), AfterValidator(_ascending)],
+    "mixup_alpha": Annotated[FiniteFloat, Field(ge=0.001, le=1000)],
     "batch_size": Annotated[int, Field(ge=1), limits.at_most(limits.BATCH, "no data set has more images")],
     "epochs": Annotated[int, Field(ge=1), limits.at_most(limits.EPOCHS, "more would train for years")],
     "steps": Annotated[int, Field(ge=1), limits.at_most(limits.STEPS, "more would train for months")],
@@ -246,6 +259,7 @@ DEFAULTS: dict[str, Value | None] = {
     "label_noise": 0.0,
     "label_noise_seed": 0,
     "label_smoothing": 0.0,
+    "augmentation": "none",
 }
 CORE: dict[str, Setting] = {name: Setting(name, default) for name, default in DEFAULTS.items()}
 """Settings of every trial, whatever its components."""

@@ -32,6 +32,8 @@ BATCH = 1_000_000_000
 """Images of a batch; the plan then asks that the train split has as many."""
 LAYERS = 1_000
 WIDTH = 1_000_000
+PIXELS = 10_000
+"""Pixels of an image's side."""
 PARAMETERS = 2**31 - 1
 """Parameters of one network: with its gradients and an optimizer's states, 32 GiB."""
 BUDGET = 100_000

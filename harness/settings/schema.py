@@ -32,7 +32,8 @@ SCORES = ("trial_id", "split", "metric", "value")
 """Columns of scores.csv."""
 STACK_SETTINGS = (
     "dataset", "preprocessing", "val_fraction", "val_split", "split_seed", "label_noise",
-    "label_noise_seed", "architecture", "batch_size", "epochs", "steps", "sampling", "eval_every",
+    "label_noise_seed", "augmentation", "architecture", "batch_size", "epochs", "steps", "sampling",
+    "eval_every",
 )  # fmt: skip
 """Settings that all trials of a stack share, since they see the same batches."""
 STACKS = (

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 from harness.axes import plugins
 from harness.axes.architectures import architectures
+from harness.axes.augmentations import augmentations
 from harness.axes.losses import losses
 from harness.axes.optimizers import optimizers
 from harness.axes.schedules import schedules
@@ -25,7 +26,7 @@ GivenSettings: TypeAlias = "dict[str, Value]"
 def known_settings() -> dict[str, Setting]:
     """List every setting there is: the harness's own, then those that components declare."""
     known = dict(CORE)
-    for registry in (architectures, losses, optimizers, schedules):
+    for registry in (architectures, losses, optimizers, schedules, augmentations):
         for entry in registry:
             for name, setting in entry.component.settings.items():
                 if known.get(name, setting).default is None or name not in known:

@@ -19,7 +19,9 @@ from harness.errors import quoted
 from harness.settings import CORE, DEFAULTS, Setting, Value
 from harness.text import as_text
 
-COMPONENTS = ("architecture", "optimizer", "schedule", "loss", "head", "activation", "preprocessing")
+COMPONENTS = (
+    "architecture", "optimizer", "schedule", "loss", "head", "activation", "preprocessing", "augmentation",
+)  # fmt: skip
 BOUNDS = ("low", "high", "log", "step")
 """Keys of a range."""
 DIGITS = 4

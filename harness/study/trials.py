@@ -10,6 +10,8 @@ from typing import Any, TypeAlias
 
 from harness.axes import plugins
 from harness.axes.architectures import architectures
+from harness.axes.augmentations import NONE as NO_AUGMENTATION
+from harness.axes.augmentations import augmentations
 from harness.axes.heads import heads
 from harness.axes.losses import losses
 from harness.axes.optimizers import optimizers
@@ -94,6 +96,7 @@ def resolve(given: Mapping[str, Value], study_datasets: Mapping[str, Dataset] | 
         **{n: loss.default_of(n, _classes(chosen["dataset"], dataset)) for n in loss.settings},
         **{n: s.default for n, s in optimizers[chosen["optimizer"]].settings.items()},
         **{n: s.default for n, s in schedules[chosen["schedule"]].settings.items()},
+        **{n: s.default for n, s in augmentations[chosen["augmentation"]].settings.items()},
     }
     chosen |= {name: given.get(name, default) for name, default in declared.items()}
     for name in architectures[chosen["architecture"]].unused(chosen):
@@ -226,7 +229,7 @@ def identity_of(settings: Settings, sources: Sources | None = None) -> str:
     """
     sources = sources or plugins.sources()
     counted = dict(settings)
-    later: dict[str, Value] = {"label_noise": 0.0, "label_smoothing": 0.0}
+    later: dict[str, Value] = {"label_noise": 0.0, "label_smoothing": 0.0, "augmentation": NO_AUGMENTATION}
     if settings.architecture == "mlp":
         later |= {"dropout": 0.0, "norm": "none", "skip": False}
     for name, default in later.items():  # left out at their default, so that older ids stay the same

@@ -3,6 +3,7 @@
 from harness.axes.architectures.convolutional import cnn, lenet5, resnet
 from harness.axes.architectures.initial_weights import (
     Layer,
+    fan_in_draws,
     initial_layers,
     initialise,
     inverse_root,
@@ -11,6 +12,6 @@ from harness.axes.architectures.mlp import MLPS, linear, mlp
 from harness.axes.architectures.registry import Architecture, Shape, architectures
 
 __all__ = [
-    "MLPS", "Architecture", "Layer", "Shape", "architectures", "cnn", "initial_layers", "initialise",
-    "inverse_root", "lenet5", "linear", "mlp", "resnet",
+    "MLPS", "Architecture", "Layer", "Shape", "architectures", "cnn", "fan_in_draws", "initial_layers",
+    "initialise", "inverse_root", "lenet5", "linear", "mlp", "resnet",
 ]  # fmt: skip

@@ -85,6 +85,21 @@ def initialise(network: nn.Module, seed: int) -> None:
             fill(module, stream(seed, "weights", _number_of(kind), number), started[module])
 
 
+def fan_in_draws(
+    kind: str, number: int, shapes: Sequence[tuple[int, ...]], seed: int
+) -> list[NDArray[np.float64]]:
+    """Draw the weight, and the bias behind it, of a linear layer or a convolution, as `initialise` does.
+
+    Args:
+        kind: "Linear" or "Conv2d".
+        number: its place among those of its kind.
+        shapes: those of its parameters, the weight's (out, in, ..) first.
+        seed: the trial's.
+    """
+    rng, bound = stream(seed, "weights", _number_of(kind), number), inverse_root(math.prod(shapes[0][1:]))
+    return [_uniform(rng, bound, shape) for shape in shapes]
+
+
 def _parts_first(module: nn.Module, seen: set[int] | None = None) -> list[nn.Module]:
     """List the modules of a network, each once and behind all of its parts."""
     seen = set() if seen is None else seen

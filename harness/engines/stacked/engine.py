@@ -18,13 +18,14 @@ from harness.axes.metrics import metrics
 from harness.data.batches import Budget, epoch_order
 from harness.data.samples import TRAINED_ON, Data, Split
 from harness.engines import driver
+from harness.engines.augmentation import augmented
 from harness.engines.base import DEFAULT_OPTIONS, EngineOptions
 from harness.engines.outcome import Evaluation, Floats, Outcome
 from harness.engines.resident import steps as resident
 from harness.engines.stacked import cuda_graphs
 from harness.engines.stacked.network import StackedNetwork
 from harness.engines.stacked.optimizer import stack_optimizers
-from harness.engines.stacked.steps import Eager, Feed, Steps
+from harness.engines.stacked.steps import Augmented, Eager, Feed, Steps
 from harness.engines.states import State
 from harness.engines.tensors import torch_dtype
 from harness.study.trials import Trial
@@ -67,6 +68,9 @@ class StackTraining:
 
     def _steps(self, stack: StackedNetwork) -> Steps:
         """Return the fastest steps that a stack's device has for it."""
+        batches = augmented(stack.trials[0].arm.settings, self.data)
+        if batches is not None:
+            return Augmented(stack, self.feed, batches)
         for kind in (resident, cuda_graphs):
             found: Steps | None = kind.steps(stack, self.data, self.feed, self.notes.append)
             if found is not None:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from harness.data.batches import Budget
 from harness.data.samples import Data, Samples
+from harness.engines.augmentation import AugmentedTrain
 from harness.engines.base import LOOK_EVERY
 from harness.engines.stacked.first_layer import ImageSource
 from harness.engines.stacked.network import StackedNetwork
@@ -58,6 +59,28 @@ class Steps(Protocol):
 
     def advance(self, step: int, until: int) -> int:
         """Take the step after `step`, or several within the epoch and up to `until`; return how many."""
+
+
+class Augmented:
+    """Steps on augmented batches, which NumPy makes at each of them, one a seed; else as `Eager`."""
+
+    kind = "eager"
+
+    def __init__(self, stack: StackedNetwork, feed: Feed, batches: AugmentedTrain) -> None:
+        self.stack, self.feed, self.batches = stack, feed, batches
+        self.size, self.per_epoch = feed.budget.batch_size, feed.budget.steps_per_epoch
+
+    def begin(self, orders: NDArray[np.int64], step: int) -> None:  # noqa: ARG002 (the protocol's signature)
+        """Begin as `Steps.begin`."""
+        self.orders = orders
+
+    def advance(self, step: int, until: int) -> int:  # noqa: ARG002 (the protocol's signature)
+        """Take one step."""
+        first = step % self.per_epoch * self.size
+        places = self.orders[:, first : first + self.size]
+        x, target = self.batches.on_device(self.stack.seeds, step + 1, places, self.stack.device)
+        self.feed.losses[step % self.feed.kept] = self.stack.step(step + 1, x, target)
+        return 1
 
 
 class Eager:
