@@ -96,10 +96,9 @@ def test_the_same_seed_gives_the_same_bits_and_leaves_the_global_generator() -> 
 def test_arms_with_and_without_norm_and_skip_start_from_the_same_convolutions(
     name: str, settings: dict[str, Any]
 ) -> None:
+    build = architectures[name].network
     starts = [
-        started(
-            architectures[name].network((1, 8, 8), 5, nn.ReLU, {**settings, "norm": norm, "skip": skip}), 2
-        )
+        started(build((1, 8, 8), 5, nn.ReLU, {**settings, "norm": norm, "skip": skip}), 2)
         for norm in ("none", "batch", "layer")
         for skip in (False, True)
     ]
