@@ -233,10 +233,9 @@ def export(
     output_folder.check_folder(out or Path("exported"))
     done = models.export(trial, out, results=results, where=where)
     same = "as trials.csv has it" if done.right == done.stored else f"trials.csv has {done.stored:,}"
-    click.echo(f"{done.folder}: model.safetensors, model.pt, trial.json")
+    click.echo(f"{done.folder}: {', '.join(done.files)}")
     click.echo(f"loaded again, it gets {done.right:,} of {done.images:,} test images right, {same}")
     click.echo(f"harness.load_model({str(done.folder)!r}) gives the network as a torch.nn.Module")
     if as_json:
-        files = ["model.safetensors", "model.pt", "trial.json"]
         counts = {"right": done.right, "stored": done.stored, "images": done.images}
-        json_output.show("export", folder=done.folder, files=files, **counts)
+        json_output.show("export", folder=done.folder, files=list(done.files), **counts)
