@@ -24,6 +24,7 @@ LOSSES = ["train_loss", "val_loss", "test_loss"]
 
 
 AXES = {"dataset": ["tinted", "deep"]}
+SHORT = {"epochs": 1, "batch_size": 256}
 
 
 def study(axes: Any, **baseline: Any) -> Any:
@@ -99,7 +100,7 @@ def test_an_export_keeps_the_shape_that_an_own_preprocessing_gives(
     apply: Any, shape: Any, tmp_path: Path
 ) -> None:
     preprocessings.register("own")(apply)
-    found = trained(tmp_path / "run", axes={}, architecture="lenet5", preprocessing="own", epochs=1)
+    found = trained(tmp_path / "run", axes={}, architecture="lenet5", preprocessing="own", **SHORT)
     folder = models.write_model(found, found.trials.iloc[0], tmp_path / "out").folder
     about = json.loads((folder / "trial.json").read_text())
     assert (about["image"], about["shape"]) == ([8, 8, 3], list(shape))
@@ -117,7 +118,7 @@ def test_an_export_keeps_the_shape_that_an_own_preprocessing_gives(
 
 @pytest.mark.usefixtures("colours")
 def test_a_convolution_gets_the_channels_and_is_exported_with_them(tmp_path: Path) -> None:
-    found = trained(tmp_path / "run", axes={}, architecture="lenet5", epochs=1)
+    found = trained(tmp_path / "run", axes={}, architecture="lenet5", **SHORT)
     row = found.trials.iloc[0]
     folder = models.write_model(found, row, tmp_path / "out").folder
     model = harness.load_model(folder)
