@@ -31,9 +31,9 @@ def png() -> str:
     """
     return (
         "(transparent); allowed: grey or colour without transparency. Paste it on a background first "
-        "(convert('RGB') alone would drop what is drawn in transparency): image = "
+        "(convert('RGB') alone would drop what is drawn in transparency; 'L' for 'RGB' makes grey): image = "
         "ImageOps.exif_transpose(image); ground = Image.new('RGBA', image.size, 'white'); "
-        "ground.alpha_composite(image.convert('RGBA')); plain = ground.convert('RGB'), or 'L' for grey"
+        "ground.alpha_composite(image.convert('RGBA')); plain = ground.convert('RGB')"
     )
 
 
