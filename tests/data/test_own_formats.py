@@ -452,8 +452,8 @@ NPZ_FAULTS: dict[str, tuple[Callable[[], bytes], str]] = {
         edited(train_images=COLOUR[:40].transpose(0, 3, 1, 2)),
         (
             "got uint8 of shape (40, 3, 8, 8); allowed: uint8 or uint16 of shape (N, height, width), or (N, "
-            "height, width, channels), up to 4 channels, at least one image; "
-            "images = np.moveaxis(images, 1, -1)"
+            "height, width, channels), up to 4 channels, at least one image; put the "
+            "channels behind: images = np.moveaxis(images, 1, -1)"
         ),
     ),
     "volumes": (
@@ -527,7 +527,7 @@ def emnist(folder: Path, name: str = "letters", first: int = 1) -> Path:
 def test_emnist_is_turned_upright_and_its_letters_count_from_0(tmp_path: Path) -> None:
     found = dataset(emnist(tmp_path / "a"), "idx")
     check(found, *split(SHADES))
-    assert found.facts.classes[:3] == ("Aa", "Bb", "Cc")
+    assert found.facts.classes[:3] == ("A", "B", "C")
     turned, lowered = found.facts.said
     assert "emnist-letters are written column by column, and were turned upright" in turned
     assert "count from 1, and were lowered by 1" in lowered
@@ -628,9 +628,9 @@ def test_own_class_names_come_before_those_of_the_files(tmp_path: Path) -> None:
 CIFAR_FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "cut": (
         lambda f: (f / "data_batch_2.bin").write_bytes(records(slice(15, 40), LABELS)[:-1]),
-        "data_batch_2.bin: has 76,824 bytes; allowed: a multiple of 3,073 (1 label and 32 x 32 pixels of 3",
+        "data_batch_2.bin: got 76,824 bytes; allowed: whole records of 3,073 bytes, at least one",
     ),
-    "empty": (lambda f: (f / "data_batch_2.bin").write_bytes(b""), "data_batch_2.bin: has 0 bytes; allowed:"),
+    "empty": (lambda f: (f / "data_batch_2.bin").write_bytes(b""), "data_batch_2.bin: got 0 bytes; allowed:"),
     "no test": (lambda f: (f / "test_batch.bin").unlink(), "test_batch.bin: is missing"),
     "label": (
         lambda f: (f / "test_batch.bin").write_bytes(bytes([10]) + bytes(3072)),
