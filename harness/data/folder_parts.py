@@ -216,5 +216,5 @@ def joined_words(name: str, train: int, val: int) -> str:
     """Say that a part of the folder's own for validation was joined to train."""
     return (
         f"its {val:,} images of {name} are the last of train's {train + val:,}: val is drawn from all of "
-        "them, as val_fraction and val_split say"
+        f"them, unless val_split = 'last' and val_fraction = {val / (train + val):.6g} keep these"
     )
