@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 
 from harness.data import glyphs, outlines
-from harness.data.datasets import datasets, digest
+from harness.data.datasets import Dataset, datasets, digest
 from harness.errors import UsageError
 from harness.study.study import parse
 
@@ -127,19 +127,19 @@ def test_every_letter_is_within_its_image() -> None:
 # What a study writes
 
 
-def study(**table: object) -> object:
+def study(**table: object) -> Dataset:
     tables = {"study": {"name": "s"}, "baseline": {"dataset": "letters"}, "datasets": {"letters": table}}
-    return parse(tables).dataset("letters")  # type: ignore[arg-type]
+    return parse(tables).dataset("letters")
 
 
 def test_a_study_draws_letters_of_its_own(tmp_path: Path) -> None:
     shutil.copy(glyphs.font_file("DejaVuSans"), tmp_path / "mine.ttf")
     mine = [str(tmp_path / "mine.ttf")]
     own = study(generate="glyphs", classes=["b", "a"], per_class=3, test_per_class=2, size=16, fonts=mine)
-    assert own.facts.classes == ("b", "a")  # type: ignore[attr-defined]
-    assert (own.facts.shape, own.facts.train, own.facts.test) == ((16, 16), 6, 4)  # type: ignore[attr-defined]
+    assert own.facts.classes == ("b", "a")
+    assert (own.facts.shape, own.facts.train, own.facts.test) == ((16, 16), 6, 4)
     curves = study(generate="mnist1d", seed=4)
-    assert curves.facts.shape == (1, 40)  # type: ignore[attr-defined]
+    assert curves.facts.shape == (1, 40)
 
 
 def test_a_resolved_study_draws_the_same_letters() -> None:

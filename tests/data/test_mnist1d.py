@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from harness.data import mnist1d
 from harness.data.datasets import datasets, digest
@@ -22,10 +23,10 @@ def test_a_seed_fixes_every_byte() -> None:
     assert digest(mnist1d.draw(3)) == digest(mnist1d.draw(3)) != digest(mnist1d.draw(4))
 
 
-def test_a_curve_without_distortions_is_found_again(monkeypatch: object) -> None:
+def test_a_curve_without_distortions_is_found_again(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (("SCALE", 0.0), ("MOVE", 0), ("CORRELATED", 0.0), ("SHEAR", 0.0), ("NOISE", 0.0)):
-        monkeypatch.setattr(mnist1d, name, value)  # type: ignore[attr-defined]
-    monkeypatch.setattr(mnist1d, "PADDING", (28, 28))  # type: ignore[attr-defined]
+        monkeypatch.setattr(mnist1d, name, value)
+    monkeypatch.setattr(mnist1d, "PADDING", (28, 28))
     row = mnist1d._row(mnist1d.CURVES[4], np.random.default_rng(0))  # 12 + 28 places: those of the row
     assert np.allclose(row, [*mnist1d.CURVES[4], *[0] * 28], atol=1e-12)
 
