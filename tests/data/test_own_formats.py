@@ -20,6 +20,7 @@ from click.testing import CliRunner
 from numpy.typing import NDArray
 from PIL import Image
 
+import harness
 from harness import results
 from harness.cli.main import harness as command
 from harness.data import decoded_cache, idx
@@ -205,8 +206,8 @@ def test_a_folder_a_class_gives_names_and_joins_val(tmp_path: Path) -> None:
     assert images.train_names[0] == "a/0000.png"
     assert found.facts.said == (
         (
-            "its 20 images of val/ are the last of train's 60: val is drawn from all of them, as "
-            "val_fraction and val_split say"
+            "its 20 images of val/ are the last of train's 60: val is drawn from all of them, unless "
+            "val_split = 'last' and val_fraction = 0.333333 keep these"
         ),
     )
 
@@ -361,6 +362,8 @@ def test_medmnists_archive_by_file_and_by_folder(tmp_path: Path) -> None:
         found = dataset(place, "npz")
         check(found, COLOUR[:60], COLOUR[60:], (LABELS[:60], LABELS[60:]))
         assert "its 20 images of val are the last of train's 60" in found.facts.said[0]
+    kept = harness.split_dataset(found, "val", val_split="last", val_fraction=0.333333)
+    assert kept.index.tolist() == list(range(40, 60))
 
 
 @pytest.mark.parametrize("names", ["x_{part}", "X_{part}"])
