@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 DIGITS = ".7g"
 """The format of outcomes; CSVs have as many digits. Settings keep all of theirs."""
-WHOLE = ("rank", "n", "more_seeds", "diverged_step", "steps_done", "parameters", "group_size")
+WHOLE = ("rank", "n", "more_seeds", "diverged_step", "steps_done", "parameters", "flops", "group_size")
 """Columns of whole numbers, which are floats in a frame that lacks one."""
 UNTRAINED = "not_trained"
 """The word for the empty status: not trained yet."""
@@ -119,13 +119,14 @@ def _arms(planned: Plan) -> dict[str, Any]:
         if all(key in one and one[key] == value for one in settings.values())
     }
     skipped = {trial.arm.name: planned.skipped.get(trial.trial_id) for trial in planned.trials}
-    parameters = planned.parameters
+    parameters, flops = planned.parameters, planned.flops
     arms = [
         {
             "arm": name,
             "labels": dict(planned.arms[name].labels),
             "settings": {key: value for key, value in own.items() if key not in common},
             "parameters": parameters.get(name),
+            "flops": flops.get(name),
             "skipped": skipped[name],
         }
         for name, own in settings.items()

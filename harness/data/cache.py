@@ -16,26 +16,18 @@ from pathlib import Path
 from typing import Literal
 
 from harness import notes
+from harness.data import pins as published_pins
 from harness.errors import MachineError, UsageError, did_you_mean
 from harness.system import locks
 
-# SHA-256 of the decompressed files, by data set and file.
-PINS: Mapping[str, Mapping[str, str]] = {
-    "mnist": {
-        "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
-        "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
-        "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
-        "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
-    },
-    "fashion_mnist": {
-        "train-images-idx3-ubyte": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
-        "train-labels-idx1-ubyte": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
-        "t10k-images-idx3-ubyte": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
-        "t10k-labels-idx1-ubyte": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
-    },
-}
+PINS: Mapping[str, Mapping[str, str]] = published_pins.all_pins()
+"""The digest of each file, by data set: the SHA-256 of unpacked bytes, or "sha256:..." or "md5:..."
+of a file that is kept as its publisher has it."""
+USUAL = ("mnist", "fashion_mnist")
+"""Data sets that studies of the harness use: those that are fetched where none is named."""
 CHUNK = 1 << 20  # bytes
 LARGEST = 1 << 28  # bytes of one file, unpacked: those that are downloaded have at most 47 MB
+LARGEST_PACKED = 1 << 30  # bytes of one file that stays packed: EMNIST's archive has 562 MB
 LOCK_TIMEOUT = 1800  # seconds to wait for another process that downloads the same data set
 
 
@@ -49,7 +41,7 @@ class DiskError(OSError):
 
 @dataclass(frozen=True)
 class FileState:
-    """The state of one cached file; `got` is its SHA-256, "" if it is missing."""
+    """The state of one cached file; `got` is its digest in the form of a pin, "" if it is missing."""
 
     path: Path
     status: Literal["ok", "missing", "damaged"]
@@ -92,18 +84,40 @@ def verify(name: str, *, root: Path | None = None, pins: Mapping[str, str] | Non
     return [_file_state(folder / file, expected) for file, expected in (pins or pins_of(name)).items()]
 
 
+def fetched() -> list[str]:
+    """List the data sets to check where none is named: those of USUAL, and others with files."""
+    root = cache_root()
+    return [n for n in PINS if n in USUAL or any((root / n / file).exists() for file in PINS[n])]
+
+
 def pins_of(name: str) -> Mapping[str, str]:
-    """Return the files of data set `name` and their SHA-256."""
+    """Return the files of data set `name` and their digests."""
     if name not in PINS:
         raise UsageError(f"data set {name!r} is not downloaded: {did_you_mean(name, PINS)}")
     return PINS[name]
+
+
+def stays_packed(pin: str) -> bool:
+    """Tell whether a pin is of a file that is kept as its publisher has it."""
+    return ":" in pin
+
+
+def _hasher(pin: str) -> hashlib._Hash:
+    """Start the digest that a pin is of."""
+    return hashlib.new(pin.partition(":")[0] if stays_packed(pin) else "sha256", usedforsecurity=False)
+
+
+def _as_pin(got: str, pin: str) -> str:
+    """Write a digest in hexadecimal as `pin` is written."""
+    kind, colon, _ = pin.rpartition(":")
+    return f"{kind}{colon}{got}"
 
 
 def _file_state(path: Path, expected: str) -> FileState:
     """Hash one cached file."""
     try:
         with path.open("rb") as stream:
-            got = hashlib.file_digest(stream, "sha256").hexdigest()
+            digest = hashlib.file_digest(stream, lambda: _hasher(expected)).hexdigest()
     except (FileNotFoundError, NotADirectoryError):
         return FileState(path, "missing", expected, "")
     except OSError as error:
@@ -111,40 +125,47 @@ def _file_state(path: Path, expected: str) -> FileState:
             f"the cached file {path} cannot be read: {error.strerror}. Make it readable, or set HARNESS_DATA "
             "to another folder."
         ) from error
+    got = _as_pin(digest, expected)
     return FileState(path, "ok" if got == expected else "damaged", expected, got)
 
 
 def install(path: Path, temporary: Path, target: Path, expected: str) -> str:
-    """Decompress `path`, verify it, and move it to `target` in one step; return its fault, or "".
+    """Decompress `path` unless it stays packed, verify it, and move it to `target` in one step.
+
+    Returns:
+        Its fault, or "".
 
     Raises:
         DiskError: the cache cannot be written.
     """
-    digest = hashlib.sha256()
+    packed = stays_packed(expected)
+    digest, largest = _hasher(expected), LARGEST_PACKED if packed else LARGEST
     try:
         with temporary.open("wb") as stream:
-            for chunk in _decompressed(path):
+            for chunk in _chunks(path, unpack=not packed):
                 digest.update(chunk)
                 stream.write(chunk)
-                if stream.tell() > LARGEST:
-                    return f"damaged: it unpacks to over {LARGEST:,} bytes"
+                if stream.tell() > largest:
+                    return f"damaged: it {'has' if packed else 'unpacks to'} over {largest:,} bytes"
             stream.flush()
             os.fsync(stream.fileno())
-        if digest.hexdigest() == expected:
+        if _as_pin(digest.hexdigest(), expected) == expected:
             temporary.replace(target)
             return ""
     except Unreadable as reason:
         return str(reason)
     except OSError as error:
         raise DiskError(error.errno, error.strerror) from error
-    return f"damaged: SHA-256 expected {expected[:16]}..., got {digest.hexdigest()[:16]}..."
+    kind = "MD5" if expected.startswith("md5:") else "SHA-256"
+    wanted, got = expected.rpartition(":")[2], digest.hexdigest()
+    return f"damaged: {kind} expected {wanted[:16]}..., got {got[:16]}..."
 
 
-def _decompressed(path: Path) -> Iterator[bytes]:
+def _chunks(path: Path, *, unpack: bool) -> Iterator[bytes]:
     """Yield the bytes of a file, gunzipped if it is gzip; raise Unreadable if it is cut or damaged."""
     try:
         with path.open("rb") as raw:
-            packed = raw.read(2) == b"\x1f\x8b"
+            packed = unpack and raw.read(2) == b"\x1f\x8b"
             raw.seek(0)
             with gzip.GzipFile(fileobj=raw) if packed else raw as stream:
                 while chunk := stream.read(CHUNK):

@@ -10,12 +10,13 @@ A data set is one decorated function that returns Images:
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from harness.data import likeness, remedies
+from harness.data import described_sets, found_digests, likeness, remedies
 from harness.data.images import SHAPES, Images, channels_come_first, channels_first, tidied
 from harness.errors import MachineError, UsageError
 from harness.registry import Registry
@@ -37,6 +38,7 @@ class Facts:
         pixel_max: the value of a full pixel (255; 16 for digits; 65535 where all 16 bits are used).
         digest: SHA-256 that changes whenever an image, a label or their order does.
         warnings: sentences on images that are the same where they should differ.
+        said: sentences on what was corrected or joined in reading the files.
     """
 
     shape: tuple[int, ...]
@@ -46,6 +48,7 @@ class Facts:
     pixel_max: float
     digest: str
     warnings: tuple[str, ...] = field(default=(), compare=False)
+    said: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -62,11 +65,13 @@ class Dataset:
         read: returns its Images; unchecked, `load` is what checks.
         classes: the class names, in label order; None names them by label, up to the highest there is.
         pixel_max: the value of a full pixel.
-        known: the facts, where they are known without reading; else the first load finds them.
+        known: the facts, where they are known without reading; else the first load finds them. Where all but
+            the digest ("") are known, the first load finds that, and it is kept for other processes.
         remark: a sentence on how the images were chosen or divided, without which numbers are misread.
         blocks: the first train image of each block of images that belong together, such as a writer's, in
             their order; val_split = "blocks" divides by them.
         usual: its own defaults of val_split and val_fraction, where it has some.
+        recipe: digests what the images come from; a digest that was found and kept holds for that.
     """
 
     name: str
@@ -77,6 +82,7 @@ class Dataset:
     remark: str = ""
     blocks: tuple[int, ...] = ()
     usual: Mapping[str, str | float] = field(default_factory=dict, compare=False)
+    recipe: Callable[[], str] | None = field(default=None, compare=False)
     _found: dict[str, Facts] = field(default_factory=dict, init=False, repr=False, compare=False)
     _source: list[str] = field(default_factory=list, init=False, repr=False, compare=False)
 
@@ -93,9 +99,18 @@ class Dataset:
         Raises:
             UsageError: as `load`, where it has to load.
         """
-        if self.known is None and not self._found:
+        if self.known is not None and self.known.digest:
+            return self.known
+        if not self._found and not self._remembered():
             self.load()
-        return self.known or self._found["facts"]
+        return self._found["facts"]
+
+    def _remembered(self) -> bool:
+        """Take the digest that an earlier process found, and tell whether there is one."""
+        kept = found_digests.read(self.name, self.recipe()) if self.known and self.recipe else ""
+        if self.known and kept:
+            self._found["facts"] = replace(self.known, digest=kept)
+        return bool(kept)
 
     def refresh(self, source: str) -> None:
         """Forget the facts if another source digest decides them, for instance because a value was set."""
@@ -114,7 +129,10 @@ class Dataset:
         if not self.known:
             _check_types(self.name, images)
         images = tidied(images)
-        got = digest(images) if self.known or self._found else self._meet(images)
+        if self._found or (self.known and self.known.digest) or self._remembered():
+            got = digest(images)
+        else:
+            got = self._settle(images, self.known) if self.known else self._meet(images)
         if got != self.facts.digest:
             kind = MachineError if self.known else UsageError
             raise kind(
@@ -123,16 +141,31 @@ class Dataset:
             )
         return images
 
+    def _settle(self, images: Images, known: Facts) -> str:
+        """Check the first Images of a data set of which all but the digest is known, and find that."""
+        _check(self.name, images, len(known.classes), known.pixel_max)
+        found = images.train_images.shape[1:], len(images.train_labels), len(images.test_labels)
+        if found != (expected := (known.shape, known.train, known.test)):
+            raise MachineError(
+                f"data set {self.name!r} is not as described: shape, train and test images are {found}, "
+                f"expected {expected}"
+            )
+        sha256 = digest(images)
+        if self.recipe:
+            found_digests.keep(self.name, self.recipe(), sha256)
+        self._found["facts"] = replace(known, digest=sha256)
+        return sha256
+
     def _meet(self, images: Images) -> str:
         """Check the first Images of a data set without known facts, keep its facts, return its digest."""
-        if (classes := self.classes) is None:
+        if (classes := self.classes or images.classes or None) is None:
             highest = max(images.train_labels.max(), images.test_labels.max())
             classes = tuple(map(str, range(int(highest) + 1)))
         _check(self.name, images, len(classes), self.pixel_max)
         shape = images.train_images.shape[1:]
         train, test = len(images.train_labels), len(images.test_labels)
         sha256, alike = digest(images), likeness.words(images, classes)
-        facts = Facts(shape, classes, train, test, self.pixel_max, sha256, alike)
+        facts = Facts(shape, classes, train, test, self.pixel_max, sha256, alike, images.said)
         self._found["facts"] = facts
         return sha256
 
@@ -355,3 +388,12 @@ def _downloaded(name: str) -> Images:
         idx.read(folder / "t10k-images-idx3-ubyte"),
         idx.read(folder / "t10k-labels-idx1-ubyte").astype(np.int64),
     )
+
+
+for _name, _set in described_sets.SETS.items():
+    datasets.register(
+        _name,
+        known=Facts(_set.shape, _set.classes, _set.train, _set.test, 255, _set.digest),
+        remark=_set.remark,
+        recipe=functools.partial(found_digests.of_pins, _name),
+    )(_set.read)

@@ -5,38 +5,38 @@ from __future__ import annotations
 import hashlib
 import multiprocessing
 import os
-import struct
 import tempfile
 import time
-import warnings
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from harness import notes
-from harness.data import cache, npy, remedies
+from harness.data import cache, npy, pictures
+from harness.data.folder_parts import kind as described
+from harness.data.folder_parts import pixel_fault
 from harness.notes import progress_bar
 from harness.system import locks, resources
 
+if TYPE_CHECKING:
+    from harness.data.images import RawPixels
+
 T = TypeVar("T")
-Kind = Literal["png", "npy"]
-VERSION = 2  # of the decoding; part of every cache key
+Kind = Literal["png", "npy", "picture"]
+VERSION = 3  # of the decoding; part of every cache key
 SLOW = 1.0  # seconds: longer work shows its progress, and its pixels are kept
 OLD = 86_400.0  # seconds, more than any two clocks differ by
 SETTLED = 2.0  # seconds: a file just written may change once more within its time stamp's resolution
-MOST_PIXELS = (
-    1 << 24
-)  # of an image, 4096 x 4096: every pixel is a network's input, so a larger one is a mistake
 MOST_KEPT = 10  # folders' pixels in the cache; the oldest go first
-GREY = ("L", "1")  # Pillow's names for grey of 8 bits or fewer
 
 
-def pixels(files: Sequence[Path], kind: Kind, name: str, problems: list[str]) -> NDArray[np.uint8]:
-    """Decode image files of one size, in order: (N, H, W).
+def pixels(files: Sequence[Path], kind: Kind, name: str, problems: list[str]) -> RawPixels:
+    """Decode image files of one size, in order: (N, H, W), or (N, H, W, C) of images with channels.
+
+    Each is of 8 or of 16 bits a channel, and all are alike. A `picture` is a PNG or a JPEG.
 
     Pixels that take over a second are kept in the cache folder, in an uncompressed .npz under a key of every
     file's name, size and times; so the next process has them at once. `problems` gets a line for every faulty
@@ -48,7 +48,7 @@ def pixels(files: Sequence[Path], kind: Kind, name: str, problems: list[str]) ->
     return images if len(images) < len(files) else images[np.argsort(place)]
 
 
-def _pixels(files: Sequence[Path], kind: Kind, name: str, problems: list[str]) -> NDArray[np.uint8]:
+def _pixels(files: Sequence[Path], kind: Kind, name: str, problems: list[str]) -> RawPixels:
     try:
         key, newest = _state(files, kind)
     except OSError as error:
@@ -84,8 +84,8 @@ def _settled(files: Sequence[Path], kind: Kind, state: tuple[str, float], start:
         return False
 
 
-def _decode(files: Sequence[Path], kind: Kind, name: str, problems: list[str]) -> NDArray[np.uint8]:
-    decode = _png if kind == "png" else _npy
+def _decode(files: Sequence[Path], kind: Kind, name: str, problems: list[str]) -> RawPixels:
+    decode = DECODERS[kind]
     first, images = files[0], np.empty((0, 0, 0), np.uint8)
     for i, path in enumerate(counted(files, len(files), f"reading {name}")):
         try:
@@ -100,91 +100,53 @@ def _decode(files: Sequence[Path], kind: Kind, name: str, problems: list[str]) -
             problems.append(f"{path}: cannot be decoded ({error}); copy it again")
             continue
         if not images.size:
-            if fault := resources.too_large(len(files) * image.size):
+            if fault := resources.too_large(len(files) * image.nbytes):
                 problems.append(
-                    f"{len(files):,} images of {image.shape[0]} x {image.shape[1]} pixels take {fault}"
+                    f"{len(files):,} images of {described(image.shape, image.dtype)} take {fault}"
                 )
                 break
-            first, images = path, np.empty((len(files), *image.shape), np.uint8)
-        if image.shape == images.shape[1:]:
+            first, images = path, np.empty((len(files), *image.shape), image.dtype)
+        if (image.shape, image.dtype) == (images.shape[1:], images.dtype):
             images[i] = image
         else:
-            (h, w), (height, width) = image.shape, images.shape[1:]
-            problems.append(
-                f"{path}: is {h} x {w} pixels, {first.parent.name}/{first.name} {height} x {width}; "
-                "allowed is one size (height x width): resize one of them"
-            )
+            problems.append(f"{path}: {_unlike(image, images, f'{first.parent.name}/{first.name}')}")
     return images
 
 
-def _png(path: Path) -> NDArray[np.uint8]:
-    """Decode one PNG as (H, W), turned upright by its EXIF orientation.
-
-    Raises:
-        OSError, SyntaxError: Pillow finds it damaged or cut.
-        ValueError: it is not grey of 8 bits, or too large.
-    """
-    from PIL import Image, ImageOps, UnidentifiedImageError
-
-    try:
-        with _strict(Image.DecompressionBombWarning), Image.open(path, formats=("PNG",)) as image:
-            if fault := _size_fault(image.height, image.width):
-                raise ValueError(fault)
-            if (pictures := int(getattr(image, "n_frames", 1))) > 1:
-                raise ValueError(f"is an animation of {pictures} pictures; allowed: 1. Save each by itself")
-            transparent = image.has_transparency_data
-            if transparent or image.mode not in GREY:
-                remedy = remedies.png(image.mode, transparent=transparent)
-                raise ValueError(f"is a PNG of mode {image.mode} {remedy}")
-            upright = ImageOps.exif_transpose(image)  # as every viewer shows it
-            return np.asarray(upright.convert("L") if upright.mode == "1" else upright, np.uint8)
-    except UnidentifiedImageError:
-        raise ValueError("is not a PNG, or its beginning is damaged; copy it again") from None
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise ValueError(_size_fault(*_written_size(path))) from None
+def _unlike(image: RawPixels, images: RawPixels, first: str) -> str:
+    """Say how an image differs from the first one, and how to make them alike."""
+    said = f"is {described(image.shape, image.dtype)}, {first} {described(images.shape[1:], images.dtype)}"
+    if image.shape[:2] != images.shape[1:3]:
+        return f"{said}; allowed is one size (height x width): resize one of them"
+    if image.ndim != images.ndim - 1 or image.shape[2:] != images.shape[3:]:
+        return (
+            f"{said}; allowed is one number of channels: save all in colour, of PNG "
+            "image.convert('RGB'), or all in grey, image.convert('L')"
+        )
+    return f"{said}; allowed is one number of bits: save all with 8 or all with 16"
 
 
-@contextmanager
-def _strict(error: type[Warning]) -> Iterator[None]:
-    """Turn Pillow's warnings (damaged EXIF, a broken animation, a bomb) into errors, and silence the rest."""
-    with warnings.catch_warnings(action="ignore"):
-        warnings.simplefilter("error", UserWarning)
-        warnings.simplefilter("error", error)
-        yield
-
-
-def _written_size(path: Path) -> tuple[int, int]:
-    """Read height and width from a PNG's first chunk."""
-    with path.open("rb") as file:
-        width, height = struct.unpack(">II", file.read(24)[16:])
-    return height, width
-
-
-def _npy(path: Path) -> NDArray[np.uint8]:
-    """Read one .npy file as (H, W).
+def _npy(path: Path) -> RawPixels:
+    """Read one .npy file as (H, W) or (H, W, C).
 
     Raises:
         OSError: it cannot be read.
-        ValueError: it is damaged, cut, too large, or not a grey image.
+        ValueError: it is damaged, cut, too large, or not an image.
     """
 
     def check(header: npy.NpyHeader) -> str:
-        if header.dtype == "uint8" and len(header.shape) == 2 and 0 not in header.shape:
-            return _size_fault(*header.shape)
-        remedy = remedies.pixels(header.dtype, header.shape)
-        return f"got {header}; allowed: uint8 of shape (height, width); {remedy}"
+        fault = pixel_fault(header.dtype, header.shape, stacked=False)
+        return fault or pictures.size_fault(*header.shape[:2])
 
-    return npy.read(path, check)
+    image: RawPixels = npy.read(path, check)
+    return image[..., 0] if image.ndim == 3 and image.shape[2] == 1 else image
 
 
-def _size_fault(height: int, width: int) -> str:
-    """Return the reason not to read an image of this size, or ""."""
-    if height * width <= MOST_PIXELS:
-        return ""
-    return (
-        f"is {height} x {width} pixels; allowed: up to {MOST_PIXELS:,} pixels an image (each is an "
-        "input of the network). Make the images smaller"
-    )
+DECODERS: dict[Kind, Callable[[Path], RawPixels]] = {
+    "png": lambda path: pictures.decode(path, ("PNG",)),
+    "npy": _npy,
+    "picture": lambda path: pictures.decode(path, ("PNG", "JPEG")),
+}
 
 
 def _state(files: Sequence[Path], kind: Kind) -> tuple[str, float]:
@@ -201,19 +163,20 @@ def _state(files: Sequence[Path], kind: Kind) -> tuple[str, float]:
     return total.hexdigest(), newest / 1e9
 
 
-def _read(path: Path, key: str, count: int) -> NDArray[np.uint8] | None:
+def _read(path: Path, key: str, count: int) -> RawPixels | None:
     """Return the pixels kept under the key; None if there are none, or they are damaged."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             if str(archive["key"]) != key:
                 return None
-            images: NDArray[np.uint8] = archive["images"]
+            images: RawPixels = archive["images"]
     except Exception:  # noqa: BLE001 (damaged, it makes zipfile and NumPy raise whatever they will)
         return None
-    return images if images.dtype == np.uint8 and images.ndim == 3 and len(images) == count else None
+    known = images.dtype in {np.dtype(np.uint8), np.dtype(np.uint16)} and images.ndim in {3, 4}
+    return images if known and len(images) == count else None
 
 
-def _keep(path: Path, key: str, images: NDArray[np.uint8]) -> None:
+def _keep(path: Path, key: str, images: RawPixels) -> None:
     """Write the pixels whole or not at all; a failure costs only time, so it is a note."""
     temporary = None
     try:

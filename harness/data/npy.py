@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,19 +45,31 @@ def read(path: Path, check: Callable[[NpyHeader], str] = lambda _: "") -> NDArra
     if not path.is_file() and path.exists():  # opening a named pipe would wait for a writer
         raise ValueError("is not a file; move it away")
     with path.open("rb") as file:
-        size, data = os.fstat(file.fileno()).st_size, file.read(PEEK)
-        head = header(data[: _start(data)])
-        if fault := check(head):
-            raise ValueError(fault)
-        expected = math.prod(head.shape) * head.dtype.itemsize
-        if size - head.start != expected:
-            raise ValueError(
-                f"is cut or damaged: shape {head.shape} makes {expected} bytes after its header, "
-                f"got {size - head.start}; copy it again"
-            )
-        if fault := resources.too_large(expected):
-            raise ValueError(f"its values take {fault}; make the images fewer or smaller")
-        data += file.read(head.start + expected - len(data)) if size > len(data) else b""
+        return parse(file, os.fstat(file.fileno()).st_size, check)
+
+
+def parse(file: BinaryIO, size: int, check: Callable[[NpyHeader], str] = lambda _: "") -> NDArray[Any]:
+    """Read one array of `size` bytes, header and all, from a file or a member of an archive: see `read`.
+
+    Raises:
+        ValueError: it is damaged, cut, too large, or not what `check` allows.
+    """
+    data = file.read(PEEK)
+    head = header(data[: _start(data)])
+    if fault := check(head):
+        raise ValueError(fault)
+    expected = math.prod(head.shape) * head.dtype.itemsize
+    if size - head.start != expected:
+        raise ValueError(
+            f"is cut or damaged: shape {head.shape} makes {expected} bytes after its header, "
+            f"got {size - head.start}; copy it again"
+        )
+    if fault := resources.too_large(expected):
+        raise ValueError(f"its values take {fault}; make the images fewer or smaller")
+    # One byte more than it has: an archive's checksum is compared once its end is seen.
+    data += file.read(head.start + expected - len(data) + 1)
+    if len(data) != head.start + expected:
+        raise ValueError(f"is cut or damaged: {len(data)} bytes of {head.start + expected}; copy it again")
     values = np.frombuffer(data, head.dtype, math.prod(head.shape), head.start)
     return values.reshape(head.shape, order=head.order)
 

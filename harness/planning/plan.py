@@ -18,6 +18,7 @@ from harness.axes.losses import losses
 from harness.axes.metrics import metrics
 from harness.axes.optimizers import optimizers
 from harness.axes.planned_components import problems
+from harness.data.arm_settings import Settings
 from harness.data.batches import extent
 from harness.data.datasets import Dataset
 from harness.data.samples import train_size
@@ -80,8 +81,17 @@ class Plan:
     @property
     def parameters(self) -> dict[str, int]:
         """The trainable parameters of each arm's network, by the arm's name; of those that are trained."""
-        trained = {t.arm.name: t.arm.settings for t in self.trials if t.trial_id not in self.skipped}
-        return parameters.of_arms(trained)
+        return {name: parameters.of_settings(settings) for name, settings in self._trained.items()}
+
+    @property
+    def flops(self) -> dict[str, int | None]:
+        """The operations of a forward pass of one image through each arm's network, as `parameters`."""
+        return {name: parameters.size_of(settings).flops for name, settings in self._trained.items()}
+
+    @property
+    def _trained(self) -> dict[str, Settings]:
+        """The settings of the arms that are trained, by name."""
+        return {t.arm.name: t.arm.settings for t in self.trials if t.trial_id not in self.skipped}
 
     @property
     def arms(self) -> dict[str, Arm]:
@@ -97,7 +107,8 @@ class Plan:
         of_arms = parameters.in_words(
             self.parameters, {name: arm.settings for name, arm in self.arms.items()}
         )
-        lines = [self._counts(), of_arms, *targets.words(self.study, self.trials)]
+        flops = parameters.flops_in_words(self.flops)
+        lines = [self._counts(), of_arms, flops, *targets.words(self.study, self.trials)]
         lines += [f"{n} skipped: {reason}" for reason, n in skipped.items()]
         lines += [f"{n} train one by one in the loop engine: {reason}" for reason, n in self.routed.items()]
         return card(f"plan of {self.study.name}", [*lines, *(f"note: {words}" for words in self.warnings)])
@@ -329,7 +340,8 @@ def _warnings(study: Study, everything: Sequence[Trial]) -> list[str]:
             )
     arms = {trial.arm.settings.dataset: trial.arm.settings for trial in everything}
     for name in sorted(arms):
-        warnings += [f"data set {name!r}: {sentence}" for sentence in arms[name].facts.warnings]
+        facts = arms[name].facts
+        warnings += [f"data set {name!r}: {sentence}" for sentence in (*facts.said, *facts.warnings)]
     several = (targets.warnings, _unrounded, unseen)
     return [*warnings, *(sentence for say in several for sentence in say(study, everything))]
 

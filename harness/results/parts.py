@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from harness.data.samples import SPLITS, Data, Split, prepare
 from harness.engines.outcome import Floats, Outcome, Point
+from harness.planning.parameters import size_of
 from harness.planning.stack import Stack, budget_of
 from harness.results import checksums, columns, csv_rows, part_files
 from harness.results.csv_rows import CONFUSION, TextTable, number
@@ -110,6 +111,8 @@ def _trials(stack: Stack, share: ShareOutcome) -> TextTable:
     names = ["trial_id", *outcome_columns(_tracked(share)), *([PARENT] if share.parents else [])]
     measured = _measured(share)
     table = TextTable(list(dict.fromkeys([*names, *measured])))
+    arms = {trial.arm.name: trial.arm.settings for trial in share.trials}
+    flops = {name: size_of(settings).flops for name, settings in arms.items()}
     for k, trial in enumerate(share.trials):
         diverged = int(outcome.diverged_step[k])
         pruned = share.reasons.get(trial.trial_id, "")
@@ -120,6 +123,7 @@ def _trials(stack: Stack, share: ShareOutcome) -> TextTable:
             "reason": f"the loss was not finite at step {diverged}" if diverged else pruned,
             "diverged_step": str(diverged or ""),
             "parameters": str(int(outcome.parameters[k])),
+            "flops": str(flops[trial.arm.name] or ""),
             "epochs_done": number(budget.epoch_of(step)),
             "steps_done": str(step),
             "engine": stack.engine,

@@ -19,7 +19,7 @@ def metric_columns(metrics: Sequence[str]) -> list[str]:
 def outcome_columns(metrics: Sequence[str] = ()) -> list[str]:
     """List the columns of trials.csv that say how a trial ended, in order, tracked metrics among them."""
     return [
-        "status", "reason", "diverged_step", "parameters", "epochs_done", "steps_done",
+        "status", "reason", "diverged_step", "parameters", "flops", "epochs_done", "steps_done",
         *METRICS, *metric_columns(metrics), "engine", "device", "group", "group_size", "group_seconds",
         "kernels", "host",
     ]  # fmt: skip

@@ -21,7 +21,6 @@ from harness.engines.base import DEFAULT_OPTIONS, EngineOptions
 from harness.engines.modules.network import ModuleStack
 from harness.engines.outcome import Evaluation, Floats, Outcome
 from harness.engines.stacked.optimizer import stack_optimizers
-from harness.engines.stacked.steps import stacked_batch
 from harness.engines.states import State
 from harness.engines.tensors import torch_dtype
 from harness.study.trials import Trial
@@ -79,10 +78,7 @@ class ModuleTraining:
     def _batch(self, t: int, places: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the pixels and targets of a step: (B, ..), or (K, B, ..) of several seeds."""
         if self.augmented is not None:
-            seeds = self.stack.seeds.seeds
-            x, target = stacked_batch(self.augmented, seeds, t, places.cpu().numpy())
-            of_members = 0 if len(seeds) == 1 else self.of_member
-            return x.to(self.stack.device)[of_members], target.to(self.stack.device)[of_members]
+            return self.augmented.on_device(self.stack.seeds, t, places.cpu().numpy(), self.stack.device)
         index = places[0] if len(places) == 1 else places[self.of_member]
         return self.x[index], self.target[index]
 
