@@ -126,6 +126,15 @@ class _Alone:
 
     def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
         self.function = function
+        self.rectifies = function is activations["relu"].forward
+
+    def chain(self, x: Tensor, weights: Any, running: Any, form: Any) -> Tensor:
+        """Compute layer after layer."""
+        weight, bias, *affine = weights
+        out = self.convolve(x, weight, bias, form.stride, form.padding)
+        out = out if form.rule is None else self.batch_norm(out, affine, running, form.rule)
+        out = out.relu() if form.rectified else out
+        return out if form.kind is None else self.pool(out, form.window, form.kind)
 
     def activate(self, x: Tensor, *, last: bool) -> Tensor:  # noqa: ARG002 (the protocol's)
         """Apply the arm's activation."""
