@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness.axes import plugins
-from harness.axes.architectures import architectures
+from harness.axes.architectures import MLPS, Architecture, architectures
 from harness.axes.augmentations import augmentations, augmented_batch
 from harness.axes.schedules import Clock, factors, schedules
 from harness.data.arm_settings import Settings
@@ -45,7 +45,19 @@ def problems(arms: Iterable[Settings]) -> list[str]:
         if entry.third_party:
             users = [arm for arm in distinct if arm.get(axis) == name]
             sentences += [f"{entry.where}: {fault}" for fault in faults(axis, name, entry.component, users)]
+        elif axis == "architecture":
+            users = [arm for arm in distinct if arm.get(axis) == name]
+            sentences += filter(None, (_misfit(entry.component, arm) for arm in users))
     return list(dict.fromkeys(sentences))
+
+
+def _misfit(component: Architecture, arm: Settings) -> str:
+    """Say why one of the harness's own networks cannot be built with an arm's settings."""
+    if component.name in MLPS:  # of any rows
+        return ""
+    shape = shape_of(arm)
+    problem = component.problem(shape, arm, rows=shape != arm.facts.image_shape)
+    return problem and f"architecture {component.name!r} on {arm.dataset}: {problem}"
 
 
 def raised_in(error: BaseException) -> str:

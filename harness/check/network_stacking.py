@@ -129,7 +129,17 @@ class _Alone:
     """The parts of a pass as one network after the other has them (`stacked_layers.layers.MemberParts`)."""
 
     def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
-        self.activate = function
+        self.function = function
+
+    def activate(self, x: Tensor, *, last: bool) -> Tensor:  # noqa: ARG002 (the protocol's)
+        """Apply the arm's activation."""
+        return self.function(x)
+
+    def batch_norm(self, x: Tensor, affine: Any, running: Any, rule: Any) -> Tensor:
+        """Normalise member by member."""
+        from harness.axes.stacked_layers.normalisation import batch_norms
+
+        return batch_norms(x, affine, running, rule)
 
     def convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None, stride: Any, padding: Any) -> Tensor:
         """Convolve member by member."""

@@ -102,7 +102,8 @@ class PixelSource:
         A row with as many values as the image had is taken for the image.
         """
         if len(made) in {2, 3}:
-            return (1, *made)[-3:]  # of two, the image has one channel
+            channels, height, width = made if len(made) == 3 else (1, *made)
+            return channels, height, width
         before = channels_first(self.images.train_images.shape[1:])
         return before if math.prod(before) == math.prod(made) else (1, 1, math.prod(made))
 

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from harness.axes.architectures import Architecture, architectures
+from harness.axes import by_hand
+from harness.axes.architectures import architectures
 from harness.data.arm_settings import Settings
 from harness.data.samples import inputs_of, shape_of
 from harness.errors import ComponentError
@@ -32,7 +33,7 @@ class NetworkSize:
     flops: int | None
 
 
-_known: dict[tuple[Architecture, str], NetworkSize] = {}
+_known: dict[str, NetworkSize] = {}
 """Sizes of networks that this process has counted, by what decides them."""
 
 
@@ -47,7 +48,7 @@ def size_of(settings: Settings) -> NetworkSize:
     Raises:
         ComponentError: the architecture is a person's own, and builds none.
     """
-    key = architectures[settings.architecture], f"{settings.facts.digest} {_key(settings)}"
+    key = f"{settings.facts.digest} {architectures.entry(settings.architecture).code_digest} {_key(settings)}"
     if key not in _known:
         _known[key] = _counted(settings)
     return _known[key]
@@ -62,11 +63,8 @@ def _counted(settings: Settings) -> NetworkSize:
         products = [i * o for i, o in itertools.pairwise(widths)]
         return NetworkSize(sum(products) + sum(widths[1:]) + of_norm, 2 * sum(products))
     architecture = architectures[settings.architecture]
-    if not architectures.entry(architecture.name).third_party:
-        with torch.device("meta"):  # a large one takes no memory
-            parameters = _parameters(_built(settings))
-        if parameters > limits.PARAMETERS:
-            return NetworkSize(parameters, None)
+    if architecture.name in by_hand.NETWORKS and not architectures.entry(architecture.name).third_party:
+        return NetworkSize(*by_hand.count(settings, shape_of(settings), classes, limits.PARAMETERS))
     network, shape = _built(settings), shape_of(settings)
     from harness.axes.architectures.counting import operations  # imports torch
 

@@ -10,6 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 from harness.plots.figures import new_figure
 from harness.plots.style import COLORS, GREY, PercentTicks, styled
+from harness.text import count
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-DEAD, SATURATED = COLORS[3], COLORS[1]
+DEAD, SATURATED = COLORS[3], COLORS[9]
 ACROSS = 8
 """Filters in a row."""
 LONGEST = 24  # letters of a layer's name
@@ -30,15 +31,21 @@ def activations_figure(table: pd.DataFrame, title: str = "") -> Figure:
     """Draw the activity of layers by depth, the first on top: shares of dead and saturated; mean and sd.
 
     Args:
-        table: a row a layer: depth, layer, dead, saturated, mean, sd.
+        table: a row a layer: depth, layer, units, dead, saturated, mean, sd.
         title: above both panels.
     """
-    figure = new_figure((6.8, 1.5 + 0.34 * len(table)), "constrained")
-    left, right = figure.subplots(1, 2, sharey=True, width_ratios=[1.25, 1])
+    lines = 1 + title.count("\n") if title else 0
+    figure = new_figure((6.8, 1.2 + 0.4 * len(table) + 0.2 * lines), "constrained")
+    left, right = figure.subplots(1, 2, sharey=True, width_ratios=[1.25, 1], gridspec_kw={"wspace": 0.08})
     shares_panel(left, table)
     values_panel(right, table)
-    figure.suptitle(title, x=0.01, ha="left", fontsize=10, parse_math=False)
+    _entitle(figure, title)
     return figure
+
+
+def _entitle(figure: Figure, title: str) -> None:
+    if title:
+        figure.suptitle(title, x=0.01, ha="left", fontsize=10, parse_math=False)
 
 
 def shares_panel(ax: Axes, table: pd.DataFrame) -> None:
@@ -48,7 +55,7 @@ def shares_panel(ax: Axes, table: pd.DataFrame) -> None:
         label = {"dead": "dead units", "saturated": "saturated values"}[name]
         ax.barh(depth + offset, table[name], height=0.36, color=color, label=label)
     ax.set(xlim=(0, 1), ylim=(len(table) + 0.6, 0.4), xlabel="share", ylabel="layer")
-    ax.set_yticks(depth, [f"{n}  {_short(name)}" for n, name in zip(depth, table["layer"], strict=True)])
+    ax.set_yticks(depth, [_named(row) for _, row in table.iterrows()])
     ax.xaxis.set_major_formatter(PercentTicks())
     ax.xaxis.set_major_locator(MaxNLocator(4))
     ax.grid(visible=False, axis="y")
@@ -66,9 +73,14 @@ def values_panel(ax: Axes, table: pd.DataFrame) -> None:
     ax.grid(visible=False, axis="y")
 
 
-def _short(name: str) -> str:
-    """Shorten a module's name, whose end says more."""
-    return name if len(name) <= LONGEST else f"\u2026{name[1 - LONGEST :]}"
+def _named(row: pd.Series[Any]) -> str:
+    """Name a layer by its depth and the end of its module's name, or its units, if that is a number."""
+    name = str(row["layer"])
+    if name.isdecimal():
+        name = count(row["units"], "unit")
+    if len(name) > LONGEST:
+        name = f"\u2026{name[1 - LONGEST :]}"
+    return f"{row['depth']}  {name}"
 
 
 @styled
@@ -84,7 +96,9 @@ def filters_figure(values: NDArray[np.floating[Any]], title: str = "", names: Se
         names: one a unit, above its image; their numbers by default.
     """
     rows = math.ceil(len(values) / ACROSS)
-    figure = new_figure((6.4, 0.9 + 0.86 * rows), "constrained")
+    scaled = values.shape[1] != 3
+    lines = 1 + title.count("\n") if title else 0
+    figure = new_figure((6.4, 0.9 * rows + 0.6 * scaled + 0.2 * lines), "constrained")
     panels = figure.subplots(rows, ACROSS, squeeze=False).ravel()
     top = float(np.abs(values).max(initial=0)) or 1.0
     drawn = None
@@ -93,11 +107,11 @@ def filters_figure(values: NDArray[np.floating[Any]], title: str = "", names: Se
         if place < len(values):
             drawn = _filter(ax, values[place], top)
             ax.set_title(names[place] if names else str(place), fontsize=7, pad=2, color=GREY)
-    if values.shape[1] != 3 and drawn is not None:
+    if scaled and drawn is not None:
         bar = figure.colorbar(drawn, ax=list(panels), location="bottom", aspect=50, shrink=0.6, pad=0.02)
         bar.set_label("weight")
         bar.ax.xaxis.set_major_locator(MaxNLocator(5, symmetric=True))
-    figure.suptitle(title, x=0.01, ha="left", fontsize=10, parse_math=False)
+    _entitle(figure, title)
     return figure
 
 

@@ -20,11 +20,12 @@ import numpy as np
 from harness import plots
 from harness.axes import function_values
 from harness.errors import UsageError
-from harness.exporting import hidden_layers
+from harness.exporting.hidden_layers import IMAGES
 from harness.gallery import dataset_pages, image_choice, prediction_pages, views
 from harness.gallery.image_choice import ImageChoice, whole
 from harness.plots import public
 from harness.reporting import lookups, own_arrays, trial_figures
+from harness.reporting.lookups import MOST_IMAGES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,6 +41,7 @@ def __dir__() -> list[str]:
     return list(__all__)
 
 
+MOST_UNITS = 256  # of a figure of weights
 MOST_OF_A_CLASS = 50  # misclassified images in a row of a figure
 
 
@@ -334,9 +336,7 @@ def curves(
 
 
 @public
-def activations(
-    trial: Any, split: str = "val", *, where: str = "", count: int = hidden_layers.IMAGES
-) -> Sequence[Axes]:
+def activations(trial: Any, split: str = "val", *, where: str = "", count: int = IMAGES) -> Sequence[Axes]:
     """Draw the activity of a trained network's layers by depth: dead units, saturation, mean and sd.
 
     Args:
@@ -353,7 +353,7 @@ def activations(
 
     Example: `harness.figures.activations(results.trial())`
     """
-    table, title = lookups.activations_of(trial, split, where, whole("count", count))
+    table, title = lookups.activations_of(trial, split, where, whole("count", count, MOST_IMAGES))
     return plots.activations_figure(table, textwrap.fill(title, 88)).axes
 
 
@@ -374,7 +374,7 @@ def filters(trial: Any, *, where: str = "", count: int = 64) -> Sequence[Axes]:
 
     Example: `harness.figures.filters(results.trial(where="architecture=cnn"))`
     """
-    first, title = lookups.first_weights_of(trial, where, whole("count", count))
+    first, title = lookups.first_weights_of(trial, where, whole("count", count, MOST_UNITS))
     figure = plots.filters_figure(first.weights, textwrap.fill(title, 88))
     return [ax for ax in figure.axes if ax.images]
 

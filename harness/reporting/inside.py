@@ -33,7 +33,7 @@ ACTIVITY = (
     "ReLU are its zeros."
 )
 FILTERS = (
-    "The {} of layer {}, from the kept weights of {}. {} All are on one scale, which is symmetric about 0."
+    "The {} of the first layer, from the kept weights of {}. {} All are on one scale, symmetric about 0."
 )
 READ_AS = {
     1: "Red weights answer to bright pixels, blue ones to dark pixels, white ones to none.",
@@ -102,7 +102,7 @@ def _in_words(measured: pd.DataFrame) -> str:
     for column, what in (("dead", "dead units"), ("saturated", "saturated values")):
         most = measured.loc[measured[column].idxmax()]
         share = percent(float(most[column]))
-        where = f"in layer {most['depth']} ({most['layer']})"
+        where = f"in layer {most['depth']}"
         parts.append(f"most {what}: {share} {where}" if most[column] else f"no {what} in any layer")
     return f"{parts[0][0].upper()}{'; '.join(parts)[1:]}. Means and standard deviations are at the right."
 
@@ -115,7 +115,7 @@ COLUMNS = [
     Column("depth", "depth", numeric=True),
     Column("layer", "layer", show="long"),
     Column("activation", "activation", show="wide"),
-    Column("units", "units", numeric=True),
+    Column("units", "units", numeric=True, show="wide"),
     Column("dead units", lambda row: share_cell(float(row["dead"])), numeric=True),
     Column("saturated", lambda row: share_cell(float(row["saturated"])), numeric=True),
     Column("mean", _number("mean"), numeric=True, show="wide"),
@@ -132,6 +132,6 @@ def _filters(reading: ReportData, trial: pd.Series[Any]) -> Figure:
     noun = "filters" if first.convolution else "units' weights"
     reads = READ_AS.get(shown.shape[1], MIXED.format(shown.shape[1]))
     of_trial = f"{trial['label']}, seed {trial['seed']}"
-    caption = FILTERS.format(f"{many} {noun}", first.layer, of_trial, reads)
+    caption = FILTERS.format(f"{many} {noun}", of_trial, reads)
     name = f"filters-{slug(str(trial['dataset']))}"
     return Figure(name, f"First-layer filters on {trial['dataset']}", caption, plots.filters_figure(shown))

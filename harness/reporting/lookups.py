@@ -32,6 +32,10 @@ if TYPE_CHECKING:
     from harness.exporting.hidden_layers import FirstWeights
 
 
+MOST_IMAGES = 1_000_000
+"""Images that a network is shown to look at its layers, at most."""
+
+
 def opened(results: Any) -> Results:
     """Return results as they are, or read their folder.
 
@@ -295,7 +299,7 @@ def first_weights_of(trial: Any, where: str, most: int | None) -> tuple[FirstWei
     first = hidden_layers.first_weights(models.restore(found.results, found.row))
     shown = replace(first, weights=first.weights[:most])
     many = f"{len(shown.weights)} of " if len(shown.weights) < len(first.weights) else ""
-    what = f"weights of layer {first.layer}, {many}{count(len(first.weights), 'unit')}"
+    what = f"weights of the first layer, {many}{count(len(first.weights), 'unit')}"
     return shown, f"{named(found.row)}, {found.row['dataset']}: {what}"
 
 

@@ -12,10 +12,11 @@ from typing import Any
 import pandas as pd
 
 from harness.axes import function_values
-from harness.exporting import hidden_layers
+from harness.exporting.hidden_layers import IMAGES
 from harness.gallery import image_choice, views
-from harness.gallery.image_choice import ImageChoice
+from harness.gallery.image_choice import ImageChoice, whole
 from harness.reporting import lookups, own_arrays
+from harness.reporting.lookups import MOST_IMAGES
 
 __all__ = [
     "activations", "confusion", "curves", "failures", "filters", "function", "grid", "hardest", "images",
@@ -153,9 +154,7 @@ def curves(trial: Any, quantity: str = "loss", *, where: str = "") -> pd.DataFra
     return lookups.curve_table(trial, quantity, where)
 
 
-def activations(
-    trial: Any, split: str = "val", *, where: str = "", count: int = hidden_layers.IMAGES
-) -> pd.DataFrame:
+def activations(trial: Any, split: str = "val", *, where: str = "", count: int = IMAGES) -> pd.DataFrame:
     """Tabulate the activity of a trained network's layers by depth; the arguments are `figures.activations`'.
 
     Returns:
@@ -165,7 +164,7 @@ def activations(
 
     Example: `harness.tables.activations(results.trial()).query("dead > 0")`
     """
-    return lookups.activations_of(trial, split, where, image_choice.whole("count", count))[0]
+    return lookups.activations_of(trial, split, where, whole("count", count, MOST_IMAGES))[0]
 
 
 def filters(trial: Any, *, where: str = "", count: int | None = None) -> pd.DataFrame:

@@ -265,9 +265,9 @@ class Space:
 
 def applies(name: str, given: Mapping[str, Any]) -> bool:
     """Tell whether a setting has an effect where the others are `given`."""
-    if name in {"activation", "dropout"} and given.get("hidden") == []:
-        return False
     registries = plugins.registries()
+    if name in registries["architecture"][str(given["architecture"])].unused({name: None, **given}):
+        return False
     owners = [registries[axis][str(given[axis])] for axis in COMPONENTS if axis in given]
     return name in CORE or any(name in getattr(owner, "settings", {}) for owner in owners)
 

@@ -18,7 +18,7 @@ from test_numpy_engine import NO_TORCH
 
 from harness import results
 from harness.axes import by_hand, formulas
-from harness.axes.architectures import architectures
+from harness.axes.architectures import architectures, counting
 from harness.data.batches import Budget
 from harness.data.samples import prepare, shape_of
 from harness.engines import loop
@@ -29,6 +29,7 @@ from harness.planning import parameters
 from harness.results import weights
 from harness.study.trials import Arm, Trial, resolve
 
+BASE: dict[str, Any] = {"dataset": "digits", "steps": 210, "batch_size": 8, "eval_every": "105 steps"}
 CASES: dict[str, dict[str, Any]] = {
     "linear": {"architecture": "linear", "loss": "ql"},
     "lenet5": {"architecture": "lenet5", "activation": "tanh", "batch_size": 4},
@@ -67,8 +68,7 @@ def one_thread() -> Iterator[None]:
 
 
 def trial(name: str, seed: int = 3, **settings: Any) -> Trial:
-    given = {"dataset": "digits", "steps": 210, "batch_size": 8, "eval_every": "105 steps"}
-    return Trial("t", Arm(name, resolve({**given, **CASES[name], **settings})), seed)
+    return Trial("t", Arm(name, resolve({**BASE, **CASES[name], **settings})), seed)
 
 
 def test_every_built_in_architecture_is_written_by_hand() -> None:
@@ -91,7 +91,25 @@ def test_the_start_is_the_loop_engines(name: str) -> None:
     assert [array.shape for array in network.parameters] == [tuple(p.shape) for p in model.parameters()]
     count = sum(array.size for array in network.parameters)
     assert count == parameters.of_settings(one.arm.settings) == sum(p.numel() for p in model.parameters())
-    assert count == by_hand.count_parameters(one.arm.settings, shape_of(one.arm.settings), 10)
+
+
+@every_case
+def test_operations_are_those_of_the_modules(name: str) -> None:
+    settings = trial(name).arm.settings
+    architecture = architectures[settings.architecture]
+    shape = shape_of(settings)
+    net = architecture.network(shape, 10, torch.nn.Identity, settings)
+    image = shape if architecture.takes_images else (64,)
+    expected = counting.operations(net, image)
+    assert expected
+    parameters_ = sum(p.numel() for p in net.parameters())
+    assert by_hand.count(settings, shape, 10, 10**9) == (parameters_, expected)
+    assert by_hand.count(settings, shape, 10, 100) == (parameters_, None)
+
+
+def test_an_image_that_is_too_small_has_no_operations() -> None:
+    settings = resolve({**BASE, "architecture": "cnn", "channels": [4, 5, 6, 7, 8]})
+    assert by_hand.count(settings, shape_of(settings), 10, 10**9)[1] is None
 
 
 @every_case

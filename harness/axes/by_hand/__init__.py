@@ -7,6 +7,6 @@ have the names and shapes of its state_dict.
 """
 
 from harness.axes.by_hand.layers import LayerByHand
-from harness.axes.by_hand.networks import NETWORKS, Builder, count_parameters, network
+from harness.axes.by_hand.networks import NETWORKS, Builder, count, network
 
-__all__ = ["NETWORKS", "Builder", "LayerByHand", "count_parameters", "network"]
+__all__ = ["NETWORKS", "Builder", "LayerByHand", "count", "network"]

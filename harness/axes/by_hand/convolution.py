@@ -66,3 +66,7 @@ class ConvolutionLayer(LayerByHand):
                 seen += in_patches[..., u, v].transpose(0, 3, 1, 2)
         rows, columns = self.padding
         return at_x[:, :, rows : at_x.shape[2] - rows, columns : at_x.shape[3] - columns]
+
+    def operations(self) -> int:
+        """Two for each weight and patch."""
+        return 2 * len(self.patches) * self.parameters["weight"].size

@@ -44,6 +44,10 @@ class LayerByHand:
         """Return the gradient at x, given the gradient at y, and note the parameters' own."""
         raise NotImplementedError
 
+    def operations(self) -> int:
+        """Count the multiplications and additions in the last forward pass's product; 0 without one."""
+        return 0
+
     def walk(self, prefix: str = "") -> Iterator[tuple[str, LayerByHand]]:
         """Yield this layer and all layers inside, each with the prefix of its names, in PyTorch's order."""
         yield prefix, self
@@ -90,6 +94,10 @@ class LinearLayer(LayerByHand):
         if "bias" in self.parameters:
             self.gradients["bias"] = g.sum(0)
         return np.asarray(g @ self.parameters["weight"])
+
+    def operations(self) -> int:
+        """Two for each weight and sample."""
+        return 2 * len(self.x) * self.parameters["weight"].size
 
 
 class ActivationLayer(LayerByHand):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+import numpy as np
 from numpy.typing import DTypeLike
 
 from harness.axes import formulas
@@ -192,10 +194,27 @@ def network(make: Builder, seed: int, dtype: DTypeLike) -> LayerByHand:
     return built
 
 
-def count_parameters(settings: Mapping[str, Any], shape: Shape, classes: int) -> int:
-    """Count the trained numbers of the network of these settings, none of which is drawn."""
-    built = NETWORKS[settings["architecture"]](Builder(shape, classes, settings))
-    return sum(array.size for array in built.named_parameters().values())
+def count(settings: Mapping[str, Any], shape: Shape, classes: int, most: int) -> tuple[int, int | None]:
+    """Count a network's parameters, and the operations of its products for one image.
+
+    A multiplication and an addition are two operations. None where there are more than `most` parameters, or
+    the image is too small for the network.
+    """
+    # An activation has neither, and may be a person's own.
+    built = NETWORKS[settings["architecture"]](
+        Builder(shape, classes, {**settings, "activation": "identity"})
+    )
+    parameters = sum(array.size for array in built.named_parameters().values())
+    if parameters > most:  # they are zeros, which have taken no memory yet
+        return parameters, None
+    flat = settings["architecture"] in MLPS
+    try:
+        with np.errstate(all="ignore"):
+            built.forward(np.zeros((1, math.prod(shape)) if flat else (1, *shape)))
+    except ValueError:
+        return parameters, None
+    counts = [layer.operations() for _, layer in built.walk() if layer.kind in ("Linear", "Conv2d")]
+    return parameters, sum(counts) if all(counts) else None
 
 
 def _start(built: LayerByHand, make: Builder, seed: int) -> None:

@@ -18,7 +18,7 @@ from torch import Tensor, fx, nn
 
 from harness.axes.stacked_layers import functions, layers
 from harness.axes.stacked_layers.functions import aligned, folded
-from harness.axes.stacked_layers.graphs import NotStackedError, graph_of
+from harness.axes.stacked_layers.graphs import MemberActivation, NotStackedError, graph_of
 from harness.axes.stacked_layers.layers import Pass
 
 Known: TypeAlias = "dict[fx.Node, Any]"
@@ -124,6 +124,8 @@ class StackedForm:
             raise NotStackedError(f"{what} has no stacked form")
         if any(self.names[f"{name}.{each}"] != f"{name}.{each}" for each, _ in module.named_parameters()):
             raise NotStackedError(f"{what} shares a weight with another layer")
+        if isinstance(module, MemberActivation):
+            module.last = _fresh(given, self.net)
         run = layer  # of this module
         if type(module) in layers.ALIKE:
             return kind, lambda done, known: run(done, module, name, known[given])
@@ -196,6 +198,12 @@ class StackedForm:
         if not other and self.counts & set(node.all_input_nodes):
             self.counts.add(node)
         return self._call(node, lambda _done, args, kwargs: call(*args, **kwargs))
+
+
+def _fresh(node: fx.Node, net: nn.Module) -> bool:
+    """Tell whether a node's value is one that a layer with weights made, for one reader alone."""
+    made = node.op == "call_module" and type(net.get_submodule(str(node.target))) in layers.MAKERS
+    return made and len(node.users) == 1
 
 
 def _times(value: Any, members: int) -> Any:

@@ -14,7 +14,12 @@ class NotStackedError(Exception):
 
 
 class MemberActivation(nn.Module):
-    """A trial's activation in a network: members of a stack may differ in it."""
+    """A trial's activation in a network: members of a stack may differ in it.
+
+    `last` tells that nothing else in the network reads what it is given.
+    """
+
+    last = False
 
     def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
         super().__init__()

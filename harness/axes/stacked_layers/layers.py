@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.axes.stacked_layers.graphs import MemberActivation, NotStackedError
-from harness.axes.stacked_layers.normalisation import Rule, batch_norms
+from harness.axes.stacked_layers.normalisation import Pairs, Rule
 
 
 class MemberParts(Protocol):
@@ -28,8 +28,11 @@ class MemberParts(Protocol):
     def pool(self, x: Tensor, window: tuple[int, int], kind: Literal["average", "max"]) -> Tensor:
         """Pool (K, B, C, H, W) in windows side by side."""
 
-    def activate(self, x: Tensor) -> Tensor:
-        """Apply each member's activation to (K, B, ..)."""
+    def activate(self, x: Tensor, *, last: bool) -> Tensor:
+        """Apply each member's activation to (K, B, ..), which nothing reads later if this is its `last` use."""
+
+    def batch_norm(self, x: Tensor, affine: Pairs, running: Pairs, rule: Rule) -> Tensor:
+        """Normalise each member's channels as `normalisation.batch_norms`."""
 
     def dropout(self, place: str, x: Tensor, *, channels: bool) -> Tensor:
         """Leave out some of (K, B, ..), or whole channels, in the layer of a network that has this name."""
@@ -120,7 +123,7 @@ def _batch_norm(done: Pass, module: Any, name: str, x: Tensor) -> Tensor:
         counted.add_(1)
         if module.momentum is None:
             factor = 1 / float(counted[0])
-    return batch_norms(
+    return done.parts.batch_norm(
         x.expand(done.members, *x.shape[1:]),
         (done.of(name, "weight"), done.of(name, "bias")), (mean, variance),
         Rule(by_batch, factor, module.eps),
@@ -155,8 +158,8 @@ def _prelu(done: Pass, _module: nn.PReLU, name: str, x: Tensor) -> Tensor:
     return torch.where(x > 0, x, slope * x)
 
 
-def _activation(done: Pass, _module: nn.Module, _name: str, x: Tensor) -> Tensor:
-    return done.parts.activate(x)
+def _activation(done: Pass, module: MemberActivation, _name: str, x: Tensor) -> Tensor:
+    return done.parts.activate(x, last=module.last)
 
 
 def _dropout(done: Pass, module: nn.Module, name: str, x: Tensor) -> Tensor:
@@ -200,6 +203,8 @@ LAYERS: dict[type, Layer] = {
     nn.Dropout1d: _dropout, nn.Dropout2d: _dropout,
 }  # fmt: skip
 """Layers in which members differ, by weights of their own or otherwise."""
+MAKERS = {nn.Linear, nn.Conv2d, nn.BatchNorm1d, nn.BatchNorm2d}
+"""Layers whose outputs are new memory, which they need no more."""
 OF_SHARED = {nn.Linear, nn.Conv2d}
 """Those that see pixels of all members once, as (1, B, ..)."""
 ELEMENTWISE: frozenset[type] = frozenset({

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeAlias
 
-import torch
-from torch import Tensor
-from torch.autograd.function import once_differentiable
+from torch import Tensor, nn
 
-Pairs = tuple[Tensor | None, Tensor | None]
+Pairs: TypeAlias = "tuple[Tensor | None, Tensor | None]"
+"""Two of a layer's values (K, C), or None."""
 
 
 class Rule(NamedTuple):
@@ -25,48 +24,32 @@ class Rule(NamedTuple):
 def batch_norms(x: Tensor, affine: Pairs, running: Pairs, rule: Rule) -> Tensor:
     """Normalise each member's (B, C, ..) of x (K, B, C, ..) as torch.nn.functional.batch_norm.
 
+    K batch norms of C channels are one of K * C.
+
     Args:
         x: (K, B, C) or (K, B, C, H, W).
         affine: weight and bias (K, C), or None.
-        running: mean and variance (K, C), or None; those are updated in place.
+        running: mean and variance (K, C), or None; by the batch, those are updated in place.
         rule: by which statistics.
     """
-    normal: Tensor = _BatchNorms.apply(x, *affine, *running, rule)
-    return normal
+    members, batch, channels, *size = x.shape
+    if not rule.by_batch:
+        return _by_running(x, affine, running, rule.eps)
+    together = x.transpose(0, 1).reshape(batch, members * channels, *size)
+    weight, bias = (None if value is None else value.reshape(-1) for value in affine)
+    mean, variance = (None if value is None else value.view(-1) for value in running)
+    normal = nn.functional.batch_norm(together, mean, variance, weight, bias, True, rule.factor, rule.eps)  # noqa: FBT003
+    return normal.view(batch, members, channels, *size).transpose(0, 1)
 
 
-class _BatchNorms(torch.autograd.Function):
-    """Member by member, in the kernels that one network has, whose bits these are."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, *given: Any) -> Tensor:
-        weight, bias, mean, variance, rule = given
-        columns = [_rows(value, len(x)) for value in (weight, bias, mean, variance)]
-        parts = [
-            torch.native_batch_norm(images, *own, rule.by_batch, rule.factor, rule.eps)
-            for images, *own in zip(x, *columns, strict=True)
-        ]
-        ctx.save_for_backward(x, weight, mean, variance)
-        ctx.rule, ctx.saved = rule, [part[1:] for part in parts]
-        return torch.stack([part[0] for part in parts])
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        (grad,) = grads
-        x, weight, mean, variance = ctx.saved_tensors
-        rule, wanted = ctx.rule, list(ctx.needs_input_grad[:3])
-        columns = [_rows(value, len(x)) for value in (weight, mean, variance)]
-        parts = [
-            torch.ops.aten.native_batch_norm_backward(
-                above.contiguous(), images, *own, *saved, rule.by_batch, rule.eps, wanted
-            )
-            for above, images, saved, *own in zip(grad, x, ctx.saved, *columns, strict=True)
-        ]
-        found = [torch.stack(list(each)) if want else None
-                 for each, want in zip(zip(*parts, strict=True), wanted, strict=True)]  # fmt: skip
-        return *found, None, None, None
-
-
-def _rows(value: Tensor | None, members: int) -> Any:
-    return [None] * members if value is None else value
+def _by_running(x: Tensor, affine: Pairs, running: Pairs, eps: float) -> Tensor:
+    """Scale and shift by running statistics, in whatever layout x has."""
+    mean, variance = running
+    assert mean is not None  # noqa: S101 (without them a batch norm is by the batch)
+    assert variance is not None  # noqa: S101
+    weight, bias = affine
+    scale = (variance + eps).rsqrt()
+    scale = scale if weight is None else scale * weight
+    shift = -mean * scale if bias is None else bias - mean * scale
+    shape = (*scale.shape[:1], 1, scale.shape[1], *[1] * (x.dim() - 3))
+    return shift.view(shape).addcmul(x, scale.view(shape))

@@ -54,7 +54,7 @@ class _Kernels(torch.autograd.Function):
         batch, library = x.shape[1], image_kernels.library(x.dtype)
         images = image_kernels.inner(x, image_kernels.lanes(x.dtype))
         weights = weight.detach().contiguous()
-        sizes = _sizes(images, weights, stride, padding)
+        sizes = sizes_of(images, weights, stride, padding)
         out = images.new_empty(len(weights), *sizes[5:8], images.shape[-1])
         room = weights.new_empty(weights[0].numel())
         biases = bias.detach().contiguous() if bias is not None else None
@@ -89,7 +89,7 @@ class _Kernels(torch.autograd.Function):
         return to_x, to_weights, to_bias, None, None
 
 
-def _sizes(images: Tensor, weights: Tensor, stride: Pair, padding: Pair) -> tuple[int, ...]:
+def sizes_of(images: Tensor, weights: Tensor, stride: Pair, padding: Pair) -> tuple[int, ...]:
     """Return the struct `convolution` in C, of images (K or 1, C, H, W, B) and weights (K, O, C, rows, columns)."""
     shared, channels, height, width, batch = images.shape
     members, outputs, _, *kernel = weights.shape

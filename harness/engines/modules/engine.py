@@ -76,7 +76,7 @@ class ModuleTraining:
         return self.stack.step(t, *self._batch(t, self.orders[:, first : first + size]))
 
     def _batch(self, t: int, places: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the pixels and targets of a step: (B, ..), or (K, B, ..) where members have several seeds."""
+        """Return the pixels and targets of a step: (B, ..), or (K, B, ..) of several seeds."""
         if self.augmented is not None:
             return self.augmented.on_device(self.stack.seeds, t, places.cpu().numpy(), self.stack.device)
         index = places[0] if len(places) == 1 else places[self.of_member]

@@ -8,25 +8,28 @@ Nothing is ever summed over members, so that what happens to one changes no bit 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from harness.axes.architectures import architectures
 from harness.axes.metrics import Metric
 from harness.axes.stacked_layers.form import StackedForm
 from harness.axes.stacked_layers.layers import Pass
 from harness.axes.stacked_layers.mapped import MappedForm
+from harness.axes.stacked_layers.normalisation import Pairs, Rule, batch_norms
 from harness.check import network_stacking
 from harness.data.samples import Data, Samples
 from harness.engines.loop import Classifier
 from harness.engines.members import SeedIndex, as_slice
+from harness.engines.modules.activations import ModuleActivations
+from harness.engines.modules.batch_norm import normalise
 from harness.engines.modules.convolution import convolve
 from harness.engines.modules.dropout import ModuleMasks
+from harness.engines.modules.pooling import pool
 from harness.engines.modules.values import MemberValues
 from harness.engines.outcome import Evaluation, Floats
-from harness.engines.stacked.blocks import Activations
 from harness.engines.stacked.optimizer import StackOptimizer
 from harness.engines.stacked.outputs import Outputs, evaluation
 from harness.study.trials import Trial
@@ -35,41 +38,26 @@ EVALUATED_AT_ONCE = 2**19
 """Values of a layer in flight, of all members: keeps an evaluation's activations in cache."""
 
 
-class _MemberActivations(torch.autograd.Function):
-    """The activations of members, by their closed-form derivatives where they have one."""
-
-    @staticmethod
-    def forward(ctx: Any, z: Tensor, functions: Activations) -> Tensor:
-        """Compute activations (K, ..) of pre-activations."""
-        a = functions.forward(z)
-        ctx.functions = functions
-        ctx.save_for_backward(z, a)
-        return a
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        """Compute the gradient at z."""
-        z, a = ctx.saved_tensors
-        return ctx.functions.backward(grads[0].contiguous(), z, a), None
-
-
 class StackParts:
     """What members of a stack differ in, and its convolutions (`stacked_layers.layers.MemberParts`)."""
 
     def __init__(self, trials: Sequence[Trial], masks: ModuleMasks) -> None:
-        self.activations = Activations([trial.arm.settings.activation for trial in trials])
+        self.activate = ModuleActivations([trial.arm.settings.activation for trial in trials])
         self.dropout = masks
         self.convolve = convolve
+        self.pool = pool
 
-    def pool(self, x: Tensor, window: tuple[int, int], kind: Literal["average", "max"]) -> Tensor:
-        """Pool (K, B, C, H, W) in windows side by side."""
-        pool = nn.functional.max_pool2d if kind == "max" else nn.functional.avg_pool2d
-        return pool(x.flatten(0, 1), window).unflatten(0, x.shape[:2])
-
-    def activate(self, x: Tensor) -> Tensor:
-        """Apply each member's activation to (K, B, ..)."""
-        activated: Tensor = _MemberActivations.apply(x, self.activations)
-        return activated
+    def batch_norm(self, x: Tensor, affine: Pairs, running: Pairs, rule: Rule) -> Tensor:
+        """Normalise by the kernels in training; else, and what is no image, member by member."""
+        weight, bias = affine
+        if not rule.by_batch or x.dim() != 5 or weight is None or bias is None:
+            return batch_norms(x, affine, running, rule)
+        normal, *found = normalise(x, weight, bias, rule.eps)
+        count = x[0, :, 0].numel()
+        for kept, value, share in zip(running, found, (1, count / max(1, count - 1)), strict=True):
+            if kept is not None:
+                kept.mul_(1 - rule.factor).add_(value, alpha=rule.factor * share)
+        return normal
 
 
 class ModuleStack:
@@ -123,7 +111,7 @@ class ModuleStack:
 
     def evaluate(self, samples: Samples, metrics: Sequence[Metric] = (), *, keep: bool) -> Evaluation:
         """Compute losses, accuracies, metrics and (with `keep`) predictions on a split."""
-        chunk = max(16, EVALUATED_AT_ONCE // (self.widest * len(self.trials)))
+        chunk = max(64, EVALUATED_AT_ONCE // (self.widest * len(self.trials)))
         x, y = torch.from_numpy(samples.x), torch.from_numpy(samples.y)
         sums = []
         for rows, labels in zip(x.split(chunk), y.split(chunk), strict=True):

@@ -22,9 +22,11 @@ SOURCE = Path(__file__).with_name("images.c")
 REALS = {torch.float32: "float32", torch.float64: "float64"}
 ARGUMENTS = {
     "convolve": 6, "convolve_back": 5, "convolve_slopes": 6, "pool": 3, "pool_back": 4, "normalise": 8,
-    "normalise_back": 10,
+    "normalise_back": 10, "block_forth": 4, "block_back": 4,
 }  # fmt: skip
 """How many pointers each function takes."""
+CONVOLUTION = 15
+"""Numbers in the struct `convolution` in C."""
 
 
 def library(dtype: torch.dtype) -> ctypes.CDLL:

@@ -3,7 +3,7 @@
    A member's images lie in memory (channels, height, width, batch): lanes are images, so that an edge of an image is
    a bound of a loop, a weight is one number for a whole vector, and a layer reads what the one before it wrote. A
    batch has at least LANES images; where it is no multiple, its last vector overlaps the one before it. No sum runs
-   over members. Compiled with REAL float and with REAL double; `image_kernels.py` declares all of it again. */
+   over members. Compiled with REAL float and with REAL double; __init__.py declares all of it again. */
 
 #if REAL_BYTES == 8 && !defined(LANES)
 #if defined(__AVX512F__)
@@ -31,7 +31,6 @@ int64_t most_rows(void) { return MOST_ROWS; }
 static inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 static inline int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 
-
 INLINE REAL sum_of(vector v)
 {
     REAL sum[LANES];
@@ -47,3 +46,4 @@ INLINE integers last_lanes(int64_t b) { return lane_numbers() >= (int_of_real)((
 #include "convolutions.h"
 #include "normalisation.h"
 #include "pooling.h"
+#include "blocks.h"
