@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from harness.axes.activations import activations
 from harness.axes.architectures import Shape, architectures
-from harness.axes.probes import noise
 from harness.data.arm_settings import Settings
 from harness.data.samples import shape_of
 from harness.errors import LONGEST, in_words
@@ -164,6 +163,8 @@ class _Probe:
     """A few networks of an arm, and what each gives alone."""
 
     def __init__(self, settings: Settings) -> None:
+        from harness.axes.probes import noise  # imports torch
+
         shape = shape_of(settings)
         self.nets = [_network(settings, shape, seed) for seed in range(MEMBERS)]
         images = noise(MEMBERS + 1, IMAGES, *shape)
