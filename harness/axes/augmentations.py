@@ -21,8 +21,10 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from harness.errors import ComponentError
 from harness.registry import Registry
 from harness.settings import Setting, check_declared, declared
+from harness.system.process_state import called, shape_in_words
 
 Array = NDArray[np.floating[Any]]
 Batch = tuple[Array, Array]
@@ -50,6 +52,26 @@ class Augmentation:
 
 
 augmentations: Registry[Augmentation] = Registry("augmentation", Augmentation)
+
+
+def augmented_batch(what: str, apply: Callable[..., Any], x: Array, target: Array, rng: Generator) -> Batch:
+    """Call a person's own augmentation; raise ComponentError where it gives no batch of the same shapes.
+
+    The types stay: numbers of another type are converted.
+    """
+    shapes, dtype = (x.shape, target.shape), x.dtype
+    note = f" (called with {shapes[0]}, {shapes[1]} and a Generator)"
+    result = called(what, apply, x, target, rng, note=note)
+    if not isinstance(result, tuple) or len(result) != 2:
+        raise ComponentError(f"{what} gives {type(result).__name__}; allowed: two arrays, (x, target)")
+    for given, shape, means in zip(result, shapes, ("x", "target"), strict=True):
+        if np.shape(given) != shape:
+            raise ComponentError(
+                f"{what} gives {means} as {shape_in_words(np.asarray(given))}; allowed: shape {shape}"
+            )
+        if not np.isfinite(given).all():
+            raise ComponentError(f"{what} gives numbers in {means} that are not finite")
+    return np.asarray(result[0], dtype), np.asarray(result[1], dtype)
 
 
 @augmentations.register(NONE)
@@ -108,20 +130,40 @@ def rotated(x: Array, degrees: NDArray[np.float64]) -> Array:
     sin, cos = np.sin(angle), np.cos(angle)
     down = np.arange(height)[:, None] - (height - 1) / 2
     right = np.arange(width) - (width - 1) / 2
-    # The place of each pixel before the turn; what lies beyond the frame of empty pixels is on the frame.
-    row = (cos * down + sin * right + (height + 1) / 2).clip(0, height + 1)
-    column = (cos * right - sin * down + (width + 1) / 2).clip(0, width + 1)
-    top, left = np.minimum(row.astype(np.int64), height), np.minimum(column.astype(np.int64), width)
-    lower, later = (row - top).astype(x.dtype)[:, None], (column - left).astype(x.dtype)[:, None]
+    # The place of each pixel before the turn, in images with a frame of empty pixels.
+    row = (cos * down + (height + 1) / 2).astype(x.dtype) + (sin * right).astype(x.dtype)
+    column = (cos * right + (width + 1) / 2).astype(x.dtype) - (sin * down).astype(x.dtype)
+    top, lower = _cell(row, height)
+    left, later = _cell(column, width)
     framed = np.zeros((count, channels, height + 2, width + 2), x.dtype)
     framed[:, :, 1:-1, 1:-1] = x
     flat, stride = framed.reshape(-1), width + 2
-    first = np.arange(count * channels).reshape(count, channels, 1, 1) * (stride * (height + 2))
-    place = first + (top * stride + left)[:, None]
-    upper_row = flat[place] * (1 - later) + flat[place + 1] * later
-    lower_row = flat[place + stride] * (1 - later) + flat[place + stride + 1] * later
-    turned: Array = upper_row * (1 - lower) + lower_row * lower
-    return turned
+    first = stride * (height + 2) * np.arange(count * channels).reshape(count, channels, 1, 1)
+    place = first + (stride * top + left)[:, None]
+
+    def row_from(start: int) -> Array:
+        return _between(flat[start:].take(place), flat[start + 1 :].take(place), later[:, None])
+
+    return _between(row_from(0), row_from(stride), lower[:, None])
+
+
+def _cell(place: Array, size: int) -> tuple[NDArray[np.int64], Array]:
+    """Cut places in a side with its frame into the pixel before and the share of the way to the next one.
+
+    What lies beyond the frame is on the frame; `place` is overwritten.
+    """
+    np.clip(place, 0, size + 1, out=place)
+    before = np.minimum(place.astype(np.int64), size)
+    place -= before
+    return before, place
+
+
+def _between(one: Array, other: Array, share: Array) -> Array:
+    """Interpolate, overwriting `other`: one + share * (other - one)."""
+    other -= one
+    other *= share
+    other += one
+    return other
 
 
 @augmentations.register("erase")

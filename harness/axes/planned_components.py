@@ -5,6 +5,7 @@ The harness's own are not called here: a plan of them needs no torch.
 
 from __future__ import annotations
 
+import functools
 import math
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness.axes import plugins
-from harness.axes.architectures import architectures
+from harness.axes.architectures import MLPS, Architecture, architectures
+from harness.axes.augmentations import augmentations, augmented_batch
 from harness.axes.schedules import Clock, factors, schedules
 from harness.data.arm_settings import Settings
 from harness.data.batches import Budget
@@ -43,7 +45,19 @@ def problems(arms: Iterable[Settings]) -> list[str]:
         if entry.third_party:
             users = [arm for arm in distinct if arm.get(axis) == name]
             sentences += [f"{entry.where}: {fault}" for fault in faults(axis, name, entry.component, users)]
+        elif axis == "architecture":
+            users = [arm for arm in distinct if arm.get(axis) == name]
+            sentences += filter(None, (_misfit(entry.component, arm) for arm in users))
     return list(dict.fromkeys(sentences))
+
+
+def _misfit(component: Architecture, arm: Settings) -> str:
+    """Say why one of the harness's own networks cannot be built with an arm's settings."""
+    if component.name in MLPS:  # of any rows
+        return ""
+    shape = shape_of(arm)
+    problem = component.problem(shape, arm, rows=shape != arm.facts.image_shape)
+    return problem and f"architecture {component.name!r} on {arm.dataset}: {problem}"
 
 
 def raised_in(error: BaseException) -> str:
@@ -73,7 +87,10 @@ def faults(axis: str, name: str, component: Any, arms: Sequence[Settings]) -> It
             fault = fault if any(with_these) else ""
         yield from [fault] if fault else []
         return
-    check = {"preprocessing": _preprocessing, "schedule": _schedule, "architecture": _architecture}.get(axis)
+    check = {
+        "preprocessing": _preprocessing, "schedule": _schedule, "architecture": _architecture,
+        "augmentation": _augmentation,
+    }.get(axis)  # fmt: skip
     reported: set[str] = set()
     for arm in arms if check is not None else ():
         key = _key(axis, component, arm)
@@ -126,6 +143,24 @@ def _preprocessing(name: str, arm: Settings) -> None:
             f"{what}: the pixels of one image change with the images beside it, or at each call; what it may "
             "know of all images is in its second argument (.mean, .sd and .max of train, and .train itself)"
         )
+
+
+def _augmentation(name: str, arm: Settings) -> None:
+    """Raise ComponentError where one gives no such batch, or another one of the same generator's draws."""
+    facts, component, what = arm.facts, augmentations[name], f"augmentation {name!r}"
+    rng, classes = np.random.default_rng(0), len(facts.classes)
+    apply = functools.partial(component.apply, **{setting: arm[setting] for setting in component.settings})
+    for count in (PIXELS, 1):  # the last batch of a pass may be short
+        x = rng.integers(0, int(facts.pixel_max) + 1, (count, *facts.image_shape)).astype(np.float32)
+        target = np.eye(classes, dtype=np.float32)[rng.integers(0, classes, count)]
+        batches = [
+            augmented_batch(what, apply, x.copy(), target.copy(), np.random.default_rng(1)) for _ in range(2)
+        ]
+        if not all(map(np.array_equal, *batches)):
+            raise ComponentError(
+                f"{what} gives another batch at each call: all that is random must come from its third "
+                "argument, a numpy.random.Generator, and nothing be kept between calls"
+            )
 
 
 def _architecture(name: str, arm: Settings) -> None:

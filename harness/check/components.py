@@ -19,7 +19,7 @@ def component(axis: str, name: str) -> CheckResult:
 
     Args:
         axis: the kind: "activation", "head", "loss", "optimizer", "schedule", "architecture",
-            "preprocessing", "metric" or "dataset".
+            "preprocessing", "augmentation", "metric" or "dataset".
         name: the name under which it is registered.
 
     Returns:

@@ -67,6 +67,27 @@ def _study_of(study: str | None) -> Study:
 _study_option = click.option("--study", metavar="STUDY", help="A study whose [datasets.NAME] are known too.")
 
 
+@data.command("card")
+@_study_option
+@click.argument("names", nargs=-1)
+@json_option
+def card_(names: Sequence[str], study: str | None, as_json: bool) -> None:
+    """Show what there is to know of data sets: NAMES, or all; nothing is downloaded for that.
+
+    Counts, sizes, classes, licence, citation, wrong labels that were counted, and by whom.
+    """
+    from harness.data import cards
+    from harness.data.datasets import datasets
+
+    known = _study_of(study)
+    chosen = [*map(_plain, names)] or [*known.datasets] or [entry.name for entry in datasets]
+    shown = [cards.card(known.dataset(name)) for name in chosen]
+    for one in shown:
+        click.echo("\n".join(one.words()))
+    if as_json:
+        json_output.show("data card", cards=[one.row() for one in shown])
+
+
 @data.command()
 @_study_option
 @click.argument("names", nargs=-1)
@@ -268,13 +289,16 @@ def _drawn(
     what: str, study: str | None, overrides: Sequence[str], options: _DrawOptions, out: Path
 ) -> Iterator[tuple[str, Path]]:
     """Draw the figures of data that the options ask for; yield a title and the PNG of each."""
+    from harness.data import cards
     from harness.gallery import dataset_pages, views
 
     dataset, chosen = _shown(what, study, overrides)
     names = dict.fromkeys(part.dataset for part in views.divisions(chosen, dataset).values())
+    request = _request(options)
     for name in names:
         _show_notes(chosen.dataset(name))
-    request = _request(options)
+        if request.kinds == COUNTS:
+            click.echo("\n".join(cards.card(chosen.dataset(name)).words(with_remark=False)))
     undivided = dataset is not None and not study and not overrides and options["split"] != "val"
     whole = options["as_given"] or (undivided and request.kinds != COUNTS)
     if not whole:

@@ -78,7 +78,8 @@ def _of_networks(plan: Plan) -> list[str]:
     """Put into words how large the networks of a plan are, and what is looked for while they train."""
     settings = {name: arm.settings for name, arm in plan.arms.items()}
     sizes = [parameters.in_words(counts, settings)] if (counts := plan.parameters) else []
-    return [*sizes, *filter(None, [parameters.flops_in_words(plan.flops)]), *targets.words(plan.study, plan.trials)]
+    flops = parameters.flops_in_words(plan.flops)
+    return [*sizes, *([flops] if flops else []), *targets.words(plan.study, plan.trials)]
 
 
 def show_tuning_plan(plan: Plan, tries: Plan, processes: int) -> None:

@@ -9,6 +9,7 @@ set, section "Binary version".
 
 from __future__ import annotations
 
+import itertools
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.data.folder_parts import NOTHING, FolderRead, ListedPart
+from harness.data.folder_parts import NOTHING, FolderRead, ListedPart, names_in
 from harness.errors import few
 from harness.system import resources
 
@@ -69,7 +70,7 @@ def records(path: Path, labels: int) -> tuple[NDArray[np.uint8], NDArray[np.int6
     if not size or size % length:
         raise ValueError(
             f"has {size:,} bytes; allowed: a multiple of {length:,} ({labels} label{'s' * (labels > 1)} and "
-            f"{SIDE} x {SIDE} pixels of 3 channels), at least one. It is cut or of another kind: copy it again"
+            f"{SIDE} x {SIDE} pixels of 3 channels), at least one. It is cut or of another kind: copy it anew"
         )
     if fault := resources.too_large(2 * size):
         raise ValueError(f"its images take {fault}")
@@ -120,7 +121,7 @@ def _names(path: Path, problems: list[str]) -> tuple[str, ...]:
 
 def _absent(place: Path) -> str:
     """Say that none of the files is there; the Python version is told, which is pickled."""
-    held = sorted(path.name for path in place.iterdir() if PICKLES.fullmatch(path.name))
+    held = [name for name in itertools.chain(*names_in(place)) if PICKLES.fullmatch(name)]
     if held:
         return (
             f"{place}: holds {few(held)}, CIFAR's Python version: it is pickled, and reading a pickle runs "

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from harness.data import found_digests, likeness, published, remedies
+from harness.data import described_sets, found_digests, likeness, remedies
 from harness.data.images import SHAPES, Images, channels_come_first, channels_first, tidied
 from harness.errors import MachineError, UsageError
 from harness.registry import Registry
@@ -390,10 +390,10 @@ def _downloaded(name: str) -> Images:
     )
 
 
-for _name, _set in published.SETS.items():
+for _name, _set in described_sets.SETS.items():
     datasets.register(
         _name,
-        known=Facts(_set.shape, _set.classes, _set.train, _set.test, 255, ""),
+        known=Facts(_set.shape, _set.classes, _set.train, _set.test, 255, _set.digest),
         remark=_set.remark,
         recipe=functools.partial(found_digests.of_pins, _name),
     )(_set.read)

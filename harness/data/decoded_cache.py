@@ -120,8 +120,8 @@ def _unlike(image: RawPixels, images: RawPixels, first: str) -> str:
         return f"{said}; allowed is one size (height x width): resize one of them"
     if image.ndim != images.ndim - 1 or image.shape[2:] != images.shape[3:]:
         return (
-            f"{said}; allowed is one number of channels: save all in colour, image.convert('RGB'), or all in "
-            "grey, image.convert('L')"
+            f"{said}; allowed is one number of channels: save all in colour, of PNG "
+            "image.convert('RGB'), or all in grey, image.convert('L')"
         )
     return f"{said}; allowed is one number of bits: save all with 8 or all with 16"
 

@@ -147,8 +147,8 @@ def _part(
         return None
     if len(pixels) != len(checked):
         problems.append(
-            f"{labelled.place}: {len(checked):,} labels, and {len(pixels):,} images in {images.place}; allowed: "
-            "one an image"
+            f"{labelled.place}: {len(checked):,} labels, and {len(pixels):,} images in {images.place}; "
+            "allowed: one an image"
         )
     return ListedPart([images.place], checked, labelled.place, whole=True), plain_pixels(pixels)
 
@@ -165,9 +165,10 @@ def _values(array: NamedArray, problems: list[str], check: Check = lambda _: "")
 
 def _members(archive: Path, problems: list[str]) -> Iterator[tuple[str, NamedArray]]:
     """Yield the arrays of an archive by name, none of them read."""
+    if not archive.is_file():  # opening a named pipe would wait for a writer
+        problems.append(f"{archive}: is not a file; move it away")
+        return
     try:
-        if not archive.is_file():
-            raise OSError("is not a file")
         with zipfile.ZipFile(archive) as opened:
             members = [m for m in opened.infolist() if m.filename.endswith(".npy")]
     except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError) as error:

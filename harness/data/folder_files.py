@@ -22,8 +22,8 @@ from harness.data.folder_parts import (
     Part,
     class_labels,
     files,
-    is_litter,
     joined_words,
+    names_in,
 )
 from harness.errors import few
 
@@ -46,20 +46,20 @@ def read_folders(folder: Path, test_fraction: float | None, name: str, problems:
     Classes are the folders' names, sorted. A part for validation is joined to train where there is a test
     part, and is test where there is none.
     """
-    there = _folders(folder)
+    there = names_in(folder)[1]
     val = next((part for part in VALIDATION if part in there), None)
     if test_fraction is not None:
         return _read_undivided(folder, there, test_fraction, name, problems)
     if "train" not in there or ("test" not in there and val is None):
         problems.append(_undivided_words(folder, there))
         return NOTHING
-    classes = _folders(folder / "train")
+    classes = names_in(folder / "train")[1]
     if not classes:
         problems.append(f"{folder / 'train'}: holds no folder; allowed: a folder for each class")
         return NOTHING
     names = ["train", "test" if "test" in there else str(val)]
     listed = [_list_classes(folder / part, classes, problems) for part in names]
-    said = ()
+    said: tuple[str, ...] = ()
     if names[1] == "test" and val is not None:
         more = _list_classes(folder / val, classes, problems)
         if listed[0] is not None and more is not None:
@@ -125,9 +125,9 @@ def _read_undivided(
     read = _read(parts, "picture", name, problems)
     said = (
         f"{int(test.sum()):,} of {len(test):,} images are test (test_fraction = {fraction:g} of each class, "
-        "by their names' SHA-256): images of one thing may be on both sides",
+        "by their names' SHA-256): images of one thing may be on both sides"
     )
-    return FolderRead(read.parts, tuple(classes), said)
+    return FolderRead(read.parts, tuple(classes), (said,))
 
 
 def _drawn(name: str) -> bytes:
@@ -142,29 +142,18 @@ def _some(listed: ListedPart, places: NDArray[np.int64]) -> ListedPart:
     )
 
 
-def _folders(folder: Path) -> list[str]:
-    """List the folders in a folder by name, without litter; none if it cannot be read."""
-    try:
-        with os.scandir(folder) as entries:
-            return sorted(e.name for e in entries if not is_litter(e.name) and e.is_dir())
-    except OSError:
-        return []
-
-
 def _list_classes(folder: Path, classes: Sequence[str], problems: list[str]) -> ListedPart | None:
     """List the images of a folder a class; a class of train that has no folder here has no image here."""
-    there = _folders(folder)
+    loose, there = names_in(folder)
     if strange := [name for name in there if name not in classes]:
         problems.append(
             f"{folder}: has a folder {few(strange)}, and train has none of that name; allowed: train's "
             f"classes, {few(classes)}"
         )
-    with os.scandir(folder) as entries:
-        loose = sorted(e.name for e in entries if not is_litter(e.name) and not e.is_dir())
     if loose:
         problems.append(
-            f"{folder}: holds {few(loose)} beside the folders of its classes; allowed: folders alone. Move it "
-            "away"
+            f"{folder}: holds {few(loose)} beside the folders of its classes; allowed: folders alone. Move "
+            "it away"
         )
     found: list[Path] = []
     labels: list[int] = []

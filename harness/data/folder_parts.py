@@ -1,4 +1,4 @@
-"""The parts of a person's own data set as a folder or an archive lists them, and checks that formats share."""
+"""Parts of a person's own data set, as a folder or an archive lists them, and checks that formats share."""
 
 from __future__ import annotations
 
@@ -103,6 +103,19 @@ def _is_file(entry: os.DirEntry[str]) -> bool:
         return entry.is_file()
     except OSError:
         return False
+
+
+def names_in(folder: Path) -> tuple[list[str], list[str]]:
+    """List the names of files and of folders in a folder, without litter; none if it cannot be read."""
+    found: tuple[list[str], list[str]] = [], []
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if not is_litter(entry.name):
+                    found[entry.is_dir()].append(entry.name)
+    except OSError:
+        return [], []
+    return sorted(found[0]), sorted(found[1])
 
 
 def is_litter(name: str) -> bool:

@@ -1,4 +1,4 @@
-"""Letters drawn from fonts, bent and moved at random: a data set of any number of classes, without a download.
+"""Letters drawn from fonts, bent and moved at random: data of any number of classes, without a download.
 
 A seed, the characters and the font files fix every pixel. Train is drawn with some fonts, test with others.
 """
@@ -23,7 +23,7 @@ CHARACTERS = (
     "ΓΔΘΛΞΠΣΦΨΩαβγδεζηθικλμνξπρστυφχψω"
     "БГДЖЗИЙЛПФЦЧШЩЪЫЬЭЮЯбвгджзийклмнптфцчшщъыьэюя"
 )
-"""Characters that a number of classes takes the first of: Greek and Cyrillic ones are no Latin ones' doubles."""
+"""Characters that a number of classes takes the first of; no Greek one is a Latin one's double."""
 TRAIN_FONTS = (
     "DejaVuSans", "DejaVuSans-Bold", "DejaVuSans-Oblique", "DejaVuSans-BoldOblique", "DejaVuSansMono",
     "DejaVuSansMono-Bold", "DejaVuSerif", "DejaVuSerif-Bold", "DejaVuSerif-Italic", "DejaVuSerif-BoldItalic",
@@ -36,8 +36,8 @@ VERSION = 1
 CAPITAL = 0.62
 """Height of a capital letter that is not scaled, as a share of the image's."""
 TURN, SHEAR, SCALE, MOVE, BEND = 0.14, 0.18, (0.72, 1.08), 0.07, 0.035
-"""Distortions: standard deviations of the angle in radians and of the shear; a range of the scale, of width and
-height each; the largest move and the standard deviation of the bends, as shares of the image and the letter."""
+"""Distortions: standard deviations of the angle in radians and of the shear; a range of the scale, of width
+and height each; the largest move and the standard deviation of the bends, as shares of image and letter."""
 INK = (0.6, 1.0)
 """The range of the value of full ink."""
 BATCH = 512  # images drawn at once
@@ -76,7 +76,7 @@ class Recipe:
 
 
 def default(classes: int | str = 26, **numbers: int) -> Recipe:
-    """Give the recipe of the first so many characters, or of those given, in the fonts that matplotlib ships."""
+    """Give the recipe of so many characters, or of those given, in the fonts that matplotlib ships."""
     return Recipe(
         characters(classes), **numbers,
         fonts=tuple(map(font_file, TRAIN_FONTS)), test_fonts=tuple(map(font_file, TEST_FONTS)),
@@ -104,6 +104,16 @@ def characters(classes: int | str) -> str:
     return classes
 
 
+def placed(name: str, folder: Path) -> str:
+    """Name a font wherever a study is read from: a file by its whole path, a shipped one as it is.
+
+    Raises:
+        UsageError: there is none.
+    """
+    file = font_file(name, folder)
+    return name if file.parent == outlines.font_folder() else file.as_posix()
+
+
 def font_file(name: str, beside: Path = Path()) -> Path:
     """Find a font: one that matplotlib ships, by its name, or a file.
 
@@ -111,13 +121,15 @@ def font_file(name: str, beside: Path = Path()) -> Path:
         UsageError: there is none.
     """
     shipped = outlines.font_folder() / f"{name}.ttf"
-    if shipped.is_file():
+    if "/" not in name and shipped.is_file():
         return shipped
     path = beside / Path(name).expanduser()
     if path.is_file() and path.suffix.lower() in {".ttf", ".otf"}:
         return path.absolute()
-    names = few(sorted({*TRAIN_FONTS, *TEST_FONTS}))
-    raise UsageError(f"font {name!r}: allowed: a .ttf or .otf file, or a font that matplotlib ships: {names}")
+    raise UsageError(
+        f"font {name!r}: allowed: a .ttf or .otf file, or a font that matplotlib ships: "
+        f"{few([*TRAIN_FONTS, *TEST_FONTS])}"
+    )
 
 
 def check_fonts(fonts: Sequence[Path], wanted: str) -> None:

@@ -12,6 +12,7 @@ Each as it is or .gz, with a dot for the dash before idx, or in a folder of its 
 from __future__ import annotations
 
 import filecmp
+import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -27,6 +28,7 @@ from harness.data.folder_parts import (
     FolderRead,
     ListedPart,
     class_labels,
+    names_in,
     pixel_fault,
     plain_pixels,
 )
@@ -78,8 +80,9 @@ def read_idx(folder: Path, prefix: str | None, transposed: bool | None, problems
 
 
 def _chosen(folder: Path, prefix: str | None, problems: list[str]) -> str | None:
-    """Give what the names of the set's files begin with, "" of MNIST's; None, and a problem, if it is open."""
-    found = sorted({(match[1] or "") for path in folder.iterdir() if (match := FILE.fullmatch(path.name))})
+    """Give what the names of the set's files begin with, "" of MNIST's; None, and a problem, if open."""
+    names = itertools.chain(*names_in(folder))
+    found = sorted({(match[1] or "") for name in names if (match := FILE.fullmatch(name))})
     if prefix is not None:
         if prefix not in found:
             there = few([repr(name) for name in found]) if found else "no IDX file"
@@ -97,7 +100,7 @@ def _chosen(folder: Path, prefix: str | None, problems: list[str]) -> str | None
 
 
 def _part(folder: Path, names: Sequence[str], problems: list[str]) -> tuple[ListedPart, RawPixels] | None:
-    """Read images and labels of a part that has one of these names; None, and problems, if they are faulty."""
+    """Read images and labels of a part of one of these names; None, and problems, if they are faulty."""
     images = _idx(folder, [f"{name}-images-idx3-ubyte" for name in names], problems)
     labels = _idx(folder, [f"{name}-labels-idx1-ubyte" for name in names], problems)
     if images is None or labels is None:
@@ -112,8 +115,8 @@ def _part(folder: Path, names: Sequence[str], problems: list[str]) -> tuple[List
         return None
     if len(checked) != len(pixels):
         problems.append(
-            f"{labelled_by}: {len(checked):,} labels, and {len(pixels):,} images in {path.name}; allowed: one "
-            "an image"
+            f"{labelled_by}: {len(checked):,} labels, and {len(pixels):,} images in {path.name}; allowed: "
+            "one an image"
         )
     return ListedPart([path], checked, labelled_by, whole=True), plain_pixels(pixels)
 

@@ -5,8 +5,8 @@
     npy      train_imgs/img_00000.npy ..., test_imgs/..., train_labels.npy, test_labels.npy; or all images in
              train_images.npy, test_images.npy
     npz      an archive of train_images, train_labels, test_images, test_labels, as MedMNIST's
-    idx      train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-... (or test-...), as they are or .gz; also
-             EMNIST's and QMNIST's names
+    idx      train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-... (or test-...), or .gz of them;
+             also with EMNIST's and QMNIST's names
     cifar    the binary files of CIFAR-10 or CIFAR-100
 
 A study declares one as [datasets.NAME]; `exports` writes any data set in the formats png, npy and idx.
@@ -167,9 +167,9 @@ def _check_pixels(folder: Folder, listed: ListedPart, pixels: RawPixels, problem
         deep = "Raise it"
         if pixels.dtype.itemsize == 2 and folder.pixel_max == 255:
             deep = (
-                f"The images have 16 bits a pixel, up to {pixels.max():,} here: give the table the value of a "
-                "full one, pixel_max = 65535, or the largest that the camera or scanner can give (4095 of 12 "
-                "bits)"
+                f"The images have 16 bits a pixel, up to {pixels.max():,} here: give the table the value "
+                "of a full one, pixel_max = 65535, or the largest that the camera or scanner can "
+                "give (4095 of 12 bits)"
             )
         problems.append(
             f"{listed.image(i)}: has a pixel of {pixels[i].max()}; allowed: 0..{folder.pixel_max}, the "

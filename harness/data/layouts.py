@@ -1,4 +1,4 @@
-"""Layouts of folders that are in other formats than the three, and how to convert them.
+"""Layouts of folders that are in another format than their table says, or in none, and how to convert them.
 
 docs/own-images.md has a loop for each of them.
 """
@@ -10,14 +10,21 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeAlias
 
+from harness.data.folder_parts import VALIDATION
 from harness.errors import MOST_LISTED, few
 
 MOST_LOOKED_AT = 5_000  # names in one folder
 OTHER_IMAGES = {".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
 IMAGES = {".png", *OTHER_IMAGES}
+READ = {".png", ".jpg", ".jpeg"}
 TABLES = {".csv", ".tsv", ".parquet", ".xlsx"}
 ARCHIVES = {".zip", ".tar", ".tgz", ".7z", ".rar", ".bz2", ".xz"}
+CIFAR = re.compile(
+    r"data_batch_\d+\.bin|test_batch\.bin|(train|test)\.bin|cifar-10-batches-bin|cifar-100-binary"
+)
+ARRAY = re.compile(r"(x_train|train_(images|imgs))\.npy", re.IGNORECASE)
 NUMBERED = re.compile(r"\d{1,9}_.+\.png|img_\d+\.npy", re.IGNORECASE)
 
 
@@ -25,10 +32,8 @@ def words(folder: Path, form: str) -> list[str]:
     """Return sentences on the layout of a folder, and how to convert it; none for an unknown layout."""
     names, folders = _names(folder)
     inside, within = _names(folder / "train") if "train" in folders else ([], [])
-    other = _other_format(form, names, folders, inside)
+    other = _other_format(folder, form, (names, folders), (inside, within))
     sentences = [*_foreign(names), *_images(inside)]
-    sentences += _class_folders(folder / "train", within)
-    sentences += [] if "train" in folders else _class_folders(folder, folders)
     loops = [f"{folder}: {sentence}. docs/own-images.md has it as a loop" for sentence in sentences]
     return [f"{folder}: {other}", *loops] if other else loops
 
@@ -47,17 +52,29 @@ def _names(folder: Path) -> tuple[list[str], list[str]]:
     return sorted(files), sorted(folders)
 
 
-def _other_format(form: str, names: list[str], folders: list[str], inside: list[str]) -> str:
-    """Return a sentence if another of the three formats fits, else ""."""
+Listing: TypeAlias = tuple[list[str], list[str]]
+
+
+def _other_format(folder: Path, form: str, top: Listing, train: Listing) -> str:
+    """Return a sentence if another format fits the files and folders at the top and in train/, else ""."""
+    (names, folders), (inside, within) = top, train
+    divided = _class_folders(folder / "train", within)
     fits = {
-        "idx": any(re.search(r"[-.]idx\d-ubyte", name) for name in [*names, *folders]),
-        "npy": "train_imgs" in folders,
+        "idx": any(re.search(r"[-.]idx\d-(ubyte|int)", name) for name in [*names, *folders]),
+        "cifar": any(CIFAR.fullmatch(name) for name in [*names, *folders]),
+        "npz": any(name.endswith(".npz") for name in names),
+        "npy": "train_imgs" in folders or any(ARRAY.fullmatch(name) for name in names),
         "png": any(NUMBERED.fullmatch(name) for name in inside if name.lower().endswith(".png")),
+        "folders": bool(divided or ("train" not in folders and _class_folders(folder, folders))),
     }
     other = [name for name, fit in fits.items() if fit and name != form]
-    return (
-        "" if fits[form] or not other else f"it looks like format = {other[0]!r}, and the table says {form!r}"
-    )
+    if fits[form] or not other:
+        return ""
+    more = ""
+    if other[0] == "folders":
+        classes = divided or _class_folders(folder, folders)
+        more = f" (a folder a class: {few(classes)}{'' if divided else '; with a test_fraction'})"
+    return f"it looks like format = {other[0]!r}{more}, and the table says {form!r}"
 
 
 def _foreign(names: list[str]) -> Iterator[str]:
@@ -65,12 +82,6 @@ def _foreign(names: list[str]) -> Iterator[str]:
     by_end: dict[str, list[str]] = {}
     for name in names:
         by_end.setdefault(Path(name).suffix.lower(), []).append(name)
-    arrays = [*by_end.get(".npz", []), *(n for n in by_end.get(".npy", []) if not n.endswith("_labels.npy"))]
-    if arrays:
-        yield (
-            f"it holds {few(arrays)}, arrays of many images: load them (np.load) and save each image x "
-            "of label y as train/ or test/ with Image.fromarray(x).save(f'train/{y}_{i:06d}.png')"
-        )
     for ends, sentence in (
         (
             TABLES,
@@ -93,7 +104,8 @@ def _images(names: list[str]) -> Iterator[str]:
     if foreign:
         yield (
             f"train/ holds {few(foreign)}, not PNG: save each again with "
-            "ImageOps.exif_transpose(Image.open(path)).convert('L').save(path.with_suffix('.png'))"
+            "ImageOps.exif_transpose(Image.open(path)).convert('RGB').save(path.with_suffix('.png')), "
+            "or sort them into a folder a class, where format = 'folders' reads JPEG too"
         )
     unnumbered = [Path(name) for name in names if not NUMBERED.fullmatch(name)]
     words = {
@@ -110,19 +122,14 @@ def _images(names: list[str]) -> Iterator[str]:
         )
 
 
-def _class_folders(folder: Path, folders: list[str]) -> Iterator[str]:
-    """Describe a folder for each class, as torchvision's ImageFolder has it, if there is one."""
+def _class_folders(folder: Path, folders: list[str]) -> list[str]:
+    """List the folders that hold images that a class has, as torchvision's ImageFolder has it."""
     classes = [
-        name for name in folders if any(Path(n).suffix.lower() in IMAGES for n in _names(folder / name)[0])
+        name
+        for name in folders
+        if any(Path(n).suffix.lower() in READ for n in _names(folder / name)[0][:MOST_LISTED])
     ]
-    if not classes or set(classes) <= {"train", "test"}:
-        return
-    where = f"{folder.name}/" if folder.name == "train" else "it"
-    yield (
-        f"{where} holds a folder a class, {few(classes)}: move each {classes[0]}/NAME.png to "
-        f"train/0_NAME.png or test/0_NAME.png, with the class's number in front "
-        f"({_numbered(classes)}); the names go into the table, classes = {_quoted(classes)}"
-    )
+    return [] if set(classes) <= {"train", "test", *VALIDATION} else classes
 
 
 def _numbered(classes: list[str], form: str = "{name} {i}") -> str:

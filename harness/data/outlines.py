@@ -1,6 +1,6 @@
 """Outlines of letters from fonts, and pixels of outlines.
 
-Letters are taken as the fonts draw them, without hinting, and filled here: no renderer's version decides a pixel.
+Letters are taken as the fonts draw them, without hinting, and filled here: no renderer's version decides.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ LINES = 4
 PIECES = 6
 """Straight pieces of a curve."""
 LONGEST = 12.0
-"""Units, of which an em has 100, of the longest straight piece: what bends letters bends straight lines, too."""
+"""Units, of which an em has 100, of the longest straight piece: what bends letters bends lines, too."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,9 @@ class Outline:
 
 def font_folder() -> Path:
     """Return the folder of the fonts that matplotlib ships."""
-    import matplotlib
+    import matplotlib as mpl
 
-    return Path(matplotlib.get_data_path()) / "fonts" / "ttf"
+    return Path(mpl.get_data_path()) / "fonts" / "ttf"
 
 
 def lacking(font: Path, characters: str) -> str:
@@ -125,7 +125,7 @@ def fill(starts: NDArray[np.float64], ends: NDArray[np.float64], size: int) -> N
     """Measure the ink of N outlines in size x size pixels.
 
     Args:
-        starts: of the edges, (N, E, 2): x to the right and y down, in pixels from the image's upper left corner.
+        starts: of the edges, (N, E, 2): x to the right and y down, in pixels from the upper left corner.
         ends: of the edges, (N, E, 2).
         size: pixels of a side.
 

@@ -1,6 +1,7 @@
 """A picture of a file, PNG or JPEG, as it stands there: grey or colour, of 8 or 16 bits a channel.
 
-Nothing is guessed: what would lose something (transparency, half of the bits) is refused with a way to convert.
+Nothing is guessed: what would lose something (transparency, half of the bits) is refused, with a
+way to convert it.
 """
 
 from __future__ import annotations

@@ -73,13 +73,17 @@ class PixelSource:
             ComponentError: the preprocessing raises, or gives other than finite numbers for each image.
         """
         for chunk in self._preprocessed(split):
-            rows = chunk.reshape(len(chunk), -1)
-            if rows.shape[1] != self.width:
-                raise ComponentError(
-                    f"preprocessing {self.name!r} gives {self.width} pixels an image, then {rows.shape[1]}; "
-                    "allowed: as many for each"
-                )
-            yield np.ascontiguousarray(rows, self.dtype)
+            yield self._rows(chunk)
+
+    def _rows(self, chunk: Pixels) -> Pixels:
+        """Give preprocessed images as rows (n, D); raise ComponentError where D is not what it was before."""
+        rows = chunk.reshape(len(chunk), -1)
+        if rows.shape[1] != self.width:
+            raise ComponentError(
+                f"preprocessing {self.name!r} gives {self.width} pixels an image, then {rows.shape[1]}; "
+                "allowed: as many for each"
+            )
+        return np.ascontiguousarray(rows, self.dtype)
 
     def _preprocessed(self, split: str) -> Iterator[Pixels]:
         """Yield what the preprocessing makes of a split's images, (n, ...)."""
@@ -98,15 +102,16 @@ class PixelSource:
         A row with as many values as the image had is taken for the image.
         """
         if len(made) in {2, 3}:
-            return (1, *made)[-3:]  # of two, the image has one channel
+            channels, height, width = made if len(made) == 3 else (1, *made)
+            return channels, height, width
         before = channels_first(self.images.train_images.shape[1:])
         return before if math.prod(before) == math.prod(made) else (1, 1, math.prod(made))
 
     def raw(self, split: str, places: Index) -> Pixels:
         """Give images of a split as they came, (B, C, H, W) in floats, by their places in it: copies."""
         raw = self.images.test_images if split == "test" else self.images.train_images
-        images = raw[self.indices[split][places]].astype(self.dtype)
-        return images[:, None] if images.ndim == 3 else np.ascontiguousarray(np.moveaxis(images, 3, 1))
+        images = np.ascontiguousarray(planes(raw[self.indices[split][places]]), self.dtype)
+        return images if images.ndim == 4 else images[:, None]
 
     def preprocessed(self, images: Pixels) -> Pixels:
         """Give what a network sees, (B, D), of images (B, C, H, W) in floats, which may be changed.
@@ -114,9 +119,8 @@ class PixelSource:
         Raises:
             ComponentError: as `chunks`.
         """
-        given = images[:, 0] if images.shape[1] == 1 else images
-        pixels = applied(self.name, self.apply, given, self._kept_statistics)
-        return np.ascontiguousarray(pixels, self.dtype)
+        given = images[:, 0] if self.images.train_images.ndim == 3 else images
+        return self._rows(applied(self.name, self.apply, given, self._kept_statistics))
 
     @functools.cached_property
     def _kept_statistics(self) -> PixelStatistics:

@@ -31,9 +31,9 @@ def png() -> str:
     """
     return (
         "(transparent); allowed: grey or colour without transparency. Paste it on a background first "
-        "(convert('RGB') alone would drop what is drawn in transparency): image = "
+        "(convert('RGB') alone would drop what is drawn in transparency; 'L' for 'RGB' makes grey): image = "
         "ImageOps.exif_transpose(image); ground = Image.new('RGBA', image.size, 'white'); "
-        "ground.alpha_composite(image.convert('RGBA')); plain = ground.convert('RGB'), or 'L' for grey"
+        "ground.alpha_composite(image.convert('RGBA')); plain = ground.convert('RGB')"
     )
 
 
@@ -65,7 +65,7 @@ def stacked_pixels(dtype: np.dtype[Any], shape: tuple[int, ...], name: str = "im
     else:
         return f"give one array of shape {SHAPES}"
     if dtype.name in {"uint8", "uint16"}:
-        return f"{name} = {code}" if code != name else "give at least one image"
+        return f"put the channels behind: {name} = {code}" if code != name else "give at least one image"
     return "save it as " + _eight_bits(dtype, code, name)
 
 

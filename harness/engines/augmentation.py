@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.axes.augmentations import NONE, Array, Batch, augmentations
+from harness.axes.augmentations import NONE, Array, Batch, augmentations, augmented_batch
 from harness.data.arm_settings import Settings
 from harness.data.samples import Data
-from harness.errors import ComponentError
+from harness.engines.members import SeedIndex
 from harness.rng import stream
 from harness.study.trials import Trial
-from harness.system.process_state import called, shape_in_words
+from harness.system.lazy import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class AugmentedTrain:
@@ -51,12 +54,26 @@ class AugmentedTrain:
         x, target = self._images(places), self.one_hot[self.data.train.y[places]]
         rng = stream(seed, "augmentation", step)
         if self.own:
-            x, target = checked(self.name, self.apply, x, target, rng)
+            x, target = augmented_batch(f"augmentation {self.name!r}", self.apply, x, target, rng)
         else:
             x, target = self.apply(x, target, rng)
         if self.source is None:
             return np.ascontiguousarray(x).reshape(len(x), -1), target
         return self.source.preprocessed(x), target
+
+    def on_device(
+        self, seeds: SeedIndex, step: int, places: NDArray[np.int64], device: torch.device
+    ) -> tuple[Tensor, Tensor]:
+        """Return a step's pixels and target of a stack: (B, D) and (B, C), or (K, B, D) and (K, B, C).
+
+        `places` (S, B) are each seed's images in the train split; members of one seed share a batch.
+        """
+        each = [self.batch(seed, step, row) for seed, row in zip(seeds.seeds, places, strict=True)]
+        x, target = (torch.from_numpy(np.stack(values)).to(device) for values in zip(*each, strict=True))
+        if len(each) == 1:
+            return x[0], target[0]
+        of_member = torch.tensor(seeds.of_member, device=device)
+        return x[of_member], target[of_member]
 
     def _images(self, places: NDArray[np.int64]) -> Array:
         """Return the images (B, C, H, W) as they came; of a split that is an array, its pixels."""
@@ -64,23 +81,6 @@ class AugmentedTrain:
             return self.source.raw("train", places)
         pixels: NDArray[Any] = self.data.train.x[places]
         return pixels.reshape(len(places), *self.data.shape)
-
-
-def checked(name: str, apply: functools.partial[Any], x: Array, target: Array, rng: Any) -> Batch:
-    """Call a person's own augmentation; raise ComponentError where it gives no batch of the same shapes."""
-    what, shapes, dtype = f"augmentation {name!r}", (x.shape, target.shape), x.dtype
-    note = f" (called with {shapes[0]}, {shapes[1]} and a Generator)"
-    result = called(what, apply, x, target, rng, note=note)
-    if not isinstance(result, tuple) or len(result) != 2:
-        raise ComponentError(f"{what} gives {type(result).__name__}; allowed: two arrays, (x, target)")
-    for given, shape, means in zip(result, shapes, ("x", "target"), strict=True):
-        if np.shape(given) != shape:
-            raise ComponentError(
-                f"{what} gives {means} as {shape_in_words(np.asarray(given))}; allowed: shape {shape}, as it was"
-            )
-        if not np.isfinite(given).all():
-            raise ComponentError(f"{what} gives numbers in {means} that are not finite")
-    return np.asarray(result[0], dtype), np.asarray(result[1], dtype)
 
 
 def augments_none(trials: Iterable[Trial]) -> bool:

@@ -376,29 +376,30 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, state: State, before: in
 
 
 def weights(model: Classifier) -> dict[str, Floats]:
-    """Return the weights by layer for an mlp (as the stacked engine names them), else the network's state."""
-    linear = [module for module in model.net.modules() if isinstance(module, nn.Linear)]
+    """Return the weights under the names of `weight_names`."""
     state = model.net.state_dict()
-    linear_size = sum(p.numel() for layer in linear for p in layer.parameters())
-    if linear_size != sum(value.numel() for value in state.values()):
-        return {name: value.cpu().numpy() for name, value in state.items()}
-    named = {}
-    for i, layer in enumerate(linear):
-        named[f"{i}.weight"] = layer.weight.detach().cpu().numpy()
-        named[f"{i}.bias"] = layer.bias.detach().cpu().numpy()
-    return named
+    return {name: state[own].cpu().numpy() for name, own in weight_names(model.net).items()}
+
+
+def weight_names(net: nn.Module) -> dict[str, str]:
+    """Map the names of kept weights to a network's own: by layer where all are linear, else these themselves.
+
+    All engines name the layers of an mlp alike, whatever is between them.
+    """
+    state = net.state_dict()
+    linear = [name for name, module in net.named_modules() if isinstance(module, nn.Linear)]
+    names = {
+        f"{i}.{kind}": f"{layer}.{kind}".removeprefix(".")
+        for i, layer in enumerate(linear)
+        for kind in ("weight", "bias")
+    }
+    return names if set(names.values()) == set(state) else {name: name for name in state}
 
 
 @torch.no_grad()
 def load_weights(model: Classifier, named: Mapping[str, Floats]) -> None:
     """Load weights that `weights` took; raise UsageError if names or shapes are another network's."""
-    linear = [name for name, module in model.net.named_modules() if isinstance(module, nn.Linear)]
-    state = dict(model.net.state_dict())
-    names = {
-        f"{i}.{kind}": f"{layer}.{kind}" for i, layer in enumerate(linear) for kind in ("weight", "bias")
-    }
-    if set(names.values()) != set(state):  # not linear layers alone: the network's own names
-        names = {name: name for name in state}
+    state, names = dict(model.net.state_dict()), weight_names(model.net)
     shapes = {name: tuple(state[names[name]].shape) for name in names}
     if shapes != {name: array.shape for name, array in named.items()}:
         raise UsageError(

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from harness.axes.optimizers import optimizers
+from harness.check import network_stacking
 from harness.engines.states import State
 from harness.study.trials import Trial
 
@@ -55,7 +56,7 @@ def as_slice(members: range, start: int = 0) -> slice:
 
 def shape(trial: Trial) -> str:
     """Return what members of a block have in common."""
-    return str(trial.arm.settings.hidden)
+    return network_stacking.form(trial.arm.settings)
 
 
 def update_rule(trial: Trial) -> tuple[str, ...]:

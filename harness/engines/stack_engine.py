@@ -1,4 +1,7 @@
-"""The stacked engine: a stack trains in C where all its components are compiled, and in PyTorch otherwise."""
+"""The stacked engine: a stack trains in C where all its components are compiled, and in PyTorch otherwise.
+
+There, mlps are one kind of stack, and networks of any other modules another.
+"""
 
 from __future__ import annotations
 
@@ -34,6 +37,10 @@ def train(
         return compiled.train(trials, data, options)
     if builds.portable():
         raise MachineError(f"portable bits are compiled code's, which these trials cannot train in: {why}")
+    if not trials[0].arm.settings.plain_mlp:
+        from harness.engines.modules import engine as modules
+
+        return modules.train(trials, data, device, dtype, options)
     from harness.engines.stacked import engine
 
     return engine.train(trials, data, device, dtype, options)

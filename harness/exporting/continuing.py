@@ -48,7 +48,7 @@ FIXED = {
     "a trial that goes on keeps its seed": ("seed", "seeds"),
 }  # fmt: skip
 """Settings that cannot change, and why."""
-OF_COMPONENT = ("optimizer", "schedule", "loss")
+OF_COMPONENT = ("optimizer", "schedule", "loss", "augmentation")
 """Axes whose component may change: settings of the old one are left out then."""
 CONTINUED = re.compile(r"-continued-t[0-9a-f]{12}$")
 
@@ -79,8 +79,8 @@ def continue_training(  # noqa: PLR0913 (a person's keywords)
         out: the results folder; results/<study>-continued-<its id>/ if not given.
         live: draw the loss curve while it is trained.
         checkpoint_every: such as "60 seconds", "5 epochs" or "never".
-        settings: other settings that change: of optimizer, schedule or loss, batch_size, sampling, dropout,
-            label_smoothing, eval_every, steps.
+        settings: other settings that change: of optimizer, schedule, loss or augmentation, batch_size,
+            sampling, dropout, label_smoothing, eval_every, steps.
 
     Returns:
         The results of the continued trial.
@@ -125,9 +125,9 @@ def checked(changes: Mapping[str, Any]) -> dict[str, Value]:
         for why, fixed in FIXED.items():
             if name in fixed:
                 raise UsageError(
-                    f"{name} = {value!r}: {why}. Allowed are settings of optimizer, schedule and loss, "
-                    "batch_size, sampling, dropout, label_smoothing, eval_every, and epochs or steps; for "
-                    "another network, train a study from its start"
+                    f"{name} = {value!r}: {why}. Allowed are settings of optimizer, schedule, loss and "
+                    "augmentation, batch_size, sampling, dropout, label_smoothing, eval_every, and epochs or "
+                    "steps; for another network, train a study from its start"
                 )
         if name not in known:
             raise UsageError(f"{name} = {value!r}: no such setting; {did_you_mean(name, known)}")

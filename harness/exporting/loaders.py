@@ -25,12 +25,14 @@ from torch import Tensor
 from torch.utils.data import DataLoader, default_collate
 
 from harness import notes
+from harness.axes.augmentations import NONE
 from harness.data.arm_settings import Settings
 from harness.data.batches import Budget
 from harness.data.datasets import Dataset, datasets
 from harness.data.preprocessing import count_arguments
-from harness.data.samples import DATA_SETTINGS, LABEL_SETTINGS, SPLITS, Split, prepare
+from harness.data.samples import DATA_SETTINGS, LABEL_SETTINGS, SPLITS, Data, Split, prepare
 from harness.data.torch_dataset import Part, RawDataset, SplitDataset, collate, raw
+from harness.engines.augmentation import AugmentedTrain
 from harness.engines.base import batch_indices
 from harness.engines.outcome import EVALUATION_BATCH
 from harness.errors import UsageError, did_you_mean
@@ -174,6 +176,24 @@ def _checked(name: str, value: object) -> Value:
     return allowed(name, value)
 
 
+class AugmentedSplit(SplitDataset):
+    """The train split of a trial that augments it: by (step, place), pixels (D,) and a target (classes,).
+
+    A single place gives the image as it is, and its label.
+    """
+
+    def __init__(self, images: SplitDataset, trial: Trial, data: Data) -> None:
+        vars(self).update(vars(images))
+        self._batches, self._seed = AugmentedTrain(trial.arm.settings, data), trial.seed
+
+    def __getitems__(self, keys: list[tuple[int, int]]) -> list[tuple[Tensor, Tensor]]:
+        """Give the images of a step's batch, augmented together."""
+        steps, places = zip(*keys, strict=True)
+        x, target = self._batches.batch(self._seed, steps[0], np.array(places))
+        item = self.x.shape[1:]
+        return list(zip(torch.from_numpy(x).view(-1, *item), torch.from_numpy(target), strict=True))
+
+
 class TrialBatches:
     """The batches of one epoch after the other, as lists of places in a split, as a DataLoader asks for them.
 
@@ -182,10 +202,14 @@ class TrialBatches:
         n: the images of the split.
         limited: end the last epoch where the trial's steps end; epochs beyond it are whole.
         drop_last: leave out a short last batch.
+        numbered: give (step, place) in place of a place; steps count from 1.
     """
 
-    def __init__(self, trial: Trial, n: int, *, limited: bool, drop_last: bool) -> None:
+    def __init__(
+        self, trial: Trial, n: int, *, limited: bool, drop_last: bool, numbered: bool = False
+    ) -> None:
         settings = trial.arm.settings
+        self.numbered = numbered
         self.trial, self.limited, self.drop_last = trial, limited, drop_last
         self.budget = Budget.of(settings, n) if limited else Budget(n, settings.batch_size, 0, ())
         # A trial that continues another begins after that one's last step.
@@ -205,13 +229,15 @@ class TrialBatches:
     def __len__(self) -> int:
         return sum(1 for _ in self) if self.drop_last else self._steps()[1] - self._steps()[0]
 
-    def __iter__(self) -> Iterator[list[int]]:
+    def __iter__(self) -> Iterator[list[Any]]:
         start, end = self._steps()
         if start == end:  # a split without images
             return
-        for index in batch_indices(self.trial, replace(self.budget, steps=end), start):
+        batches = batch_indices(self.trial, replace(self.budget, steps=end), start)
+        for step, index in enumerate(batches, start + 1):
             if not self.drop_last or len(index) == self.budget.batch_size:
-                yield index.tolist()
+                places = index.tolist()
+                yield [(step, place) for place in places] if self.numbered else places
 
 
 class TrialLoader(DataLoader[tuple[Tensor, Tensor]]):
@@ -314,6 +340,9 @@ def loader(  # noqa: PLR0913 (a person's keywords)
     """Return a DataLoader over a split: batches of pixels (B, D) and labels (B,); the last may be smaller.
 
     Of a trial, the train split comes in the trial's own batches, epoch by epoch: each `for` is the next one.
+    Where the trial augments its images, they come augmented, and in place of labels there are targets
+    (B, classes), which `harness.loss(trial)` and torch's CrossEntropyLoss take as well; with a batch_size or
+    sampling that you give, they come as they are.
     Val and test, and the train split of a name without a seed, come in order.
 
     Args:
@@ -351,6 +380,9 @@ def loader(  # noqa: PLR0913 (a person's keywords)
     trial = Trial("", Arm("", base | usual | chosen), seed)
     images = _split(trial.arm.settings, split, apply)
     limited = not named and split == "train" and not chosen
-    batches = TrialBatches(trial, len(images), limited=limited, drop_last=drop_last)
+    augments = limited and trial.arm.settings.augmentation != NONE
+    if augments:
+        images = AugmentedSplit(images, trial, prepare(trial.arm.settings, apply=apply))
+    batches = TrialBatches(trial, len(images), limited=limited, drop_last=drop_last, numbered=augments)
     make = default_collate if collate_fn is None else collate_fn
     return TrialLoader(images, batches, make, num_workers)

@@ -172,14 +172,14 @@ class TrialLoss(LossFunction):
         self.name, self.reduction = trial.arm.settings.loss, reduction
 
     def forward(self, output: Tensor, y: Tensor) -> Tensor:
-        """Compute the loss of outputs (B, C) and labels (B,)."""
+        """Compute the loss of outputs (B, C) and labels (B,), or targets (B, C) of an augmentation."""
         self._check(output, y)
         self.dtype = output.dtype
         losses = super().forward(output, y)
         return losses.mean() if self.reduction == "mean" else losses
 
     def _check(self, output: Any, y: Any) -> None:
-        """Raise UsageError unless these are outputs and labels."""
+        """Raise UsageError unless these are outputs and labels, or outputs and targets."""
         both = (output, y)
         if all(isinstance(tensor, Tensor) for tensor in both):
             fits = output.dim() == 2 and output.shape[1] == self.classes and output.is_floating_point()
@@ -189,6 +189,8 @@ class TrialLoss(LossFunction):
                 raise UsageError(
                     f"loss {self.name!r} got labels {y.min()} to {y.max()}; allowed: 0 to {self.classes - 1}"
                 )
+            if fits and y.shape == output.shape and _are_distributions(y):
+                return
         got = " and ".join(map(_in_words, both))
         swapped = isinstance(y, Tensor) and y.is_floating_point() and y.dim() == 2
         hint = (
@@ -202,6 +204,13 @@ class TrialLoss(LossFunction):
     def extra_repr(self) -> str:
         """Return the loss's name and reduction, for print(loss)."""
         return f"{self.name}, reduction={self.reduction!r}"
+
+
+def _are_distributions(y: Tensor) -> bool:
+    """Tell whether rows are targets: shares of the classes, such as mixup gives."""
+    return y.is_floating_point() and bool(
+        (y >= 0).all() and torch.allclose(y.sum(1), y.new_ones(()), atol=1e-4)
+    )
 
 
 def _in_words(given: Any) -> str:

@@ -183,16 +183,21 @@ def _object(what: Any, split: str | None, settings: Mapping[str, Any]) -> View:
     if settings:
         raise UsageError(f"{', '.join(settings)}: a study divides registered data sets, not own images")
     if hasattr(what, "images") and hasattr(what, "labels"):
-        numbers = getattr(what, "index", range(len(what.labels)))
-        return _own(what, np.asarray(what.images), np.asarray(what.labels), np.asarray(numbers))
+        labels = np.asarray(what.labels)
+        return _own(what, np.asarray(what.images), labels, _numbers(what, len(labels), "index"))
     if hasattr(what, "__len__") and hasattr(what, "__getitem__"):
         pixels, labels = _items(what)
-        numbers = getattr(what, "index", getattr(what, "indices", range(len(labels))))
-        return _own(what, pixels, labels, np.asarray(numbers))
+        return _own(what, pixels, labels, _numbers(what, len(labels), "index", "indices"))
     raise UsageError(
         f"{type(what).__name__} is no data set: allowed are a data set's name, a study, a trial, or an "
         "object with images (N, H, W) or (N, H, W, C) and labels (N,), or with items (image, label)"
     )
+
+
+def _numbers(what: Any, n: int, *names: str) -> NDArray[Any]:
+    """Give the numbers of a person's own images, by the first of these attributes; a list's is a method."""
+    given = (getattr(what, name, None) for name in names)
+    return np.asarray(next((one for one in given if one is not None and not callable(one)), range(n)))
 
 
 def _items(what: Any) -> tuple[NDArray[Any], NDArray[Any]]:

@@ -9,6 +9,7 @@ from harness.data.arm_settings import Settings
 from harness.lowering import builds, checks, compiler, components
 from harness.lowering.lowered import looking_once
 from harness.lowering.refusals import BRANCHES, NotLoweredError
+from harness.planning import networks
 from harness.planning.stack import Stack
 
 DEEPEST = 30
@@ -82,12 +83,13 @@ def why_alone(settings: Settings) -> str:
 
 
 def reasons(stacks: Iterable[Stack], device: str, metrics: Sequence[str]) -> list[str]:
-    """Say, once each, why trials of stacks do not train in compiled code on a CPU."""
+    """Say, once each, what of stacks trains in PyTorch and how, or why not in compiled code on a CPU."""
+    stacked = [trial.arm.settings for stack in stacks if stack.engine == "stacked" for trial in stack.trials]
+    every, ways = [settings for settings in stacked if settings.plain_mlp], networks.ways(stacked)
     if device != "cpu":
-        return []
-    every = [trial.arm.settings for stack in stacks if stack.engine == "stacked" for trial in stack.trials]
+        return ways
     if every and compiler.switched_off():
-        return [f"compiled code is switched off by {compiler.SWITCH}: PyTorch computes what it would"]
+        return [f"compiled code is switched off by {compiler.SWITCH}: PyTorch computes what it would", *ways]
     shapes = [reason for settings in every if (reason := unfit_shape(settings))]
     fitting = [settings for settings in every if not unfit_shape(settings)]
-    return list(dict.fromkeys([*shapes, *components.reasons(fitting, metrics)]))
+    return list(dict.fromkeys([*ways, *shapes, *components.reasons(fitting, metrics)]))

@@ -14,8 +14,9 @@ from harness.axes import plugins
 from harness.axes.augmentations import augmentations
 from harness.axes.optimizers import optimizers
 from harness.axes.planned_components import OF_CLASSES
+from harness.check.network_stacking import form
 from harness.lowering.lowered import looking_once
-from harness.planning import compilation
+from harness.planning import compilation, networks
 from harness.planning.cost import stack_seconds
 from harness.planning.stack import Engine, Stack, widest
 from harness.study.trials import Arm, Trial
@@ -74,7 +75,7 @@ def _grouped(
             routed[reason] = routed.get(reason, 0) + 1
         key: Key = ("loop" if reason else engine, trial.trial_id)
         if engine == "stacked" and not reason:
-            key = (engine, str(trial.arm.settings.get("hidden")), *_same_batches(trial, device, done))
+            key = (engine, form(trial.arm.settings), *_same_batches(trial, device, done))
         groups.setdefault(key, {}).setdefault(trial.seed, []).append(trial)
     return groups, routed
 
@@ -98,10 +99,6 @@ def trains_alone(arm: Arm) -> bool:
 def _why_alone(arm: Arm, fault: Callable[[str, str, int], str]) -> str:
     """Say why an arm's trials cannot be stacked; empty where they can."""
     settings = arm.settings
-    if settings.architecture != "mlp":
-        return f"architecture {settings.architecture!r} has no stacked form"
-    if not settings.plain_mlp:
-        return f"an mlp with {compilation.not_plain(settings)} has no stacked form"
     if not optimizers[settings.optimizer].stackable:
         return f"optimizer {settings.optimizer!r} is declared stackable = False"
     components = {
@@ -110,7 +107,7 @@ def _why_alone(arm: Arm, fault: Callable[[str, str, int], str]) -> str:
     }  # fmt: skip
     classes = len(settings.facts.classes)
     reasons = (fault(axis, name, classes) for axis, name in components.items())
-    return next(filter(None, reasons), "") or compilation.why_alone(settings)
+    return next(filter(None, reasons), "") or compilation.why_alone(settings) or networks.why_alone(settings)
 
 
 def _fault(axis: str, name: str, classes: int) -> str:
@@ -154,7 +151,8 @@ def _shapes_together(lists: Sequence[Members], device: str, done: Container[str]
         first = members[0]
         key: Key = (place,)
         seeds = len({trial.seed for trial in members})
-        if engine == "stacked" and seeds == 1 and 2 * len(members) < widest(first, device):
+        mlps = first.arm.settings.plain_mlp
+        if engine == "stacked" and mlps and seeds == 1 and 2 * len(members) < widest(first, device):
             key = (first.seed, *_same_batches(first, device, done))
         together.setdefault(key, (engine, []))[1].extend(members)
     return list(together.values())
@@ -174,7 +172,7 @@ def side_by_side(members: Iterable[Trial]) -> list[Trial]:
     """Sort members by `order`, but all of one shape beside the first of them, as blocks of a stack."""
     shapes: dict[str, list[Trial]] = {}
     for trial in sorted(members, key=order):
-        shapes.setdefault(str(trial.arm.settings.get("hidden")), []).append(trial)
+        shapes.setdefault(form(trial.arm.settings), []).append(trial)
     return list(itertools.chain(*shapes.values()))
 
 

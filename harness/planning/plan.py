@@ -18,6 +18,7 @@ from harness.axes.losses import losses
 from harness.axes.metrics import metrics
 from harness.axes.optimizers import optimizers
 from harness.axes.planned_components import problems
+from harness.data.arm_settings import Settings
 from harness.data.batches import extent
 from harness.data.datasets import Dataset
 from harness.data.samples import train_size

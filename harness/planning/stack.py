@@ -12,6 +12,7 @@ from typing import TypeAlias
 from harness.data.arm_settings import Settings
 from harness.data.batches import Budget
 from harness.data.samples import train_size
+from harness.planning import networks
 from harness.study.trials import Trial
 
 Engine: TypeAlias = str
@@ -76,7 +77,7 @@ def widest(trial: Trial, device: str) -> int:
     """Count how many trials of this shape one stack holds, at most."""
     settings = trial.arm.settings
     if not settings.plain_mlp:
-        return 1
+        return networks.widest(settings)
     if device.startswith("cuda"):
         return max(1, STACK_BYTES_CUDA // _member_bytes_cuda(settings))
     layer_one = 4 * math.prod(widths_of(settings)[:2])
@@ -102,4 +103,6 @@ def _member_bytes_cuda(settings: Settings) -> int:
 def stack_bytes(stack: Stack) -> int:
     """Estimate the bytes that a stack holds in memory beside its data."""
     arms = [trial.arm.settings for trial in stack.trials]
-    return sum(member_bytes(settings) for settings in arms if settings.plain_mlp)
+    return sum(
+        member_bytes(settings) if settings.plain_mlp else networks.member_bytes(settings) for settings in arms
+    )

@@ -11,8 +11,9 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from harness.data.datasets import datasets
+from harness.data.generated_tables import GeneratedTable
 from harness.data.image_folders import Folder
-from harness.errors import did_you_mean, quoted
+from harness.errors import UsageError, did_you_mean, quoted
 from harness.settings import plain, shortened
 from harness.study import toml_text
 from harness.system.database_urls import shown, without_passwords
@@ -78,15 +79,18 @@ def _fields(model: type[BaseModel], loc: Sequence[str | int]) -> Iterable[str]:
     return model.model_fields
 
 
-def dataset_folders(tables: Mapping[str, Any], beside: Path, problems: list[str]) -> dict[str, Folder]:
+def dataset_folders(
+    tables: Mapping[str, Any], beside: Path, problems: list[str]
+) -> dict[str, Folder | GeneratedTable]:
     """Validate the [datasets.NAME] tables; their paths are relative to the folder `beside`."""
-    folders = {}
+    folders: dict[str, Folder | GeneratedTable] = {}
     for name, given in tables.items():
         problems += _name_problem(name)
         if not isinstance(given, Mapping):
             problems.append(f"datasets.{name} = {quoted(given)}: allowed: a table with format and path")
             continue
-        folder = _folder(name, dict(given), beside, problems)
+        read = _generated if "generate" in given else _folder
+        folder = read(name, dict(given), beside, problems)
         if folder is not None:
             folders[name] = folder
     return folders
@@ -99,6 +103,18 @@ def _name_problem(name: str) -> list[str]:
         where = datasets.entry(name).where
         return [f"[datasets.{name}]: the name is taken by a data set in {where}; rename yours"]
     return []
+
+
+def _generated(name: str, table: dict[str, Any], beside: Path, problems: list[str]) -> GeneratedTable | None:
+    given = table.get("classes")
+    if isinstance(given, list) and all(isinstance(one, str) and len(one) == 1 for one in given):
+        table["classes"] = "".join(given)
+    generated = validated(GeneratedTable, f"datasets.{name}", table, problems)
+    try:
+        return generated and generated.beside(beside)
+    except UsageError as error:
+        problems.append(f"datasets.{name}: {error}")
+        return None
 
 
 def _folder(name: str, table: dict[str, Any], beside: Path, problems: list[str]) -> Folder | None:

@@ -19,7 +19,9 @@ from harness.errors import quoted
 from harness.settings import CORE, DEFAULTS, Setting, Value
 from harness.text import as_text
 
-COMPONENTS = ("architecture", "optimizer", "schedule", "loss", "head", "activation", "preprocessing")
+COMPONENTS = (
+    "architecture", "optimizer", "schedule", "loss", "head", "activation", "preprocessing", "augmentation",
+)  # fmt: skip
 BOUNDS = ("low", "high", "log", "step")
 """Keys of a range."""
 DIGITS = 4
@@ -263,9 +265,9 @@ class Space:
 
 def applies(name: str, given: Mapping[str, Any]) -> bool:
     """Tell whether a setting has an effect where the others are `given`."""
-    if name in {"activation", "dropout"} and given.get("hidden") == []:
-        return False
     registries = plugins.registries()
+    if name in registries["architecture"][str(given["architecture"])].unused({name: None, **given}):
+        return False
     owners = [registries[axis][str(given[axis])] for axis in COMPONENTS if axis in given]
     return name in CORE or any(name in getattr(owner, "settings", {}) for owner in owners)
 

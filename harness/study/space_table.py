@@ -233,6 +233,8 @@ def _misfits(space: Space) -> Iterator[str]:
             )
 
 
+OF_LAYERS = frozenset({"activation", "dropout", "norm", "skip"})
+"""Settings of an mlp that mean nothing without hidden layers."""
 Possible: TypeAlias = "dict[str, set[str]]"
 """The values that settings and parameters can have, as text; empty for numbers from a range."""
 
@@ -287,7 +289,9 @@ def _condition_problems(
 
 def _has_effect(name: str, entry: SpaceEntry, possible: Possible, given: Mapping[str, Any]) -> bool:
     """Tell whether a setting of an entry has an effect with any components, given the entry's `when`."""
-    if name in {"activation", "dropout"} and possible.get("hidden", {as_text(given.get("hidden"))}) == {"[]"}:
+    without = possible.get("hidden", {as_text(given.get("hidden"))}) == {"[]"}
+    networks = possible.get("architecture", {str(given["architecture"])})
+    if name in OF_LAYERS and without and networks == {"mlp"}:
         return False
     registries = plugins.registries()
     for axis in COMPONENTS:

@@ -11,6 +11,7 @@ from typing import Any
 from harness.axes import plugins
 from harness.axes.metrics import metrics
 from harness.data.datasets import Dataset, datasets, refresh
+from harness.data.generated_tables import GeneratedTable
 from harness.data.image_folders import Folder
 from harness.errors import UsageError, did_you_mean, few, quoted
 from harness.registry import PACKAGE_ROOT
@@ -184,7 +185,7 @@ class Study:
     space: Space
     steps: Sequence[Mapping[str, Any]] = ()
     path: Path | None = None
-    folders: Mapping[str, Folder] = field(default_factory=dict)
+    folders: Mapping[str, Folder | GeneratedTable] = field(default_factory=dict)
     datasets: Mapping[str, Dataset] = field(default_factory=dict)
     contrasts: Contrasts = field(default_factory=Contrasts)
     tune: Tune | None = None
@@ -318,6 +319,8 @@ class Study:
         if self.folders:
             tables["datasets"] = {
                 name: {**folder.table(), "path": _place(folder.path, beside)}
+                if isinstance(folder, Folder)
+                else folder.table()
                 for name, folder in self.folders.items()
             }
         return tables

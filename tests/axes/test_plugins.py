@@ -50,7 +50,8 @@ def study_file(folder: Path, named: str, activation: str) -> Path:
 
 def test_registries_are_named_by_their_settings() -> None:
     assert list(plugins.registries()) == [
-        "dataset", "preprocessing", "architecture", "activation", "head", "loss", "optimizer", "schedule"
+        "dataset", "preprocessing", "augmentation", "architecture", "activation", "head", "loss", "optimizer",
+        "schedule",
     ]  # fmt: skip
     assert all(registry.axis == axis for axis, registry in plugins.registries().items())
 

@@ -114,6 +114,7 @@ CALLS: Mapping[str, Sequence[Sequence[str]]] = {
     "export": [("best", "--results", "results/tiny", "--out", "exported/new")],
     "continue": [("results/tiny", "--epochs", "1", "--out", "longer")],
     "data fetch": [("mnist",)],
+    "data card": [("cifar10", "emnist-letters"), ()],
     "data check": [("digits",), ("mnist",)],
     "data show": [("digits", "--number", "3")],
     "data export": [("digits", "idx", "images")],

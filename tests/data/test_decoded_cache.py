@@ -54,7 +54,7 @@ def test_images_come_in_the_order_asked_for(files: list[Path]) -> None:
 
 def test_slow_folders_are_decoded_once(files: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     read(files)
-    monkeypatch.setattr(decoded_cache, "_png", no_more)
+    monkeypatch.setitem(decoded_cache.DECODERS, "png", no_more)
     np.testing.assert_array_equal(read(files), DIGITS)
     np.testing.assert_array_equal(read(files[::-1]), DIGITS[::-1])
     assert len(cached_files(files)) == 1
@@ -102,7 +102,7 @@ def test_the_oldest_folders_leave_the_cache(files: list[Path], monkeypatch: pyte
         for path in cached_files(files):  # so that the order of writing is the order of times
             os.utime(path, ns=(0, path.stat().st_mtime_ns - 10**9))
     assert len(cached_files(files)) == 2
-    monkeypatch.setattr(decoded_cache, "_png", no_more)
+    monkeypatch.setitem(decoded_cache.DECODERS, "png", no_more)
     np.testing.assert_array_equal(read(copies[2]), DIGITS)
     with pytest.raises(AssertionError, match="copy 0"):
         read(copies[0])

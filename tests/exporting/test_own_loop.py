@@ -92,6 +92,8 @@ CASES: dict[str, dict[str, Any]] = {
     "ccql": {"head": "softmax", "loss": "ccql", "lr": 0.5},
     "no hidden layer": {"hidden": []},
     "preprocessing": {"preprocessing": "standardize", "val_fraction": 0.3, "split_seed": 2},
+    "augmentation": {"augmentation": "rotate", "rotate_degrees": 30.0, "steps": 9},
+    "mixup, smoothed": {"augmentation": "mixup", "label_smoothing": 0.1, "sampling": "replacement"},
     "everything": {
         "dropout": 0.2, "label_smoothing": 0.1, "optimizer": "adamw", "weight_decay": 0.1, "lr": 0.01,
         "schedule": "cosine", "sampling": "replacement", "steps": 11, "batch_size": 130,

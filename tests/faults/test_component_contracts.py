@@ -23,7 +23,7 @@ HEAD = """
 import os, sys
 import numpy as np
 import torch
-from harness.axes.activations import activations
+from harness.axes.activations import activations; from harness.axes.augmentations import augmentations
 from harness.axes.architectures import architectures
 from harness.axes.datasets import Images, datasets
 from harness.axes.heads import heads
@@ -90,6 +90,7 @@ class Mute(Exception):
 ACTIVATION = '@activations.register("mine")\ndef mine(x):\n    """Mine."""\n'
 OPTIMIZER = '@optimizers.register("mine")\ndef mine(param, grad, state, t, *, lr=0.1):\n    """Mine."""\n'
 SCHEDULE = '@schedules.register("mine")\ndef mine(clock):\n    """Mine."""\n    return '
+BATCH = '@augmentations.register("mine")\ndef mine(x, target, rng):\n    """Mine."""\n    return '
 PIXELS = '@preprocessings.register("mine")\ndef mine(x, pixels):\n    """Mine."""\n    return '
 NETWORK = '@architectures.register("mine")\ndef mine(inputs, classes, activation):\n    """Mine."""\n'
 METRIC = '@metrics.register("mine")\ndef mine(p, target):\n    """Mine."""\n    return '
@@ -286,6 +287,25 @@ REFUSED: dict[str, tuple[str, str, str]] = {
         f"{SCHEDULE}clock.nothing",
         "schedule 'mine' raises AttributeError: ",
     ),
+    # augmentations
+    "no batch": ("augmentation", f"{BATCH}x", r"augmentation 'mine' gives ndarray; allowed: two arrays"),
+    "images without channels": (
+        "augmentation",
+        f"{BATCH}(x[:, 0], target)",
+        r"gives x as shape \(12, 8, 8\); allowed: shape \(12, 1, 8, 8\)",
+    ),
+    "labels": ("augmentation", f"{BATCH}(x, target.argmax(1))", r"gives target as shape \(12,\); allowed"),
+    "pixels that are not finite": (
+        "augmentation",
+        f"{BATCH}(x * np.nan, target)",
+        "numbers in x that are not finite",
+    ),
+    "draws of its own": (
+        "augmentation",
+        f"{BATCH}(x + np.random.rand(), target)",
+        "gives another batch at each call: all that is random",
+    ),
+    "a batch of one": ("augmentation", f"{BATCH}(x + x[1], target)", "augmentation 'mine' raises IndexError"),
     # preprocessings
     "a ragged list": ("preprocessing", f"{PIXELS}[None]", r"preprocessing 'mine' gives \[None\] for images "),
     "one number": ("preprocessing", f"{PIXELS}x.mean()", r"preprocessing 'mine' gives shape \(\) for images"),

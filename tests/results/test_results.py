@@ -37,9 +37,11 @@ OUTPUT = [
 SETTINGS = [
     "dataset", "preprocessing", "val_fraction", "val_split", "split_seed", "architecture", "activation",
     "head", "loss", "optimizer", "schedule", "batch_size", "epochs", "steps", "sampling", "match",
-    "eval_every", "label_noise", "label_noise_seed", "label_smoothing", "hidden", "dropout", "ccql_weight",
-    "lr", "weight_decay", "momentum", "dampening", "alpha", "eps", "centered", "betas", "amsgrad", "lr_decay",
-    "initial_accumulator_value", "gamma",
+    "eval_every", "label_noise", "label_noise_seed", "label_smoothing", "augmentation", "hidden", "dropout",
+    "norm", "skip", "channels", "kernel", "pooling", "readout", "blocks", "ccql_weight", "lr",
+    "weight_decay", "momentum", "dampening", "alpha", "eps", "centered", "betas", "amsgrad", "lr_decay",
+    "initial_accumulator_value", "gamma", "shift_pixels", "flip_probability", "rotate_degrees",
+    "erase_probability", "erase_share", "mixup_alpha",
 ]  # fmt: skip
 """In the order of the columns, which scripts lean on: never reorder them."""
 OUTCOME = [

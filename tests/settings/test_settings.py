@@ -156,6 +156,8 @@ GOOD: dict[str, list[object]] = {
     "label_noise_seed": [0, 7],
     "dropout": [0, 0.5],
     "label_smoothing": [0, 0.1],
+    "shift_pixels": [1, 3], "flip_probability": [1, 0.5], "rotate_degrees": [1, 22.5],
+    "mixup_alpha": [1, 0.2], "erase_probability": [1, 0.5], "erase_share": [[0, 0.5], [0.02, 0.02]],
     "eval_every": [1, 3, "1 epochs", "2 step", "50 steps"], "lr": [1, 1e-9],
 }  # fmt: skip
 
@@ -200,7 +202,7 @@ def test_defaults_as_the_readme_has_them() -> None:
         "split_seed": 0, "architecture": "mlp", "activation": "relu", "head": "identity", "loss": "ce",
         "optimizer": "sgd", "schedule": "constant", "batch_size": 32, "epochs": 5, "steps": None,
         "sampling": "shuffle", "match": "kind", "eval_every": "1 epoch", "label_noise": 0.0,
-        "label_noise_seed": 0, "label_smoothing": 0.0,
+        "label_noise_seed": 0, "label_smoothing": 0.0, "augmentation": "none",
     }  # fmt: skip
 
 

@@ -225,6 +225,8 @@ def test_known_trials_keep_their_ids(monkeypatch: pytest.MonkeyPatch) -> None:
         ({}, {"label_noise": 0.0, "label_noise_seed": 3}),
         ({}, {"dropout": 0, "label_smoothing": -0.0}),
         ({"hidden": []}, {"hidden": [], "dropout": 0.5}),
+        ({}, {"augmentation": "none", "shift_pixels": 3}),
+        ({"augmentation": "shift"}, {"augmentation": "shift", "shift_pixels": 2, "mixup_alpha": 0.3}),
     ],
 )
 def test_two_spellings_of_a_trial_have_one_id(one: dict[str, Any], other: dict[str, Any]) -> None:
@@ -240,7 +242,7 @@ def test_two_spellings_of_a_trial_have_one_id(one: dict[str, Any], other: dict[s
         {"val_fraction": 0.2}, {"val_fraction": 0}, {"val_split": "random"}, {"preprocessing": "raw"},
         {"loss": "mse"}, {"head": "softmax"}, {"weight_decay": 0.1}, {"eval_every": "2 epochs"},
         {"loss": "nll", "match": "ignore"}, {"label_noise": 0.1},
-        {"dropout": 0.1}, {"label_smoothing": 0.1},
+        {"dropout": 0.1}, {"label_smoothing": 0.1}, {"augmentation": "flip"}, {"augmentation": "shift"},
     ],
 )  # fmt: skip
 def test_settings_that_decide_results_decide_the_id(changed: dict[str, Any]) -> None:

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from harness.axes.architectures.mlp import Activations
 from harness.axes.architectures.norms import norm_of_images, norm_of_units
 from harness.axes.architectures.registry import Shape, architectures
 from harness.system.lazy import torch
+from harness.text import as_text
 
 if TYPE_CHECKING:
     from torch import nn
 
 
-@architectures.register("lenet5")
+def _fits(*_: object) -> str:
+    """Say that a network fits all images with height and width."""
+    return ""
+
+
+@architectures.register("lenet5", misfit=_fits)
 def lenet5(shape: Shape, classes: int, activation: Activations) -> nn.Module:
     """LeNet-5 as it is taught: two convolutions 5x5 (6 and 16 channels) with average pooling, 120-84 behind.
 
@@ -41,7 +49,48 @@ def _of_dense(settings: Mapping[str, Any]) -> Collection[str]:
     return () if settings["readout"] == "dense" else ("hidden",)
 
 
-@architectures.register("cnn", idle=_of_dense)
+@dataclass(frozen=True)
+class _CnnLayer:
+    """A layer of a cnn: channels, the convolution's stride, whether pooling follows, the image behind it."""
+
+    before: int
+    after: int
+    stride: int
+    pooled: bool
+    size: tuple[int, int]
+
+
+def _layout(shape: Shape, channels: Sequence[int], pooling: str) -> list[_CnnLayer]:
+    """Lay out the layers of a cnn for images of a shape."""
+    before, *sides = shape
+    layers = []
+    for i, after in enumerate(channels):
+        last = i + 1 == len(channels) or channels[i + 1] != after  # of those with equal channels
+        stride = 2 if last and pooling == "stride" else 1
+        pooled = last and pooling in {"max", "average"}
+        sides = [n // 2 if pooled else -(-n // stride) for n in sides]
+        layers.append(_CnnLayer(before, after, stride, pooled, (sides[0], sides[1])))
+        before = after
+    return layers
+
+
+def _misfit(shape: Shape, settings: Mapping[str, Any]) -> str:
+    """Say why there is no cnn of these settings for images of a shape."""
+    _, height, width = shape
+    kernel, channels, pooling = settings["kernel"], settings["channels"], settings["pooling"]
+    if kernel > max(height, width):
+        return f"kernel = {kernel} is larger than its images, {height} x {width}; allowed: up to their side"
+    for i, layer in enumerate(_layout(shape, channels, pooling), 1):
+        if 0 in layer.size:
+            return (
+                f"channels = {as_text(channels)} with pooling = {pooling!r} halves images of {height} x "
+                f"{width} below one pixel at layer {i}. Allowed: fewer changes of channels (pooling is "
+                "behind the last of layers with equal channels), or pooling = 'stride' or 'none'"
+            )
+    return ""
+
+
+@architectures.register("cnn", idle=_of_dense, misfit=_misfit)
 def cnn(  # noqa: PLR0913 (each is a setting)
     shape: Shape,
     classes: int,
@@ -65,24 +114,18 @@ def cnn(  # noqa: PLR0913 (each is a setting)
     """
     built: dict[str, nn.Module] = {}
     skips: set[str] = set()
-    before, *size = shape
-    for i, after in enumerate(channels, 1):
-        last = i == len(channels) or channels[i] != after
-        stride = 2 if last and pooling == "stride" else 1
-        built[f"layer{i}"] = _convolution(before, after, kernel, stride, norm, activation)
-        if skip and before == after and stride == 1:
+    layout = _layout(shape, channels, pooling)
+    for i, layer in enumerate(layout, 1):
+        built[f"layer{i}"] = _convolution(layer.before, layer.after, kernel, layer.stride, norm, activation)
+        if skip and layer.before == layer.after and layer.stride == 1:
             skips.add(f"layer{i}")
-        if stride == 2:
-            size = [(n + 1) // 2 for n in size]
-        elif last and pooling != "none":
+        if layer.pooled:
             built[f"pool{i}"] = (torch.nn.MaxPool2d if pooling == "max" else torch.nn.AvgPool2d)(2)
-            size = [n // 2 for n in size]
-        before = after
     if readout == "global":
         built["mean"] = torch.nn.AdaptiveAvgPool2d(1)
-        size = [1, 1]
+    inputs = channels[-1] * (1 if readout == "global" else math.prod(layout[-1].size))
     built["flatten"] = torch.nn.Flatten()
-    widths = [before * size[0] * size[1], *(hidden if readout == "dense" else ()), classes]
+    widths = [inputs, *(hidden if readout == "dense" else ()), classes]
     built |= _readout(widths, norm, dropout, activation)
     from harness.axes.architectures.modules import Layers  # which imports torch
 
@@ -117,7 +160,7 @@ def _readout(
     return built
 
 
-@architectures.register("resnet")
+@architectures.register("resnet", misfit=_fits)
 def resnet(  # noqa: PLR0913 (each is a setting)
     shape: Shape,
     classes: int,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,9 @@ from harness.system.lazy import torch
 
 if TYPE_CHECKING:
     from torch import nn
+
+Fill: TypeAlias = "Callable[[Any, np.random.Generator, Collection[str]], None]"
+"""A function that draws a module's weights from a generator, but those whose names are given."""
 
 
 @dataclass(frozen=True)
@@ -65,9 +68,12 @@ def initialise(network: nn.Module, seed: int) -> None:
     Each has the distribution that PyTorch's class gives it. Linear layers, convolutions and embeddings are
     drawn in NumPy, each from a stream of its kind and of its number among those of its kind: networks that
     differ in modules of other kinds, such as norms, start from the same convolutions. Any other module's own
-    `reset_parameters` is called, after its parts', under a generator of its stream; what has none stays as
-    it was built.
+    `reset_parameters` is called, behind its parts', under a generator of its stream. What has no reset, and
+    what the network's own code drew in a reset's place (`building`), stays as it was built.
     """
+    from harness.axes.architectures.building import remade  # imports torch
+
+    started = {module: remade(module) for module in network.modules()}
     network.to(torch.float64)
     counted: dict[str, int] = {}
     for module in _parts_first(network):
@@ -76,7 +82,7 @@ def initialise(network: nn.Module, seed: int) -> None:
             continue
         number = counted[kind] = counted.get(kind, -1) + 1
         with torch.no_grad():
-            fill(module, stream(seed, "weights", _number_of(kind), number))
+            fill(module, stream(seed, "weights", _number_of(kind), number), started[module])
 
 
 def fan_in_draws(
@@ -108,15 +114,15 @@ def _number_of(kind: str) -> int:
     return int.from_bytes(hashlib.sha256(kind.encode()).digest()[:4], "big")
 
 
-def _kind(module: nn.Module) -> tuple[str, Callable[[Any, np.random.Generator], None] | None]:
+def _kind(module: nn.Module) -> tuple[str, Fill | None]:
     """Return the kind of a module and the function that draws its weights; None where it has none."""
-    reset = getattr(type(module), "reset_parameters", None) or getattr(
-        type(module), "_reset_parameters", None
-    )
-    known: dict[Any, Callable[[Any, np.random.Generator], None]] = {
-        torch.nn.Linear.reset_parameters: _fan_in,
-        torch.nn.Conv2d.reset_parameters: _fan_in,  # of all convolutions, transposed ones among them
-        torch.nn.Bilinear.reset_parameters: _fan_in,
+    from harness.axes.architectures.building import reset_of
+
+    reset = reset_of(type(module))
+    known: dict[Any, Fill] = {
+        torch.nn.Linear.reset_parameters: _uniform_by_fan_in,
+        torch.nn.Conv2d.reset_parameters: _uniform_by_fan_in,  # of all convolutions, also transposed
+        torch.nn.Bilinear.reset_parameters: _uniform_by_fan_in,
         torch.nn.Embedding.reset_parameters: _normal,
         torch.nn.EmbeddingBag.reset_parameters: _normal,
     }
@@ -124,29 +130,39 @@ def _kind(module: nn.Module) -> tuple[str, Callable[[Any, np.random.Generator], 
     kind = next(c.__name__ for c in type(module).__mro__ if c.__module__.startswith("torch.nn"))
     if reset in known:
         return kind, known[reset]
-    return type(module).__name__, _own if reset is not None else None
+    return type(module).__name__, _own_reset if reset is not None else None
 
 
-def _fan_in(module: Any, rng: np.random.Generator) -> None:
-    """Fill weight and bias uniformly within 1/sqrt(fan_in): PyTorch's for layers that multiply."""
-    shape = tuple(module.weight.shape)
-    # That of a bilinear layer is its first inputs; of a transposed convolution it is what PyTorch counts.
-    bilinear = isinstance(module, torch.nn.Bilinear)
-    bound = inverse_root(shape[1] if bilinear else math.prod(shape[1:]))
-    for parameter in (module.weight, module.bias):
-        if parameter is not None:
-            parameter.copy_(torch.from_numpy(_uniform(rng, bound, tuple(parameter.shape))))
+def _uniform_by_fan_in(module: nn.Module, rng: np.random.Generator, started: Collection[str]) -> None:
+    """Fill weight and bias uniformly within 1/sqrt(fan_in), as PyTorch does in layers that multiply."""
+    own = dict(module.named_parameters(recurse=False))
+    if "weight" not in own:  # it is made of others, as by torch.nn.utils.parametrizations
+        return
+    shape = tuple(own["weight"].shape)
+    bound = inverse_root(shape[1] if isinstance(module, torch.nn.Bilinear) else math.prod(shape[1:]))
+    for name in ("weight", "bias"):
+        if name in own:
+            drawn = _uniform(rng, bound, tuple(own[name].shape))
+            if name not in started:
+                own[name].copy_(torch.from_numpy(drawn))
 
 
-def _normal(module: Any, rng: np.random.Generator) -> None:
+def _normal(module: Any, rng: np.random.Generator, started: Collection[str]) -> None:
     """Fill an embedding with standard normal numbers, and its padding with zeros."""
+    if "weight" in started:
+        return
     module.weight.copy_(torch.from_numpy(rng.standard_normal(tuple(module.weight.shape))))
     if module.padding_idx is not None:
         module.weight[module.padding_idx] = 0
 
 
-def _own(module: Any, rng: np.random.Generator) -> None:
+def _own_reset(module: nn.Module, rng: np.random.Generator, started: Collection[str]) -> None:
     """Call a module's own reset under a generator of its own; the global ones are left as they were."""
+    from harness.axes.architectures.building import reset_of
+
+    reset = reset_of(type(module))
+    if reset is None or (started and reset.__module__.startswith("torch.")):
+        return
     with torch.random.fork_rng():
         torch.manual_seed(int(rng.integers(2**63)))
-        (getattr(module, "reset_parameters", None) or module._reset_parameters)()
+        reset(module)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from harness.registry import Registry
 from harness.settings import Setting, check_declared, declared
+from harness.text import as_text
 
 if TYPE_CHECKING:
     from torch import nn
@@ -24,13 +25,16 @@ class Architecture:
 
     The function is given what its parameters name: `shape` (C, H, W), or `inputs` (C * H * W); `classes`;
     `activation`, which makes one activation module; and its settings, which have defaults. A network of a
-    `shape` gets images (B, C, H, W), one of `inputs` gets flattened pixels (B, inputs). `idle` names, of
-    resolved settings, those without effect beside the others.
+    `shape` gets images (B, C, H, W), one of `inputs` gets flattened pixels (B, inputs).
+
+    `idle` names, of settings, those without effect beside the others. `misfit` says why there is no network
+    of some settings for images of a shape; empty where there is.
     """
 
     name: str
     build: Callable[..., nn.Module]
     idle: Callable[[Mapping[str, Any]], Collection[str]] | None = None
+    misfit: Callable[[Shape, Mapping[str, Any]], str] | None = None
 
     def __post_init__(self) -> None:
         check_declared(self.build)
@@ -46,9 +50,28 @@ class Architecture:
         return "shape" in inspect.signature(self.build).parameters
 
     def unused(self, settings: Mapping[str, Any]) -> list[str]:
-        """Name the settings, of some that are resolved, that have no effect on its network."""
-        names = self.idle(settings) if self.idle is not None else ()
+        """Name the settings that have no effect on its network; those not given are at their defaults."""
+        defaults = {name: setting.default for name, setting in self.settings.items()}
+        names = self.idle({**defaults, **settings}) if self.idle is not None else ()
         return [name for name in names if name in settings]
+
+    def problem(self, shape: Shape, settings: Mapping[str, Any], *, rows: bool) -> str:
+        """Say why there is no network of these settings for images of a shape; empty where there is.
+
+        `rows`: the preprocessing left no height and width.
+        """
+        for name, setting in self.settings.items():
+            if isinstance(setting.default, int) and isinstance(settings.get(name), list):
+                given = as_text(settings[name])
+                return f"{name} = {given}; allowed: a whole number, such as {setting.default}"
+        if self.misfit is None:
+            return ""
+        if rows and self.takes_images:
+            return (
+                f"it needs images with height and width, and the preprocessing gives rows of {shape[-1]:,} "
+                "numbers. Allowed: another preprocessing, or an architecture of rows, such as mlp"
+            )
+        return self.misfit(shape, settings)
 
     def network(
         self, shape: Shape, classes: int, activation: Callable[[], nn.Module], settings: Mapping[str, Any]
@@ -56,7 +79,12 @@ class Architecture:
         """Build a network for images of a shape; settings that are not there are at their defaults."""
         given = {name: settings[name] for name in self.settings if name in settings}
         size = shape if self.takes_images else math.prod(shape)
-        return self.build(size, classes, activation, **given)
+        from harness.axes.architectures import building  # imports torch
+
+        with building.noticing():
+            network = self.build(size, classes, activation, **given)
+            image = shape if self.takes_images else (math.prod(shape),)
+            return building.complete(network, image)
 
 
 architectures: Registry[Architecture] = Registry("architecture", Architecture)

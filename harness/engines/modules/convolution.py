@@ -54,7 +54,7 @@ class _Kernels(torch.autograd.Function):
         batch, library = x.shape[1], image_kernels.library(x.dtype)
         images = image_kernels.inner(x, image_kernels.lanes(x.dtype))
         weights = weight.detach().contiguous()
-        sizes = _sizes(images, weights, stride, padding)
+        sizes = sizes_of(images, weights, stride, padding)
         out = images.new_empty(len(weights), *sizes[5:8], images.shape[-1])
         room = weights.new_empty(weights[0].numel())
         biases = bias.detach().contiguous() if bias is not None else None
@@ -83,12 +83,13 @@ class _Kernels(torch.autograd.Function):
         if any(ctx.needs_input_grad[1:3]):
             to_weights = torch.empty_like(weights)
             to_bias = weights.new_empty(weights.shape[:2]) if ctx.needs_input_grad[2] else None
+            room = weights.new_empty(weights[0, 0].numel() * library.most_rows() * library.lanes())
             pointers = (images.data_ptr(), g.data_ptr(), to_weights.data_ptr(), _address(to_bias))
-            library.convolve_slopes(sizes, *pointers)
+            library.convolve_slopes(sizes, *pointers, room.data_ptr())
         return to_x, to_weights, to_bias, None, None
 
 
-def _sizes(images: Tensor, weights: Tensor, stride: Pair, padding: Pair) -> tuple[int, ...]:
+def sizes_of(images: Tensor, weights: Tensor, stride: Pair, padding: Pair) -> tuple[int, ...]:
     """Return the struct `convolution` in C, of images (K or 1, C, H, W, B) and weights (K, O, C, rows, columns)."""
     shared, channels, height, width, batch = images.shape
     members, outputs, _, *kernel = weights.shape

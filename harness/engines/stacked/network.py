@@ -18,7 +18,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -33,7 +32,7 @@ from harness.engines.stacked.blocks import BlockPass, LayerBlock
 from harness.engines.stacked.dense import Dense
 from harness.engines.stacked.first_layer import ImageSource, LayerOne
 from harness.engines.stacked.optimizer import StackOptimizer
-from harness.engines.stacked.outputs import Outputs
+from harness.engines.stacked.outputs import Outputs, evaluation
 from harness.engines.stacked.tiled import Tiled
 from harness.engines.tensors import joined
 from harness.study.trials import Trial
@@ -124,21 +123,7 @@ class StackedNetwork:
             z = joined([done.z[-1] for done in self.forward(batch)])
             sums.append(self.outputs.evaluate(z, labels, metrics, keep=keep))
 
-        def mean(pieces: Sequence[Tensor]) -> Floats:
-            total: Floats = torch.stack(list(pieces)).sum(0).cpu().numpy() / n
-            return total
-
-        def together(pieces: Sequence[Tensor | None], dtype: Any) -> Any:
-            kept = [piece for piece in pieces if piece is not None]
-            return torch.cat(kept, 1).cpu().numpy() if kept else np.empty((len(self.trials), 0), dtype)
-
-        return Evaluation(
-            mean([piece.loss for piece in sums]),
-            mean([piece.correct for piece in sums]),
-            together([piece.predicted for piece in sums], np.int64),
-            together([piece.confidence for piece in sums], np.float64),
-            {metric.name: mean([piece.metrics[i] for piece in sums]) for i, metric in enumerate(metrics)},
-        )
+        return evaluation(sums, n, metrics)
 
     def _images_at_once(self) -> int:
         """Return how many images are evaluated together: as a CPU's cache allows, or a GPU's memory."""

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,6 +17,7 @@ from harness.axes.heads import Head, heads, probabilities, probability
 from harness.axes.losses import Form, losses
 from harness.axes.metrics import Metric
 from harness.engines.members import as_slice, runs
+from harness.engines.outcome import Evaluation, Floats
 from harness.engines.regularisation import Smoothing, smoothing
 from harness.engines.tensors import joined, widest_dtype
 from harness.study.trials import Trial
@@ -138,6 +141,26 @@ class Outputs:
             self._gather(predicted) if keep else None,
             self._gather(confidence) if keep else None,
         )
+
+
+def evaluation(sums: Sequence[EvaluationSums], n: int, metrics: Sequence[Metric]) -> Evaluation:
+    """Join the sums over parts of a split into an evaluation of its n samples."""
+
+    def mean(pieces: Sequence[Tensor]) -> Floats:
+        total: Floats = torch.stack(list(pieces)).sum(0).cpu().numpy() / n
+        return total
+
+    def together(pieces: Sequence[Tensor | None], dtype: Any) -> Any:
+        kept = [piece for piece in pieces if piece is not None]
+        return torch.cat(kept, 1).cpu().numpy() if kept else np.empty((len(sums[0].loss), 0), dtype)
+
+    return Evaluation(
+        mean([piece.loss for piece in sums]),
+        mean([piece.correct for piece in sums]),
+        together([piece.predicted for piece in sums], np.int64),
+        together([piece.confidence for piece in sums], np.float64),
+        {metric.name: mean([piece.metrics[i] for piece in sums]) for i, metric in enumerate(metrics)},
+    )
 
 
 def _output(trials: Sequence[Trial], classes: int, device: torch.device, dtype: torch.dtype) -> Output:

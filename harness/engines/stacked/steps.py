@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -69,7 +68,6 @@ class Augmented:
 
     def __init__(self, stack: StackedNetwork, feed: Feed, batches: AugmentedTrain) -> None:
         self.stack, self.feed, self.batches = stack, feed, batches
-        self.of_member = torch.tensor(stack.seeds.of_member, device=stack.device)
         self.size, self.per_epoch = feed.budget.batch_size, feed.budget.steps_per_epoch
 
     def begin(self, orders: NDArray[np.int64], step: int) -> None:  # noqa: ARG002 (the protocol's signature)
@@ -80,26 +78,9 @@ class Augmented:
         """Take one step."""
         first = step % self.per_epoch * self.size
         places = self.orders[:, first : first + self.size]
-        x, target = stacked_batch(self.batches, self.stack.seeds.seeds, step + 1, places)
-        x, target = (values.to(self.stack.device) for values in (x, target))
-        if len(x) > 1:
-            x, target = x[self.of_member], target[self.of_member]
-        else:
-            x, target = x[0], target[0]
+        x, target = self.batches.on_device(self.stack.seeds, step + 1, places, self.stack.device)
         self.feed.losses[step % self.feed.kept] = self.stack.step(step + 1, x, target)
         return 1
-
-
-def stacked_batch(
-    batches: AugmentedTrain, seeds: Sequence[int], step: int, places: NDArray[np.int64]
-) -> tuple[Tensor, Tensor]:
-    """Return the augmented batches of some seeds' step: pixels (S, B, D) and targets (S, B, C).
-
-    `places` (S, B) are each seed's images in the train split; steps count from 1.
-    """
-    each = [batches.batch(seed, step, row) for seed, row in zip(seeds, places, strict=True)]
-    x, target = zip(*each, strict=True)
-    return torch.from_numpy(np.stack(x)), torch.from_numpy(np.stack(target))
 
 
 class Eager:

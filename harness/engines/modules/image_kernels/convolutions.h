@@ -1,30 +1,4 @@
-/* Layers of images, of the members of a stack one after the other: convolutions, pooling, batch normalisation.
-
-   A member's images lie in memory (channels, height, width, batch): lanes are images, so that an edge of an image is
-   a bound of a loop, a weight is one number for a whole vector, and a layer reads what the one before it wrote. A
-   batch has at least LANES images; where it is no multiple, its last vector overlaps the one before it. No sum runs
-   over members. Compiled with REAL float and with REAL double; `image_kernels.py` declares all of it again. */
-
-#if REAL_BYTES == 8 && !defined(LANES)
-#if defined(__AVX512F__)
-#define LANES 8
-#else
-#define LANES 4
-#endif
-#endif
-#include "lanes.h"
-
-#if defined(__AVX512F__) || defined(__aarch64__)
-#define SUMS 24 /* in registers at once */
-#define MOST_WIDE 4
-#else
-#define SUMS 12
-#define MOST_WIDE 2
-#endif
-#define MOST_ROWS 8
-#define MOST_TAPS 5
-#define READ(x) (*(const vector *)(x))
-#define WRITE(x) (*(vector *)(x))
+/* Convolutions, as sums over channels and the taps of a kernel that a place meets. */
 
 typedef struct {
     int64_t members, batch;
@@ -36,10 +10,6 @@ typedef struct {
     int64_t shared;                         /* all members see the same images */
 } convolution;
 
-int64_t lanes(void) { return LANES; }
-int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
-int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
-
 /* Which of an axis's kernel rows a place meets, and where: `first`, every `step`; from `place` on, every `move`. */
 typedef struct { int64_t first, count, step, place, move; } taps;
 
@@ -50,14 +20,15 @@ INLINE taps met(int64_t at, int64_t stride, int64_t pad, int64_t kernel, int64_t
     return (taps){first, larger(0, last - first), 1, begin + first, 1};
 }
 
-/* Those of a pixel, among outputs. */
+/* Those of a pixel, among outputs: in their order in memory, so from the last kernel row on. */
 INLINE taps met_by(int64_t at, int64_t stride, int64_t pad, int64_t kernel, int64_t size)
 {
     int64_t first = stride == 1 ? 0 : (at + pad) % stride;
     int64_t place = stride == 1 ? at + pad : (at + pad) / stride;
     if (place > size - 1) first += (place - size + 1) * stride, place = size - 1;
-    const int64_t count = first >= kernel ? 0 : (kernel - 1 - first) / stride + 1;
-    return (taps){first, larger(0, smaller(count, place + 1)), stride, place, -1};
+    const int64_t possible = first >= kernel ? 0 : (kernel - 1 - first) / stride + 1;
+    const int64_t count = larger(0, smaller(possible, place + 1));
+    return (taps){first + (count - 1) * stride, count, -stride, place - count + 1, 1};
 }
 
 /* `rows` channels of one pixel of what comes out, for `wide` vectors of images. */
@@ -128,30 +99,33 @@ INLINE int64_t rows_of_panel(int64_t outputs, int64_t batch)
 
 typedef taps meeting(int64_t at, int64_t stride, int64_t pad, int64_t kernel, int64_t size);
 
+/* All pixels of a panel's channels, for `wide` vectors of images. */
+INLINE void fill_part(meeting met_at, const convolution *c, panel p, int64_t wide, int64_t rows,
+                      const int64_t size[2], const int64_t out_size[2])
+{
+    filler *const filled = fillers[wide][rows];
+    for (int64_t i = 0; i < out_size[0]; i++) {
+        const taps down = met_at(i, c->down, c->above, c->rows, size[0]);
+        for (int64_t j = 0; j < out_size[1]; j++, p.out += c->batch)
+            filled(&p, down, met_at(j, c->across, c->before, c->columns, size[1]));
+    }
+}
+
 /* All pixels of a panel's channels: `p` is at the first pixel; images of (height, width) are read. */
 INLINE void fill_all(meeting met_at, const convolution *c, panel p, int64_t rows, const int64_t size[2],
                      const int64_t out_size[2])
 {
     const int64_t b = c->batch;
     const REAL *x = p.x;
-    for (int64_t i = 0; i < out_size[0]; i++) {
-        const taps down = met_at(i, c->down, c->above, c->rows, size[0]);
-        for (int64_t j = 0; j < out_size[1]; j++, p.out += b) {
-            const taps across = met_at(j, c->across, c->before, c->columns, size[1]);
-            panel part = p;
-            int64_t done = 0;
-            while (b - done >= LANES) {
-                const int64_t wide = smaller(MOST_WIDE, (b - done) / LANES);
-                part.x = x + done, part.out = p.out + done;
-                fillers[wide][rows](&part, down, across);
-                done += wide * LANES;
-            }
-            if (done < b) {
-                part.x = x + b - LANES, part.out = p.out + b - LANES;
-                fillers[1][rows](&part, down, across);
-            }
-        }
+    REAL *out = p.out;
+    for (int64_t done = 0, wide; b - done >= LANES; done += wide * LANES) {
+        wide = smaller(MOST_WIDE, (b - done) / LANES);
+        p.x = x + done, p.out = out + done;
+        fill_part(met_at, c, p, wide, rows, size, out_size);
     }
+    if (b % LANES == 0) return;
+    p.x = x + b - LANES, p.out = out + b - LANES;
+    fill_part(met_at, c, p, 1, rows, size, out_size);
 }
 
 /* w (O, C, kernel), to panels of rows: (C, kernel, rows) of each. With `turned`, rows are channels: (O, kernel, rows). */
@@ -199,66 +173,50 @@ void convolve_back(const convolution *c, const REAL *g, const REAL *w, REAL *to,
         }
 }
 
-INLINE REAL sum_of(vector v)
-{
-    REAL sum[LANES];
-    WRITE(sum) = v;
-    for (int half = LANES / 2; half; half /= 2)
-        for (int i = 0; i < half; i++) sum[i] += sum[i + half];
-    return sum[0];
-}
-
-/* The lanes of a batch's last vector that no vector before it has. */
-INLINE integers last_lanes(int64_t b) { return lane_numbers() >= (int_of_real)((LANES - b % LANES) % LANES); }
-
-/* Gradients of `many` neighbouring weights of one channel and kernel row, for `rows` outputs. */
+/* Gradients of `many` neighbouring weights of one channel and kernel row, for `rows` outputs: what one row of pixels
+   and some images add to them. */
 typedef struct {
-    const REAL *x, *g;               /* of the channel; of the first output */
-    int64_t row, tap, g_channel;     /* kernel's row, and the first of its weights */
-    REAL *to;
-    int64_t of_output;               /* weights from an output to the next one */
+    const REAL *x, *g;        /* the row of the channel; of the first output; from these images on */
+    int64_t tap, g_channel;   /* the first of the weights; numbers from an output to the next one */
+    int64_t images;           /* whole vectors of them */
+    int64_t last;             /* only the last lanes count, of one vector */
+    REAL *sum;                /* (rows, many, LANES) */
 } slope;
 
 INLINE void gather(int rows, int many, const convolution *c, const slope *p)
 {
     vector sum[MOST_ROWS][MOST_TAPS];
-    EACH(r, rows) EACH(t, many) sum[r][t] = (vector){0};
-    const int64_t b = c->batch, whole = b / LANES * LANES;
+    EACH(r, rows) EACH(t, many) sum[r][t] = READ(p->sum + (r * many + t) * LANES);
+    const int64_t b = c->batch;
     const integers last = last_lanes(b);
-    for (int64_t i = 0; i < c->out_height; i++) {
-        const int64_t y = i * c->down - c->above + p->row;
-        if (y < 0 || y >= c->height) continue;
-        for (int64_t j = 0; j < c->out_width; j++) {
-            const int64_t begin = j * c->across - c->before + p->tap;
-            const REAL *x = p->x + (y * c->width + begin) * b, *g = p->g + (i * c->out_width + j) * b;
-            const int64_t low = larger(0, -begin), high = smaller(many, c->width - begin);
-            if (low == 0 && high == many) {
-                for (int64_t u = 0; u < whole; u += LANES) {
-                    vector own[MOST_TAPS];
-                    EACH(t, many) own[t] = READ(x + t * b + u);
-                    EACH(t, many) SETTLED(own[t]);
+    for (int64_t j = 0; j < c->out_width; j++) {
+        const int64_t begin = j * c->across - c->before + p->tap;
+        const REAL *x = p->x + begin * b, *g = p->g + j * b;
+        if (begin >= 0 && begin + many <= c->width && !p->last)
+            for (int64_t u = 0; u < p->images; u += LANES) {
+                vector own[MOST_TAPS];
+                EACH(t, many) own[t] = READ(x + t * b + u);
+                EACH(t, many) SETTLED(own[t]);
+                EACH(r, rows) {
+                    vector of = READ(g + r * p->g_channel + u);
+                    SETTLED(of);
+                    EACH(t, many) sum[r][t] += of * own[t];
+                }
+            }
+        else
+            for (int64_t u = 0; u < p->images; u += LANES)
+                EACH(t, many) {
+                    if (begin + t < 0 || begin + t >= c->width) continue;
+                    vector own = READ(x + t * b + u);
+                    if (p->last) own = chosen(last, own, (vector){0});
                     EACH(r, rows) {
                         vector of = READ(g + r * p->g_channel + u);
-                        SETTLED(of);
-                        EACH(t, many) sum[r][t] += of * own[t];
+                        if (p->last) of = chosen(last, of, (vector){0});
+                        sum[r][t] += of * own;
                     }
                 }
-                if (whole < b) EACH(r, rows) {
-                    const vector of = chosen(last, READ(g + r * p->g_channel + b - LANES), (vector){0});
-                    EACH(t, many) sum[r][t] += of * READ(x + t * b + b - LANES);
-                }
-            } else
-                for (int64_t u = 0; u < b; u += LANES) {
-                    const int64_t at = smaller(u, b - LANES);
-                    EACH(r, rows) {
-                        vector of = READ(g + r * p->g_channel + at);
-                        if (at < u) of = chosen(last, of, (vector){0});
-                        EACH(t, many) if (t >= low && t < high) sum[r][t] += of * READ(x + t * b + at);
-                    }
-                }
-        }
     }
-    EACH(r, rows) EACH(t, many) p->to[r * p->of_output + t] = sum_of(sum[r][t]);
+    EACH(r, rows) EACH(t, many) WRITE(p->sum + (r * many + t) * LANES) = sum[r][t];
 }
 
 typedef void gatherer(const convolution *c, const slope *p);
@@ -301,8 +259,41 @@ static void bias_slopes(const REAL *g, int64_t channels, int64_t pixels, int64_t
     }
 }
 
-/* The gradients at w, and at the bias unless NULL, of g (K, O, H', W', B). */
-void convolve_slopes(const convolution *c, const REAL *x, const REAL *g, REAL *to, REAL *to_bias)
+/* The sums of sums (C, rows, chunks of columns, outputs, columns of a chunk, LANES), to (outputs, C, rows, columns). */
+static void add_up(const convolution *c, const REAL *sum, int64_t outputs, int64_t each, REAL *to)
+{
+    for (int64_t row = 0; row < c->channels * c->rows; row++)
+        for (int64_t tap = 0; tap < c->columns; tap += each) {
+            const int64_t many = smaller(each, c->columns - tap);
+            for (int64_t o = 0; o < outputs; o++)
+                for (int64_t t = 0; t < many; t++, sum += LANES)
+                    to[(o * c->channels * c->rows + row) * c->columns + tap + t] = sum_of(READ(sum));
+        }
+}
+
+/* What images from `from` on add to the sums (C, kernel, outputs of a panel, LANES), pixel row by pixel row: those of
+   one row stay in the first cache while all channels and kernel rows are multiplied by them. */
+INLINE void gather_rows(const convolution *c, slope p, int64_t from, int64_t outputs, int64_t each, REAL *sum)
+{
+    const int64_t b = c->batch, image = c->height * c->width * b;
+    const REAL *x = p.x + from, *g = p.g + from;
+    for (int64_t i = 0; i < c->out_height; i++) {
+        p.sum = sum, p.g = g + i * c->out_width * b;
+        for (int64_t channel = 0; channel < c->channels; channel++)
+            for (int64_t row = 0; row < c->rows; row++) {
+                const int64_t y = i * c->down - c->above + row;
+                p.x = x + channel * image + y * c->width * b;
+                for (p.tap = 0; p.tap < c->columns; p.tap += each) {
+                    const int64_t many = smaller(each, c->columns - p.tap);
+                    if (y >= 0 && y < c->height) gatherers[many][outputs](c, &p);
+                    p.sum += many * outputs * LANES;
+                }
+            }
+    }
+}
+
+/* Gradients at w, and at the bias unless NULL, of g (K, O, H', W', B). `room` holds (C, kernel, MOST_ROWS, LANES). */
+void convolve_slopes(const convolution *c, const REAL *x, const REAL *g, REAL *to, REAL *to_bias, REAL *room)
 {
     const int64_t b = c->batch, kernel = c->rows * c->columns, pixels = c->out_height * c->out_width;
     const int64_t image = c->height * c->width * b, chunks = (c->columns + MOST_TAPS - 1) / MOST_TAPS;
@@ -311,14 +302,17 @@ void convolve_slopes(const convolution *c, const REAL *x, const REAL *g, REAL *t
     for (int64_t k = 0; k < c->members; k++) {
         const REAL *images = x + (c->shared ? 0 : k * c->channels * image), *own = g + k * c->outputs * pixels * b;
         if (to_bias) bias_slopes(own, c->outputs, pixels, b, to_bias + k * c->outputs);
-        for (int64_t o = 0; o < c->outputs; o += usual)
-            for (int64_t i = 0; i < c->channels; i++)
-                for (int64_t row = 0; row < c->rows; row++)
-                    for (int64_t tap = 0; tap < c->columns; tap += each) {
-                        REAL *at = to + ((k * c->outputs + o) * c->channels + i) * kernel + row * c->columns + tap;
-                        const slope p = {images + i * image, own + o * pixels * b, row, tap, pixels * b, at,
-                                         c->channels * kernel};
-                        gatherers[smaller(each, c->columns - tap)][smaller(usual, c->outputs - o)](c, &p);
-                    }
+        for (int64_t o = 0; o < c->outputs; o += usual) {
+            const int64_t outputs = smaller(usual, c->outputs - o);
+            slope p = {images, own + o * pixels * b, 0, pixels * b, 0, 0, 0};
+            memset(room, 0, c->channels * kernel * outputs * LANES * sizeof(REAL));
+            for (int64_t from = 0; b - from >= LANES; from += p.images) {
+                p.images = smaller(MOST_WIDE, (b - from) / LANES) * LANES;
+                gather_rows(c, p, from, outputs, each, room);
+            }
+            p.images = LANES, p.last = 1;
+            if (b % LANES) gather_rows(c, p, b - LANES, outputs, each, room);
+            add_up(c, room, outputs, each, to + (k * c->outputs + o) * c->channels * kernel);
+        }
     }
 }

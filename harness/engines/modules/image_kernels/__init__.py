@@ -1,4 +1,4 @@
-"""The C kernels for layers of images (`images.c`): compiled at first use on a machine, and kept in the cache.
+"""The C kernels for layers of images, in `images.c`: compiled at first use on a machine, and kept in the cache.
 
 They read and write images whose memory is (member, channel, row, column, image of the batch), which PyTorch
 sees as (K, B, C, H, W) with strides.
@@ -20,8 +20,13 @@ from harness.lowering.compiler import UnavailableError
 
 SOURCE = Path(__file__).with_name("images.c")
 REALS = {torch.float32: "float32", torch.float64: "float64"}
-ARGUMENTS = {"convolve": 6, "convolve_back": 5, "convolve_slopes": 5}
+ARGUMENTS = {
+    "convolve": 6, "convolve_back": 5, "convolve_slopes": 6, "pool": 3, "pool_back": 4, "normalise": 8,
+    "normalise_back": 10, "block_forth": 4, "block_back": 4,
+}  # fmt: skip
 """How many pointers each function takes."""
+CONVOLUTION = 15
+"""Numbers in the struct `convolution` in C."""
 
 
 def library(dtype: torch.dtype) -> ctypes.CDLL:
@@ -34,11 +39,12 @@ def library(dtype: torch.dtype) -> ctypes.CDLL:
 @functools.cache
 def _loaded(real: str, build: builds.Build, folder: Path, off: bool) -> ctypes.CDLL:  # noqa: ARG001 (keys)
     """Compile and declare; the folder and the switch are there so that a change of either is seen."""
-    loaded = compiler.library(SOURCE.read_text(encoding="utf-8"), real, SOURCE.name, build=build)
+    loaded = compiler.library(SOURCE.read_text(encoding="utf-8"), real, SOURCE.name, (SOURCE.parent,), build)
     for name, count in ARGUMENTS.items():
         function = getattr(loaded, name)
         function.argtypes, function.restype = count * [c_void_p], None
-    loaded.lanes.argtypes, loaded.lanes.restype = [], c_int64
+    for name in ("lanes", "most_rows"):
+        getattr(loaded, name).argtypes, getattr(loaded, name).restype = [], c_int64
     return loaded
 
 
@@ -56,7 +62,7 @@ def available(x: Tensor) -> bool:
 def identity() -> str:
     """Return a digest of what decides the kernels' bits; empty where they are not used."""
     try:
-        found = compiler.compiled(SOURCE.read_text(encoding="utf-8"), "float32", SOURCE.name)
+        found = compiler.compiled(SOURCE.read_text(encoding="utf-8"), "float32", SOURCE.name, (SOURCE.parent,))
     except UnavailableError:
         return ""
     return hashlib.sha256(found.stem.encode()).hexdigest()[:10]

@@ -1,0 +1,1 @@
+"""Networks layer by layer, for K members at once: a network's graph, and each layer's stacked form."""
