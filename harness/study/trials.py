@@ -88,6 +88,8 @@ def resolve(given: Mapping[str, Value], study_datasets: Mapping[str, Dataset] | 
     chosen |= {name: value for name, value in usual if given.get(name) is None}
     if chosen["val_fraction"] == 0:
         del chosen["val_split"], chosen["split_seed"]
+    elif chosen["val_split"] == "last":  # nothing is drawn
+        del chosen["split_seed"]
     if chosen["label_noise"] == 0:
         del chosen["label_noise_seed"]
     loss = losses[chosen["loss"]]
