@@ -32,8 +32,6 @@ USUAL = {
 """Names that torch.fx uses in code, and the lines that define them."""
 SIMPLE = (bool, int, float, str, type(None))
 """Types of a module's attributes, or of their items, by which two modules are compared."""
-
-
 UNCOMPARED = frozenset({"training", "_is_full_backward_hook", "init"})
 """Attributes that say nothing of a trained module's outputs."""
 
