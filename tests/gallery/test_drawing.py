@@ -95,6 +95,17 @@ def test_figures_of_a_registered_colour_set() -> None:
     np.testing.assert_array_equal(shown(ax), 1 - COLOUR[6] / 255)
 
 
+def test_own_probabilities_stand_beside_colour_images() -> None:
+    given = np.array([[0.75, 0.25], [0.5, 0.5]])
+    for images in (COLOUR[:2], np.moveaxis(COLOUR[:2], -1, 1)):
+        bars = harness.figures.probabilities(given, images=images)
+        page = bars[0].figure.axes[0]
+        for image, drawn_one in zip(COLOUR[:2], page.images, strict=True):
+            np.testing.assert_array_equal(drawn_one.get_array(), image / COLOUR[:2].max())
+    ax = harness.figures.probabilities(given[0], images=COLOUR[0])
+    np.testing.assert_array_equal(ax.figure.axes[0].images[0].get_array(), COLOUR[0] / COLOUR[0].max())
+
+
 class Items(list[Any]):
     """A person's own Dataset: a list of (image, label)."""
 
