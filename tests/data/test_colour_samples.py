@@ -15,7 +15,10 @@ from harness.data.arm_settings import Settings
 from harness.data.datasets import Dataset, datasets
 from harness.data.preprocessing import PixelStatistics, preprocessings
 from harness.data.samples import SPLITS, Data, inputs_of, prepare, shape_of
+from harness.errors import UsageError
+from harness.planning import parameters, plan
 from harness.settings import CORE
+from harness.study.study import Study, parse
 
 
 def settings_of(dataset: Dataset, **settings: Any) -> Settings:
@@ -176,3 +179,30 @@ def test_shared_pixels_have_a_key_of_their_own_in_each_form() -> None:
     ]
     assert len(set(keys)) == 4
     assert all(keys)
+
+
+@pytest.mark.parametrize("full", [255, 65535])
+def test_a_plan_tries_a_preprocessing_on_images_of_the_sets_shape_and_depth(full: int) -> None:
+    colour_digits.register("own_colours", full)
+    highest: list[float] = []
+
+    @preprocessings.register("noting")
+    def noting(x: Any, pixels: PixelStatistics) -> Any:
+        """The brightest channel."""
+        highest.append(float(x.max()))
+        assert x.shape[1:] == (3, 8, 8)
+        return x.max(1) / pixels.max
+
+    @preprocessings.register("centred")
+    def centred(x: Any) -> Any:
+        """Wrong: it depends on the images beside."""
+        return x - x.mean(0)
+
+    def study(name: str) -> Study:
+        return parse({"study": {"name": "s"}, "baseline": {"dataset": "own_colours", "preprocessing": name}})
+
+    made = plan.make(study("noting"))
+    assert parameters.of_settings(made.trials[0].arm.settings) == 65 * 32 + 33 * 32 + 33 * 10
+    assert full / 2 < max(highest) <= full
+    with pytest.raises(UsageError, match="'centred': the pixels of one image change with the images"):
+        plan.make(study("centred"))
