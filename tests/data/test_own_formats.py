@@ -637,7 +637,7 @@ CIFAR_FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "no test": (lambda f: (f / "test_batch.bin").unlink(), "test_batch.bin: is missing"),
     "label": (
         lambda f: (f / "test_batch.bin").write_bytes(bytes([10]) + bytes(3072)),
-        "test_batch.bin: label 0 is 10; allowed: 0..9, for its 10 classes",
+        "test_batch.bin: label 0 is 10; allowed: 0..9, for the 10 classes that the files name",
     ),
     "both": (
         lambda f: (f / "train.bin").touch(),
@@ -660,6 +660,44 @@ def test_faulty_files_of_cifar_are_named(kind: str, tmp_path: Path) -> None:
     folder = cifar10(tmp_path / "a")
     damage(folder)
     assert words in fault(folder, "cifar")
+
+
+def archive(folder: Path) -> Path:
+    folder.mkdir()
+    medmnist(folder / "a.npz")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("make", "form"),
+    [
+        (archive, "npz"),
+        (emnist, "idx"),
+        (cifar100, "cifar"),
+        (lambda folder: class_folders(folder, WIDE, "jpg"), "folders"),
+    ],
+)
+def test_a_flipped_or_cut_file_is_refused_in_words_or_read_as_it_stands(
+    make: Callable[[Path], Path], form: str, tmp_path: Path
+) -> None:
+    folder = make(tmp_path / "a")
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    rng = np.random.default_rng(0)
+    refused = 0
+    for _ in range(20):
+        path = files[rng.integers(len(files))]
+        whole = path.read_bytes()
+        damaged = bytearray(whole[: rng.integers(len(whole)) if rng.integers(3) else None])
+        for place in rng.integers(len(damaged), size=2) if damaged else ():
+            damaged[place] ^= 255
+        path.write_bytes(damaged)
+        try:
+            dataset(folder, form).load()
+        except UsageError:  # nothing else may be raised
+            refused += 1
+        path.write_bytes(whole)
+    assert refused >= 5
+    dataset(folder, form).load()
 
 
 # --------------------------------------------------------------------------------- recognised, kept, trained
