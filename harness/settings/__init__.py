@@ -126,6 +126,8 @@ TYPES: dict[str, Any] = {
     "hidden": Annotated[list[Width], AfterValidator(_layers)],
     "hidden.depth": Depth,
     "hidden.width": Width,
+    "channels.depth": Annotated[int, Field(ge=1), limits.at_most(limits.LAYERS, "layers of one network")],
+    "channels.width": Width,
     "channels": Annotated[list[Width], Field(min_length=1), AfterValidator(_layers)] | Width,
     "kernel": Annotated[Width, AfterValidator(_odd)],
     "pooling": Literal["max", "average", "stride", "none"],

@@ -48,7 +48,11 @@ class _Normalise(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, epsilon: float, rectified: bool
     ) -> tuple[Tensor, Tensor, Tensor]:
-        images, scales, shifts = image_kernels.inner(x), weight.detach().contiguous(), bias.detach().contiguous()
+        images, scales, shifts = (
+            image_kernels.inner(x),
+            weight.detach().contiguous(),
+            bias.detach().contiguous(),
+        )
         out = torch.empty_like(images)
         mean, variance, inverse = (torch.empty_like(scales) for _ in range(3))
         tensors = (images, scales, shifts, out, mean, variance, inverse)

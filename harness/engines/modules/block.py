@@ -16,9 +16,12 @@ from torch.autograd.function import once_differentiable
 
 from harness.engines.modules import image_kernels
 from harness.engines.modules.batch_norm import normalise
-from harness.engines.modules.convolution import Pair, convolve, sizes_of
+from harness.engines.modules.convolution import convolve
+from harness.engines.modules.image_kernels import Pair
 from harness.engines.modules.pooling import Kind, pool
 
+PARAMETERS = ("w", "bias", "scale", "shift")
+"""Names of a block's parameters in C."""
 MOST_MARKED = 7
 """Pixels of a window, at most, whose bits fit in a mark of a byte with a sign."""
 
@@ -72,7 +75,7 @@ def compute(x: Tensor, weights: Weights, block: Block) -> tuple[Tensor, Tensor, 
     """
     if fits(x, block):
         parts = (weights.weight, weights.bias, weights.scale, weights.shift)
-        found: tuple[Tensor, Tensor, Tensor] = _Block.apply(x, *parts, block)
+        found: tuple[Tensor, Tensor, Tensor] = _Block.apply(block, x, *parts)
         return found
     out = convolve(x, weights.weight, weights.bias, block.stride, block.padding)
     mean = variance = out.new_empty(0)
@@ -135,18 +138,15 @@ class _Block(torch.autograd.Function):
     """The kernels in C."""
 
     @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, scale: Tensor | None, shift: Tensor | None,
-        block: Block,
-    ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    def forward(ctx: Any, block: Block, x: Tensor, *parts: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         given = {"x": image_kernels.inner(x)}
-        for name, of in (("w", weight), ("bias", bias), ("scale", scale), ("shift", shift)):
+        for name, of in zip(PARAMETERS, parts, strict=True):
             if of is not None:
                 given[name] = of.detach().contiguous()
         room = _Room(_sizes(given, block), given)
         outputs = _made(room, block)
         library, one = image_kernels.library(x.dtype), _between(room)
-        packed = weight.new_empty(weight[0].numel())
+        packed = given["w"].new_empty(given["w"][0].numel())
         library.block_forth(
             ctypes.byref(room.sizes), ctypes.byref(room.pointers()), one.data_ptr(), packed.data_ptr()
         )
@@ -161,25 +161,24 @@ class _Block(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         named = dict(zip(ctx.names, ctx.saved_tensors, strict=True))
         room = _Room(ctx.room.sizes, {**named, "g": image_kernels.inner(gradients[0])})
-        wanted = zip(("x", "w", "bias", "scale", "shift"), ctx.needs_input_grad, strict=False)
-        found: dict[str, Tensor | None] = {name: None for name in ("x", "w", "bias", "scale", "shift")}
-        for name, needed in wanted:
+        found: dict[str, Tensor] = {}
+        for name, needed in zip(("x", *PARAMETERS), ctx.needs_input_grad[1:], strict=True):
             if name in named and (needed or name not in {"x", "bias"}):
                 found[name] = room.named[f"to_{name}"] = torch.empty_like(named[name])
         library, w = image_kernels.library(named["x"].dtype), named["w"]
         packed = w.new_empty(max(w[0].numel(), w[0, 0].numel() * library.most_rows() * library.lanes()))
         sizes, pointers, two = ctypes.byref(room.sizes), ctypes.byref(room.pointers()), _between(room, 2)
         library.block_back(sizes, pointers, two.data_ptr(), packed.data_ptr())
-        to_x = found.pop("x")
-        back = image_kernels.outer(to_x, to_x.shape[-1]) if to_x is not None else None
-        return back, *found.values(), None
+        if "x" in found:
+            found["x"] = image_kernels.outer(found["x"], named["x"].shape[-1])
+        return None, found.get("x"), *(found.get(name) for name in PARAMETERS)
 
 
 def _sizes(given: dict[str, Tensor], block: Block) -> _Sizes:
-    of = (c_int64 * image_kernels.CONVOLUTION)(*sizes_of(given["x"], given["w"], block.stride, block.padding))
+    of = image_kernels.sizes_of(given["x"], given["w"], block.stride, block.padding)
     pooled = {None: 0, "average": 1, "max": 2}[block.kind]
     flags = (int(block.normalised), int(block.rectified), pooled)
-    return _Sizes(of, *flags, *block.window, block.epsilon)
+    return _Sizes(image_kernels.numbers(*of), *flags, *block.window, block.epsilon)
 
 
 def _between(room: _Room, times: int = 1) -> Tensor:

@@ -7,16 +7,14 @@ were measured.
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from harness.engines.modules import image_kernels
-
-Pair: TypeAlias = tuple[int, int]
-"""Rows and columns."""
+from harness.engines.modules.image_kernels import Pair
 
 
 def convolve(
@@ -54,7 +52,7 @@ class _Kernels(torch.autograd.Function):
         batch, library = x.shape[1], image_kernels.library(x.dtype)
         images = image_kernels.inner(x, image_kernels.lanes(x.dtype))
         weights = weight.detach().contiguous()
-        sizes = sizes_of(images, weights, stride, padding)
+        sizes = image_kernels.sizes_of(images, weights, stride, padding)
         out = images.new_empty(len(weights), *sizes[5:8], images.shape[-1])
         room = weights.new_empty(weights[0].numel())
         biases = bias.detach().contiguous() if bias is not None else None
@@ -87,18 +85,6 @@ class _Kernels(torch.autograd.Function):
             pointers = (images.data_ptr(), g.data_ptr(), to_weights.data_ptr(), _address(to_bias))
             library.convolve_slopes(sizes, *pointers, room.data_ptr())
         return to_x, to_weights, to_bias, None, None
-
-
-def sizes_of(images: Tensor, weights: Tensor, stride: Pair, padding: Pair) -> tuple[int, ...]:
-    """Return the struct `convolution` in C, of images (K or 1, C, H, W, B) and weights (K, O, C, rows, columns)."""
-    shared, channels, height, width, batch = images.shape
-    members, outputs, _, *kernel = weights.shape
-    out = (
-        (size + 2 * pad - of) // step + 1
-        for size, pad, of, step in zip((height, width), padding, kernel, stride, strict=True)
-    )
-    first = (members, batch, channels, height, width, outputs)
-    return *first, *out, *kernel, *stride, *padding, int(shared < members)
 
 
 def _address(tensor: Tensor | None) -> int | None:

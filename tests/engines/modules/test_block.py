@@ -17,7 +17,10 @@ BEHIND = [
     for normalised, rectified, (kind, window) in itertools.product(
         (False, True), (False, True), ((None, (1, 1)), ("average", (2, 2)), ("max", (2, 2)), ("max", (3, 2)))
     )
-] + [Block((2, 1), (0, 2), False, 1e-5, True, "average", (2, 2)), Block(kind="average", window=(4, 4), rectified=True)]
+] + [
+    Block((2, 1), (0, 2), False, 1e-5, True, "average", (2, 2)),
+    Block(kind="average", window=(4, 4), rectified=True),
+]
 
 
 def one_by_one(x: Tensor, weights: Weights, block: Block) -> Tensor:
@@ -41,7 +44,12 @@ def made_up(block: Block, dtype: torch.dtype, batch: int, shared: bool) -> list[
     """Return x, weight, bias, and scale and shift where there is a normalisation."""
     torch.manual_seed(0)
     k, c, o = 3, 2, 5
-    shapes = [(1 if shared else k, batch, c, 7, 8), (k, o, c, 3, 3), (k, o), *[(k, o)] * (2 * block.normalised)]
+    shapes = [
+        (1 if shared else k, batch, c, 7, 8),
+        (k, o, c, 3, 3),
+        (k, o),
+        *[(k, o)] * (2 * block.normalised),
+    ]
     return [torch.randn(shape).to(dtype) for shape in shapes]
 
 
@@ -51,7 +59,9 @@ def made_up(block: Block, dtype: torch.dtype, batch: int, shared: bool) -> list[
 def test_is_pytorchs_layer_by_layer(block: Block, batch: int, shared: bool, dtype: torch.dtype) -> None:
     given = made_up(block, dtype, batch, shared)
     ours = [each.clone().requires_grad_(i > 0 or not shared) for i, each in enumerate(given)]
-    theirs = [each.double().requires_grad_(mine.requires_grad) for each, mine in zip(given, ours, strict=True)]
+    theirs = [
+        each.double().requires_grad_(mine.requires_grad) for each, mine in zip(given, ours, strict=True)
+    ]
     out, mean, variance = compute(ours[0], Weights(*ours[1:]), block)
     expected = one_by_one(theirs[0], Weights(*theirs[1:]), block)
     g = torch.randn_like(expected)
@@ -59,7 +69,9 @@ def test_is_pytorchs_layer_by_layer(block: Block, batch: int, shared: bool, dtyp
     found = torch.autograd.grad((out * g.to(dtype)).sum(), wanted[0])
     right = torch.autograd.grad((expected * g).sum(), wanted[1])
     for one, other in zip((out, *found), (expected, *right), strict=True):
-        assert (one.double() - other).abs().max().item() <= TOLERANCE[dtype] * max(1.0, other.abs().max().item())
+        assert (one.double() - other).abs().max().item() <= TOLERANCE[dtype] * max(
+            1.0, other.abs().max().item()
+        )
     assert len(mean) == len(variance) == (3 if block.normalised else 0)
 
 

@@ -15,7 +15,9 @@ SHAPES = [(2, 16, 3, 8, 8), (1, 5, 2, 5, 7), (3, 37, 1, 4, 4), (2, 64, 6, 9, 6)]
 
 
 def near(found: Tensor, right: Tensor, dtype: torch.dtype) -> bool:
-    return (found.double() - right).abs().max().item() <= TOLERANCE[dtype] * max(1.0, right.abs().max().item())
+    return (found.double() - right).abs().max().item() <= TOLERANCE[dtype] * max(
+        1.0, right.abs().max().item()
+    )
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE)

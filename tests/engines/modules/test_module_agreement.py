@@ -1,0 +1,262 @@
+"""A stack of modules computes what each of its networks computes alone, layer by layer, mapped, or in the loop."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from harness.axes.architectures import architectures
+from harness.axes.optimizers import optimizers
+from harness.check.network_stacking import how
+from harness.data.samples import prepare
+from harness.engines import loop
+from harness.engines import stack_engine as engine
+from harness.engines.outcome import Outcome
+from harness.planning.grouping import side_by_side
+from harness.study.trials import Arm, Trial, resolve
+
+BASE: dict[str, Any] = {"dataset": "digits", "steps": 200, "batch_size": 8, "eval_every": "100 steps"}
+SMALL: dict[str, list[dict[str, Any]]] = {
+    "mlp": [{"norm": "batch", "hidden": [6, 6], "skip": True}, {"norm": "layer", "hidden": [6]}],
+    "linear": [{}],
+    "lenet5": [{"steps": 60, "eval_every": "60 steps"}],
+    "cnn": [
+        {"channels": [3, 3], "norm": "batch", "skip": True},
+        {"channels": [3, 4], "norm": "layer", "pooling": "average", "readout": "dense", "hidden": [7]},
+        {"channels": [3, 4], "pooling": "stride", "kernel": 5},
+    ],
+    "resnet": [{"channels": 2}, {"channels": 2, "norm": "none", "skip": False}],
+}
+"""Settings that make an architecture's networks small; of one that is not here, its defaults."""
+CASES = [
+    pytest.param({"architecture": one.name, **given}, id=f"{one.name}-{i}")
+    for one in architectures
+    for i, given in enumerate(SMALL.get(one.name, [{}]))
+]
+TOLERANCE = {np.float64: 1e-10, np.float32: 2e-3}
+"""How far apart weights may be, as a share of the largest of their tensor."""
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """As executors train."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def trial(name: str, seed: int = 0, **settings: Any) -> Trial:
+    return Trial(f"t_{name}", Arm(name, resolve({**BASE, **settings})), seed)
+
+
+def members(**settings: Any) -> list[Trial]:
+    """Members that differ in all in which members of a stack may."""
+    takes = architectures[settings["architecture"]].settings
+    left_out = {"dropout": 0.3} if "dropout" in takes else {}
+    other = {"dropout": 0.1} if "dropout" in takes else {}
+    tanh, gelu = {"activation": "tanh"}, {"activation": "gelu"}
+    return side_by_side([
+        trial("sgd", **settings, **left_out),
+        trial("adam", 1, **settings, **left_out, **tanh, optimizer="adam", lr=0.002, weight_decay=0.01),
+        trial("momentum", 1, **settings, **other, **gelu, optimizer="momentum", head="sigmoid", loss="mse"),
+        trial("smooth", 0, **settings, **other, head="log_softmax", loss="nll", label_smoothing=0.1, schedule="cosine"),
+    ])  # fmt: skip
+
+
+def stack(trials: Sequence[Trial], dtype: Any = np.float64) -> Outcome:
+    return engine.train(trials, prepare(trials[0].arm.settings, dtype), dtype=dtype)
+
+
+def alone(one: Trial, dtype: Any = np.float64) -> Outcome:
+    return loop.train([one], prepare(one.arm.settings, dtype), dtype=dtype)
+
+
+def assert_same(a: Outcome, k: int, b: Outcome, tolerance: float) -> None:
+    """The values of a member, running statistics among them, its curves and its predictions."""
+    assert a.weights[k].keys() == b.weights[0].keys()
+    for name, right in b.weights[0].items():
+        got = a.weights[k][name]
+        assert got.shape == right.shape
+        assert np.isfinite(right).all()
+        apart = np.abs(got.astype(np.float64) - right).max() / max(1e-30, np.abs(right).max())
+        assert apart <= tolerance, f"{name}: {apart:.1e} of the largest apart"
+    assert [(p.step, p.split) for p in a.curve] == [(p.step, p.split) for p in b.curve]
+    for p, q in zip(a.curve, b.curve, strict=True):
+        assert p.loss[k] == pytest.approx(q.loss[0], rel=10 * tolerance, abs=tolerance)
+    flips = (a.final["test"].predicted[k] != b.final["test"].predicted[0]).sum()
+    assert flips == 0 if tolerance < 1e-6 else flips <= 4
+
+
+@pytest.mark.parametrize("settings", CASES)
+def test_members_equal_themselves_alone_and_in_the_loop_engine(settings: dict[str, Any]) -> None:
+    """Every registered architecture: several optimizers, outputs, shares of dropout and seeds in one stack."""
+    trials = members(**settings)
+    assert how(trials[0].arm.settings).way == "layers"
+    together = stack(trials)
+    for k, one in enumerate(trials):
+        if k < 2:
+            assert_same(together, k, stack([one]), 1e-10)
+        assert_same(together, k, alone(one), 1e-10)
+
+
+def test_float32_members_equal_themselves_in_the_loop_engine() -> None:
+    trials = members(architecture="cnn", channels=[3, 4], norm="batch")[:2]
+    together = stack(trials, np.float32)
+    for k, one in enumerate(trials):
+        assert_same(together, k, alone(one, np.float32), TOLERANCE[np.float32])
+
+
+@functools.cache
+def _every_optimizer() -> tuple[list[Trial], Outcome]:
+    made = []
+    for one in optimizers:
+        lr = float(one.component.settings["lr"].default) * 0.5
+        for name, seed in (("a", 0), ("b", 1)):
+            rate = lr if name == "a" else lr * 0.7
+            made.append(trial(f"{one.name}-{name}", seed, architecture="cnn", channels=[2, 3], norm="batch",
+                              optimizer=one.name, lr=rate))  # fmt: skip
+    ordered = side_by_side(made)
+    return ordered, stack(ordered)
+
+
+@pytest.mark.parametrize("name", [one.name for one in optimizers])
+def test_every_optimizer_in_one_stack_equals_the_loop_engine(name: str) -> None:
+    trials, together = _every_optimizer()
+    k = [one.arm.name for one in trials].index(f"{name}-b")
+    assert_same(together, k, alone(trials[k]), 1e-10)
+
+
+def test_a_diverging_member_changes_no_bit_of_another() -> None:
+    def three(lr: float) -> list[Trial]:
+        rates = (0.05, lr, 0.02)
+        return [
+            trial(f"{i}", architecture="cnn", channels=[3, 4], norm="batch", lr=rate, steps=60)
+            for i, rate in enumerate(rates)
+        ]
+
+    good, bad = stack(three(0.01), np.float32), stack(three(1e30), np.float32)
+    assert bad.diverged_step[1]
+    assert not good.diverged_step.any()
+    for k in (0, 2):
+        assert all((good.weights[k][name] == value).all() for name, value in bad.weights[k].items())
+        assert (good.final["val"].confidence[k] == bad.final["val"].confidence[k]).all()
+
+
+def test_running_statistics_are_torchs() -> None:
+    """Of one member after three steps, against torch.nn.BatchNorm2d on the same batches, by hand."""
+    one = trial(
+        "bn",
+        architecture="cnn",
+        channels=[3],
+        norm="batch",
+        pooling="none",
+        steps=3,
+        eval_every="3 steps",
+        lr=1e-9,
+    )
+    together = stack([one, trial("bn2", architecture="cnn", channels=[3], norm="batch", pooling="none", steps=3,
+                                 eval_every="3 steps", lr=1e-9)])  # fmt: skip
+    data = prepare(one.arm.settings, np.float64)
+    model = loop.Classifier(one, data.shape, len(data.classes)).double()
+    from harness.data.batches import Budget
+    from harness.engines.base import batch_indices
+
+    for places in batch_indices(one, Budget.of(one.arm.settings, len(data.train.y))):
+        model(torch.from_numpy(data.train.x[places]))
+    right = model.state_dict()
+    mine = together.weights[1]
+    kinds = {name.rsplit(".", 1)[1] for name in mine}
+    assert {"running_mean", "running_var", "num_batches_tracked"} <= kinds
+    for name, value in right.items():
+        if "running" in name or "tracked" in name:
+            assert mine[name] == pytest.approx(value.numpy(), rel=1e-7)
+    assert int(mine[next(n for n in mine if n.endswith("tracked"))]) == 3
+
+
+# ---------------------------------------------------------------------------------------------- own networks
+
+
+class Inception(nn.Module):
+    """Branches, a skip, concatenation, a parameter of its own, functions of torch, shapes asked for."""
+
+    def __init__(self, channels: int, classes: int, activation: Any) -> None:
+        super().__init__()
+        self.one, self.three = nn.Conv2d(channels, 3, 1), nn.Conv2d(channels, 3, 3, padding="same")
+        self.norm, self.activation = nn.BatchNorm2d(6, momentum=None), activation()
+        self.gate = nn.Parameter(torch.full((6, 1, 1), 0.5))
+        self.narrow = nn.Conv2d(6, 6, 3, padding=1, groups=3)
+        self.register_buffer("scale", torch.tensor(0.5))
+        self.out = nn.Linear(12, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x * 2 - 1
+        y = torch.cat([self.one(x), torch.relu(self.three(x))], dim=1)
+        y = y + torch.sigmoid(self.gate) * self.activation(self.norm(y))
+        y = nn.functional.max_pool2d(self.narrow(y), 2) * self.scale
+        b, c, _, _ = y.shape
+        means = y.mean(dim=(2, 3))
+        return self.out(torch.cat([means, y.view(b, c, -1).amax(-1)], 1)) / 2
+
+
+class Mixed(nn.Module):
+    """A product of images with themselves and a sum over an index: nothing that is known layer by layer."""
+
+    def __init__(self, channels: int, classes: int, activation: Any) -> None:
+        super().__init__()
+        self.conv, self.norm, self.drop = nn.Conv2d(channels, 4, 3), nn.BatchNorm2d(4), nn.Dropout(0.2)
+        self.activation, self.table = activation(), nn.Parameter(torch.randn(4, 4) / 2)
+        self.out = nn.Linear(16, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.drop(self.activation(self.norm(self.conv(x)))).flatten(2)
+        gram = torch.einsum("bcp,bdp->bcd", y, y) / y.shape[-1]
+        return self.out(torch.tril(torch.einsum("bcd,de->bce", gram, self.table)).flatten(1))
+
+
+class Branching(nn.Module):
+    """A branch on values: one by one in the loop engine."""
+
+    def __init__(self, channels: int, classes: int, activation: Any) -> None:
+        super().__init__()
+        self.out, self.activation = nn.Linear(64 * channels, classes), activation()
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = x.flatten(1)
+        return self.out(self.activation(y) if y.mean().item() > 0.3 else y)
+
+
+@pytest.mark.parametrize(
+    ("made", "way", "words"),
+    [
+        (Inception, "layers", ""),
+        (Mixed, "mapped", "einsum of a parameter"),
+        (Branching, "loop", "branches on values"),
+    ],
+)
+def test_own_networks_train_as_they_do_alone(made: Any, way: str, words: str) -> None:
+    def build(shape: Any, classes: int, activation: Any) -> nn.Module:
+        """Build."""
+        network: nn.Module = made(shape[0], classes, activation)
+        return network
+
+    architectures.register("mine")(build)
+    trials = side_by_side([
+        trial("a", architecture="mine", lr=0.05, steps=60, eval_every="60 steps"),
+        trial("b", 1, architecture="mine", activation="tanh", optimizer="adam", lr=0.002, steps=60, eval_every="60 steps"),
+        trial("c", architecture="mine", activation="gelu", optimizer="momentum", steps=60, eval_every="60 steps"),
+    ])  # fmt: skip
+    found = how(trials[0].arm.settings)
+    assert found.way == way
+    assert words in found.reason
+    if way == "loop":
+        return
+    together = stack(trials)
+    for k, one in enumerate(trials):
+        assert_same(together, k, alone(one), 1e-10)
