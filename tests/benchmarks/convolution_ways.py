@@ -181,7 +181,7 @@ def step_seconds(asked: dict[str, Any], members: int) -> float:
 
 
 def bound(settings: Settings, rate: float, memory: float) -> tuple[float, int, int]:
-    """Seconds of a step at least, its multiply-adds, and bytes that elementwise layers read and write."""
+    """Seconds of a step at least, its multiply-adds, and bytes of its elementwise layers."""
     from harness.axes.architectures import architectures
 
     net = architectures[settings.architecture].network((1, SIDE, SIDE), CLASSES, nn.ReLU, settings)
@@ -229,8 +229,9 @@ def main(members: int, by_layer: bool) -> None:
         least_seconds, sums, moved = bound(resolve({"dataset": "mnist", **asked}), rate, memory)
         taken = step_seconds(asked, members)
         click.echo(
-            f"{name}: {1e-6 * sums:.0f} M multiply-adds and {1e-6 * moved:.0f} MB take {1e3 * least_seconds:.2f} ms "
-            f"a step at least; it takes {1e3 * taken:.2f} ms: {least_seconds / taken:.0%} of the bound's speed"
+            f"{name}: {1e-6 * sums:.0f} M multiply-adds and {1e-6 * moved:.0f} MB: "
+            f"{1e3 * least_seconds:.2f} ms a step at least; it takes {1e3 * taken:.2f} ms: "
+            f"{least_seconds / taken:.0%} of the bound's speed"
         )
 
 
