@@ -29,10 +29,14 @@ MEMBERS, IMAGES = 2, 4
 
 @dataclass(frozen=True)
 class Sizes:
-    """Values that a network keeps of an image until its backward pass: of its widest layer, and of all."""
+    """Values that a network keeps of an image until its backward pass: of its widest layer, and of all.
+
+    `tensors` are those that hold them, nearly as many as it has layers.
+    """
 
     widest: int = 1
     all: int = 1
+    tensors: int = 1
 
 
 @dataclass(frozen=True)
@@ -157,7 +161,7 @@ class _Alone:
         functions = torch.nn.functional
         pool = functions.max_pool2d if kind == "max" else functions.avg_pool2d
         pooled: Tensor = pool(x.flatten(0, 1), window)
-        return pooled.unflatten(0, x.shape[:2])
+        return pooled.view(*x.shape[:2], *pooled.shape[1:])
 
     def dropout(self, name: str, x: Tensor, *, channels: bool) -> Tensor:  # noqa: ARG002 (the protocol's)
         """Leave nothing out."""
@@ -204,7 +208,7 @@ class _Probe:
             logits = net(self.x[0])
         del logits
         first = self.x[0].numel() // IMAGES
-        return Sizes(max(first, *kept.values(), 1), max(first, sum(kept.values())))
+        return Sizes(max(first, *kept.values(), 1), max(first, sum(kept.values())), max(1, len(kept)))
 
     def fault(self, form: Any) -> str:
         """Say what a stack gives that its members alone do not; empty where all is the same."""

@@ -1,18 +1,34 @@
-"""Networks other than plain mlps in a plan: the way in which they train together, and their bytes."""
+"""Networks other than plain mlps in a plan: how they train together, their seconds and bytes."""
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
+from harness.axes.augmentations import NONE
 from harness.check.network_stacking import how
 from harness.data.arm_settings import Settings
+from harness.data.batches import Budget
+from harness.data.samples import train_size
 from harness.planning import parameters
 
 STACK_MEMBERS = 32
 """Networks of a stack, at most: more of them hide no more dispatch."""
 STACK_BYTES = 2**29
 """Bytes of a stack of networks, at most: weights, gradients, an optimizer's states, and what is in flight."""
+STEP_SECONDS = (100e-6, 140e-6)
+"""Python and dispatch of a stack's step: of the step, and of each layer; measured with 1 to 30 of these."""
+LONE_STEP_SECONDS = (250e-6, 100e-6)
+"""The same of a trial in the loop engine."""
+VALUE_SECONDS = 6e-9
+"""Of a value that a step keeps of an image: elementwise operations, pooling and norms, forward and back."""
+EVALUATED_VALUE_SECONDS = 4e-9
+"""The same of an evaluation."""
+BY_HAND = 3
+"""How many times as long as in PyTorch a convolution takes in the numpy engine."""
+AUGMENTED_SECONDS, AUGMENTED_PIXEL_SECONDS = 100e-6, 5e-9
+"""Of a step's augmentation, for each seed, and more of it for each pixel."""
 WAYS = {"layers": "layer by layer", "mapped": "by torch.func"}
 
 
@@ -32,9 +48,38 @@ def widest(settings: Settings) -> int:
 
 
 def member_bytes(settings: Settings) -> int:
-    """Estimate the bytes of one member: four times its weights, and twice what it keeps of its images."""
-    in_flight = 2 * settings.batch_size * how(settings).sizes.all
+    """Estimate the bytes of one member: four times its weights, thrice what it keeps of its images."""
+    in_flight = 3 * settings.batch_size * how(settings).sizes.all
     return 4 * (4 * parameters.of_settings(settings) + in_flight)
+
+
+def stack_seconds(engine: str, arms: Sequence[Settings], rate: float) -> float:
+    """Estimate the seconds of networks that train together, on a core that reaches so many FLOP/s.
+
+    A training step computes its products three times, forward and for both gradients. What else it does to
+    an image, it does to each value that is kept: that and its arithmetic give the time of an image. Layers
+    give the time of a step in which no image counts.
+    """
+    settings, n = arms[0], train_size(arms[0])
+    budget = Budget.of(settings, n)
+    evaluated = len(budget.eval_steps) * settings.facts.train + settings.facts.test
+    trained = budget.steps * budget.batch_size
+    seconds = 0.0
+    for arm in arms:
+        sizes, size = how(arm).sizes, parameters.size_of(arm)
+        products = (size.flops or 2 * size.parameters) / rate
+        slower = BY_HAND if engine == "numpy" else 1
+        seconds += trained * slower * (3 * products + VALUE_SECONDS * sizes.all)
+        seconds += evaluated * slower * (products + EVALUATED_VALUE_SECONDS * sizes.all)
+    first, of_layer = STEP_SECONDS if engine == "stacked" else LONE_STEP_SECONDS
+    return seconds + budget.steps * (first + of_layer * how(settings).sizes.tensors)
+
+
+def augmentation_seconds(settings: Settings) -> float:
+    """Estimate the seconds that a step's augmentation takes for each seed."""
+    if settings.augmentation == NONE:
+        return 0.0
+    return AUGMENTED_SECONDS + AUGMENTED_PIXEL_SECONDS * settings.batch_size * math.prod(settings.facts.shape)
 
 
 def ways(arms: Iterable[Settings]) -> list[str]:

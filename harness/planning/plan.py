@@ -18,6 +18,7 @@ from harness.axes.losses import losses
 from harness.axes.metrics import metrics
 from harness.axes.optimizers import optimizers
 from harness.axes.planned_components import problems
+from harness.check.network_stacking import form
 from harness.data.arm_settings import Settings
 from harness.data.batches import extent
 from harness.data.datasets import Dataset
@@ -36,8 +37,8 @@ from harness.system import resources
 from harness.text import count
 from harness.text.cards import card
 
-DECIDING_SIZE = ("dataset", "val_fraction", "hidden", "batch_size", "epochs", "steps", "eval_every")
-"""The settings that decide how long a trial trains, how often it is evaluated, and how large it is."""
+DECIDING_SIZE = ("dataset", "val_fraction", "batch_size", "epochs", "steps", "eval_every")
+"""The settings that decide how long a trial trains and how often it is evaluated; its form is its size."""
 Known: TypeAlias = tuple[str, Engine, Sequence[str]]
 """A stack of an earlier plan: its group, its engine, and its trial_ids."""
 DIGITS = 15  # that a float keeps; further ones are of no decimal number that a person wrote
@@ -258,7 +259,8 @@ def _check_sizes(study: Study, everything: Sequence[Trial]) -> None:
     first: dict[tuple[str, ...], Arm] = {}
     arms = {id(trial.arm): trial.arm for trial in everything}
     for arm, many in Counter(id(trial.arm) for trial in everything).items():
-        size = tuple(str(arms[arm].settings.get(name)) for name in DECIDING_SIZE)
+        settings = arms[arm].settings
+        size = (form(settings), *(str(settings.get(name)) for name in DECIDING_SIZE))
         first.setdefault(size, arms[arm])
         trials_of[size] = trials_of.get(size, 0) + many
     faults = [f"{fault} (arm {arm.name!r})" for arm in first.values() for fault in too_large(arm.settings)]

@@ -12,7 +12,7 @@ from typing import TypeAlias
 from harness.data.arm_settings import Settings
 from harness.data.batches import Budget
 from harness.data.samples import train_size
-from harness.planning import networks
+from harness.planning import networks, parameters
 from harness.study.trials import Trial
 
 Engine: TypeAlias = str
@@ -69,7 +69,13 @@ def widths_of(settings: Settings) -> list[int]:
 
 
 def parameters_of(settings: Settings) -> int:
-    """Count the weights and biases of an mlp."""
+    """Count the trainable parameters of a network; of a plain mlp without building it.
+
+    Raises:
+        ComponentError: the architecture is a person's own, and builds none.
+    """
+    if not settings.plain_mlp:
+        return parameters.of_settings(settings)
     return sum((inputs + 1) * outputs for inputs, outputs in itertools.pairwise(widths_of(settings)))
 
 

@@ -170,7 +170,11 @@ SETTINGS: Mapping[str, tuple[str, str]] = {
     "mixup_alpha": ("", "Both parameters of the Beta distribution from which mixup draws its weight."),
 }
 """Unit and meaning of the harness's own settings. An empty cell of one means that it does not apply."""
-PARTS = {"hidden.depth": ("layers", "Hidden layers."), "hidden.width": ("units", "Units of a hidden layer.")}
+PARTS = {
+    "hidden.depth": ("layers", "Hidden layers."), "hidden.width": ("units", "Units of a hidden layer."),
+    "channels.depth": ("layers", "Convolutions."),
+    "channels.width": ("channels", "Channels of a convolution."),
+}  # fmt: skip
 """Unit and meaning of a search's parameters that together make one setting."""
 EMPTY = " Empty where it does not apply."
 ALWAYS = frozenset({

@@ -69,7 +69,7 @@ def _problems(study: Study, search: Search, space: Space) -> Iterator[str]:
             "in [space] or [baseline]"
         )
     else:
-        largest = [{"hidden": entry.largest} for entry in space.entries if isinstance(entry, Layers)]
+        largest = [ends for entry in space.entries if isinstance(entry, Layers) for ends in entry.extremes]
         corners = [settings_of(study, corner) for corner in ({}, *_corners(study), *largest)]
         yield from dict.fromkeys(problem for corner in corners for problem in cost.too_large(corner))
     if why := misfit(baseline.head, baseline.loss, baseline.match):

@@ -146,17 +146,35 @@ class SpaceEntry:
         return self.meaning({self.name: values[int(share * len(values))]})
 
 
+NO_RANGE = ("hidden", "eval_every", "sampling")
+"""Settings whose values have no order, whatever their defaults are."""
+ALSO_ONE_NUMBER = ("channels",)
+"""Settings that are a list in one architecture and a whole number in another."""
+LAYERED = ("hidden", "channels")
+"""Settings that are a list, a number a layer, so that a space draws them by depth and widths."""
+
+
 @dataclass(frozen=True)
 class Layers(SpaceEntry):
-    """`hidden` by its depth and its widths; `values` are depths. With `same`, all layers have one width."""
+    """A setting of LAYERED by its depth and its widths; `values` are depths.
+
+    With `same`, all layers have one width; with `double`, each has twice the width of the one before, and the
+    width that is drawn is the first one's.
+    """
 
     width: Values = Ints(1, 2)
     same: bool = False
+    double: bool = False
+
+    @property
+    def depth(self) -> str:
+        """The name of the depth: hidden.depth."""
+        return f"{self.name}.depth"
 
     @property
     def parameters(self) -> list[Parameter]:
         """The depth, then the widths of the deepest network."""
-        return [Parameter("hidden.depth", self.values), *self._widths(_highest(self.values))]
+        return [Parameter(self.depth, self.values), *self._widths(_highest(self.values))]
 
     @property
     def depths(self) -> set[str]:
@@ -164,19 +182,24 @@ class Layers(SpaceEntry):
         return {str(depth) for depth in self.values.every()}
 
     @property
-    def largest(self) -> list[int]:
-        """The deepest and widest `hidden` that it may draw."""
-        return [_highest(self.width)] * _highest(self.values)
+    def extremes(self) -> list[Meaning]:
+        """The widest of the deepest networks, and one whose neighbouring layers differ."""
+        widest, deepest = _highest(self.width), _highest(self.values)
+        if self.double:
+            return [{self.name: _doubled(widest, deepest)}]
+        other = next((int(width) for width in self.width.every() if int(width) != widest), widest)
+        differing = [(widest, widest if self.same else other)[i % 2] for i in range(deepest)]
+        return [{self.name: [widest] * deepest}, {self.name: differing}]
 
     def _widths(self, depth: int) -> list[Parameter]:
-        if self.same:
-            return [Parameter("hidden.width", self.width)] if depth else []
-        return [Parameter(f"hidden.width.{i}", self.width) for i in range(1, depth + 1)]
+        if self.same or self.double:
+            return [Parameter(f"{self.name}.width", self.width)] if depth else []
+        return [Parameter(f"{self.name}.width.{i}", self.width) for i in range(1, depth + 1)]
 
     def draw(self, draw: Draw) -> Drawn:
         """Draw a depth, and as many widths."""
-        depth = int(draw(Parameter("hidden.depth", self.values)))
-        drawn: Drawn = {"hidden.depth": str(depth) if isinstance(self.values, Choices) else depth}
+        depth = int(draw(Parameter(self.depth, self.values)))
+        drawn: Drawn = {self.depth: str(depth) if isinstance(self.values, Choices) else depth}
         return drawn | {parameter.name: draw(parameter) for parameter in self._widths(depth)}
 
     def every(self) -> Iterator[Drawn]:
@@ -185,12 +208,24 @@ class Layers(SpaceEntry):
         for depth in self.values.every():
             names = [parameter.name for parameter in self._widths(int(depth))]
             for combination in itertools.product(widths, repeat=len(names)):
-                yield {"hidden.depth": depth, **dict(zip(names, combination, strict=True))}
+                yield {self.depth: depth, **dict(zip(names, combination, strict=True))}
 
     def meaning(self, drawn: Drawn) -> Meaning:
-        """Return `hidden`."""
-        widths = [int(value) for name, value in drawn.items() if name != "hidden.depth"]
-        return {"hidden": widths * int(drawn["hidden.depth"]) if self.same else widths}
+        """Return the setting."""
+        widths = [int(value) for name, value in drawn.items() if name != self.depth]
+        depth = int(drawn[self.depth])
+        if self.double:
+            return {self.name: _doubled(widths[0], depth) if widths else []}
+        return {self.name: widths * depth if self.same else widths}
+
+
+def _doubled(first: int, depth: int) -> list[int]:
+    """Double a width from layer to layer.
+
+    >>> _doubled(16, 3)
+    [16, 32, 64]
+    """
+    return [first * 2**i for i in range(depth)]
 
 
 def _highest(values: Values) -> int:
@@ -266,7 +301,7 @@ class Space:
 def applies(name: str, given: Mapping[str, Any]) -> bool:
     """Tell whether a setting has an effect where the others are `given`."""
     registries = plugins.registries()
-    if name in registries["architecture"][str(given["architecture"])].unused({name: None, **given}):
+    if name in registries["architecture"][str(given["architecture"])].without_effect(given):
         return False
     owners = [registries[axis][str(given[axis])] for axis in COMPONENTS if axis in given]
     return name in CORE or any(name in getattr(owner, "settings", {}) for owner in owners)
@@ -311,7 +346,8 @@ def read_range(
     where: str, table: Mapping[str, Any], setting: Setting, problems: list[str], keys: Sequence[str] = BOUNDS
 ) -> Floats | Ints | None:
     """Check the bounds of a setting and return their range; None, and a problem added, if they are wrong."""
-    if isinstance(setting.default, str | bool | list) or setting.name in {"hidden", "eval_every", "sampling"}:
+    listed = isinstance(setting.default, list) and setting.name not in ALSO_ONE_NUMBER
+    if listed or isinstance(setting.default, str | bool) or setting.name in NO_RANGE:
         problems.append(f"{where} = {quoted(dict(table))}: it has no order; allowed: a list of values")
         return None
     unknown, missing = set(table) - {*keys}, {"low", "high"} - set(table)

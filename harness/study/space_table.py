@@ -4,6 +4,7 @@
     optimizer = ["sgd", "adam"]                        one of a list
     output = [{ name = "MSE", loss = "mse", head = "softmax" }, ..]       linked settings under a name
     hidden = { depth = { low = 1, high = 3 }, width = { low = 16, high = 256, log = true } }
+    channels = { depth = [2, 3], width = [16, 32], double = true }        16-32, 32-64, 16-32-64, 32-64-128
     dropout = { low = 0.0, high = 0.5, when = { optimizer = ["adam"] } }   only where another has these values
     weight_decay = { values = [0.0, 1e-4], when = { .. } }                 a list, under a condition
 
@@ -18,6 +19,7 @@ from dataclasses import replace
 from typing import Any, TypeAlias
 
 from harness.axes import plugins
+from harness.axes.architectures import architectures
 from harness.axes.heads import heads
 from harness.axes.losses import losses
 from harness.errors import did_you_mean, quoted
@@ -28,6 +30,7 @@ from harness.study.searches import COLUMNS, COSTS
 from harness.study.space import (
     BOUNDS,
     COMPONENTS,
+    LAYERED,
     Choices,
     Floats,
     Ints,
@@ -43,6 +46,8 @@ from harness.text import as_text
 
 FIXED = tuple(name for name in SAME_FOR_ALL if name not in {"epochs", "steps"})
 """GivenSettings that no search varies: suggestions could not be compared."""
+LEAVING_OUT = ("readout", *LAYERED)
+"""Settings beside components by which others have an effect or none, in the order in which they are drawn."""
 PAIR = "head, loss"
 """The parameter of heads and losses that fit, where both are free."""
 
@@ -64,12 +69,12 @@ def read(table: Mapping[str, Any], baseline: GivenSettings, checker: Checker) ->
 
 
 def _turn(entry: SpaceEntry) -> int:
-    """Components come first, for their settings; `hidden` before `activation`, which it may leave out."""
+    """Give an entry its turn: components come first, for their settings; then what leaves others out."""
     if entry.sets & {*COMPONENTS} - {"activation"}:
         return 1 if entry.when else 0
-    if entry.name == "hidden":
-        return 2
-    return 3 if entry.name not in entry.sets or entry.name == "activation" else 4
+    if entry.sets & {*LEAVING_OUT}:
+        return 2 + min(LEAVING_OUT.index(name) for name in entry.sets if name in LEAVING_OUT)
+    return 9 if entry.name not in entry.sets or entry.name == "activation" else 10
 
 
 def _entry(name: str, given: object, checker: Checker) -> SpaceEntry | None:
@@ -99,8 +104,8 @@ def _conditional(name: str, table: dict[str, Any], checker: Checker) -> SpaceEnt
             entry = _linked(name, listed, checker)
         else:
             entry = read_list(where, name, listed, checker.value, problems)
-    elif name == "hidden":
-        entry = _layers(table, problems)
+    elif name == "hidden" or (name in LAYERED and {"depth", "width"} & set(table)):
+        entry = _layers(name, table, problems)
     else:
         entry = read_entry(where, table, checker.known[name], checker.value, problems, (*BOUNDS, "when"))
     return replace(entry, when=when) if entry else None
@@ -139,17 +144,18 @@ def _linked(name: str, given: object, checker: Checker) -> SpaceEntry | None:
     return SpaceEntry(name, Choices(tuple(names)), dict(zip(names, means, strict=True)))
 
 
-def _layers(table: dict[str, Any], problems: list[str]) -> SpaceEntry | None:
-    where, same = "space.hidden", table.get("same", False)
-    if not {"depth", "width"} <= set(table) <= {"depth", "width", "same"} or not isinstance(same, bool):
+def _layers(name: str, table: dict[str, Any], problems: list[str]) -> SpaceEntry | None:
+    same, double = table.get("same", False), table.get("double", False)
+    keys, switches = {"depth", "width"}, isinstance(same, bool) and isinstance(double, bool)
+    if not keys <= set(table) <= {*keys, "same", "double"} or not switches or (same and double):
         problems.append(
-            f"{where} = {quoted(table)}: allowed: a list of lists of widths, or "
+            f"space.{name} = {quoted(table)}: allowed: a list of lists of widths, or "
             "{ depth = .., width = .. }, each a list or { low = .., high = .. }, and same = true for one "
-            "width in all layers"
+            "width in all layers, or double = true for twice the width from layer to layer"
         )
         return None
-    depth, width = (_counts(f"hidden.{key}", table[key], problems) for key in ("depth", "width"))
-    return Layers("hidden", depth, width=width, same=same) if depth and width else None
+    depth, width = (_counts(f"{name}.{key}", table[key], problems) for key in ("depth", "width"))
+    return Layers(name, depth, width=width, same=same, double=double) if depth and width else None
 
 
 def _counts(name: str, given: object, problems: list[str]) -> Ints | Choices | None:
@@ -256,7 +262,7 @@ def _never(space: Space) -> Iterator[str]:
         if isinstance(entry.values, Choices):
             possible[entry.name] = {*entry.values.names}
         if isinstance(entry, Layers):
-            possible["hidden.depth"] = entry.depths
+            possible[entry.depth] = entry.depths
 
 
 def _condition_problems(
@@ -293,6 +299,8 @@ def _has_effect(name: str, entry: SpaceEntry, possible: Possible, given: Mapping
     networks = possible.get("architecture", {str(given["architecture"])})
     if name in OF_LAYERS and without and networks == {"mlp"}:
         return False
+    if name == "hidden" and all(_without_hidden(network, possible, given) for network in networks):
+        return False
     registries = plugins.registries()
     for axis in COMPONENTS:
         components = possible.get(axis, {str(given[axis])})
@@ -300,6 +308,14 @@ def _has_effect(name: str, entry: SpaceEntry, possible: Possible, given: Mapping
             if name in getattr(registries[axis][component], "settings", {}):
                 return True
     return name in CORE
+
+
+def _without_hidden(network: str, possible: Possible, given: Mapping[str, Any]) -> bool:
+    """Tell whether an architecture has hidden layers with none of the readouts that it may have."""
+    architecture = architectures[network]
+    own = architecture.settings.get("readout")
+    readouts = possible.get("readout", {str(given.get("readout", own.default if own else ""))})
+    return all("hidden" in architecture.unused({"hidden": [1], "readout": readout}) for readout in readouts)
 
 
 def _no_effect(entry: SpaceEntry) -> str:
