@@ -202,7 +202,7 @@ def bound(settings: Settings, rate: float, memory: float) -> tuple[float, int, i
 
 
 def rates() -> tuple[float, float]:
-    """Multiply-adds a second of the best of some products, and bytes a second that a copy reads and writes."""
+    """Multiply-adds a second of the best of some products, and bytes a second of a copy."""
     found = []
     for n in (256, 512, 768):
         a, b, out = torch.randn(n, n), torch.randn(n, n), torch.empty(n, n)

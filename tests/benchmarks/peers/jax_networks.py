@@ -85,8 +85,8 @@ class NetworkMembers(components.Members):  # type: ignore[misc, name-defined]
             w, b = (rng.uniform(-bound, bound, size).astype(np.float32) for size in sizes)
             layers[name] = (jnp.asarray(w), jnp.asarray(b))
             if self.name == "cnn" and name.startswith("c"):
-                ones, zeros = jnp.ones(b.shape), jnp.zeros(b.shape)
-                layers[name], kept[name] = (jnp.asarray(w), ones, zeros), (zeros, ones)
+                layers[name] = (jnp.asarray(w), jnp.ones(b.shape), jnp.zeros(b.shape))
+                kept[name] = (jnp.zeros(b.shape), jnp.ones(b.shape))  # anew: each is donated
         return (layers, kept), [], jnp.zeros((), jnp.float32)
 
     def step(self, state: Any, x: Any, target: Any, _key: Any, rates: Any) -> Any:
