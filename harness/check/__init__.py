@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from harness.check.functions import activation as activation
     from harness.check.functions import head as head
     from harness.check.gradients import gradient as gradient
+    from harness.check.layers import layer as layer
     from harness.check.losses import loss as loss
     from harness.check.metrics import metric as metric
     from harness.check.networks import network as network
@@ -27,10 +28,11 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "CheckResult": "result", "activation": "functions", "component": "components", "gradient": "gradients",
-    "head": "functions", "loss": "losses", "metric": "metrics", "network": "networks",
+    "head": "functions", "layer": "layers", "loss": "losses", "metric": "metrics", "network": "networks",
     "optimizer": "optimizers",
 }  # fmt: skip
 __all__ = [
-    "CheckResult", "activation", "component", "gradient", "head", "loss", "metric", "network", "optimizer",
+    "CheckResult", "activation", "component", "gradient", "head", "layer", "loss", "metric", "network",
+    "optimizer",
 ]  # fmt: skip
 __getattr__, __dir__ = public_names(__name__, _HOMES)

@@ -107,8 +107,8 @@ def _try(settings: Settings) -> Stacking:
         try:
             probe = _Probe(settings)
             sizes = probe.sizes()
-            if probe.draws():
-                return Stacking("loop", "it draws random numbers other than a dropout module's", sizes)
+            if fickle := probe.fickle():
+                return Stacking("loop", fickle, sizes)
         except Exception as error:  # noqa: BLE001 (a third party's module may raise anything)
             return Stacking("loop", f"it fails on a batch of {IMAGES} images ({in_words(error)})", sizes)
         for way, form in ways:
@@ -129,6 +129,15 @@ class _Alone:
 
     def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
         self.function = function
+        self.rectifies = function is activations["relu"].forward
+
+    def chain(self, x: Tensor, weights: Any, running: Any, form: Any) -> Tensor:
+        """Compute layer after layer."""
+        weight, bias, *affine = weights
+        out = self.convolve(x, weight, bias, form.stride, form.padding)
+        out = out if form.rule is None else self.batch_norm(out, affine, running, form.rule)
+        out = out.relu() if form.rectified else out
+        return out if form.kind is None else self.pool(out, form.window, form.kind)
 
     def activate(self, x: Tensor, *, last: bool) -> Tensor:  # noqa: ARG002 (the protocol's)
         """Apply the arm's activation."""
@@ -171,13 +180,18 @@ class _Probe:
         self.x = images if architectures[settings.architecture].takes_images else images.flatten(2)
         self.parts = _Alone(activations[settings.activation].forward)
 
-    def draws(self) -> bool:
-        """Tell whether a network gives other logits when it is called again."""
+    def fickle(self) -> str:
+        """Say why a network gives other logits when it is called again; empty where it does not."""
+        first, again = (copy.deepcopy(self.nets[0]) for _ in range(2))
         logits = []
-        for seed in range(2):
+        for seed, net in enumerate((first, again)):
             torch.default_generator.manual_seed(seed)
-            logits.append(copy.deepcopy(self.nets[0]).train()(self.x[0]).detach())
-        return not torch.equal(*logits)
+            logits.append(net.train()(self.x[0]).detach())
+        if not torch.equal(*logits):
+            return "it draws random numbers, other than a dropout module's"
+        if not torch.equal(*(first.eval()(self.x[0]).detach() for _ in range(2))):
+            return "it gives other logits when it is called again: it keeps state outside its buffers"
+        return ""
 
     def sizes(self) -> Sizes:
         """Count what a network keeps of an image for its backward pass."""

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
 PLUGINS = f"{__name__}.plugins"
 """The key under which a command's context keeps the plugin files that were named."""
-TRIAL_KINDS = ("confusion", "curves")
-"""Figures of a whole trial, not of its single images."""
+ARM_KINDS = ("confusion", "curves")
+TRIAL_KINDS = (*ARM_KINDS, "activations", "filters")
+"""Figures of a whole trial, not of its single images; ARM_KINDS are of all its arm's seeds, too."""
 
 
 class _ImageOptions(TypedDict):
@@ -74,7 +75,11 @@ def note_missing_letters() -> None:
 
 @click.command()
 @click.argument("results", type=click.Path(path_type=Path))
-@click.argument("kinds", nargs=-1, metavar="[predictions|probabilities|failures|confusion|curves]...")
+@click.argument(
+    "kinds",
+    nargs=-1,
+    metavar="[predictions|probabilities|failures|confusion|curves|activations|filters]...",
+)
 @click.option("--trial", help="Its trial_id; or best: by val accuracy, of each data set.  [default: best]")
 @click.option("--where", metavar="CONDITIONS", help="Choose by settings instead: loss=ql,seed=0.")
 @click.option(
@@ -107,7 +112,8 @@ def show(
 
     predictions: random images with label and prediction. probabilities: images beside a bar a class.
     failures: misclassified images, a row a class. By default these three. confusion: the confusion matrix.
-    curves: loss and accuracy over the epochs, of train and val. Writes PNG and SVG.
+    curves: loss and accuracy over the epochs, of train and val. activations: dead units and saturation of
+    each layer, on images of val. filters: the first layer's weights as images. Writes PNG and SVG.
     """
     from harness.cli import answers, output
     from harness.gallery import prediction_pages
@@ -120,7 +126,7 @@ def show(
     samples = tuple(filter(None, map(str.strip, images["sample"].split(","))))
     if samples and kinds and not set(kinds) & {"predictions", "probabilities"}:
         raise UsageError("--sample works with predictions and probabilities; the others show all samples")
-    if images["combine"] and not set(kinds) & set(TRIAL_KINDS):
+    if images["combine"] and not set(kinds) & set(ARM_KINDS):
         raise UsageError("--combine works with confusion and curves; the others are of one trial")
     # Of several seeds, the arm of the best is meant.
     chosen = trial or ("best" if images["combine"] else None)
@@ -159,6 +165,7 @@ def _drawn(
         yield trial_figures.draw_confusion(folder, row, images["split"], images["combine"], out)
     if "curves" in kinds:
         yield from trial_figures.draw_curves(folder, row, out, seeds=images["combine"] is not None)
+    yield from trial_figures.draw_network(folder, row, out, set(kinds))
 
 
 @click.command("show-component")
@@ -233,10 +240,9 @@ def export(
     output_folder.check_folder(out or Path("exported"))
     done = models.export(trial, out, results=results, where=where)
     same = "as trials.csv has it" if done.right == done.stored else f"trials.csv has {done.stored:,}"
-    click.echo(f"{done.folder}: model.safetensors, model.pt, trial.json")
+    click.echo(f"{done.folder}: {', '.join(done.files)}")
     click.echo(f"loaded again, it gets {done.right:,} of {done.images:,} test images right, {same}")
     click.echo(f"harness.load_model({str(done.folder)!r}) gives the network as a torch.nn.Module")
     if as_json:
-        files = ["model.safetensors", "model.pt", "trial.json"]
         counts = {"right": done.right, "stored": done.stored, "images": done.images}
-        json_output.show("export", folder=done.folder, files=files, **counts)
+        json_output.show("export", folder=done.folder, files=list(done.files), **counts)

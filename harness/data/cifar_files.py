@@ -15,17 +15,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from harness.data import cifar
 from harness.data.folder_parts import NOTHING, FolderRead, ListedPart, names_in
-from harness.errors import few
+from harness.errors import UsageError, few
 from harness.system import resources
 
 if TYPE_CHECKING:
     from harness.data.images import RawPixels
 
-SIDE = 32
-PIXELS = 3 * SIDE * SIDE
 ARCHIVES = ("cifar-10-batches-bin", "cifar-100-binary")
 PICKLES = re.compile(r"data_batch_\d+|test_batch|batches\.meta|train|test|meta|cifar-10+-(batches-py|python)")
 Level = Literal["fine", "coarse"]
@@ -57,28 +55,6 @@ def read_cifar(folder: Path, level: Level, problems: list[str]) -> FolderRead:
     return FolderRead([part for part in parts if part is not None], _names(names, problems))
 
 
-def records(path: Path, labels: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Read a binary file: its images (N, 32, 32, 3) and its labels (N, `labels`).
-
-    Raises:
-        OSError: it cannot be read.
-        ValueError: it is empty, or its length is no multiple of a record's.
-    """
-    if path.exists() and not path.is_file():
-        raise ValueError("is not a file; move it away")
-    length, size = labels + PIXELS, path.stat().st_size
-    if not size or size % length:
-        raise ValueError(
-            f"has {size:,} bytes; allowed: a multiple of {length:,} ({labels} label{'s' * (labels > 1)} and "
-            f"{SIDE} x {SIDE} pixels of 3 channels), at least one. It is cut or of another kind: copy it anew"
-        )
-    if fault := resources.too_large(2 * size):
-        raise ValueError(f"its images take {fault}")
-    rows = np.fromfile(path, np.uint8).reshape(-1, length)
-    images = rows[:, labels:].reshape(-1, 3, SIDE, SIDE).transpose(0, 2, 3, 1)
-    return np.ascontiguousarray(images), rows[:, :labels].astype(np.int64)
-
-
 def _part(
     paths: list[Path], labels: int, column: int, problems: list[str]
 ) -> tuple[ListedPart, RawPixels] | None:
@@ -86,18 +62,32 @@ def _part(
     read = []
     for path in paths:
         try:
-            read.append(records(path, labels))
+            read.append(cifar.parse(_content(path), str(path), labels))
         except FileNotFoundError:
             problems.append(f"{path}: is missing; allowed: CIFAR's binary file of this name")
         except OSError as error:
             problems.append(f"{path}: cannot be read ({error.strerror or error})")
-        except ValueError as error:
-            problems.append(f"{path}: {error}")
+        except UsageError as error:
+            problems.append(str(error))
     if len(read) < len(paths):
         return None
     place = paths[0] if len(paths) == 1 else paths[0].with_name("data_batch_*.bin")
-    numbers = np.concatenate([table[:, column] for _, table in read])
-    return ListedPart([place], numbers, place, whole=True), np.concatenate([images for images, _ in read])
+    numbers = np.concatenate([table[:, column] for table, _ in read])
+    return ListedPart([place], numbers, place, whole=True), np.concatenate([images for _, images in read])
+
+
+def _content(path: Path) -> bytes:
+    """Read a file that memory can hold along with its images.
+
+    Raises:
+        OSError: it cannot be read.
+        UsageError: it is no file, or too large.
+    """
+    if path.exists() and not path.is_file():  # opening a named pipe would wait for a writer
+        raise UsageError(f"{path}: is not a file; move it away")
+    if fault := resources.too_large(2 * path.stat().st_size):
+        raise UsageError(f"{path}: its images take {fault}")
+    return path.read_bytes()
 
 
 def _number(path: Path) -> tuple[int, str]:

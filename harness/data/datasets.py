@@ -6,6 +6,8 @@ A data set is one decorated function that returns Images:
     def toy() -> Images:
         '''Two kinds of noise.'''
         return Images(...)
+
+Images are grey, (N, H, W), or have channels, (N, H, W, C); pixels have 8 or 16 bits.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ y_train), and the same of test and of val. Nothing is unpickled.
 from __future__ import annotations
 
 import functools
+import io
 import itertools
 import re
 import zipfile
@@ -14,7 +15,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 from numpy.typing import NDArray
 
@@ -191,7 +192,7 @@ def _member(archive: Path, member: zipfile.ZipInfo, check: Check) -> NDArray[Any
         raise ValueError("is locked with a password; write the archive again with np.savez_compressed")
     try:
         with zipfile.ZipFile(archive) as opened, opened.open(member) as stream:
-            return npy.parse(cast("BinaryIO", stream), member.file_size, check)
+            return npy.parse(cast("io.BufferedIOBase", stream), member.file_size, check)
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise ValueError(f"is damaged or cut ({error}); copy the archive again") from error
     except (NotImplementedError, RuntimeError) as error:

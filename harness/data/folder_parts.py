@@ -172,8 +172,7 @@ def pixel_fault(dtype: np.dtype[Any], shape: tuple[int, ...], *, stacked: bool) 
 def plain_pixels(pixels: NDArray[Any]) -> RawPixels:
     """Give pixels (N, H, W) or (N, H, W, C) in the machine's byte order; one channel needs no axis."""
     taken = pixels[..., 0] if pixels.ndim == 4 and pixels.shape[3] == 1 else pixels
-    # A copy: an array over a file's bytes would be read-only, which torch warns about.
-    return np.array(taken, taken.dtype.newbyteorder("="), order="C")
+    return np.ascontiguousarray(taken, taken.dtype.newbyteorder("="))
 
 
 def check_alike(parts: Sequence[tuple[ListedPart, RawPixels]], problems: list[str]) -> None:
@@ -217,5 +216,5 @@ def joined_words(name: str, train: int, val: int) -> str:
     """Say that a part of the folder's own for validation was joined to train."""
     return (
         f"its {val:,} images of {name} are the last of train's {train + val:,}: val is drawn from all of "
-        "them, as val_fraction and val_split say"
+        f"them, unless val_split = 'last' and val_fraction = {val / (train + val):.6g} keep these"
     )

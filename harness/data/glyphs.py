@@ -6,7 +6,7 @@ A seed, the characters and the font files fix every pixel. Train is drawn with s
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -132,7 +132,7 @@ def font_file(name: str, beside: Path = Path()) -> Path:
     )
 
 
-def check_fonts(fonts: Sequence[Path], wanted: str) -> None:
+def check_fonts(fonts: Iterable[Path], wanted: str) -> None:
     """Raise UsageError where a font file cannot be read or lacks a character."""
     for font in fonts:
         try:

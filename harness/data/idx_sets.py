@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.data import idx
+from harness.data.emnist import QMNIST_COLUMNS
 from harness.data.folder_parts import (
     NOTHING,
     FolderRead,
@@ -38,8 +39,6 @@ if TYPE_CHECKING:
     from harness.data.images import RawPixels
 
 FILE = re.compile(r"(?:(.+)-)?(?:train|t10k|test)-(?:images|labels)[-.]idx\d-(?:ubyte|int)(?:\.gz)?")
-COLUMNS = 8
-"""Numbers of an image in QMNIST's label table (Yadav and Bottou, "Cold case", 2019)."""
 
 
 def read_idx(folder: Path, prefix: str | None, transposed: bool | None, problems: list[str]) -> FolderRead:
@@ -75,7 +74,7 @@ def read_idx(folder: Path, prefix: str | None, transposed: bool | None, problems
             parts = [(listed, pixels) for listed, (_, pixels) in zip(shifted, parts, strict=True)]
             said.append(f"the labels of {chosen} count from 1, and were lowered by 1")
     if any("idx2-int" in str(listed.labelled_by) for listed, _ in parts):
-        said.append(f"labels are the first of the {COLUMNS} numbers of an image in QMNIST's table")
+        said.append(f"labels are the first of the {QMNIST_COLUMNS} numbers of an image in QMNIST's table")
     return FolderRead(parts, classes, tuple(said))
 
 
@@ -109,7 +108,7 @@ def _part(folder: Path, names: Sequence[str], problems: list[str]) -> tuple[List
     if fault := pixel_fault(pixels.dtype, pixels.shape, stacked=True):
         problems.append(f"{path}: {fault}")
         return None
-    table = raw.ndim == 2 and raw.shape[1] == COLUMNS and "idx2-int" in labelled_by.name
+    table = raw.ndim == 2 and raw.shape[1] == QMNIST_COLUMNS and "idx2-int" in labelled_by.name
     checked = class_labels(labelled_by, raw, problems, column=0 if table else None)
     if checked is None:
         return None
@@ -136,13 +135,16 @@ def _emnist(
 
 
 def _mapping(path: Path, problems: list[str]) -> dict[int, str]:
-    """Read a mapping of labels to characters: lines of a label and the codes of its characters."""
+    """Read a mapping of labels to characters: lines of a label and the codes of its characters.
+
+    A class of capitals and small letters is called by the capital, whose code comes first.
+    """
     if not path.is_file():
         return {}
     try:
         rows = [list(map(int, line.split())) for line in path.read_text("ascii").splitlines() if line.strip()]
-        return {row[0]: "".join(map(chr, row[1:])) for row in rows}
-    except (OSError, ValueError, OverflowError) as error:
+        return {row[0]: chr(row[1]) for row in rows}
+    except (OSError, ValueError, OverflowError, IndexError) as error:
         problems.append(
             f"{path}: is no mapping ({error}); allowed: lines of a label and character codes, as 1 65 97"
         )

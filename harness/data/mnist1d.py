@@ -56,7 +56,7 @@ def _part(seed: int, part: int, n: int) -> tuple[NDArray[np.uint8], NDArray[np.i
 
 def _row(curve: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
     """Distort a curve into a row of LENGTH values."""
-    length = len(curve) + rng.integers(*PADDING, endpoint=True)
+    length = len(curve) + int(rng.integers(*PADDING, endpoint=True))
     row = np.zeros(length)
     row[: len(curve)] = curve * (1 + rng.uniform(-SCALE, SCALE))
     row = np.roll(row, rng.integers(0, MOVE, endpoint=True))

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,7 +48,9 @@ def read(path: Path, check: Callable[[NpyHeader], str] = lambda _: "") -> NDArra
         return parse(file, os.fstat(file.fileno()).st_size, check)
 
 
-def parse(file: BinaryIO, size: int, check: Callable[[NpyHeader], str] = lambda _: "") -> NDArray[Any]:
+def parse(
+    file: io.BufferedIOBase, size: int, check: Callable[[NpyHeader], str] = lambda _: ""
+) -> NDArray[Any]:
     """Read one array of `size` bytes, header and all, from a file or a member of an archive: see `read`.
 
     Raises:
@@ -66,12 +68,25 @@ def parse(file: BinaryIO, size: int, check: Callable[[NpyHeader], str] = lambda 
         )
     if fault := resources.too_large(expected):
         raise ValueError(f"its values take {fault}; make the images fewer or smaller")
-    # One byte more than it has: an archive's checksum is compared once its end is seen.
-    data += file.read(head.start + expected - len(data) + 1)
-    if len(data) != head.start + expected:
-        raise ValueError(f"is cut or damaged: {len(data)} bytes of {head.start + expected}; copy it again")
-    values = np.frombuffer(data, head.dtype, math.prod(head.shape), head.start)
+    values = np.empty(math.prod(head.shape), head.dtype)
+    taken = _fill(values.view(np.uint8), data[head.start :], file)
+    if taken != expected:
+        more = "more" if taken > expected else taken
+        raise ValueError(f"is cut or damaged: {more} of {expected} bytes after its header; copy it again")
     return values.reshape(head.shape, order=head.order)
+
+
+def _fill(values: NDArray[np.uint8], first: bytes, file: io.BufferedIOBase) -> int:
+    """Fill an array with these bytes and those that follow in a file; return how many there are.
+
+    One byte more than it has is asked for: an archive compares its checksum once its end is seen.
+    """
+    filled = min(len(first), len(values))
+    values[:filled] = np.frombuffer(first, np.uint8, filled)
+    room = values.data
+    while filled < len(values) and (count := file.readinto(room[filled:])):
+        filled += count
+    return max(filled, len(first)) + len(file.read(1))
 
 
 def _start(data: bytes) -> int:

@@ -53,7 +53,8 @@ def _unhinted() -> Any:
     """Return FreeType's flag, as this matplotlib takes it: from 3.10 on an enumeration."""
     from matplotlib import ft2font
 
-    return ft2font.LoadFlags.NO_HINTING if hasattr(ft2font, "LoadFlags") else ft2font.LOAD_NO_HINTING
+    names = vars(ft2font)
+    return names["LoadFlags"].NO_HINTING if "LoadFlags" in names else names["LOAD_NO_HINTING"]
 
 
 @functools.lru_cache(maxsize=2048)
@@ -108,7 +109,8 @@ def _curve(points: NDArray[np.float64]) -> NDArray[np.float64]:
     while len(points.shape) < 3 or points.shape[1] > 1:
         level = points if points.ndim == 3 else points[None]
         points = level[:, :-1] * (1 - t) + level[:, 1:] * t
-    return points[:, 0]
+    on_curve: NDArray[np.float64] = points[:, 0]
+    return on_curve
 
 
 def _subdivided(points: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -118,7 +120,8 @@ def _subdivided(points: NDArray[np.float64]) -> NDArray[np.float64]:
     which = np.repeat(np.arange(len(points)), counts)
     place = np.arange(len(which)) - np.repeat(np.cumsum(counts) - counts, counts)
     share = (place / counts[which])[:, None]
-    return points[which] * (1 - share) + after[which] * share
+    divided: NDArray[np.float64] = points[which] * (1 - share) + after[which] * share
+    return divided
 
 
 def fill(starts: NDArray[np.float64], ends: NDArray[np.float64], size: int) -> NDArray[np.float64]:
@@ -151,4 +154,5 @@ def fill(starts: NDArray[np.float64], ends: NDArray[np.float64], size: int) -> N
     cells = n * lines * (size + 1)
     steps = np.bincount(cell, sign * inside, cells) + np.bincount(cell + 1, sign * (1 - inside), cells)
     ink = np.cumsum(steps.reshape(n, size, LINES, size + 1), axis=3)[..., :size]
-    return np.minimum(np.abs(ink), 1).mean(axis=2)
+    shares: NDArray[np.float64] = np.minimum(np.abs(ink), 1).mean(axis=2)
+    return shares

@@ -27,6 +27,8 @@ MOST_PIXELS = (
 )  # of an image, 4096 x 4096: every pixel is a network's input, so a larger one is a mistake
 DEEP_MODES = ("I", "I;16", "I;16B", "I;16L")  # Pillow's names for grey of 16 bits
 
+HALVED_MODES = ("RGB", "RGBA", "LA")  # those that Pillow gives of 8 and of 16 bits a channel, in 8 bits
+
 
 def decode(path: Path, formats: Sequence[str]) -> RawPixels:
     """Decode one picture, turned upright by its EXIF orientation: (H, W) of grey, (H, W, 3) of colour.
@@ -62,8 +64,7 @@ def _pixels(image: Image.Image, path: Path) -> RawPixels:
     """Give the pixels of an opened picture in one of the modes that are read."""
     from PIL import ImageOps
 
-    deep = image.format == "PNG" and _bits(path) == 16
-    if deep and image.mode not in DEEP_MODES:
+    if image.format == "PNG" and image.mode in HALVED_MODES and _bits(path) == 16:
         raise ValueError(f"is a PNG of mode {image.mode} {remedies.DEEP_COLOUR}")
     if image.mode in DEEP_MODES:
         if "transparency" in image.info:

@@ -65,7 +65,8 @@ def stacked_pixels(dtype: np.dtype[Any], shape: tuple[int, ...], name: str = "im
     else:
         return f"give one array of shape {SHAPES}"
     if dtype.name in {"uint8", "uint16"}:
-        return f"put the channels behind: {name} = {code}" if code != name else "give at least one image"
+        behind = "put the channels behind: " if channels_come_first(shape) else ""
+        return f"{behind}{name} = {code}" if code != name else "give at least one image"
     return "save it as " + _eight_bits(dtype, code, name)
 
 

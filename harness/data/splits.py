@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.errors import UsageError, did_you_mean
+from harness.errors import UsageError, did_you_mean, few
 
-HOWS = ("stratified", "balanced", "random", "blocks")
+HOWS = ("stratified", "balanced", "random", "blocks", "last")
 
 
 def split(
@@ -24,7 +24,7 @@ def split(
         how: "stratified" keeps train's class shares (largest remainders), "balanced" takes the same
             number of each class (one more of some where it does not divide), "random" neither. "blocks"
             takes whole blocks, in an order that is drawn, until V images are held out: the last one may be
-            held out in part.
+            held out in part. "last" takes the last V images as they came, and draws nothing.
         rng: the split's own random stream; nothing else decides which images.
         blocks: the first image of each block of images that belong together, such as a writer's.
 
@@ -41,6 +41,9 @@ def split(
     held_out = np.zeros(len(labels), dtype=bool)
     if how == "blocks" and total:
         held_out[_of_blocks(len(labels), total, blocks, rng)] = True
+    elif how == "last" and total:
+        held_out[len(labels) - total :] = True
+        _check_last(labels, total)
     elif how == "random":
         held_out[rng.permutation(len(labels))[:total]] = True
     elif total:
@@ -57,6 +60,17 @@ def split(
     return np.flatnonzero(~held_out), np.flatnonzero(held_out)
 
 
+def _check_last(labels: NDArray[Any], total: int) -> None:
+    """Raise UsageError where the last images are all that a class has, as in folders of class after class."""
+    lost = sorted(set(labels.tolist()) - set(labels[: len(labels) - total].tolist()))
+    if lost:
+        raise UsageError(
+            f"val_split = 'last' with the last {total:,} of {len(labels):,} images leaves none to train on "
+            f"of class {few([str(label) for label in lost])}; where images come class after class, choose "
+            "'stratified', 'balanced' or 'random'"
+        )
+
+
 def _of_blocks(count: int, total: int, blocks: Sequence[int], rng: np.random.Generator) -> NDArray[np.int64]:
     """Draw `total` of `count` images, block by block."""
     check_blocks("blocks", blocks)
@@ -70,7 +84,7 @@ def check_blocks(how: str, blocks: Sequence[int]) -> None:
     if how == "blocks" and not blocks:
         raise UsageError(
             "val_split = 'blocks' is for data sets whose images are known to come in blocks, such as digits "
-            "and digits_writers; allowed for others: 'stratified', 'balanced' or 'random'"
+            "and digits_writers; allowed for others: 'stratified', 'balanced', 'random' or 'last'"
         )
 
 

@@ -52,7 +52,11 @@ def of_trials(
 
 
 def _layer_one(trials: Sequence[Trial], data: Data) -> str:
-    """Name the kernels that compute layer one of a stack of PyTorch's; empty where PyTorch does."""
+    """Name the kernels that compute layer one of a stack of PyTorch's, or images; empty where PyTorch does."""
+    if not trials[0].arm.settings.plain_mlp:
+        from harness.engines.modules import image_kernels
+
+        return image_kernels.identity()
     from harness.engines.stacked import tiled
 
     return kernels.identity(data.train.dtype) if tiled.pays(trials, data) else ""

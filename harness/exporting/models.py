@@ -14,7 +14,7 @@ import math
 import shutil
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +48,8 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 """Version of an exported folder."""
+FILES = ("model.safetensors", "model.pt", "model.py", "trial.json")
+"""Files of an exported folder."""
 ROUNDING = 0.001
 """Share of the test images whose predictions another order of sums may flip."""
 
@@ -175,12 +177,17 @@ def count_right(classifier: Classifier, settings: Settings) -> int:
 
 @dataclass(frozen=True)
 class Exported:
-    """An exported folder, and how many test images its network predicts right; trials.csv has `stored`."""
+    """An exported folder, and how many test images its network predicts right; trials.csv has `stored`.
+
+    `files` are those in the folder; `no_code` says why model.py is not among them.
+    """
 
     folder: Path
     right: int
     stored: int
     images: int
+    files: tuple[str, ...] = ()
+    no_code: str = ""
 
 
 def export(
@@ -190,7 +197,7 @@ def export(
     results: Results | Path | str | None = None,
     where: str | None = None,
 ) -> Exported:
-    """Write a trained trial's network into a folder: weights (safetensors, and model.pt), settings, classes.
+    """Write a trained trial's network into a folder: weights, plain PyTorch code, settings, classes.
 
     Args:
         trial: a trained trial (`results.trial()`); a trial_id; or "best": by val accuracy, or a search's
@@ -217,9 +224,10 @@ def export(
 def write_model(results: Results, row: pd.Series[Any], out: Path) -> Exported:
     """Write a finished trial into a new folder that PyTorch can read without the harness, and check it.
 
-    model.safetensors and model.pt hold the network's state_dict under torch.nn.Sequential's names (model.pt
-    for `torch.load(weights_only=True)`), trial.json the settings to rebuild it and its results. The folder
-    appears as a whole, once the network loaded from it has been checked against the trial.
+    model.safetensors and model.pt hold the network's state_dict under its modules' names (model.pt for
+    `torch.load(weights_only=True)`), model.py the network's class in plain PyTorch, which loads it, and
+    trial.json the settings to rebuild it and its results. A network that cannot be written as code is told.
+    The folder appears as a whole, once the network loaded from it has been checked against the trial.
 
     Raises:
         UsageError: the trial cannot be rebuilt, or the folder exists and is not empty.
@@ -247,7 +255,9 @@ def write_model(results: Results, row: pd.Series[Any], out: Path) -> Exported:
         torch.save(dict(state), buffer)
         files.write(draft / "model.pt", buffer.getvalue())
         files.write(draft / "trial.json", json.dumps(about, indent=1).encode())
-        exported = _checked(draft, out, model)
+        no_code = _write_code(draft, model, about)
+        written = tuple(name for name in FILES if (draft / name).is_file())
+        exported = replace(_checked(draft, out, model), files=written, no_code=no_code)
         draft.replace(out)
     except OSError as error:
         raise MachineError(
@@ -256,6 +266,21 @@ def write_model(results: Results, row: pd.Series[Any], out: Path) -> Exported:
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return exported
+
+
+def _write_code(draft: Path, model: Model, about: Mapping[str, Any]) -> str:
+    """Write model.py; say why there is none where the network cannot be written as plain code."""
+    from harness.exporting import plain_code
+
+    try:
+        files.write(draft / "model.py", plain_code.source(model.classifier, about).encode())
+    except plain_code.NotPlainError as error:
+        notes.warn(
+            f"no model.py was written, as the network is no plain PyTorch code: {error}. "
+            "harness.load_model gives it; or load model.pt into a class of yours with the same names"
+        )
+        return str(error)
+    return ""
 
 
 def _checked(draft: Path, out: Path, model: Model) -> Exported:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import MachineError
-from harness.gallery.drawing import draw_image
+from harness.gallery.drawing import draw_image, drawn_size
 from harness.plots import new_figure, save
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def place(ax: Axes, tile: Tile, x: float, y: float, side: float, pixel_max: floa
     for i, (words, color) in enumerate(tile.lines):
         write(ax, x + side / 2, y + LINE * (i + 0.8), words, color=color, ha="center", va="baseline")
     y += LINE * len(tile.lines) + 0.05
-    size = tile.image.shape[:2]
+    size = drawn_size(tile.image)
     height, width = (side * n / max(size) for n in size)
     left, top = x + (side - width) / 2, y + (side - height) / 2
     # Without interpolation a hundred images stay a small file.

@@ -136,6 +136,8 @@ def _seeds_together(groups: Groups, device: str, processes: int) -> list[Members
         first = next(iter(seeds.values()))[0]
         gathered = members * first.arm.settings.batch_size
         most = GATHERED_CUDA if device.startswith("cuda") else GATHERED
+        if not first.arm.settings.plain_mlp:  # beside whose layers a gathered batch is nothing
+            most = gathered * len(seeds)
         fit = max(1, min(widest(first, device) // members, most // gathered))
         count = max(math.ceil(len(seeds) / fit), min(least, len(seeds)))
         ends = [round(i * len(seeds) / count) for i in range(count + 1)]

@@ -25,7 +25,7 @@ from harness.gallery import dataset_pages, image_choice, prediction_pages, views
 from harness.gallery.image_choice import ImageChoice, whole
 from harness.plots import public
 from harness.reporting import lookups, own_arrays, trial_figures
-from harness.reporting.lookups import MOST_IMAGES
+from harness.reporting.lookups import MOST_IMAGES, MOST_UNITS, UNITS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -41,7 +41,6 @@ def __dir__() -> list[str]:
     return list(__all__)
 
 
-MOST_UNITS = 256  # of a figure of weights
 MOST_OF_A_CLASS = 50  # misclassified images in a row of a figure
 
 
@@ -354,11 +353,11 @@ def activations(trial: Any, split: str = "val", *, where: str = "", count: int =
     Example: `harness.figures.activations(results.trial())`
     """
     table, title = lookups.activations_of(trial, split, where, whole("count", count, MOST_IMAGES))
-    return plots.activations_figure(table, textwrap.fill(title, 88)).axes
+    return trial_figures.activations_figure(table, title).axes
 
 
 @public
-def filters(trial: Any, *, where: str = "", count: int = 64) -> Sequence[Axes]:
+def filters(trial: Any, *, where: str = "", count: int = UNITS) -> Sequence[Axes]:
     """Draw the weights of a trained network's first layer as images: what its units look for.
 
     Args:
@@ -375,8 +374,7 @@ def filters(trial: Any, *, where: str = "", count: int = 64) -> Sequence[Axes]:
     Example: `harness.figures.filters(results.trial(where="architecture=cnn"))`
     """
     first, title = lookups.first_weights_of(trial, where, whole("count", count, MOST_UNITS))
-    figure = plots.filters_figure(first.weights, textwrap.fill(title, 88))
-    return [ax for ax in figure.axes if ax.images]
+    return [ax for ax in trial_figures.filters_figure(first.weights, title).axes if ax.images]
 
 
 @public

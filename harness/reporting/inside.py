@@ -14,6 +14,7 @@ from harness.axes.architectures import architectures
 from harness.errors import UsageError
 from harness.exporting import hidden_layers, models
 from harness.reporting.arm_figures import draw_images
+from harness.reporting.lookups import UNITS
 from harness.reporting.model import Cell, Column, Figure, Section, Table, rows_of, share_cell, slug
 from harness.results import selection, weights
 from harness.text import count, percent, significant
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from harness.exporting.models import Model
     from harness.reporting.data import ReportData
 
-MOST_FILTERS = 64
 NOT_KEPT = 'the weights of this model were not kept. With keep_weights = "all" under [study] they are.'
 ACTIVITY = (
     "From the kept weights, on {}, a layer a row, the first on top. A unit (a neuron, or a channel of a "
@@ -125,7 +125,7 @@ COLUMNS = [
 
 def _filters(reading: ReportData, trial: pd.Series[Any]) -> Figure:
     first = hidden_layers.first_weights(_restored(reading, trial))
-    shown = first.weights[:MOST_FILTERS]
+    shown = first.weights[:UNITS]
     many = (
         f"first {len(shown)} of {len(first.weights)}" if len(first.weights) > len(shown) else str(len(shown))
     )

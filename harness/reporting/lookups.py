@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from harness.exporting.hidden_layers import FirstWeights
 
 
-MOST_IMAGES = 1_000_000
-"""Images that a network is shown to look at its layers, at most."""
+MOST_IMAGES, UNITS, MOST_UNITS = 1_000_000, 64, 256
+"""Images that a network is shown to look at its layers, at most; units whose weights are drawn."""
 
 
 def opened(results: Any) -> Results:

@@ -8,22 +8,27 @@ from typing import TYPE_CHECKING, Any
 
 from harness import plots
 from harness.axes import function_values
+from harness.exporting.hidden_layers import IMAGES
 from harness.gallery.contact_sheet import save_into
 from harness.plots import styled
 from harness.reporting import lookups
+from harness.results import TrainedTrial
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
     from pathlib import Path
 
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from numpy.typing import NDArray
 
     from harness.axes.function_values import DrawnFunction
     from harness.plots import Panel
     from harness.reporting.own_arrays import Counts
     from harness.results import Results
+
+TITLE = 88  # letters in a line
 
 
 def confusion_figure(counts: Counts) -> Figure:
@@ -80,6 +85,38 @@ def draw_curves(
         panels = lookups.curves_of(results, quantity, where, plots.MAX_LINES)
         stem = f"{row['dataset']}-{row['trial_id']}-curves-{quantity}{'-seeds' if seeds else ''}"
         yield f"{quantity} over epochs: {panels[0].title}", save_into(curves_figure(panels), folder, stem)
+
+
+def draw_network(
+    results: Results, row: pd.Series[Any], folder: Path, kinds: Collection[str]
+) -> Iterator[tuple[str, Path]]:
+    """Draw a trial's activations by depth, on val, and its filters, those in `kinds`, into a folder.
+
+    Raises:
+        UsageError: the network has no such layers, or cannot be rebuilt.
+        MachineError: the folder cannot be written.
+    """
+    trial, stem = TrainedTrial(results, row), f"{row['dataset']}-{row['trial_id']}"
+    if "activations" in kinds:
+        table, title = lookups.activations_of(trial, "val", "", IMAGES)
+        yield title, save_into(activations_figure(table, title), folder, f"{stem}-activations")
+    if "filters" in kinds:
+        first, title = lookups.first_weights_of(trial, "", lookups.UNITS)
+        yield title, save_into(filters_figure(first.weights, title), folder, f"{stem}-filters")
+
+
+def activations_figure(table: pd.DataFrame, title: str) -> Figure:
+    """Draw activations by depth under a title."""
+    return plots.activations_figure(table, _lines(title))
+
+
+def filters_figure(weights: NDArray[Any], title: str) -> Figure:
+    """Draw the first layer's weights under a title."""
+    return plots.filters_figure(weights, _lines(title))
+
+
+def _lines(title: str) -> str:
+    return textwrap.fill(title, TITLE)
 
 
 @styled

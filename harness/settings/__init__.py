@@ -136,7 +136,7 @@ TYPES: dict[str, Any] = {
     "blocks": Annotated[int, Field(ge=1), limits.at_most(limits.LAYERS // 6, "layers of one network")],
     "dropout": Fraction,
     "val_fraction": Fraction,
-    "val_split": Literal["stratified", "balanced", "random", "blocks"],
+    "val_split": Literal["stratified", "balanced", "random", "blocks", "last"],
     "split_seed": Seed,
     "label_noise": Fraction,
     "label_noise_seed": Seed,

@@ -291,7 +291,7 @@ class Space:
 def applies(name: str, given: Mapping[str, Any]) -> bool:
     """Tell whether a setting has an effect where the others are `given`."""
     registries = plugins.registries()
-    if name in registries["architecture"][str(given["architecture"])].unused({name: None, **given}):
+    if name in registries["architecture"][str(given["architecture"])].without_effect(given):
         return False
     owners = [registries[axis][str(given[axis])] for axis in COMPONENTS if axis in given]
     return name in CORE or any(name in getattr(owner, "settings", {}) for owner in owners)

@@ -88,6 +88,8 @@ def resolve(given: Mapping[str, Value], study_datasets: Mapping[str, Dataset] | 
     chosen |= {name: value for name, value in usual if given.get(name) is None}
     if chosen["val_fraction"] == 0:
         del chosen["val_split"], chosen["split_seed"]
+    elif chosen["val_split"] == "last":  # nothing is drawn
+        del chosen["split_seed"]
     if chosen["label_noise"] == 0:
         del chosen["label_noise_seed"]
     loss = losses[chosen["loss"]]
@@ -99,11 +101,10 @@ def resolve(given: Mapping[str, Value], study_datasets: Mapping[str, Dataset] | 
         **{n: s.default for n, s in augmentations[chosen["augmentation"]].settings.items()},
     }
     chosen |= {name: given.get(name, default) for name, default in declared.items()}
-    for name in architectures[chosen["architecture"]].unused(chosen):
-        del chosen[name]
-    for name, default in declared.items():
-        if isinstance(default, list) and isinstance(chosen.get(name), int):
-            chosen[name] = [chosen[name]]
+    architecture = architectures[chosen["architecture"]]
+    chosen = architecture.canonical(chosen)
+    for name in architecture.without_effect(chosen):
+        chosen.pop(name, None)
     return Settings(chosen, dataset)
 
 

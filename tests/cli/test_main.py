@@ -175,7 +175,7 @@ BAD_STUDIES: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "no choice of three": (
         HEAD + '[baseline]\nval_split = "fair"\n',
-        (r"baseline\.val_split = \"fair\": allowed: 'stratified', 'balanced', 'random' or 'blocks'",),
+        (r"baseline\.val_split = \"fair\": allowed: 'stratified', 'balanced', 'random', 'blocks' or 'last'",),
     ),
     "an empty axis": (HEAD + "[axes]\nlr = []\n", (r"axes\.lr = \[\]: an axis needs at least one value",)),
     "an axis that is no list": (HEAD + "[axes]\nlr = 0.1\n", (r"axes\.lr = 0\.1: allowed: a list",)),

@@ -20,6 +20,7 @@ from click.testing import CliRunner
 from numpy.typing import NDArray
 from PIL import Image
 
+import harness
 from harness import results
 from harness.cli.main import harness as command
 from harness.data import decoded_cache, idx
@@ -205,8 +206,8 @@ def test_a_folder_a_class_gives_names_and_joins_val(tmp_path: Path) -> None:
     assert images.train_names[0] == "a/0000.png"
     assert found.facts.said == (
         (
-            "its 20 images of val/ are the last of train's 60: val is drawn from all of them, as "
-            "val_fraction and val_split say"
+            "its 20 images of val/ are the last of train's 60: val is drawn from all of them, unless "
+            "val_split = 'last' and val_fraction = 0.333333 keep these"
         ),
     )
 
@@ -361,6 +362,8 @@ def test_medmnists_archive_by_file_and_by_folder(tmp_path: Path) -> None:
         found = dataset(place, "npz")
         check(found, COLOUR[:60], COLOUR[60:], (LABELS[:60], LABELS[60:]))
         assert "its 20 images of val are the last of train's 60" in found.facts.said[0]
+    kept = harness.split_dataset(found, "val", val_split="last", val_fraction=0.333333)
+    assert kept.index.tolist() == list(range(40, 60))
 
 
 @pytest.mark.parametrize("names", ["x_{part}", "X_{part}"])
@@ -452,8 +455,8 @@ NPZ_FAULTS: dict[str, tuple[Callable[[], bytes], str]] = {
         edited(train_images=COLOUR[:40].transpose(0, 3, 1, 2)),
         (
             "got uint8 of shape (40, 3, 8, 8); allowed: uint8 or uint16 of shape (N, height, width), or (N, "
-            "height, width, channels), up to 4 channels, at least one image; "
-            "images = np.moveaxis(images, 1, -1)"
+            "height, width, channels), up to 4 channels, at least one image; put the "
+            "channels behind: images = np.moveaxis(images, 1, -1)"
         ),
     ),
     "volumes": (
@@ -527,7 +530,7 @@ def emnist(folder: Path, name: str = "letters", first: int = 1) -> Path:
 def test_emnist_is_turned_upright_and_its_letters_count_from_0(tmp_path: Path) -> None:
     found = dataset(emnist(tmp_path / "a"), "idx")
     check(found, *split(SHADES))
-    assert found.facts.classes[:3] == ("Aa", "Bb", "Cc")
+    assert found.facts.classes[:3] == ("A", "B", "C")
     turned, lowered = found.facts.said
     assert "emnist-letters are written column by column, and were turned upright" in turned
     assert "count from 1, and were lowered by 1" in lowered
@@ -628,9 +631,9 @@ def test_own_class_names_come_before_those_of_the_files(tmp_path: Path) -> None:
 CIFAR_FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "cut": (
         lambda f: (f / "data_batch_2.bin").write_bytes(records(slice(15, 40), LABELS)[:-1]),
-        "data_batch_2.bin: has 76,824 bytes; allowed: a multiple of 3,073 (1 label and 32 x 32 pixels of 3",
+        "data_batch_2.bin: got 76,824 bytes; allowed: whole records of 3,073 bytes, at least one",
     ),
-    "empty": (lambda f: (f / "data_batch_2.bin").write_bytes(b""), "data_batch_2.bin: has 0 bytes; allowed:"),
+    "empty": (lambda f: (f / "data_batch_2.bin").write_bytes(b""), "data_batch_2.bin: got 0 bytes; allowed:"),
     "no test": (lambda f: (f / "test_batch.bin").unlink(), "test_batch.bin: is missing"),
     "label": (
         lambda f: (f / "test_batch.bin").write_bytes(bytes([10]) + bytes(3072)),

@@ -51,7 +51,7 @@ def test_balanced_takes_as_many_of_each_class(labels: NDArray[Any], fraction: fl
     assert np.ptp(np.bincount(labels[val], minlength=len(np.unique(labels)))) <= 1
 
 
-@given(st.sampled_from(HOWS), st.integers(0, 1000))
+@given(st.sampled_from([how for how in HOWS if how != "last"]), st.integers(0, 1000))
 def test_only_the_random_stream_decides_a_split(how: str, seed: int) -> None:
     labels = np.arange(400) % 4
     blocks = range(0, 400, 4)
@@ -72,6 +72,20 @@ def test_blocks_are_held_out_whole_but_for_one(fraction: float, seed: int) -> No
 def test_blocks_are_refused_where_none_are_known() -> None:
     with pytest.raises(UsageError, match=r"val_split = 'blocks' is for data sets .* such as digits"):
         split(np.zeros(90), 0.1, "blocks", stream())
+
+
+def test_the_last_images_are_held_out_as_they_came() -> None:
+    labels = np.arange(50) % 5
+    train, val = split(labels, 0.3, "last", stream())
+    assert (train.tolist(), val.tolist()) == (list(range(35)), list(range(35, 50)))
+    assert len(split(labels, 0.0, "last", stream())[1]) == 0
+
+
+def test_last_is_refused_where_a_class_would_have_no_image_left() -> None:
+    with pytest.raises(
+        UsageError, match=r"the last 10 of 40 images leaves none to train on of class 3; .*'strat"
+    ):
+        split(np.repeat([0, 1, 2, 3], 10), 0.25, "last", stream())
 
 
 def test_largest_remainders_by_hand() -> None:

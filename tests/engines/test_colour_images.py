@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 import harness
 from harness import results
 from harness.data.datasets import datasets
+from harness.data.preprocessing import preprocessings
 from harness.exporting import models
 from harness.results import weights
 from harness.study.study import parse
@@ -22,6 +24,7 @@ LOSSES = ["train_loss", "val_loss", "test_loss"]
 
 
 AXES = {"dataset": ["tinted", "deep"]}
+SHORT = {"epochs": 1, "batch_size": 256}
 
 
 def study(axes: Any, **baseline: Any) -> Any:
@@ -84,8 +87,38 @@ def test_an_mlps_weights_are_of_pixels_one_channel_after_the_other(tmp_path: Pat
 
 
 @pytest.mark.usefixtures("colours")
+@pytest.mark.parametrize(
+    ("apply", "shape"),
+    [
+        (lambda x: x[:, :2, 1:7] / 255, (2, 6, 8)),
+        (lambda x: np.concatenate(list(x.swapaxes(0, 1)), -1) / 255, (1, 8, 24)),
+        (lambda x: x.reshape(len(x), -1)[:, 5:105] / 255, (1, 1, 100)),
+    ],
+    ids=["cropped", "channels side by side", "rows"],
+)
+def test_an_export_keeps_the_shape_that_an_own_preprocessing_gives(
+    apply: Any, shape: Any, tmp_path: Path
+) -> None:
+    preprocessings.register("own")(apply)
+    found = trained(tmp_path / "run", axes={}, architecture="lenet5", preprocessing="own", **SHORT)
+    folder = models.write_model(found, found.trials.iloc[0], tmp_path / "out").folder
+    about = json.loads((folder / "trial.json").read_text())
+    assert (about["image"], about["shape"]) == ([8, 8, 3], list(shape))
+    model = harness.load_model(folder)
+    assert model.shape == shape
+    split = harness.split_dataset(found.trial(), "test")
+    assert split.image_shape == shape
+    with torch.no_grad():
+        right = (model(split.x).argmax(1) == split.y).float().mean()
+    assert float(right) == pytest.approx(found.trials.test_accuracy[0], abs=1 / 360)
+    if shape == (1, 1, 100):  # an export of before says no shape, but the number of values
+        (folder / "trial.json").write_text(json.dumps({k: v for k, v in about.items() if k != "shape"}))
+        assert harness.load_model(folder).shape == shape
+
+
+@pytest.mark.usefixtures("colours")
 def test_a_convolution_gets_the_channels_and_is_exported_with_them(tmp_path: Path) -> None:
-    found = trained(tmp_path / "run", axes={}, architecture="lenet5", epochs=1)
+    found = trained(tmp_path / "run", axes={}, architecture="lenet5", **SHORT)
     row = found.trials.iloc[0]
     folder = models.write_model(found, row, tmp_path / "out").folder
     model = harness.load_model(folder)

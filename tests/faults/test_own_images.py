@@ -208,7 +208,7 @@ def test_an_array_converted_as_advised_is_the_same_image(kind: str) -> None:
     npys(given)
     said = check("npy")
     assert (
-        f"got {given.dtype.newbyteorder('=')} of shape {given.shape[1:]}; allowed: uint8 or uint16 of shape (h"
+        f"got {given.dtype.newbyteorder('=')} of shape {given.shape[1:]}; allowed: uint8 or uint16 of shape ("
         in said
     )
     code = re.findall(r"image = .*?(?= if |\n|$)", said)[0]

@@ -18,7 +18,7 @@ import harness
 from harness.data.datasets import datasets
 from harness.gallery import contact_sheet, dataset_pages, views
 from harness.gallery.contact_sheet import Tile
-from harness.gallery.drawing import draw_image, in_colours
+from harness.gallery.drawing import draw_image, drawn_size, in_colours
 
 GREY = datasets["digits"].load().train_images
 COLOUR = colour_digits.tinted(GREY)
@@ -122,3 +122,14 @@ def test_a_split_as_a_network_sees_it_is_seen_in_colours() -> None:
     split = harness.split_dataset("tinted", "val")
     view = views.seen(split)
     np.testing.assert_allclose(view.pixels["train"], COLOUR[split.index] / np.float32(255), rtol=1e-6)
+
+
+def test_an_image_of_one_line_is_drawn_as_a_curve() -> None:
+    row = np.array([[0, 255, 51]], np.uint8)
+    for how, x, y in (({}, [0, 1, 2], [0, 255, 51]), ({"extent": (4, 8, 3, 1)}, [4, 6, 8], [3, 1, 2.6])):
+        ax = Figure().add_subplot()
+        draw_image(ax, row, 255, interpolation="none", **how)
+        assert not ax.images
+        assert np.allclose(ax.lines[0].get_xydata(), np.transpose([x, y]))
+    assert drawn_size(row) == (pytest.approx(1.2), 3)
+    assert drawn_size(GREY[0]) == (8, 8)

@@ -122,7 +122,7 @@ def test_values_other_than_whole_numbers_are_refused(name: str, value: object) -
         ("label_smoothing", -0.1, "greater than or equal to 0"),
         ("sampling", "shuffled", "'shuffle', 'sequential' or 'replacement'"),
         ("match", "none", "'kind' or 'ignore'"),
-        ("val_split", "even", "'stratified', 'balanced', 'random' or 'blocks'"),
+        ("val_split", "even", "'stratified', 'balanced', 'random', 'blocks' or 'last'"),
         ("eval_every", "1 day", "'1 epoch', '5 epochs', '50 steps' or the like"),
         ("eval_every", 0, "'1 epoch', '5 epochs', '50 steps' or the like"),
         ("eval_every", "0 steps", "'1 epoch'"),

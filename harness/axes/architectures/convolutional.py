@@ -45,18 +45,21 @@ def lenet5(shape: Shape, classes: int, activation: Activations) -> nn.Module:
 
 
 def _of_dense(settings: Mapping[str, Any]) -> Collection[str]:
-    """Name what has no effect without a dense readout."""
-    return () if settings["readout"] == "dense" else ("hidden",)
+    """Name what has no effect without a dense readout, or without equal channels behind each other."""
+    layers = _layout((1, 1, 1), settings["channels"], settings["pooling"])
+    idle = () if settings["readout"] == "dense" else ("hidden",)
+    return idle if any(layer.skipped for layer in layers) else (*idle, "skip")
 
 
 @dataclass(frozen=True)
 class _CnnLayer:
-    """A layer of a cnn: channels, the convolution's stride, whether pooling follows, the image behind it."""
+    """A layer of a cnn: channels, its convolution's stride, what is behind and around it, the image then."""
 
     before: int
     after: int
     stride: int
     pooled: bool
+    skipped: bool
     size: tuple[int, int]
 
 
@@ -69,7 +72,8 @@ def _layout(shape: Shape, channels: Sequence[int], pooling: str) -> list[_CnnLay
         stride = 2 if last and pooling == "stride" else 1
         pooled = last and pooling in {"max", "average"}
         sides = [n // 2 if pooled else -(-n // stride) for n in sides]
-        layers.append(_CnnLayer(before, after, stride, pooled, (sides[0], sides[1])))
+        around = i > 0 and before == after and stride == 1
+        layers.append(_CnnLayer(before, after, stride, pooled, around, (sides[0], sides[1])))
         before = after
     return layers
 
@@ -107,17 +111,17 @@ def cnn(  # noqa: PLR0913 (each is a setting)
 ) -> nn.Module:
     """Convolutional network: a layer for each of `channels`, each padded, then a readout.
 
-    A layer is convolution, norm, activation; with `skip` its input is added where channels agree. The image
-    is halved behind the last of layers with equal channels: by pooling, or by the stride of that layer. The
-    readout is the mean of each channel (global), or all values and `hidden` layers (dense), then a linear
-    layer; `dropout` is before each linear layer.
+    A layer is convolution, norm, activation; with `skip` what a layer behind another gets is added to what
+    it gives, where channels agree. The image is halved behind the last of layers with equal channels: by
+    pooling, or by the stride of that layer. The readout is the mean of each channel (global), or all values
+    and `hidden` layers (dense), then a linear layer; `dropout` is before each linear layer.
     """
     built: dict[str, nn.Module] = {}
     skips: set[str] = set()
     layout = _layout(shape, channels, pooling)
     for i, layer in enumerate(layout, 1):
         built[f"layer{i}"] = _convolution(layer.before, layer.after, kernel, layer.stride, norm, activation)
-        if skip and layer.before == layer.after and layer.stride == 1:
+        if skip and layer.skipped:
             skips.add(f"layer{i}")
         if layer.pooled:
             built[f"pool{i}"] = (torch.nn.MaxPool2d if pooling == "max" else torch.nn.AvgPool2d)(2)

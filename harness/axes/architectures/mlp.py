@@ -21,8 +21,12 @@ MLPS = ("mlp", "linear")
 
 
 def _without_layers(settings: Mapping[str, Any]) -> Collection[str]:
-    """Name what has no effect without hidden layers."""
-    return () if settings["hidden"] else ("activation", "dropout", "norm", "skip")
+    """Name what has no effect without hidden layers, or without two equal ones behind each other."""
+    hidden = settings["hidden"]
+    if not hidden:
+        return "activation", "dropout", "norm", "skip"
+    skipped = any(before == after for before, after in itertools.pairwise(hidden))
+    return ("skip",) if settings["skip"] and not skipped else ()
 
 
 @architectures.register("mlp", idle=_without_layers)
@@ -40,7 +44,8 @@ def mlp(  # noqa: PLR0913 (each is a setting)
 
     `dropout` is the share of each hidden layer's activations that is set to zero while training; those that
     stay are divided by 1 - dropout (Srivastava et al. 2014). A `norm` is between a hidden layer and its
-    activation; with `skip` the input of a hidden layer is added to its activations where widths agree.
+    activation; with `skip` what a hidden layer behind another gets is added to its activations, where widths
+    agree.
     """
     widths = [inputs, *hidden, classes]
     if norm != "none" or skip:
@@ -67,7 +72,7 @@ def _layered(
         built[f"layer{number}"] = Layers(
             {"linear": linear, **norm_of_units(norm, o), "activation": activation(), **left_out}
         )
-        if skip and i == o:
+        if skip and i == o and number > 1:
             skips.add(f"layer{number}")
     return Layers({**built, "output": torch.nn.Linear(*widths[-2:])}, frozenset(skips))
 
@@ -75,4 +80,4 @@ def _layered(
 @architectures.register("linear", idle=lambda _: ("activation",))
 def linear(inputs: int, classes: int, activation: Activations) -> nn.Module:  # noqa: ARG001
     """Softmax regression: one linear layer on flattened pixels, as an mlp without hidden layers."""
-    return torch.nn.Linear(inputs, classes)
+    return torch.nn.Sequential(torch.nn.Linear(inputs, classes))

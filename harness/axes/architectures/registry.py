@@ -49,11 +49,20 @@ class Architecture:
         """Tell whether its networks get images (B, C, H, W), not flattened pixels (B, inputs)."""
         return "shape" in inspect.signature(self.build).parameters
 
-    def unused(self, settings: Mapping[str, Any]) -> list[str]:
-        """Name the settings that have no effect on its network; those not given are at their defaults."""
+    def without_effect(self, settings: Mapping[str, Any]) -> Collection[str]:
+        """Name what has no effect on its network beside settings; those not given are at their defaults."""
+        if self.idle is None:
+            return ()
         defaults = {name: setting.default for name, setting in self.settings.items()}
-        names = self.idle({**defaults, **settings}) if self.idle is not None else ()
-        return [name for name in names if name in settings]
+        return self.idle(self.canonical({**defaults, **settings}))
+
+    def canonical(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Give settings with a list where this architecture has one, and a single number was given."""
+        listed = {name for name, setting in self.settings.items() if isinstance(setting.default, list)}
+        return {
+            name: [value] if name in listed and isinstance(value, int) else value
+            for name, value in settings.items()
+        }
 
     def problem(self, shape: Shape, settings: Mapping[str, Any], *, rows: bool) -> str:
         """Say why there is no network of these settings for images of a shape; empty where there is.

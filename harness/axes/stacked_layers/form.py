@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from harness.axes.stacked_layers import functions, layers
+from harness.axes.stacked_layers.chains import chains
 from harness.axes.stacked_layers.functions import aligned, folded
 from harness.axes.stacked_layers.graphs import MemberActivation, NotStackedError, graph_of
 from harness.axes.stacked_layers.layers import Pass
@@ -60,8 +61,11 @@ class StackedForm:
         self.kinds: dict[fx.Node, Kind] = {}
         self.counts: set[fx.Node] = set()  # numbers of images
         self.pixels = torch.empty(0)
-        self.steps = [self._step(node) for node in graph_of(net, training=training).nodes]
-        last = {given: step for step in self.steps for given in step.node.all_input_nodes}
+        graph = graph_of(net, training=training)
+        self.chains = {node: chain for chain in chains(graph, net) for node in chain.nodes}
+        self.steps = [self._step(node) for node in graph.nodes]
+        self.steps = [step for step in self.steps if not self._inside(step.node)]
+        last = {given: step for step in self.steps for given in self._first(step.node).all_input_nodes}
         for node, step in last.items():
             step.forget.append(node)
 
@@ -69,6 +73,7 @@ class StackedForm:
         """Compute logits (K, B, C) of pixels (B, ..), which all members share, or (K, B, ..)."""
         known: Known = {}
         self.pixels = x[None] if self.shared else x
+        result: Any = None
         for step in self.steps:
             known[step.node] = result = step.run(done, known)
             for node in step.forget:
@@ -77,12 +82,23 @@ class StackedForm:
         logits: Tensor = result
         return logits
 
+    def _inside(self, node: fx.Node) -> bool:
+        """Tell whether a node is in a chain, and not its last."""
+        return node in self.chains and node is not self.chains[node].nodes[-1]
+
+    def _first(self, node: fx.Node) -> fx.Node:
+        """Return the first node of a chain that a node ends, or the node."""
+        return self.chains[node].nodes[0] if node in self.chains else node
+
     def _step(self, node: fx.Node) -> Step:
         kind, run = {
             "placeholder": self._placeholder, "get_attr": self._attribute, "call_module": self._module,
             "call_function": self._function, "call_method": self._function, "output": self._output,
         }[node.op](node)  # fmt: skip
         self.kinds[node] = kind
+        if node in self.chains:
+            chain, given = self.chains[node], self._first(node).args[0]
+            return Step(node, lambda done, known: chain(done, known[given]))
         return Step(node, run)
 
     def _kind(self, node: fx.Node) -> Kind:

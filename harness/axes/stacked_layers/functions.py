@@ -36,11 +36,11 @@ ELEMENTWISE: frozenset[Any] = frozenset({
 FOLDED: frozenset[Any] = frozenset({
     torch.max_pool2d, torch.avg_pool1d, torch.max_pool1d, torch.adaptive_avg_pool1d, torch.movedim,
     torch.roll, torch.flip, torch.einsum, torch.matmul, torch.bmm, operator.matmul, torch.cumsum,
-    torch.norm, torch.var, torch.std, F.max_pool2d, F.avg_pool2d, F.adaptive_avg_pool2d, F.adaptive_max_pool2d,
-    F.max_pool1d, F.avg_pool1d, F.lp_pool2d, F.pad, F.interpolate, F.pixel_shuffle, F.pixel_unshuffle, F.unfold,
-    F.normalize, F.layer_norm, F.group_norm, F.glu, F.scaled_dot_product_attention, F.adaptive_avg_pool1d,
-    F.local_response_norm, getattr,
-    "movedim", "matmul", "bmm", "roll", "flip", "expand", "expand_as", "view_as", "norm", "cumsum", "repeat",
+    torch.norm, torch.var, torch.std, F.max_pool2d, F.avg_pool2d, F.adaptive_avg_pool2d,
+    F.adaptive_max_pool2d, F.max_pool1d, F.avg_pool1d, F.lp_pool2d, F.pad, F.interpolate, F.pixel_shuffle,
+    F.pixel_unshuffle, F.unfold, F.normalize, F.layer_norm, F.group_norm, F.glu,
+    F.scaled_dot_product_attention, F.adaptive_avg_pool1d, F.local_response_norm, getattr, "movedim",
+    "matmul", "bmm", "roll", "flip", "expand", "expand_as", "view_as", "norm", "cumsum", "repeat",
     "narrow", "select", "unbind", "max", "min", "var", "std", "unflatten",
 })  # fmt: skip
 """Functions and methods of one image at a time, if they spare dimension 0: K batches are one of them."""

@@ -7,13 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from harness.axes.stacked_layers.graphs import MemberActivation, NotStackedError
 from harness.axes.stacked_layers.normalisation import Pairs, Rule
+
+if TYPE_CHECKING:
+    from harness.axes.stacked_layers.chains import ChainForm
+
+
+Weights: TypeAlias = "tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]"
 
 
 class MemberParts(Protocol):
@@ -29,7 +35,14 @@ class MemberParts(Protocol):
         """Pool (K, B, C, H, W) in windows side by side."""
 
     def activate(self, x: Tensor, *, last: bool) -> Tensor:
-        """Apply each member's activation to (K, B, ..), which nothing reads later if this is its `last` use."""
+        """Apply each member's activation to (K, B, ..), whose memory is free if this is its `last` use."""
+
+    @property
+    def rectifies(self) -> bool:
+        """Tell whether the activation of all members is ReLU."""
+
+    def chain(self, x: Tensor, weights: Weights, running: Pairs, form: ChainForm) -> Tensor:
+        """Compute a convolution and what is behind it; weights are its own, and a norm's weight and bias."""
 
     def batch_norm(self, x: Tensor, affine: Pairs, running: Pairs, rule: Rule) -> Tensor:
         """Normalise each member's channels as `normalisation.batch_norms`."""
@@ -81,10 +94,19 @@ def _linear(done: Pass, _module: nn.Linear, name: str, x: Tensor) -> Tensor:
 def _convolution(done: Pass, module: nn.Conv2d, name: str, x: Tensor) -> Tensor:
     weight = done.of(name, "weight")
     assert weight is not None  # noqa: S101 (each Conv2d has one)
-    plain = module.groups == 1 and set(module.dilation) == {1} and module.padding_mode == "zeros"
-    if plain and x.dim() == 5:
-        return done.parts.convolve(x, weight, done.of(name, "bias"), _pair(module.stride), _padding(module))
+    if plain(module) and x.dim() == 5:
+        return done.parts.convolve(x, weight, done.of(name, "bias"), *strides_of(module))
     return _each(done, module, name, x)
+
+
+def plain(module: nn.Conv2d) -> bool:
+    """Tell whether a convolution is one of all channels, without gaps, in images with zeros around."""
+    return module.groups == 1 and set(module.dilation) == {1} and module.padding_mode == "zeros"
+
+
+def strides_of(module: nn.Conv2d) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Return a convolution's stride and padding, of rows and columns."""
+    return _pair(module.stride), _padding(module)
 
 
 def _pair(value: tuple[int, ...]) -> tuple[int, int]:
@@ -115,19 +137,23 @@ def _each(done: Pass, module: nn.Module, name: str, x: Tensor) -> Tensor:
 
 
 def _batch_norm(done: Pass, module: Any, name: str, x: Tensor) -> Tensor:
+    return done.parts.batch_norm(x, *batch_norm_of(done, module, name))
+
+
+def batch_norm_of(done: Pass, module: Any, name: str) -> tuple[Pairs, Pairs, Rule]:
+    """Return a batch norm's weight and bias, its running statistics, and the rule of this pass.
+
+    In training, the pass is counted.
+    """
     counted = done.of(name, "num_batches_tracked")
     mean, variance = done.of(name, "running_mean"), done.of(name, "running_var")
-    by_batch = done.training or mean is None
     factor = 0.0 if module.momentum is None else module.momentum
     if done.training and counted is not None:
         counted.add_(1)
         if module.momentum is None:
             factor = 1 / float(counted[0])
-    return done.parts.batch_norm(
-        x.expand(done.members, *x.shape[1:]),
-        (done.of(name, "weight"), done.of(name, "bias")), (mean, variance),
-        Rule(by_batch, factor, module.eps),
-    )  # fmt: skip
+    rule = Rule(done.training or mean is None, factor, module.eps)
+    return (done.of(name, "weight"), done.of(name, "bias")), (mean, variance), rule
 
 
 def _affine(done: Pass, name: str, x: Tensor, trailing: int) -> Tensor:
@@ -174,15 +200,26 @@ def _flatten(_done: Pass, module: nn.Flatten, _name: str, x: Tensor) -> Tensor:
 
 
 def _pool(done: Pass, module: Any, _name: str, x: Tensor) -> Tensor:
-    """Pool; windows side by side are the engine's."""
-    rows, columns = window = _two(module.kernel_size)
-    beside = _two(module.stride) == window and _two(module.padding) == (0, 0) and not module.ceil_mode
-    plain = _two(getattr(module, "dilation", 1)) == (1, 1) and not getattr(module, "return_indices", False)
-    plain = plain and getattr(module, "divisor_override", None) is None
-    if beside and plain and x.dim() == 5 and x.shape[3] >= rows and x.shape[4] >= columns:
-        return done.parts.pool(x, window, "max" if isinstance(module, nn.MaxPool2d) else "average")
+    if beside(module) and x.dim() == 5:
+        kind, window = pooling_of(module)
+        return done.parts.pool(x, window, kind)
     pooled: Tensor = module(x.flatten(0, 1))
     return pooled.unflatten(0, x.shape[:2])
+
+
+def beside(module: Any) -> bool:
+    """Tell whether a pooling is in whole windows that lie side by side."""
+    if isinstance(module, nn.MaxPool2d):
+        other = module.return_indices or _two(module.dilation) != (1, 1)
+    else:
+        other = module.divisor_override is not None
+    here = _two(module.stride) == _two(module.kernel_size) and _two(module.padding) == (0, 0)
+    return here and not module.ceil_mode and not other
+
+
+def pooling_of(module: Any) -> tuple[Literal["average", "max"], tuple[int, int]]:
+    """Return the kind of a pooling, and its window's rows and columns."""
+    return "max" if isinstance(module, nn.MaxPool2d) else "average", _two(module.kernel_size)
 
 
 def _two(value: Any) -> tuple[int, int]:

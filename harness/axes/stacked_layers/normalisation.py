@@ -38,7 +38,7 @@ def batch_norms(x: Tensor, affine: Pairs, running: Pairs, rule: Rule) -> Tensor:
     together = x.transpose(0, 1).reshape(batch, members * channels, *size)
     weight, bias = (None if value is None else value.reshape(-1) for value in affine)
     mean, variance = (None if value is None else value.view(-1) for value in running)
-    normal = nn.functional.batch_norm(together, mean, variance, weight, bias, True, rule.factor, rule.eps)  # noqa: FBT003
+    normal = nn.functional.batch_norm(together, mean, variance, weight, bias, True, rule.factor, rule.eps)
     return normal.view(batch, members, channels, *size).transpose(0, 1)
 
 

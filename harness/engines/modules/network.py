@@ -15,14 +15,16 @@ from torch import Tensor
 
 from harness.axes.architectures import architectures
 from harness.axes.metrics import Metric
+from harness.axes.stacked_layers.chains import ChainForm
 from harness.axes.stacked_layers.form import StackedForm
-from harness.axes.stacked_layers.layers import Pass
+from harness.axes.stacked_layers.layers import Pass, Weights
 from harness.axes.stacked_layers.mapped import MappedForm
 from harness.axes.stacked_layers.normalisation import Pairs, Rule, batch_norms
 from harness.check import network_stacking
 from harness.data.samples import Data, Samples
 from harness.engines.loop import Classifier
 from harness.engines.members import SeedIndex, as_slice
+from harness.engines.modules import block
 from harness.engines.modules.activations import ModuleActivations
 from harness.engines.modules.batch_norm import normalise
 from harness.engines.modules.convolution import convolve
@@ -39,25 +41,48 @@ EVALUATED_AT_ONCE = 2**19
 
 
 class StackParts:
-    """What members of a stack differ in, and its convolutions (`stacked_layers.layers.MemberParts`)."""
+    """What members of a stack differ in, and its layers of images (`stacked_layers.layers.MemberParts`)."""
 
     def __init__(self, trials: Sequence[Trial], masks: ModuleMasks) -> None:
-        self.activate = ModuleActivations([trial.arm.settings.activation for trial in trials])
+        names = [trial.arm.settings.activation for trial in trials]
+        self.activate, self.rectifies = ModuleActivations(names), set(names) == {"relu"}
         self.dropout = masks
         self.convolve = convolve
         self.pool = pool
 
+    def chain(self, x: Tensor, weights: Weights, running: Pairs, form: ChainForm) -> Tensor:
+        """Compute a convolution and what is behind it as one."""
+        eps = form.rule.eps if form.rule is not None else 0.0
+        normalised = form.rule is not None
+        like = block.Block(form.stride, form.padding, normalised, eps, form.rectified, form.kind, form.window)
+        out, mean, variance = block.compute(x, block.Weights(*weights), like)
+        if form.rule is not None:
+            _move(running, (mean, variance), form.rule, self._count(x, weights[0], form))
+        return out
+
+    @staticmethod
+    def _count(x: Tensor, weight: Tensor, form: ChainForm) -> int:
+        """Count the values of a channel of a batch."""
+        count = x.shape[1]
+        for i in range(2):
+            count *= (x.shape[3 + i] + 2 * form.padding[i] - weight.shape[3 + i]) // form.stride[i] + 1
+        return count
+
     def batch_norm(self, x: Tensor, affine: Pairs, running: Pairs, rule: Rule) -> Tensor:
-        """Normalise by the kernels in training; else, and what is no image, member by member."""
+        """Normalise images by the kernels in training; else, and what is no image, all members as one."""
         weight, bias = affine
         if not rule.by_batch or x.dim() != 5 or weight is None or bias is None:
             return batch_norms(x, affine, running, rule)
-        normal, *found = normalise(x, weight, bias, rule.eps)
-        count = x[0, :, 0].numel()
-        for kept, value, share in zip(running, found, (1, count / max(1, count - 1)), strict=True):
-            if kept is not None:
-                kept.mul_(1 - rule.factor).add_(value, alpha=rule.factor * share)
+        normal, mean, variance = normalise(x, weight, bias, rule.eps)
+        _move(running, (mean, variance), rule, x[0, :, 0].numel())
         return normal
+
+
+def _move(running: Pairs, found: tuple[Tensor, Tensor], rule: Rule, count: int) -> None:
+    """Move running statistics to those found in `count` values, whose variance is the biased one."""
+    for kept, value, share in zip(running, found, (1, count / max(1, count - 1)), strict=True):
+        if kept is not None:
+            kept.mul_(1 - rule.factor).add_(value.detach(), alpha=rule.factor * share)
 
 
 class ModuleStack:

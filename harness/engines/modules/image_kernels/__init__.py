@@ -97,7 +97,7 @@ def _loaded(real: str, build: builds.Build, state: tuple[Path, bool, bool]) -> _
 def _complaint(loaded: ctypes.CDLL, path: Path) -> str:
     from harness.engines.modules.image_kernels import trying
 
-    facts = [metadata.version("torch"), *machine.tuning()]
+    facts = [metadata.version("torch"), *machine.tuning(), Path(trying.__file__).read_text(encoding="utf-8")]
     digest = hashlib.sha256("\n".join(facts).encode()).hexdigest()[:8]
     kept = path.with_name(f"{path.stem}-{digest}.txt")
     told = trying.complaint(loaded, kept)

@@ -1,0 +1,137 @@
+"""A stack of modules that was stopped ends bit for bit where one that was not stopped ends; so do some of its members."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from harness.data.batches import Budget
+from harness.data.samples import prepare
+from harness.engines import stack_engine as engine
+from harness.engines.base import DEFAULT_OPTIONS, EngineOptions
+from harness.engines.outcome import Outcome
+from harness.engines.states import State
+from harness.planning.grouping import side_by_side
+from harness.planning.stack import Stack
+from harness.results import checkpoints, origins
+from harness.study.trials import Arm, Trial, resolve
+
+ORIGIN = origins.Origin.here(Stack.of("stacked", []), "cpu")
+HEADER = checkpoints.CheckpointHeader("g", ["t"], 1.0)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+class Killed(Exception):  # noqa: N818 (the end of a sitting is no error)
+    """The process ends here."""
+
+
+@dataclasses.dataclass
+class KilledOnce:
+    """Checkpoints, in a real file, of a run that is killed right after the first one at or after step `at`."""
+
+    path: Path
+    at: int
+
+    def load(self) -> State | None:
+        return checkpoints.read(self.path, ORIGIN)[1] if self.path.exists() else None
+
+    def due(self, step: int, budget: Budget) -> bool:
+        return self.at <= step < budget.steps and not self.path.exists()
+
+    def save(self, step: int, values: Mapping[str, Any]) -> None:
+        checkpoints.write(self.path, ORIGIN, HEADER, step, values)
+        raise Killed
+
+
+def trial(name: str, seed: int = 0, **settings: Any) -> Trial:
+    base: dict[str, Any] = {
+        "dataset": "digits", "steps": 100, "batch_size": 16, "eval_every": "25 steps", "architecture": "cnn",
+        "channels": [3, 4], "norm": "batch", "dropout": 0.2,
+    }  # fmt: skip
+    return Trial(name, Arm(name, resolve({**base, **settings})), seed)
+
+
+MEMBERS = side_by_side([
+    trial("a"), trial("b", 1, optimizer="adam", amsgrad=True, activation="tanh"),
+    trial("c", optimizer="momentum", dropout=0.4), trial("d", 1, optimizer="momentum", lr=0.01),
+])  # fmt: skip
+CASES = {
+    "cnn": MEMBERS,
+    "augmented": [trial("e", augmentation="shift"), trial("f", augmentation="shift", activation="tanh")],
+    "mlp": [
+        trial(f"g{seed}", seed, architecture="mlp", hidden=[6, 6], norm="batch", optimizer="adam")
+        for seed in (0, 1)
+    ],
+}
+
+
+def train(trials: list[Trial], options: EngineOptions = DEFAULT_OPTIONS) -> Outcome:
+    return engine.train(trials, prepare(trials[0].arm.settings), options=options)
+
+
+def assert_same_bits(a: Outcome, b: Outcome) -> None:
+    for mine, right in zip(a.weights, b.weights, strict=True):
+        assert mine.keys() == right.keys()
+        assert all((mine[name] == right[name]).all() for name in mine)
+    for p, q in zip(a.curve, b.curve, strict=True):
+        assert (p.step, p.split) == (q.step, q.split)
+        assert (p.loss == q.loss).all()
+    assert (a.final["test"].confidence == b.final["test"].confidence).all()
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_stack_that_was_killed_goes_on_to_the_same_bits(name: str, tmp_path: Path) -> None:
+    trials = CASES[name]
+    whole = train(trials)
+    options = EngineOptions(checkpoints=KilledOnce(tmp_path / "state", 40))
+    with pytest.raises(Killed):
+        train(trials, options)
+    assert_same_bits(train(trials, options), whole)
+
+
+def test_some_members_go_on_from_a_state_of_all() -> None:
+    """Alone the rest of a stack ends where it does among the others, to rounding: statistics and states are there."""
+    paused = train(MEMBERS, EngineOptions(until=50))
+    kept: dict[str, Any] = {}
+
+    class Keeps:
+        def load(self) -> State | None:
+            return kept.get("state")
+
+        def due(self, step: int, budget: Budget) -> bool:  # noqa: ARG002
+            return False
+
+        def save(self, step: int, values: Mapping[str, Any]) -> None:
+            from harness.engines.states import copied
+
+            kept["state"] = State(step, copied(values))
+
+    train(MEMBERS, EngineOptions(until=50, checkpoints=Keeps()))
+    assert paused.steps_done == 50
+    whole = train(MEMBERS)
+    for keep in ([0, 2], [3]):
+        some = [MEMBERS[k] for k in keep]
+        state = engine.select(kept["state"], MEMBERS, keep)
+        only = {"state": state}
+
+        class Has(Keeps):
+            def load(self, found: State = only["state"]) -> State | None:
+                return found
+
+        outcome = train(some, EngineOptions(checkpoints=Has()))
+        for place, k in enumerate(keep):
+            for name, value in whole.weights[k].items():
+                assert outcome.weights[place][name] == pytest.approx(value, rel=1e-3, abs=2e-4), name
