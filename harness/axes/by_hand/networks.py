@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -205,11 +206,11 @@ def count(settings: Mapping[str, Any], shape: Shape, classes: int, most: int) ->
         Builder(shape, classes, {**settings, "activation": "identity"})
     )
     parameters = sum(array.size for array in built.named_parameters().values())
-    if parameters > most:  # they are zeros, which have taken no memory yet
+    if parameters > most:  # they are zeros, which take no memory
         return parameters, None
     flat = settings["architecture"] in MLPS
     try:
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"), warnings.catch_warnings(action="ignore"):
             built.forward(np.zeros((1, math.prod(shape)) if flat else (1, *shape)))
     except ValueError:
         return parameters, None
@@ -228,13 +229,11 @@ def _start(built: LayerByHand, make: Builder, seed: int) -> None:
         widths = [weights[0].shape[1], *(len(weight) for weight in weights)]
         layers = initial_layers(widths, stream(seed, "weights"))
         for layer, start in zip(drawn["Linear"], layers, strict=True):
-            for name, array in layer.parameters.items():
-                array[...] = getattr(start, name)
+            for name in layer.parameters:
+                layer.parameters[name] = getattr(start, name)
         return
     for kind, alike in drawn.items():
         for number, layer in enumerate(alike):
             shapes = [array.shape for array in layer.parameters.values()]
-            for array, values in zip(
-                layer.parameters.values(), fan_in_draws(kind, number, shapes, seed), strict=True
-            ):
-                array[...] = values
+            drawn_values = fan_in_draws(kind, number, shapes, seed)
+            layer.parameters = dict(zip(layer.parameters, drawn_values, strict=True))
