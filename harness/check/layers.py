@@ -74,7 +74,7 @@ class _LayerCheck:
 
     def _values(self, like: str) -> list[Sequence[Array]]:
         """Compare values; give the cases that it takes."""
-        taken, gots = [], []
+        taken, gots = list[Sequence[Array]](), list[Array]()
         for place, case in enumerate(self.cases):
             try:
                 gots.append(self.own(*case))
