@@ -54,7 +54,8 @@ def problems(arms: Iterable[Settings]) -> list[str]:
 def _misfit(component: Architecture, arm: Settings) -> str:
     """Say why one of the harness's own networks cannot be built with an arm's settings."""
     if component.name in MLPS:  # of any rows
-        return ""
+        lone = _lone_image(arm) if arm.norm == "batch" else ""
+        return lone and f"architecture 'mlp', norm 'batch': a batch of one image has no spread. {lone}"
     shape = shape_of(arm)
     problem = component.problem(shape, arm, rows=shape != arm.facts.image_shape)
     return problem and f"architecture {component.name!r} on {arm.dataset}: {problem}"
@@ -175,10 +176,16 @@ def _architecture(name: str, arm: Settings) -> None:
     x = noise(4, math.prod(shape)).float()
     x = x.view(4, *shape) if component.takes_images else x
     network_probes.check(what, net, x, classes)
-    size, batch = train_size(arm), arm.batch_size
-    if size % batch == 1:
-        remedy = f"Another batch_size than {batch} (of {size:,} training images), or another val_fraction"
+    if remedy := _lone_image(arm):
         network_probes.check_lone_image(what, net, x[:1], remedy)
+
+
+def _lone_image(arm: Settings) -> str:
+    """Say how a pass could end otherwise than with a batch of one image; empty where it does not so end."""
+    size, batch = train_size(arm), arm.batch_size
+    if arm.sampling == "replacement" or (batch > 1 and size % batch != 1):
+        return ""
+    return f"Another batch_size than {batch}, for {size:,} training images; or another val_fraction"
 
 
 def _activation(arm: Settings) -> Any:
