@@ -127,7 +127,7 @@ def cnn(make: Builder) -> LayerByHand:
         last = i == len(channels) or channels[i] != after  # of those with as many channels
         stride = 2 if last and pooling == "stride" else 1
         built[f"layer{i}"] = make.convolution(before, after, kernel, stride)
-        if make.settings["skip"] and before == after and stride == 1 and i > 1:  # the image is not added
+        if make.settings.get("skip") and before == after and stride == 1 and i > 1:  # the image is not added
             skips.add(f"layer{i}")
         size = [(n + 2 * (kernel // 2) - kernel) // stride + 1 for n in size]
         if last and pooling in POOLINGS:
