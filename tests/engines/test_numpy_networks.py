@@ -36,7 +36,7 @@ CASES: dict[str, dict[str, Any]] = {
     "cnn": {"architecture": "cnn", "channels": [4, 6]},
     "all of a cnn": {
         "architecture": "cnn", "channels": [4, 4, 6], "norm": "batch", "skip": True, "dropout": 0.3,
-        "label_smoothing": 0.1, "activation": "gelu", "optimizer": "momentum",
+        "label_smoothing": 0.1, "activation": "gelu", "optimizer": "momentum", "augmentation": "shift",
     },
     "stride, layer norm, dense": {
         "architecture": "cnn", "channels": [4, 4], "norm": "layer", "pooling": "stride", "readout": "dense",
