@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.axes import plugins
+from harness.axes import network_probes, plugins
 from harness.axes.architectures import MLPS, Architecture, architectures
 from harness.axes.augmentations import augmentations, augmented_batch
 from harness.axes.schedules import Clock, factors, schedules
@@ -27,7 +27,7 @@ from harness.registry import place
 from harness.system.lazy import torch
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
 OF_CLASSES = ("head", "loss")
 """Axes whose components may be for a number of classes."""
@@ -173,7 +173,12 @@ def _architecture(name: str, arm: Settings) -> None:
     if not isinstance(net, torch.nn.Module):
         raise ComponentError(f"{what} gives {type(net).__name__}; allowed: a torch.nn.Module")
     x = noise(4, math.prod(shape)).float()
-    _check_network(what, net, x.view(4, *shape) if component.takes_images else x, classes)
+    x = x.view(4, *shape) if component.takes_images else x
+    network_probes.check(what, net, x, classes)
+    size, batch = train_size(arm), arm.batch_size
+    if size % batch == 1:
+        remedy = f"Another batch_size than {batch} (of {size:,} training images), or another val_fraction"
+        network_probes.check_lone_image(what, net, x[:1], remedy)
 
 
 def _activation(arm: Settings) -> Any:
@@ -186,17 +191,3 @@ def _activation(arm: Settings) -> Any:
             return forward(x)
 
     return Applied
-
-
-def _check_network(what: str, net: nn.Module, x: Tensor, classes: int) -> None:
-    from harness.axes.probes import call, tensor
-
-    if not list(net.parameters()):
-        raise ComponentError(f"{what} has no parameters: keep its layers in attributes or an nn.ModuleList")
-    named = f"the network of {what}"
-    means = f"logits of {classes} classes for pixels {tuple(x.shape)}"
-    y = tensor(named, call(named, net.float(), x), (len(x), classes), means)
-    if not y.requires_grad:
-        raise ComponentError(f"{named} gives logits without a gradient: nothing of it would be learned")
-    if not y.isfinite().all():
-        raise ComponentError(f"{named} gives logits that are not finite on ordinary numbers")

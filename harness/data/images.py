@@ -59,6 +59,16 @@ def planes(images: NDArray[Any]) -> NDArray[Any]:
     return images.transpose(0, 3, 1, 2) if images.ndim == 4 else images
 
 
+def as_pictures(images: NDArray[Any]) -> NDArray[Any]:
+    """View a person's own images as pages draw them: (N, C, H, W), as PyTorch has them, as (N, H, W, C).
+
+    One channel, in front or behind, is grey: (N, H, W). Other shapes stay as they are.
+    """
+    if channels_come_first(images.shape):
+        images = images.transpose(0, 2, 3, 1)
+    return images[..., 0] if images.ndim == 4 and images.shape[3] == 1 else images
+
+
 def channels_come_first(shape: tuple[int, ...]) -> bool:
     """Tell whether images of this shape, with four axes, look like (N, C, H, W), as PyTorch has them."""
     return len(shape) == 4 and shape[1] <= CHANNELS < shape[3]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from harness.axes.by_hand.layers import LayerByHand
+from harness.axes.by_hand.layers import LayerByHand, zeros
 from harness.axes.formulas import Array
 
 
@@ -28,7 +28,7 @@ class ConvolutionLayer(LayerByHand):
         """Prepare `kernels` kernels of size `kernel`; `padding` are rows and columns of zeros a side."""
         super().__init__()
         self.kernel, self.stride, self.padding = kernel, stride, padding
-        self.parameters = {"weight": np.zeros((kernels, channels, kernel, kernel))}
+        self.parameters = {"weight": zeros(kernels, channels, kernel, kernel)}
         if bias:
             self.parameters["bias"] = np.zeros(kernels)
 
