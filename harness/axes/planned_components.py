@@ -52,36 +52,17 @@ def problems(arms: Iterable[Settings]) -> list[str]:
 
 
 def _misfit(component: Architecture, arm: Settings) -> str:
-    """Say why one of the harness's own networks cannot be built, or trained, with an arm's settings."""
-    if problem := _lone_image(component.name, arm):
-        return problem
+    """Say why one of the harness's own networks cannot be built with an arm's settings."""
+    of_units = (
+        arm.norm == "batch" and arm.hidden and (component.name == "mlp" or arm.get("readout") == "dense")
+    )
+    if of_units and (lone := _lone_image(arm)):  # of maps the pixels of one image are several values
+        return f"architecture {component.name!r}, norm 'batch': a batch of one image has no spread. {lone}"
     if component.name in MLPS:  # of any rows
         return ""
     shape = shape_of(arm)
     problem = component.problem(shape, arm, rows=shape != arm.facts.image_shape)
     return problem and f"architecture {component.name!r} on {arm.dataset}: {problem}"
-
-
-def _lone_image(name: str, arm: Settings) -> str:
-    """Say so where a batch norm of units, which are no maps of pixels, would get a batch of one image."""
-    size, batch = train_size(arm), arm.batch_size
-    of_units = arm.norm == "batch" and (name == "mlp" or arm.get("readout") == "dense") and arm.hidden
-    if not of_units or not has_lone_image(arm):
-        return ""
-    return (
-        f"norm = 'batch' on {arm.dataset}: a batch of one image has no variance. batch_size = {batch} of "
-        f"{size:,} training images gives one; allowed: another batch_size, val_fraction, or sampling = "
-        "'replacement', whose batches are all full"
-    )
-
-
-def has_lone_image(arm: Settings) -> bool:
-    """Tell whether a training of an arm has a batch of one image."""
-    size, batch = train_size(arm), arm.batch_size
-    if batch == 1:
-        return True
-    budget = Budget.of(arm, size)
-    return size % batch == 1 and arm.sampling != "replacement" and budget.steps >= budget.steps_per_epoch
 
 
 def raised_in(error: BaseException) -> str:
@@ -199,10 +180,18 @@ def _architecture(name: str, arm: Settings) -> None:
     x = noise(4, math.prod(shape)).float()
     x = x.view(4, *shape) if component.takes_images else x
     network_probes.check(what, net, x, classes)
-    size, batch = train_size(arm), arm.batch_size
-    if has_lone_image(arm):
-        remedy = f"Another batch_size than {batch} (of {size:,} training images), or another val_fraction"
+    if remedy := _lone_image(arm):
         network_probes.check_lone_image(what, net, x[:1], remedy)
+
+
+def _lone_image(arm: Settings) -> str:
+    """Say how to train without a batch of one image; empty where there is none."""
+    size, batch = train_size(arm), arm.batch_size
+    budget = Budget.of(arm, size)
+    whole_pass = arm.sampling != "replacement" and budget.steps >= budget.steps_per_epoch
+    if batch > 1 and not (size % batch == 1 and whole_pass):
+        return ""
+    return f"Another batch_size than {batch}, for {size:,} training images; or another val_fraction"
 
 
 def _activation(arm: Settings) -> Any:

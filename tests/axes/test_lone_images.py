@@ -35,7 +35,9 @@ def planned(**settings: Any) -> None:
 )
 def test_a_lone_image_is_told_with_what_is_allowed(settings: dict[str, Any]) -> None:
     size = settings["batch_size"]
-    with pytest.raises(UsageError, match=f"norm = 'batch' .* batch_size = {size} of 1,293 training images"):
+    with pytest.raises(
+        UsageError, match=f"norm 'batch': .* Another batch_size than {size}, for 1,293 training images"
+    ):
         planned(**{name: value for name, value in settings.items() if value is not None})
 
 
