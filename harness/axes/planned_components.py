@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.axes import network_probes, plugins
+from harness.axes import plugins
 from harness.axes.architectures import MLPS, Architecture, architectures
 from harness.axes.augmentations import augmentations, augmented_batch
 from harness.axes.schedules import Clock, factors, schedules
@@ -170,6 +170,7 @@ def _augmentation(name: str, arm: Settings) -> None:
 
 def _architecture(name: str, arm: Settings) -> None:
     """Raise ComponentError where a network cannot be built, or gives no logits, or has nothing to learn."""
+    from harness.axes import network_probes
     from harness.axes.probes import call, noise
 
     shape, classes = shape_of(arm), len(arm.facts.classes)
