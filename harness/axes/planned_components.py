@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.axes import network_probes, plugins
+from harness.axes import plugins
 from harness.axes.architectures import MLPS, Architecture, architectures
 from harness.axes.augmentations import augmentations, augmented_batch
 from harness.axes.schedules import Clock, factors, schedules
@@ -53,9 +53,13 @@ def problems(arms: Iterable[Settings]) -> list[str]:
 
 def _misfit(component: Architecture, arm: Settings) -> str:
     """Say why one of the harness's own networks cannot be built with an arm's settings."""
+    of_units = (
+        arm.norm == "batch" and arm.hidden and (component.name == "mlp" or arm.get("readout") == "dense")
+    )
+    if of_units and (lone := _lone_image(arm)):  # of maps the pixels of one image are several values
+        return f"architecture {component.name!r}, norm 'batch': a batch of one image has no spread. {lone}"
     if component.name in MLPS:  # of any rows
-        lone = _lone_image(arm) if arm.norm == "batch" else ""
-        return lone and f"architecture 'mlp', norm 'batch': a batch of one image has no spread. {lone}"
+        return ""
     shape = shape_of(arm)
     problem = component.problem(shape, arm, rows=shape != arm.facts.image_shape)
     return problem and f"architecture {component.name!r} on {arm.dataset}: {problem}"
@@ -166,6 +170,7 @@ def _augmentation(name: str, arm: Settings) -> None:
 
 def _architecture(name: str, arm: Settings) -> None:
     """Raise ComponentError where a network cannot be built, or gives no logits, or has nothing to learn."""
+    from harness.axes import network_probes
     from harness.axes.probes import call, noise
 
     shape, classes = shape_of(arm), len(arm.facts.classes)
@@ -181,9 +186,11 @@ def _architecture(name: str, arm: Settings) -> None:
 
 
 def _lone_image(arm: Settings) -> str:
-    """Say how a pass could end otherwise than with a batch of one image; empty where it does not so end."""
+    """Say how to train without a batch of one image; empty where there is none."""
     size, batch = train_size(arm), arm.batch_size
-    if arm.sampling == "replacement" or (batch > 1 and size % batch != 1):
+    budget = Budget.of(arm, size)
+    whole_pass = arm.sampling != "replacement" and budget.steps >= budget.steps_per_epoch
+    if batch > 1 and not (size % batch == 1 and whole_pass):
         return ""
     return f"Another batch_size than {batch}, for {size:,} training images; or another val_fraction"
 
