@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import bench
 import bench_figure
@@ -137,6 +138,7 @@ def test_learning_rates_differ_and_lie_around_the_default(trials: int) -> None:
 def test_loops_take_only_what_they_can_train() -> None:
     plain = {name for name, cell in CELLS.items() if cell.plain}
     assert {"ce-1", "adam", "momentum", "wide", "fashion", "digits"} <= plain
+    assert {"lenet5", "cnn-norm", "centres"} <= plain
     assert not plain & {"ql", "gelu", "standardize", "dropout", "rmsprop", "own", "ragged", "choices"}
 
 
@@ -679,9 +681,26 @@ def test_a_loop_whose_form_is_known_is_not_tried_again(monkeypatch: pytest.Monke
     assert timed == [(peer.forms[1], cell)]
 
 
-@pytest.mark.parametrize("optimizer", cells.LOOPS_OPTIMIZERS)
-def test_members_of_vmap_train_as_with_torch_optim(optimizer: str) -> None:
-    cell = Cell("", {"dataset": "digits", "hidden": [16], "optimizer": optimizer}, 3, 1)
+def test_networks_that_are_no_mlps_are_for_some_sides(tmp_path: Path) -> None:
+    cell, mlp = CELLS["lenet5"], CELLS["ce-32"]
+    loop = sides.HarnessSide(sides.ROOT, tmp_path, engine="loop")
+    assert [loop.takes(one) for one in (cell, mlp)] == [True, False]
+    takes = {name for name, peer in PEERS.items() if sides.LoopSide(peer, None, None).takes(cell)}  # type: ignore[arg-type]
+    assert takes == {"in_memory_cores", "vmap"}
+    assert "hidden" not in cell.whole
+    assert "hidden" in mlp.whole
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        *({"hidden": [16], "optimizer": optimizer} for optimizer in cells.LOOPS_OPTIMIZERS),
+        {"architecture": "cnn", "norm": "batch", "channels": [4, 6]},
+    ],
+    ids=str,
+)
+def test_members_of_vmap_train_as_with_torch_optim(settings: dict[str, Any]) -> None:
+    cell = Cell("", {"dataset": "digits", **settings}, 3, 1)
     share = Share(cell, cell.rates, members=3)
     data = cell.load()
     together = vmap.Members(data, share)
@@ -694,8 +713,9 @@ def test_members_of_vmap_train_as_with_torch_optim(optimizer: str) -> None:
         with torch.random.fork_rng():
             torch.manual_seed(3)  # the order of the images
             group.train(cell.steps)
-    for name, stacked in together.parameters.items():
-        torch.testing.assert_close(mine[name].detach(), stacked[2], rtol=1e-4, atol=1e-5)
+    kept = dict(alone.model.named_buffers())
+    for name, stacked in (together.parameters | together.buffers).items():
+        torch.testing.assert_close((mine | kept)[name].detach(), stacked[2], rtol=1e-4, atol=1e-5)
     assert together.evaluate("test")[2] == pytest.approx(alone.evaluate("test")[0], abs=0.003)
 
 

@@ -161,7 +161,7 @@ class _Alone:
         functions = torch.nn.functional
         pool = functions.max_pool2d if kind == "max" else functions.avg_pool2d
         pooled: Tensor = pool(x.flatten(0, 1), window)
-        return pooled.unflatten(0, x.shape[:2])
+        return pooled.view(*x.shape[:2], *pooled.shape[1:])
 
     def dropout(self, name: str, x: Tensor, *, channels: bool) -> Tensor:  # noqa: ARG002 (the protocol's)
         """Leave nothing out."""

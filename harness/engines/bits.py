@@ -52,7 +52,7 @@ def of_trials(
 
 
 def _layer_one(trials: Sequence[Trial], data: Data) -> str:
-    """Name the kernels that compute layer one of a stack of PyTorch's, or images; empty where PyTorch does."""
+    """Name the kernels that compute layer one of a stack of PyTorch's, or images; empty where it does."""
     if not trials[0].arm.settings.plain_mlp:
         from harness.engines.modules import image_kernels
 

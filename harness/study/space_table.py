@@ -277,8 +277,9 @@ def _condition_problems(
             yield f"{where}: {key} cannot depend on itself"
         elif key in later:
             yield (
-                f"{where}: {key} is drawn after {entry.name}: components come first, then hidden, activation "
-                "and linked settings, then the others as they stand; reverse the condition or link the two"
+                f"{where}: {key} is drawn after {entry.name}: components come first, then readout, hidden, "
+                "channels, activation and linked settings, then the others as they stand; reverse the "
+                "condition or link the two"
             )
         elif key not in possible and key not in given:
             yield f"{where}.{key}: unknown; {did_you_mean(key, {*possible, *given})}"

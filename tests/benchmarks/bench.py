@@ -42,6 +42,7 @@ from rows import Rows
 from sides import (
     HARNESS,
     JAX,
+    LOOP,
     OTHER,
     PYTORCH,
     ROOT,
@@ -58,8 +59,8 @@ from worktrees import worktree
 from harness.errors import MachineError, UsageError, did_you_mean
 from harness.plots.style import save
 
-DEFAULT_SIDES = (JAX, *(name for name, peer in PEERS.items() if not peer.slow))
-ALLOWED = (HARNESS, PYTORCH, JAX, *PEERS)
+DEFAULT_SIDES = (LOOP, JAX, *(name for name, peer in PEERS.items() if not peer.slow))
+ALLOWED = (HARNESS, PYTORCH, LOOP, JAX, *PEERS)
 NOT_BESIDE_GATE = {"sides": "--sides", "against": "--against", "rounds": "--rounds", "pythons": "--jax"}
 """Options that the gate has no use for."""
 
@@ -102,6 +103,8 @@ def prepared(
             sides[name] = ours
         elif name == PYTORCH:
             sides[name] = HarnessSide(ROOT, folder, kernels=False)
+        elif name == LOOP:
+            sides[name] = HarnessSide(ROOT, folder, engine="loop")
         elif name == JAX:
             found = {one: environments(pythons, one) for one in held}
             for why in dict.fromkeys(why for _, words in found.values() for why in words):

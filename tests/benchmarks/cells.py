@@ -14,7 +14,9 @@ from typing import Any
 
 import numpy as np
 import own_components
+import torch
 
+from harness.axes.architectures import architectures
 from harness.axes.optimizers import optimizers
 from harness.data import samples
 from harness.data.arm_settings import Settings
@@ -65,15 +67,27 @@ class Cell:
     @property
     def whole(self) -> dict[str, Any]:
         """All settings that the cell names, as a study's baseline."""
+        hidden = {"hidden": [32, 32]} if self.mlp else {}
         return {
-            "dataset": "mnist", "val_fraction": VAL_FRACTION, **PLAIN, "hidden": [32, 32],
+            "dataset": "mnist", "val_fraction": VAL_FRACTION, **PLAIN, **hidden,
             "optimizer": "sgd", "batch_size": 32, **self.settings, "epochs": self.epochs,
         }  # fmt: skip
 
     @property
+    def mlp(self) -> bool:
+        """The trials' networks are plain MLPs."""
+        return self.settings.get("architecture", "mlp") == "mlp"
+
+    def network(self) -> torch.nn.Module:
+        """An untrained network of a cell that has another architecture, of images (B, C, H, W)."""
+        shape, asked = (1, *datasets[self.whole["dataset"]].facts.shape), self.whole
+        found = architectures[asked["architecture"]]
+        return found.network(shape, CLASSES, torch.nn.ReLU, asked)
+
+    @property
     def hidden(self) -> tuple[int, ...]:
         """Units of each hidden layer."""
-        return tuple(self.whole["hidden"])
+        return tuple(self.whole.get("hidden", ()))
 
     @property
     def batch_size(self) -> int:
@@ -95,7 +109,7 @@ class Cell:
         """Loops written by hand can train it, too."""
         asked = self.whole
         same = all(asked[name] == value for name, value in PLAIN.items())
-        named = self.own or self.shapes or self.study or asked.get("dropout")
+        named = (self.own and self.mlp) or self.shapes or self.study or asked.get("dropout")
         return same and not named and self.optimizer in LOOPS_OPTIMIZERS
 
     @property
@@ -112,6 +126,11 @@ class Cell:
         """Images of train, val and test."""
         facts, train = datasets[self.whole["dataset"]].facts, samples.train_size(Settings(self.whole))
         return train, facts.train - train, facts.test
+
+    @property
+    def work(self) -> str:
+        """What is the same work but for its amount: architecture and optimizer."""
+        return f"{self.whole.get('architecture', 'mlp')}, {self.optimizer}"
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -165,6 +184,7 @@ GELU = {"preprocessing": "standardize", "activation": "gelu", "optimizer": "adam
 OWN = {"activation": "bench_mish", "loss": "bench_hinge", "optimizer": "bench_lion"}
 DIGITS = {"dataset": "digits"}
 FEW = 16  # trials: 8 a core, where there are two
+NETWORK: dict[str, Any] = {"trials": 32, "epochs": 1, "same": 0.05}
 CELLS: dict[str, Cell] = {
     "ce-1": Cell("CE, ReLU, SGD, batch 1, 1 epoch", {"batch_size": 1}, epochs=1),
     "ce-8": Cell("batch 8, 1 epoch", {"batch_size": 8}, epochs=1),
@@ -206,6 +226,11 @@ CELLS: dict[str, Cell] = {
     "digits": Cell("digits, 5 epochs", DIGITS, epochs=5, same=0.05),
     "digits-10": Cell("digits, 10 trials x 1 epoch", DIGITS, 10, 1, same=0.1),
     "digits-1000": Cell("digits, 1,000 trials x 1 epoch", DIGITS, 1_000, 1, same=0.1),
+    "lenet5": Cell("LeNet-5, batch 64", {"architecture": "lenet5", "batch_size": 64}, **NETWORK),
+    "cnn-norm": Cell("a cnn with batch norm", {"architecture": "cnn", "norm": "batch"}, **NETWORK),
+    "centres": Cell(
+        "a plugin's network", {"architecture": "bench_centres", "batch_size": 64}, jax=False, **NETWORK
+    ),
     "choices": Cell("the default study", trials=720, jax=False, study="choices.toml"),
 }  # fmt: skip
 GROUPS: Mapping[str, Sequence[str]] = {
@@ -218,6 +243,7 @@ GROUPS: Mapping[str, Sequence[str]] = {
     ),
     "nets": ("h200", "h128", "wide", "wide-32"),
     "images": ("fashion", "rgb", "digits", "digits-10", "digits-1000"),
+    "networks": ("lenet5", "cnn-norm", "centres"),
     "gate": ("few-32", "few-adam", "wide", "fashion", "own", "digits"),
     "all": tuple(CELLS),
 }  # fmt: skip

@@ -34,6 +34,8 @@ ALWAYS = (
 FUSION = "--xla_cpu_experimental_ynn_fusion_type=-reduce"
 PROBE = "import jax; jax.numpy.zeros(1).block_until_ready(); print(jax.__version__)"
 LAYOUTS = ("images", "members", "rows")
+NETWORK_LAYOUTS, NETWORK_SIZES = ("unfold", "grouped"), (1, 4)
+"""Those of networks that are no MLPs: how a convolution is computed; more members take longer, each."""
 OLD = "0.4."
 """The versions that take 15 to 150 times as long in any layout but the first: `jax_components` says why."""
 SIZES = (16, 32)  # members that train as one, at most
@@ -142,10 +144,11 @@ class Jax:
 
     def best_form(self, cell: Cell, held: str, shares: Sequence[Sequence[float]]) -> str:
         """The form that would take the fewest processor seconds; each process tries some."""
-        sizes = dict.fromkeys(min(len(shares[-1]), size) for size in SIZES)
+        sizes = dict.fromkeys(min(len(shares[-1]), size) for size in (SIZES if cell.mlp else NETWORK_SIZES))
         tried: dict[str, float] = {}
         for environment in self.environments[held]:
             layouts = LAYOUTS[:1] if environment.title.startswith(OLD) else LAYOUTS
+            layouts = layouts if cell.mlp else NETWORK_LAYOUTS
             forms = [f"{layout} {size}" for size in sizes for layout in layouts]
             asked = [
                 {"rates": rates, "tries": forms[i :: len(shares)]}

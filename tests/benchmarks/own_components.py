@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from harness.axes.activations import activations
+from harness.axes.architectures import architectures
 from harness.axes.losses import losses
 from harness.axes.optimizers import optimizers
 from harness.data.datasets import datasets
@@ -33,6 +34,28 @@ def lion(param, grad, state, _t, *, lr=3e-4, b1=0.9, b2=0.99):  # type: ignore[n
     mean = state.setdefault("mean", torch.zeros_like(param))
     param.sub_((lr * torch.sign(mean * b1 + grad * (1 - b1))).to(param.dtype))
     mean.mul_(b2).add_(grad * (1 - b2))
+
+
+class Centres(torch.nn.Module):
+    """Distances to points that are learnt, as scores: no layer that the harness knows."""
+
+    def __init__(self, inputs, classes):  # type: ignore[no-untyped-def]
+        super().__init__()
+        self.points = torch.nn.Parameter(torch.randn(classes, inputs))
+
+    def forward(self, x):  # type: ignore[no-untyped-def]
+        return -torch.cdist(x, self.points)
+
+
+@architectures.register("bench_centres")
+def centres(shape, classes, activation):  # type: ignore[no-untyped-def]
+    """Two convolutions ahead of distances."""
+    layers, (channels, height, width) = torch.nn, shape
+    return layers.Sequential(
+        layers.Conv2d(channels, 8, 5, stride=2, padding=2), activation(),
+        layers.Conv2d(8, 16, 3, stride=2, padding=1), activation(), layers.Flatten(),
+        layers.Linear(16 * ((height + 3) // 4) * ((width + 3) // 4), 32), Centres(32, classes),
+    )  # fmt: skip
 
 
 @datasets.register("bench_rgb", classes=tuple("0123456789"), pixel_max=255)

@@ -28,10 +28,11 @@ from rows import Measured, NotMeasuredError
 from harness.system.resources import cores
 
 ROOT = Path(__file__).parents[2]
-HARNESS, PYTORCH, OTHER, JAX = "harness", "pytorch", "other", "jax"
+HARNESS, PYTORCH, OTHER, JAX, LOOP = "harness", "pytorch", "other", "jax", "loop"
 TITLES = {
     HARNESS: "harness", PYTORCH: "harness, PyTorch alone", OTHER: "the other revision",
     JAX: "JAX, its best form",
+    LOOP: "harness, loop engine",
     **{name: peer.title for name, peer in PEERS.items()},
 }  # fmt: skip
 CHECKED = (
@@ -73,9 +74,10 @@ class HarnessSide:
     checkout: Path
     folder: Path
     kernels: bool = True
+    engine: str = ""
 
-    def takes(self, cell: Cell) -> bool:  # noqa: ARG002 (it takes all)
-        return True
+    def takes(self, cell: Cell) -> bool:
+        return not (self.engine and cell.mlp)
 
     def version(self, held: str) -> str:  # noqa: ARG002 (the set is named beside it)
         return f"{code_of(self.checkout / 'harness')} {versions(('torch', 'numpy'))}"
@@ -94,6 +96,7 @@ class HarnessSide:
             study, results = Path(place) / "bench.toml", Path(place) / "results"
             study.write_bytes(tomli_w.dumps(cell.tables()).encode())
             options = ["--results", str(results), "--device", "cpu"]
+            options += ["--engine", self.engine] if self.engine else []
             if cell.study:
                 study = self.checkout / "ablations" / cell.study
                 options += [*_seeds(cell), "--set", f"epochs={cell.epochs}"]
@@ -152,10 +155,10 @@ class Reference:
     reached: dict[str, float] = field(default_factory=dict)
 
     def accuracy(self, few: Cell, held: str) -> float:
-        """Mean test accuracy of a few trials; measured once an optimizer."""
-        if few.optimizer not in self.reached:
-            self.reached[few.optimizer] = self.harness.measure(few, held).accuracy or 0.0
-        return self.reached[few.optimizer]
+        """Mean test accuracy of a few trials; measured once an optimizer and architecture."""
+        if few.work not in self.reached:
+            self.reached[few.work] = self.harness.measure(few, held).accuracy or 0.0
+        return self.reached[few.work]
 
 
 @dataclass
@@ -169,7 +172,7 @@ class LoopSide:
     checked: dict[str, float] = field(default_factory=dict)
 
     def takes(self, cell: Cell) -> bool:
-        return cell.plain
+        return cell.plain and (cell.mlp or self.peer.networks)
 
     def version(self, held: str) -> str:  # noqa: ARG002 (the set is named beside it)
         return f"{versions(PACKAGES)} {code_of(ROOT / 'tests' / 'benchmarks' / 'peers')}"
@@ -185,10 +188,10 @@ class LoopSide:
         """
         if (cell.title, held) in self.forms:
             return
-        few = Cell(cell.title, {"optimizer": cell.optimizer}).reference()
-        if cell.optimizer not in self.checked:
-            self.checked[cell.optimizer] = mean(self._time(self.peer.forms[0], few, held, "all").accuracies)
-        mine, ours = self.checked[cell.optimizer], self.reference.accuracy(few, held)
+        few = (Cell(cell.title, {"optimizer": cell.optimizer}) if cell.mlp else cell).reference()
+        if few.work not in self.checked:
+            self.checked[few.work] = mean(self._time(self.peer.forms[0], few, held, "all").accuracies)
+        mine, ours = self.checked[few.work], self.reference.accuracy(few, held)
         if abs(mine - ours) >= few.same:
             raise NotMeasuredError(
                 f"not the same work: test accuracy {mine:.4f}, the harness's {ours:.4f}, of a few trials"

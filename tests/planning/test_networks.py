@@ -79,7 +79,8 @@ class Sorting(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Compute."""
-        return self.out(x.flatten(1).sort(1).values)
+        logits: Tensor = self.out(x.flatten(1).sort(1).values)
+        return logits
 
 
 class Drawing(nn.Module):
@@ -93,7 +94,8 @@ class Drawing(nn.Module):
         """Compute."""
         from torch import randn_like
 
-        return self.out(x.flatten(1) + randn_like(x.flatten(1)))
+        logits: Tensor = self.out(x.flatten(1) + randn_like(x.flatten(1)))
+        return logits
 
 
 class Counting(nn.Module):
@@ -106,7 +108,8 @@ class Counting(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Compute."""
         self.calls += 1
-        return self.out(x.flatten(1)) / self.calls
+        logits: Tensor = self.out(x.flatten(1)) / self.calls
+        return logits
 
 
 class WholeBatch(nn.Module):
@@ -119,7 +122,8 @@ class WholeBatch(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Compute."""
         x = x.flatten(1)
-        return self.out(x - x.mean(0))
+        logits: Tensor = self.out(x - x.mean(0))
+        return logits
 
 
 @pytest.mark.parametrize(

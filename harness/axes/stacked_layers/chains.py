@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from harness.axes.stacked_layers import layers
 from harness.axes.stacked_layers.graphs import MemberActivation
 from harness.axes.stacked_layers.layers import Pass
-from harness.axes.stacked_layers.normalisation import Rule
+from harness.axes.stacked_layers.normalisation import Pairs, Rule
 
 RECTIFIERS = {F.relu, torch.relu, "relu"}
 """Functions and methods that are ReLU."""
@@ -57,7 +57,9 @@ class Chain:
         name, module = self.convolution
         weight, bias = done.of(name, "weight"), done.of(name, "bias")
         assert weight is not None  # noqa: S101 (each Conv2d has one)
-        affine, running, rule = (None, None), (None, None), None
+        affine: Pairs = (None, None)
+        running: Pairs = (None, None)
+        rule: Rule | None = None
         if self.norm is not None:
             affine, running, rule = layers.batch_norm_of(done, *reversed(self.norm))
             if not rule.by_batch:

@@ -97,7 +97,8 @@ class StackedForm:
         }[node.op](node)  # fmt: skip
         self.kinds[node] = kind
         if node in self.chains:
-            chain, given = self.chains[node], self._first(node).args[0]
+            chain = self.chains[node]
+            given: Any = self._first(node).args[0]
             return Step(node, lambda done, known: chain(done, known[given]))
         return Step(node, run)
 
@@ -112,7 +113,7 @@ class StackedForm:
         return (Kind.SHARED if self.shared else Kind.SAMPLES), lambda _done, _known: self.pixels
 
     def _output(self, node: fx.Node) -> tuple[Kind, Run]:
-        (value,) = node.args
+        value: Any = node.args[0]
         if not isinstance(value, fx.Node) or self.kinds[value] not in {Kind.SHARED, Kind.SAMPLES}:
             raise NotStackedError("its output is no tensor that depends on pixels")
         return Kind.SAMPLES, lambda done, known: known[value].expand(done.members, *known[value].shape[1:])

@@ -122,13 +122,11 @@ def _element(x: Any, place: Any) -> Any:
     return x[(slice(None), *(place if isinstance(place, tuple) else (place,)))]
 
 
+REDUCTIONS: tuple[Any, ...] = (torch.mean, torch.sum, torch.amax, torch.amin, torch.logsumexp)
 MOVED: dict[Any, Callable[..., Any]] = {
     **dict.fromkeys(("view", "reshape", torch.reshape), _reshape),
     **dict.fromkeys(("flatten", torch.flatten), _flatten),
-    **{given: _reduce(function) for name, function in {
-        "mean": torch.mean, "sum": torch.sum, "amax": torch.amax, "amin": torch.amin,
-        "logsumexp": torch.logsumexp,
-    }.items() for given in (name, function)},
+    **{given: _reduce(function) for function in REDUCTIONS for given in (function.__name__, function)},
     **{given: _along(function) for function in (torch.softmax, torch.log_softmax, torch.unsqueeze)
        for given in (function.__name__, function)},
     F.softmax: _along(torch.softmax), F.log_softmax: _along(torch.log_softmax),

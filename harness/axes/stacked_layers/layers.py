@@ -203,8 +203,13 @@ def _pool(done: Pass, module: Any, _name: str, x: Tensor) -> Tensor:
     if beside(module) and x.dim() == 5:
         kind, window = pooling_of(module)
         return done.parts.pool(x, window, kind)
-    pooled: Tensor = module(x.flatten(0, 1))
-    return pooled.unflatten(0, x.shape[:2])
+    return _as_one_batch(module, x)
+
+
+def _as_one_batch(module: nn.Module, x: Tensor) -> Tensor:
+    """Call a layer that sees one image at a time with (K * B, ..)."""
+    given: Tensor = module(x.flatten(0, 1))
+    return given.view(*x.shape[:2], *given.shape[1:])
 
 
 def beside(module: Any) -> bool:
@@ -229,8 +234,7 @@ def _two(value: Any) -> tuple[int, int]:
 def _adaptive_average(_done: Pass, module: nn.AdaptiveAvgPool2d, _name: str, x: Tensor) -> Tensor:
     if module.output_size in {1, (1, 1)}:
         return x.mean((-2, -1), keepdim=True)
-    pooled: Tensor = module(x.flatten(0, 1))
-    return pooled.unflatten(0, x.shape[:2])
+    return _as_one_batch(module, x)
 
 
 LAYERS: dict[type, Layer] = {

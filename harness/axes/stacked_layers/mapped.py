@@ -75,7 +75,8 @@ class _OfAllMembers(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Compute the layer's output, for one member as its code sees it, and so for all."""
-        result: Tensor = _AllMembers.apply(self, self.now.token, x)
+        apply: Any = _AllMembers.apply
+        result: Tensor = apply(self, self.now.token, x)
         return result
 
     def together(self, x: Tensor, members: int) -> Tensor:

@@ -48,7 +48,8 @@ class ModuleActivations:
         """Apply each member's activation to (K, B, ..), which is overwritten if this is its `last` use."""
         if len(self.runs) == 1 and self.runs[0][1].name == "identity":
             return x
-        activated: Tensor = _Activated.apply(x, self, last and self.by_output)
+        apply: Any = _Activated.apply
+        activated: Tensor = apply(x, self, last and self.by_output)
         return activated
 
 

@@ -16,7 +16,7 @@ from harness.engines.modules import image_kernels
 def normalise(
     x: Tensor, weight: Tensor, bias: Tensor, epsilon: float = 1e-5, *, rectified: bool = False
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Normalise each member's channels by the batch's mean and variance, as torch's batch_norm does in training.
+    """Normalise each member's channels by the batch's mean and variance, as batch_norm of torch in training.
 
     Args:
         x: (K, B, C, H, W).
@@ -26,8 +26,8 @@ def normalise(
         rectified: ReLU follows.
 
     Returns:
-        What becomes of x; and mean and variance (K, C), without gradients. The variance is the biased one: running
-        statistics take B H W / (B H W - 1) times as much.
+        What becomes of x; and mean and variance (K, C), without gradients. The variance is the biased one:
+        running statistics take B H W / (B H W - 1) times as much.
     """
     found: tuple[Tensor, Tensor, Tensor]
     if image_kernels.available(x) and x.shape[1] >= image_kernels.lanes(x.dtype):

@@ -1,8 +1,8 @@
 """Convolutions of a stack: each member's images with its own weights, and nothing summed over members.
 
-Two ways lead there: C kernels on images whose memory has the batch innermost, and PyTorch's convolutions of one
-network, member by member, where there are no kernels. docs/decisions/stacked-convolutions.md has the others that
-were measured.
+Two ways lead there: C kernels on images whose memory has the batch innermost, and PyTorch's convolutions of
+one network, member by member, where there are no kernels. docs/decisions/stacked-convolutions.md has the others
+that were measured.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from harness.engines.modules.image_kernels import Pair
 def convolve(
     x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: int | Pair = 1, padding: int | Pair = 0
 ) -> Tensor:
-    """Convolve each member's images with the member's kernels, as torch.nn.functional.conv2d does one network's.
+    """Convolve each member's images with its kernels, as torch.nn.functional.conv2d does one network's.
 
     Args:
         x: (K, B, C, H, W), or (1, B, C, H, W) that all members see.
@@ -30,8 +30,8 @@ def convolve(
         padding: zeros around an image, above and below, left and right.
 
     Returns:
-        (K, B, O, H', W'). By the kernels its memory is (K, O, H', W', B): elementwise operations and `flatten(2)`
-        keep that, and the next layer reads it without a copy.
+        (K, B, O, H', W'). By the kernels its memory is (K, O, H', W', B): elementwise operations and
+        `flatten(2)` keep that, and the next layer reads it without a copy.
     """
     way = _Kernels if image_kernels.available(x) else _MemberByMember
     convolved: Tensor = way.apply(x, weight, bias, _pair(stride), _pair(padding))

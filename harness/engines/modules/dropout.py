@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -55,7 +56,7 @@ class ModuleMasks:
         return x * mask.view(*mask.shape, *[1] * (x.dim() - mask.dim()))
 
 
-def _dropouts(net: nn.Module) -> list[tuple[str, nn.Dropout]]:
+def _dropouts(net: nn.Module) -> list[tuple[str, Any]]:
     """List a network's dropout modules, numbered as `regularisation.seed_dropout` numbers them."""
     return [
         (name, module) for name, module in net.named_modules() if isinstance(module, (nn.Dropout, *CHANNELS))

@@ -14,7 +14,7 @@ Kind: TypeAlias = Literal["average", "max"]
 
 
 def pool(x: Tensor, window: int | tuple[int, int], kind: Kind, *, rectified: bool = False) -> Tensor:
-    """Pool images in windows that lie side by side, as torch's avg_pool2d and max_pool2d with their usual stride.
+    """Pool images in windows that lie side by side, as avg_pool2d and max_pool2d with their usual stride.
 
     Args:
         x: (K, B, C, H, W).

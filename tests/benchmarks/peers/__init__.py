@@ -45,6 +45,7 @@ class Peer:
         forms: how it may be run.
         needs: the modules that must be importable.
         slow: left out unless it is named.
+        networks: it trains networks that are no MLPs, too.
     """
 
     title: str
@@ -52,6 +53,7 @@ class Peer:
     forms: tuple[Form, ...] = (Form(),)
     needs: tuple[str, ...] = ()
     slow: bool = False
+    networks: bool = False
 
 
 _FUSED = ("fused", "foreach")
@@ -62,9 +64,12 @@ PEERS: dict[str, Peer] = {
         "tensors in memory, 1 process", "in_memory", tuple(Form(variant=v, threads=1) for v in _FUSED)
     ),
     "in_memory_cores": Peer(
-        "tensors in memory, a process a core", "in_memory", tuple(Form(True, variant=v) for v in _FUSED)
+        "tensors in memory, a process a core",
+        "in_memory",
+        tuple(Form(True, variant=v) for v in _FUSED),
+        networks=True,
     ),
-    "vmap": Peer("torch.func vmap", "vmap", tuple(Form(True, k) for k in (8, 16, 32))),
+    "vmap": Peer("torch.func vmap", "vmap", tuple(Form(True, k) for k in (8, 16, 32)), networks=True),
     "sklearn": Peer("scikit-learn MLPClassifier", "sklearn_mlp", (Form(True),)),
     "lightning": Peer("Lightning", "lightning_trainer", _THREADS, needs=("lightning",), slow=True),
     "ray": Peer("Ray Tune, a trial a core", "ray_tune", (Form(variant="fused"),), needs=("ray",), slow=True),

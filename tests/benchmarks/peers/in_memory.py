@@ -10,6 +10,7 @@ from cells import Cell
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from harness.data.datasets import datasets
 from harness.data.samples import Data, Split
 from peers import groups
 from peers.shares import Share, Timing
@@ -18,7 +19,10 @@ EVALUATED = 5_000  # images at once
 
 
 def network(work: Cell) -> nn.Sequential:
-    """The network of the work, as torch.nn initialises it."""
+    """The network of the work, as torch.nn initialises it; its images are rows of pixels."""
+    if not work.mlp:
+        shape = datasets[work.whole["dataset"]].facts.shape
+        return nn.Sequential(nn.Unflatten(1, (1, *shape)), work.network())
     layers: list[nn.Module] = []
     for i, o in itertools.pairwise(work.widths):
         layers += [nn.Linear(i, o), nn.ReLU()]
@@ -61,6 +65,7 @@ class Trial:
     def train(self, steps: int) -> None:
         """The next so many batches."""
         x, y = self.data["train"]
+        self.model.train()
         for batch in itertools.islice(self.batches, steps):
             loss = F.cross_entropy(self.model(x[batch]), y[batch])
             self.optimizer.zero_grad()
@@ -72,6 +77,7 @@ class Trial:
     def evaluate(self, split: Split) -> Sequence[float]:
         """Loss and accuracy, in large pieces."""
         x, y = self.data[split]
+        self.model.eval()
         loss, right = torch.zeros((), device=y.device), torch.zeros((), device=y.device)
         for images, labels in zip(x.split(EVALUATED), y.split(EVALUATED), strict=True):
             f = self.model(images)

@@ -118,6 +118,10 @@ class Task:
     def widths(self) -> tuple[int, ...]:
         return (self.inputs, *self.settings["hidden"], CLASSES)
 
+    @property
+    def mlp(self) -> bool:
+        return self.settings.get("architecture", "mlp") == "mlp"
+
 
 def outputs(layout: str, layers: Arrays, x: Any, act: Callable[[Any], Any], masks: Sequence[Any]) -> Any:
     """Logits (K, C, B) of images (B, D); of one member (C, B) in the layouts `members` and `images`."""
@@ -266,11 +270,20 @@ def load(task: Task) -> dict[str, tuple[Any, Any]]:
     return {split: read(split) for split in ("train", "val", "test")}
 
 
+def members(task: Task, form: str, k: int) -> Members:
+    """K trials of a task: of an MLP, or of another network."""
+    if task.mlp:
+        return Members(task, form, k)
+    from jax_networks import NetworkMembers
+
+    return NetworkMembers(task, form, k)
+
+
 class Group:
     """Compiled members."""
 
     def __init__(self, task: Task, form: str, k: int, data: Any, steps: int) -> None:
-        self.members, self.data = Members(task, form, k), data
+        self.members, self.data = members(task, form, k), data
         self.size = task.settings["batch_size"]
         x, y = data["train"]
         order = jax.ShapeDtypeStruct((min(steps * self.size, len(y)),), jnp.int32)

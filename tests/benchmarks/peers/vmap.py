@@ -24,7 +24,7 @@ class Members:
     def __init__(self, data: Data, share: Share) -> None:
         self.data, self.work = tensors(data, share.device), share.work
         models: list[nn.Module] = [network(share.work).to(share.device) for _ in share.first]
-        stacked, _ = stack_module_state(models)
+        stacked, self.buffers = stack_module_state(models)
         self.parameters = {name: p.detach() for name, p in stacked.items()}
         self.rates = torch.tensor(share.first, device=share.device)
         self.states = {
@@ -32,23 +32,23 @@ class Members:
         }
         self.step = 0
         self.batches = orders(self.data["train"][1], share.work.batch_size)
-        skeleton = network(share.work).to("meta")
+        skeleton, trained = (network(share.work).to("meta").train(mode) for mode in (False, True))
 
-        def outputs(parameters: dict[str, Tensor], x: Tensor) -> Tensor:
-            f: Tensor = functional_call(skeleton, parameters, (x,))
+        def outputs(parameters: dict[str, Tensor], buffers: dict[str, Tensor], x: Tensor) -> Tensor:
+            f: Tensor = functional_call(skeleton, (parameters, buffers), (x,))
             return f
 
-        def loss(parameters: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
-            return F.cross_entropy(outputs(parameters, x), y)
+        def loss(parameters: dict[str, Tensor], buffers: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
+            return F.cross_entropy(functional_call(trained, (parameters, buffers), (x,)), y)
 
-        self.outputs = vmap(outputs, in_dims=(0, None))
-        self.gradients = vmap(grad(loss), in_dims=(0, None, None))
+        self.outputs = vmap(outputs, in_dims=(0, 0, None))
+        self.gradients = vmap(grad(loss), in_dims=(0, 0, None, None))
 
     def train(self, steps: int) -> None:
         """The next so many batches, the same for all members."""
         x, y = self.data["train"]
         for batch in itertools.islice(self.batches, steps):
-            self._update(self.gradients(self.parameters, x[batch], y[batch]))
+            self._update(self.gradients(self.parameters, self.buffers, x[batch], y[batch]))
         _wait(y)
 
     @torch.no_grad()
@@ -75,7 +75,7 @@ class Members:
         k = len(self.rates)
         loss, right = (torch.zeros(k, device=y.device) for _ in range(2))
         for images, labels in zip(x.split(EVALUATED), y.split(EVALUATED), strict=True):
-            f = self.outputs(self.parameters, images)
+            f = self.outputs(self.parameters, self.buffers, images)
             each = F.cross_entropy(f.flatten(0, 1), labels.repeat(k), reduction="none")
             loss += each.view(k, -1).sum(1)
             right += (f.argmax(-1) == labels).sum(-1)

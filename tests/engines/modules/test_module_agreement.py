@@ -1,4 +1,4 @@
-"""A stack of modules computes what each of its networks computes alone, layer by layer, mapped, or in the loop."""
+"""A stack of modules computes what each of its networks computes alone: layer by layer, or mapped."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ from torch import Tensor, nn
 from harness.axes.architectures import architectures
 from harness.axes.optimizers import optimizers
 from harness.check.network_stacking import how
+from harness.data.batches import Budget
 from harness.data.samples import prepare
 from harness.engines import loop
 from harness.engines import stack_engine as engine
+from harness.engines.base import batch_indices
 from harness.engines.outcome import Outcome
 from harness.planning.grouping import side_by_side
 from harness.study.trials import Arm, Trial, resolve
@@ -31,7 +33,7 @@ SMALL: dict[str, list[dict[str, Any]]] = {
         {"channels": [3, 4], "norm": "layer", "pooling": "average", "readout": "dense", "hidden": [7]},
         {"channels": [3, 4], "pooling": "stride", "kernel": 5},
     ],
-    "resnet": [{"channels": 2}, {"channels": 2, "norm": "none", "skip": False}],
+    "resnet": [{"channels": 2}],
 }
 """Settings that make an architecture's networks small; of one that is not here, its defaults."""
 CASES = [
@@ -59,14 +61,16 @@ def trial(name: str, seed: int = 0, **settings: Any) -> Trial:
 def members(**settings: Any) -> list[Trial]:
     """Members that differ in all in which members of a stack may."""
     takes = architectures[settings["architecture"]].settings
-    left_out = {"dropout": 0.3} if "dropout" in takes else {}
-    other = {"dropout": 0.1} if "dropout" in takes else {}
-    tanh, gelu = {"activation": "tanh"}, {"activation": "gelu"}
+    left_out: dict[str, Any] = {"dropout": 0.3} if "dropout" in takes else {}
+    other: dict[str, Any] = {"dropout": 0.1} if "dropout" in takes else {}
+    tanh: dict[str, Any] = {"activation": "tanh"}
+    gelu: dict[str, Any] = {"activation": "gelu"}
+    nll: dict[str, Any] = {"head": "log_softmax", "loss": "nll"}
     return side_by_side([
-        trial("sgd", **settings, **left_out),
+        trial("sgd", 0, **settings, **left_out),
         trial("adam", 1, **settings, **left_out, **tanh, optimizer="adam", lr=0.002, weight_decay=0.01),
         trial("momentum", 1, **settings, **other, **gelu, optimizer="momentum", head="sigmoid", loss="mse"),
-        trial("smooth", 0, **settings, **other, head="log_softmax", loss="nll", label_smoothing=0.1, schedule="cosine"),
+        trial("smooth", 0, **settings, **other, **nll, label_smoothing=0.1, schedule="cosine"),
     ])  # fmt: skip
 
 
@@ -96,12 +100,12 @@ def assert_same(a: Outcome, k: int, b: Outcome, tolerance: float) -> None:
 
 @pytest.mark.parametrize("settings", CASES)
 def test_members_equal_themselves_alone_and_in_the_loop_engine(settings: dict[str, Any]) -> None:
-    """Every registered architecture: several optimizers, outputs, shares of dropout and seeds in one stack."""
+    """Every architecture: several optimizers, outputs, shares of dropout and seeds in one stack."""
     trials = members(**settings)
     assert how(trials[0].arm.settings).way == "layers"
     together = stack(trials)
     for k, one in enumerate(trials):
-        if k < 2:
+        if k < 1:
             assert_same(together, k, stack([one]), 1e-10)
         assert_same(together, k, alone(one), 1e-10)
 
@@ -117,7 +121,7 @@ def test_float32_members_equal_themselves_in_the_loop_engine() -> None:
 def _every_optimizer() -> tuple[list[Trial], Outcome]:
     made = []
     for one in optimizers:
-        lr = float(one.component.settings["lr"].default) * 0.5
+        lr = float(str(one.component.settings["lr"].default)) * 0.5
         for name, seed in (("a", 0), ("b", 1)):
             rate = lr if name == "a" else lr * 0.7
             made.append(trial(f"{one.name}-{name}", seed, architecture="cnn", channels=[2, 3], norm="batch",
@@ -150,24 +154,17 @@ def test_a_diverging_member_changes_no_bit_of_another() -> None:
 
 
 def test_running_statistics_are_torchs() -> None:
-    """Of one member after three steps, against torch.nn.BatchNorm2d on the same batches, by hand."""
-    one = trial(
-        "bn",
-        architecture="cnn",
-        channels=[3],
-        norm="batch",
-        pooling="none",
-        steps=3,
-        eval_every="3 steps",
-        lr=1e-9,
-    )
-    together = stack([one, trial("bn2", architecture="cnn", channels=[3], norm="batch", pooling="none", steps=3,
-                                 eval_every="3 steps", lr=1e-9)])  # fmt: skip
+    """Of one member after three steps, against the module's own, which is given the same batches."""
+    one, other = (
+        trial(
+            name, architecture="cnn", channels=[3], norm="batch", pooling="none", steps=3,
+            eval_every="3 steps", lr=1e-9,
+        )
+        for name in ("bn", "bn2")
+    )  # fmt: skip
+    together = stack([one, other])
     data = prepare(one.arm.settings, np.float64)
     model = loop.Classifier(one, data.shape, len(data.classes)).double()
-    from harness.data.batches import Budget
-    from harness.engines.base import batch_indices
-
     for places in batch_indices(one, Budget.of(one.arm.settings, len(data.train.y))):
         model(torch.from_numpy(data.train.x[places]))
     right = model.state_dict()
@@ -192,6 +189,7 @@ class Inception(nn.Module):
         self.norm, self.activation = nn.BatchNorm2d(6, momentum=None), activation()
         self.gate = nn.Parameter(torch.full((6, 1, 1), 0.5))
         self.narrow = nn.Conv2d(6, 6, 3, padding=1, groups=3)
+        self.scale: Tensor
         self.register_buffer("scale", torch.tensor(0.5))
         self.out = nn.Linear(12, classes)
 
@@ -202,7 +200,8 @@ class Inception(nn.Module):
         y = nn.functional.max_pool2d(self.narrow(y), 2) * self.scale
         b, c, _, _ = y.shape
         means = y.mean(dim=(2, 3))
-        return self.out(torch.cat([means, y.view(b, c, -1).amax(-1)], 1)) / 2
+        logits: Tensor = self.out(torch.cat([means, y.view(b, c, -1).amax(-1)], 1)) / 2
+        return logits
 
 
 class Mixed(nn.Module):
@@ -210,14 +209,16 @@ class Mixed(nn.Module):
 
     def __init__(self, channels: int, classes: int, activation: Any) -> None:
         super().__init__()
-        self.conv, self.norm, self.drop = nn.Conv2d(channels, 4, 3), nn.BatchNorm2d(4), nn.Dropout(0.2)
+        self.conv, self.norm = nn.Conv2d(channels, 4, 3, bias=False), nn.BatchNorm2d(4)
+        self.drop = nn.Dropout(0.2)
         self.activation, self.table = activation(), nn.Parameter(torch.randn(4, 4) / 2)
         self.out = nn.Linear(16, classes)
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.drop(self.activation(self.norm(self.conv(x)))).flatten(2)
         gram = torch.einsum("bcp,bdp->bcd", y, y) / y.shape[-1]
-        return self.out(torch.tril(torch.einsum("bcd,de->bce", gram, self.table)).flatten(1))
+        logits: Tensor = self.out(torch.tril(torch.einsum("bcd,de->bce", gram, self.table)).flatten(1))
+        return logits
 
 
 class Branching(nn.Module):
@@ -229,7 +230,8 @@ class Branching(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = x.flatten(1)
-        return self.out(self.activation(y) if y.mean().item() > 0.3 else y)
+        logits: Tensor = self.out(self.activation(y) if y.mean().item() > 0.3 else y)
+        return logits
 
 
 @pytest.mark.parametrize(
@@ -247,10 +249,10 @@ def test_own_networks_train_as_they_do_alone(made: Any, way: str, words: str) ->
         return network
 
     architectures.register("mine")(build)
+    mine: dict[str, Any] = {"architecture": "mine", "steps": 60, "eval_every": "60 steps"}
     trials = side_by_side([
-        trial("a", architecture="mine", lr=0.05, steps=60, eval_every="60 steps"),
-        trial("b", 1, architecture="mine", activation="tanh", optimizer="adam", lr=0.002, steps=60, eval_every="60 steps"),
-        trial("c", architecture="mine", activation="gelu", optimizer="momentum", steps=60, eval_every="60 steps"),
+        trial("a", **mine, lr=0.05), trial("c", **mine, activation="gelu", optimizer="momentum"),
+        trial("b", 1, **mine, activation="tanh", optimizer="adam", lr=0.002),
     ])  # fmt: skip
     found = how(trials[0].arm.settings)
     assert found.way == way

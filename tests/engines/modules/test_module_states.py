@@ -1,4 +1,4 @@
-"""A stack of modules that was stopped ends bit for bit where one that was not stopped ends; so do some of its members."""
+"""A stack of modules that was stopped ends bit for bit where one that was not stopped ends."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
@@ -16,7 +15,7 @@ from harness.data.samples import prepare
 from harness.engines import stack_engine as engine
 from harness.engines.base import DEFAULT_OPTIONS, EngineOptions
 from harness.engines.outcome import Outcome
-from harness.engines.states import State
+from harness.engines.states import State, copied
 from harness.planning.grouping import side_by_side
 from harness.planning.stack import Stack
 from harness.results import checkpoints, origins
@@ -40,7 +39,7 @@ class Killed(Exception):  # noqa: N818 (the end of a sitting is no error)
 
 @dataclasses.dataclass
 class KilledOnce:
-    """Checkpoints, in a real file, of a run that is killed right after the first one at or after step `at`."""
+    """Checkpoints, in a real file, of a run that is killed after the first one at or after step `at`."""
 
     path: Path
     at: int
@@ -102,36 +101,31 @@ def test_a_stack_that_was_killed_goes_on_to_the_same_bits(name: str, tmp_path: P
     assert_same_bits(train(trials, options), whole)
 
 
+@dataclasses.dataclass
+class Kept:
+    """Checkpoints in memory: the state that is saved, or given to go on from."""
+
+    state: State | None = None
+    saved: State | None = None
+
+    def load(self) -> State | None:
+        return self.state
+
+    def due(self, step: int, budget: Budget) -> bool:  # noqa: ARG002
+        return False
+
+    def save(self, step: int, values: Mapping[str, Any]) -> None:
+        self.saved = State(step, copied(values))
+
+
 def test_some_members_go_on_from_a_state_of_all() -> None:
-    """Alone the rest of a stack ends where it does among the others, to rounding: statistics and states are there."""
-    paused = train(MEMBERS, EngineOptions(until=50))
-    kept: dict[str, Any] = {}
-
-    class Keeps:
-        def load(self) -> State | None:
-            return kept.get("state")
-
-        def due(self, step: int, budget: Budget) -> bool:  # noqa: ARG002
-            return False
-
-        def save(self, step: int, values: Mapping[str, Any]) -> None:
-            from harness.engines.states import copied
-
-            kept["state"] = State(step, copied(values))
-
-    train(MEMBERS, EngineOptions(until=50, checkpoints=Keeps()))
-    assert paused.steps_done == 50
-    whole = train(MEMBERS)
+    """Members that go on without the others end where they do among them, to rounding."""
+    half, whole = Kept(), train(MEMBERS)
+    assert train(MEMBERS, EngineOptions(until=50, checkpoints=half)).steps_done == 50
+    assert half.saved is not None
     for keep in ([0, 2], [3]):
-        some = [MEMBERS[k] for k in keep]
-        state = engine.select(kept["state"], MEMBERS, keep)
-        only = {"state": state}
-
-        class Has(Keeps):
-            def load(self, found: State = only["state"]) -> State | None:
-                return found
-
-        outcome = train(some, EngineOptions(checkpoints=Has()))
+        state = engine.select(half.saved, MEMBERS, keep)
+        outcome = train([MEMBERS[k] for k in keep], EngineOptions(checkpoints=Kept(state)))
         for place, k in enumerate(keep):
             for name, value in whole.weights[k].items():
                 assert outcome.weights[place][name] == pytest.approx(value, rel=1e-3, abs=2e-4), name

@@ -1,8 +1,8 @@
-"""The C kernels for layers of images, in `images.c`: compiled at first use on a machine, and kept in the cache.
+"""The C kernels for layers of images, in `images.c`: compiled at first use and kept in the cache.
 
-A short self-test (`trying.py`) decides once a machine whether they are used; PyTorch's convolutions take their place
-where not. They read and write images whose memory is (member, channel, row, column, image of the batch), which PyTorch
-sees as (K, B, C, H, W) with strides.
+A short self-test (`trying.py`) decides once a machine whether they are used; PyTorch's convolutions take their
+place where not. They read and write images whose memory is (member, channel, row, column, image of the batch),
+which PyTorch sees as (K, B, C, H, W) with strides.
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ def numbers(*values: int) -> ctypes.Array[c_int64]:
 
 
 def sizes_of(images: Tensor, weights: Tensor, stride: Pair, padding: Pair) -> tuple[int, ...]:
-    """Return the struct `convolution` in C, of images (K or 1, C, H, W, B) and weights (K, O, C, rows, columns)."""
+    """Return the struct `convolution` in C; images (K or 1, C, H, W, B), weights (K, O, C, rows, columns)."""
     shared, channels, height, width, batch = images.shape
     members, outputs, _, *kernel = weights.shape
     out = (

@@ -1,7 +1,7 @@
-"""The self-test of the kernels of images: are they right on this machine, and faster than PyTorch's convolutions?
+"""The self-test of the kernels of images: are they right here, and faster than PyTorch's convolutions?
 
-It takes about half a second once a machine; what it finds is kept beside the compiled code, so that all processes
-of a run compute in one way.
+It takes some tenths of a second once a machine; what it finds is kept beside the compiled code, so that all
+processes of a run compute in one way.
 """
 
 from __future__ import annotations
