@@ -19,7 +19,7 @@ def tinted(grey: NDArray[np.uint8], full: int = 255) -> NDArray[Any]:
     """Give digits (N, 8, 8), 0..16, ink of a colour on black: (N, 8, 8, 3), 0..full."""
     tints = TINTS[np.arange(len(grey)) % len(TINTS)][:, None, None]
     pixels = (grey[..., None] / 16 * tints * full).round()
-    return pixels.astype(np.uint8 if full <= 255 else np.uint16)
+    return np.asarray(pixels, np.uint8 if full <= 255 else np.uint16)
 
 
 def in_two_channels(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:

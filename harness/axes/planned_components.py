@@ -27,7 +27,7 @@ from harness.registry import place
 from harness.system.lazy import torch
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
 OF_CLASSES = ("head", "loss")
 """Axes whose components may be for a number of classes."""
@@ -53,6 +53,11 @@ def problems(arms: Iterable[Settings]) -> list[str]:
 
 def _misfit(component: Architecture, arm: Settings) -> str:
     """Say why one of the harness's own networks cannot be built with an arm's settings."""
+    of_units = (
+        arm.norm == "batch" and arm.hidden and (component.name == "mlp" or arm.get("readout") == "dense")
+    )
+    if of_units and (lone := _lone_image(arm)):  # of maps the pixels of one image are several values
+        return f"architecture {component.name!r}, norm 'batch': a batch of one image has no spread. {lone}"
     if component.name in MLPS:  # of any rows
         return ""
     shape = shape_of(arm)
@@ -165,6 +170,7 @@ def _augmentation(name: str, arm: Settings) -> None:
 
 def _architecture(name: str, arm: Settings) -> None:
     """Raise ComponentError where a network cannot be built, or gives no logits, or has nothing to learn."""
+    from harness.axes import network_probes
     from harness.axes.probes import call, noise
 
     shape, classes = shape_of(arm), len(arm.facts.classes)
@@ -173,7 +179,20 @@ def _architecture(name: str, arm: Settings) -> None:
     if not isinstance(net, torch.nn.Module):
         raise ComponentError(f"{what} gives {type(net).__name__}; allowed: a torch.nn.Module")
     x = noise(4, math.prod(shape)).float()
-    _check_network(what, net, x.view(4, *shape) if component.takes_images else x, classes)
+    x = x.view(4, *shape) if component.takes_images else x
+    network_probes.check(what, net, x, classes)
+    if remedy := _lone_image(arm):
+        network_probes.check_lone_image(what, net, x[:1], remedy)
+
+
+def _lone_image(arm: Settings) -> str:
+    """Say how to train without a batch of one image; empty where there is none."""
+    size, batch = train_size(arm), arm.batch_size
+    budget = Budget.of(arm, size)
+    whole_pass = arm.sampling != "replacement" and budget.steps >= budget.steps_per_epoch
+    if batch > 1 and not (size % batch == 1 and whole_pass):
+        return ""
+    return f"Another batch_size than {batch}, for {size:,} training images; or another val_fraction"
 
 
 def _activation(arm: Settings) -> Any:
@@ -186,17 +205,3 @@ def _activation(arm: Settings) -> Any:
             return forward(x)
 
     return Applied
-
-
-def _check_network(what: str, net: nn.Module, x: Tensor, classes: int) -> None:
-    from harness.axes.probes import call, tensor
-
-    if not list(net.parameters()):
-        raise ComponentError(f"{what} has no parameters: keep its layers in attributes or an nn.ModuleList")
-    named = f"the network of {what}"
-    means = f"logits of {classes} classes for pixels {tuple(x.shape)}"
-    y = tensor(named, call(named, net.float(), x), (len(x), classes), means)
-    if not y.requires_grad:
-        raise ComponentError(f"{named} gives logits without a gradient: nothing of it would be learned")
-    if not y.isfinite().all():
-        raise ComponentError(f"{named} gives logits that are not finite on ordinary numbers")

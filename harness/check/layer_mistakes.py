@@ -73,7 +73,7 @@ def _padded(x: Array, w: Array) -> Array:
     return np.pad(x, ((0, 0), (0, 0), (side, side), (side, side)))
 
 
-CONVOLUTION = RightLayer(
+CONVOLUTION: RightLayer = RightLayer(
     _convolution,
     "x (B, C, H, W), w (O, C, k, k) and b (O,); no padding, stride 1",
     [((3, 2, 7, 6), (4, 2, 3, 3), (4,))],
@@ -185,7 +185,7 @@ def _normal(x: Array, gamma: Array, beta: Array, axes: tuple[int, ...], **how: A
     variance = x.var(axes, keepdims=True, ddof=how.get("ddof", 0))
     eps = how.get("eps", EPS)
     root = np.sqrt(variance) + eps if how.get("outside") else (variance + eps) ** how.get("power", 0.5)
-    return _along(gamma, x) * (x - x.mean(axes, keepdims=True)) / root + _along(beta, x)
+    return np.asarray(_along(gamma, x) * (x - x.mean(axes, keepdims=True)) / root + _along(beta, x))
 
 
 def _of_batch(x: Array) -> tuple[int, ...]:
@@ -248,12 +248,12 @@ def _norm_gradients(axes: Callable[[Array], tuple[int, ...]]) -> list[LayerMista
 
     def no_variance(g: Array, x: Array, gamma: Array, _: Array) -> Array:
         h, root = scaled(g, x, gamma)
-        return (h - h.mean(axes(x), keepdims=True)) / root
+        return np.asarray((h - h.mean(axes(x), keepdims=True)) / root)
 
     def no_mean(g: Array, x: Array, gamma: Array, _: Array) -> Array:
         h, root = scaled(g, x, gamma)
         normal = (x - x.mean(axes(x), keepdims=True)) / root
-        return (h - normal * (h * normal).mean(axes(x), keepdims=True)) / root
+        return np.asarray((h - normal * (h * normal).mean(axes(x), keepdims=True)) / root)
 
     return [
         LayerMistake("takes mean and variance for constants: they depend on every x, too", constant),

@@ -74,7 +74,7 @@ class _LayerCheck:
 
     def _values(self, like: str) -> list[Sequence[Array]]:
         """Compare values; give the cases that it takes."""
-        taken, gots = [], []
+        taken, gots = list[Sequence[Array]](), list[Array]()
         for place, case in enumerate(self.cases):
             try:
                 gots.append(self.own(*case))
@@ -93,9 +93,9 @@ class _LayerCheck:
             if numbers.worst(gots, [mistake.values(*case) for case in taken]) < numbers.SINGLE:
                 self.findings.problems.append(mistake.words)
                 return taken
-        for case, got, expected in zip(taken, gots, expecteds, strict=True):
+        for given, got, expected in zip(taken, gots, expecteds, strict=True):
             if numbers.error(got, expected) >= numbers.SINGLE:
-                self._tell(like, case[0].shape, got, expected)
+                self._tell(like, given[0].shape, got, expected)
                 break
         return taken
 

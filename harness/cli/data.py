@@ -12,7 +12,7 @@ import click
 from harness.cli import json_output
 from harness.cli.json_output import json_option
 from harness.cli.show import drawn, figures_option
-from harness.errors import UsageError, did_you_mean
+from harness.errors import MachineError, UsageError, did_you_mean
 from harness.system import output_folder
 
 if TYPE_CHECKING:
@@ -40,11 +40,17 @@ def fetch(names: Sequence[str], as_json: bool) -> None:
     """
     from harness.data import cache, download
 
-    fetched = []
+    fetched, failed = [], []
     for name in map(_plain, names or cache.USUAL):
-        folder = download.download(name)
+        try:
+            folder = download.download(name)
+        except MachineError as error:  # others may still be had
+            failed.append(str(error))
+            continue
         click.echo(f"{name}: {folder}")
         fetched.append({"name": name, "folder": folder})
+    if failed:
+        raise MachineError("\n".join(failed))
     if as_json:
         json_output.show("data fetch", datasets=fetched)
 

@@ -31,7 +31,7 @@ TRAIN_FONTS = (
 )  # fmt: skip
 TEST_FONTS = ("STIXGeneral", "STIXGeneralBol", "STIXGeneralItalic", "STIXGeneralBolIta", "cmss10", "cmtt10")
 """Fonts that matplotlib ships: no family of TEST_FONTS but Computer Modern's is in TRAIN_FONTS."""
-VERSION = 1
+VERSION = 2
 """Version of the drawing, part of what shared images are found by."""
 CAPITAL = 0.62
 """Height of a capital letter that is not scaled, as a share of the image's."""

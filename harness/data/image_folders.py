@@ -123,7 +123,7 @@ def read(folder: Folder, name: str) -> Images:
         for listed, pixels in parts:
             _check_pixels(folder, listed, pixels, problems)
         check_alike(parts, problems)
-        _check_labels(names, [listed for listed, _ in parts], problems)
+        _check_labels(names, [listed for listed, _ in parts], problems, own=folder.classes is not None)
     if problems:
         if len(parts) < len(PARTS):  # not all files were where this format has them
             problems = [*layouts.words(folder.path, folder.format), *problems]
@@ -177,11 +177,17 @@ def _check_pixels(folder: Folder, listed: ListedPart, pixels: RawPixels, problem
         )
 
 
-def _check_labels(classes: Sequence[str] | None, parts: Sequence[ListedPart], problems: list[str]) -> None:
-    """Check that labels are 0..C-1, C at least 2, and that train has an image of each."""
+def _check_labels(
+    classes: Sequence[str] | None, parts: Sequence[ListedPart], problems: list[str], *, own: bool
+) -> None:
+    """Check that labels are 0..C-1, C at least 2, and that train has an image of each.
+
+    Class names are the table's `own`, or those that the files say.
+    """
     names = classes or []
     before = len(problems)
-    limit = f"0..{len(names) - 1}, for its {len(names)} classes" if names else "0 and up"
+    whose = f"its {len(names)} classes" if own else f"the {len(names)} classes that the files name"
+    limit = f"0..{len(names) - 1}, for {whose}" if names else "0 and up"
     for part in parts:
         wrong = (part.labels < 0) | (part.labels >= (len(names) or np.inf))
         problems += [
@@ -200,7 +206,9 @@ def _check_labels(classes: Sequence[str] | None, parts: Sequence[ListedPart], pr
         absent = few([f"{i} ({names[i]})" if names else str(i) for i in missing], count - len(present))
         top = next(part for part in parts if part.labels.max() == highest)
         where = "" if names else f" ({top.label(int(top.labels.argmax()))} is {highest})"
-        remedy = f"add some, or {'name fewer classes' if names else 'number the classes without a gap'}"
+        remedy = (
+            f"add some, or {'name fewer classes' if names and own else 'number the classes without a gap'}"
+        )
         if min(int(part.labels.min()) for part in parts) == 1:
             remedy += ". If the labels count from 1, lower each by 1: class 0 is the first"
         problems.append(

@@ -6,12 +6,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
-from harness.data.samples import inputs_of
+from harness.data.samples import inputs_of, shape_of
 from harness.engines.states import State
 from harness.study.trials import Trial
 
@@ -23,6 +25,8 @@ def _of_stack(state: State, trial: Trial) -> tuple[Arrays, list[Arrays]]:
     settings = trial.arm.settings
     widths = [inputs_of(settings), *settings.hidden, len(settings.facts.classes)]
     block = state.under("block.0.")
+    if "parameters" in block:
+        return _of_modules(block, state.under("update.0."), trial)
     network = _layers(block["first"], block["rest"], widths)
     slots: list[Arrays] = [{} for _ in network]
     update = state.under("update.0.")
@@ -31,6 +35,36 @@ def _of_stack(state: State, trial: Trial) -> tuple[Arrays, list[Arrays]]:
         for i, array in enumerate(_layers(first, rest, widths).values()):
             slots[i][name] = array
     return network, slots
+
+
+def _of_modules(block: Arrays, update: Arrays, trial: Trial) -> tuple[Arrays, list[Arrays]]:
+    """Read a network's values under its own names, and the optimizer's states of each parameter.
+
+    Rows (1, n) have the parameters that are trained one after the other, as the network has them.
+    """
+    from harness.engines.loop import Classifier  # imports torch
+
+    settings = trial.arm.settings
+    net = Classifier(trial, shape_of(settings), len(settings.facts.classes)).net
+    trained = {name: tuple(p.shape) for name, p in net.named_parameters() if p.requires_grad}
+    network = _parts(block["parameters"], trained)
+    for name, value in net.state_dict().items():
+        if name not in network:
+            network[name] = block[f"buffer.{name}"].reshape(tuple(value.shape))
+    slots: list[Arrays] = [{} for _ in net.parameters()]
+    places = [i for i, parameter in enumerate(net.parameters()) if parameter.requires_grad]
+    for key, rows in update.items():
+        parts = _parts(rows, trained) if rows.ndim == 2 else dict.fromkeys(trained, rows)
+        for i, array in zip(places, parts.values(), strict=True):
+            slots[i][key.partition(".")[2]] = array
+    return network, slots
+
+
+def _parts(rows: NDArray[Any], shapes: Mapping[str, tuple[int, ...]]) -> Arrays:
+    """Split a row (1, n) into arrays of these shapes."""
+    ends = np.cumsum([math.prod(shape) for shape in shapes.values()])
+    parts = np.split(rows[0], ends[:-1])
+    return {name: part.reshape(shapes[name]) for name, part in zip(shapes, parts, strict=True)}
 
 
 def _layers(first: NDArray[Any], rest: NDArray[Any], widths: Sequence[int]) -> Arrays:

@@ -230,10 +230,9 @@ class Checkpoint(Mapping[str, TrialState]):
         settings = trial.arm.settings
         model = Classifier(trial, shape_of(settings), len(settings.facts.classes)).float()
         network, slots = READERS[self._engine](state, trial)
-        if self._engine == "loop":
-            model.net.load_state_dict(
-                {n.removeprefix("net."): torch.from_numpy(a) for n, a in network.items()}
-            )
+        named = {name.removeprefix("net."): torch.from_numpy(array) for name, array in network.items()}
+        if self._engine == "loop" or set(named) == set(model.net.state_dict()):
+            model.net.load_state_dict(named)
         else:
             load_weights(model, network)
         budget = Budget.of(settings, train_size(settings))

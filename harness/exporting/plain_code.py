@@ -32,6 +32,8 @@ USUAL = {
 """Names that torch.fx uses in code, and the lines that define them."""
 SIMPLE = (bool, int, float, str, type(None))
 """Types of a module's attributes, or of their items, by which two modules are compared."""
+UNCOMPARED = frozenset({"training", "_is_full_backward_hook", "init"})
+"""Attributes that say nothing of a trained module's outputs."""
 
 
 class NotPlainError(Exception):
@@ -169,9 +171,11 @@ def _made(network: nn.Module, graph: fx.Graph) -> Iterator[str]:
             continue
         first[id(module)] = name
         inside = f"{name}." if _is_torchs(module) else ""
+        if name in called and not inside:
+            raise NotPlainError(f"module {name!r} ({type(module).__name__}) is not of torch.nn")
         if name:
             yield f"{_assigned(name)}{_call(name, module) if inside else 'nn.Module()'}{_closed(name)}"
-        elif _is_torchs(module):
+        elif inside:
             raise NotPlainError("it is one module of PyTorch's; put it into a torch.nn.Sequential")
         yield from _frozen(name, module) if inside else _tensors(name, module)
     yield from _tied(network)
@@ -217,9 +221,7 @@ def _makes(call: str, module: nn.Module) -> bool:
 def _facts(module: nn.Module) -> dict[str, Any]:
     """Give what two equal modules have in common: attributes, and the shapes of their state."""
     simple = {
-        name: value
-        for name, value in vars(module).items()
-        if name not in {"training", "_is_full_backward_hook"} and _is_simple(value)
+        name: value for name, value in vars(module).items() if name not in UNCOMPARED and _is_simple(value)
     }
     return {**simple, **{f"{name}.shape": tuple(v.shape) for name, v in module.state_dict().items()}}
 

@@ -21,7 +21,7 @@ import pandas as pd
 from harness.axes import plugins
 from harness.data.arm_settings import Settings
 from harness.data.datasets import Dataset, Facts, datasets
-from harness.data.images import SHAPES, Images, channels_come_first
+from harness.data.images import SHAPES, Images, as_pictures
 from harness.data.samples import DATA_SETTINGS, SPLITS, Split, divide, load
 from harness.errors import UsageError, did_you_mean, few, in_words
 from harness.planning.plan import Plan
@@ -215,13 +215,13 @@ def _items(what: Any) -> tuple[NDArray[Any], NDArray[Any]]:
     shape = getattr(what, "image_shape", (1, *height_and_width))
     if pixels.ndim == 2 and len(shape) == 3 and pixels.shape[1] == math.prod(shape):
         pixels = np.moveaxis(pixels.reshape(-1, *shape), 1, -1)  # a split as a network sees it
-    elif pixels.ndim == 4 and (pixels.shape[1] == 1 or channels_come_first(pixels.shape)):
-        pixels = np.moveaxis(pixels, 1, -1)  # as convolutions take them
+    elif pixels.ndim == 4 and pixels.shape[1] == 1:  # one channel, as convolutions take it
+        pixels = pixels[:, 0]
     return pixels, label
 
 
 def _own(what: Any, pixels: NDArray[Any], labels: NDArray[Any], index: NDArray[Any]) -> View:
-    pixels = pixels[..., 0] if pixels.ndim == 4 and pixels.shape[3] == 1 else pixels
+    pixels = as_pictures(pixels)
     if pixels.ndim not in {3, 4} or labels.shape != pixels.shape[:1] or labels.dtype.kind not in "iu":
         raise UsageError(
             f"images {pixels.dtype} of shape {pixels.shape}, labels {labels.dtype} of shape {labels.shape}: "

@@ -25,8 +25,8 @@ VALUE_SECONDS = 6e-9
 """Of a value that a step keeps of an image: elementwise operations, pooling and norms, forward and back."""
 EVALUATED_VALUE_SECONDS = 4e-9
 """The same of an evaluation."""
-BY_HAND = 3
-"""How many times as long as in PyTorch a convolution takes in the numpy engine."""
+BY_HAND = 12
+"""How many times as long as a large product of as many operations a network takes in the numpy engine."""
 AUGMENTED_SECONDS, AUGMENTED_PIXEL_SECONDS = 100e-6, 5e-9
 """Of a step's augmentation, for each seed, and more of it for each pixel."""
 WAYS = {"layers": "layer by layer", "mapped": "by torch.func"}
@@ -64,13 +64,13 @@ def stack_seconds(engine: str, arms: Sequence[Settings], rate: float) -> float:
     budget = Budget.of(settings, n)
     evaluated = len(budget.eval_steps) * settings.facts.train + settings.facts.test
     trained = budget.steps * budget.batch_size
-    seconds = 0.0
-    for arm in arms:
-        sizes, size = how(arm).sizes, parameters.size_of(arm)
-        products = (size.flops or 2 * size.parameters) / rate
-        slower = BY_HAND if engine == "numpy" else 1
-        seconds += trained * slower * (3 * products + VALUE_SECONDS * sizes.all)
-        seconds += evaluated * slower * (products + EVALUATED_VALUE_SECONDS * sizes.all)
+    counted = [parameters.size_of(arm) for arm in arms]
+    products = sum(size.flops or 2 * size.parameters for size in counted) / rate
+    if engine == "numpy":  # which may run where PyTorch is not
+        return BY_HAND * products * (3 * trained + evaluated)
+    kept = sum(how(arm).sizes.all for arm in arms)
+    seconds = products * (3 * trained + evaluated)
+    seconds += kept * (VALUE_SECONDS * trained + EVALUATED_VALUE_SECONDS * evaluated)
     first, of_layer = STEP_SECONDS if engine == "stacked" else LONE_STEP_SECONDS
     return seconds + budget.steps * (first + of_layer * how(settings).sizes.tensors)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from harness.axes import by_hand
-from harness.axes.architectures import architectures
+from harness.axes.architectures import Architecture, architectures
 from harness.data.arm_settings import Settings
 from harness.data.samples import inputs_of, shape_of
 from harness.errors import ComponentError
@@ -33,7 +33,7 @@ class NetworkSize:
     flops: int | None
 
 
-_known: dict[str, NetworkSize] = {}
+_known: dict[tuple[Architecture, str], NetworkSize] = {}
 """Sizes of networks that this process has counted, by what decides them."""
 
 
@@ -48,7 +48,7 @@ def size_of(settings: Settings) -> NetworkSize:
     Raises:
         ComponentError: the architecture is a person's own, and builds none.
     """
-    key = f"{settings.facts.digest} {architectures.entry(settings.architecture).code_digest} {_key(settings)}"
+    key = architectures[settings.architecture], f"{settings.facts.digest} {_key(settings)}"
     if key not in _known:
         _known[key] = _counted(settings)
     return _known[key]
@@ -64,7 +64,11 @@ def _counted(settings: Settings) -> NetworkSize:
         return NetworkSize(sum(products) + sum(widths[1:]) + of_norm, 2 * sum(products))
     architecture = architectures[settings.architecture]
     if architecture.name in by_hand.NETWORKS and not architectures.entry(architecture.name).third_party:
-        return NetworkSize(*by_hand.count(settings, shape_of(settings), classes, limits.PARAMETERS))
+        try:
+            return NetworkSize(*by_hand.count(settings, shape_of(settings), classes, limits.PARAMETERS))
+        except MemoryError:
+            with torch.device("meta"):  # of no memory
+                return NetworkSize(_parameters(_built(settings)), None)
     network, shape = _built(settings), shape_of(settings)
     from harness.axes.architectures.counting import operations  # imports torch
 

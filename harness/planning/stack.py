@@ -107,8 +107,10 @@ def _member_bytes_cuda(settings: Settings) -> int:
 
 
 def stack_bytes(stack: Stack) -> int:
-    """Estimate the bytes that a stack holds in memory beside its data."""
+    """Estimate the bytes that a stack holds in memory beside its data; of the numpy engine, its weights."""
     arms = [trial.arm.settings for trial in stack.trials]
+    if stack.engine == "numpy" and not stack.settings.plain_mlp:
+        return 16 * sum(map(parameters_of, arms))
     return sum(
         member_bytes(settings) if settings.plain_mlp else networks.member_bytes(settings) for settings in arms
     )

@@ -195,7 +195,7 @@ def probabilities(  # noqa: PLR0913 (a person's keywords)
         count: so many samples.
         where: as for `predictions`.
         classes: names of the classes, of one's own array.
-        images: (n, H, W), to be drawn beside one's own array.
+        images: (n, H, W), or of colour (n, H, W, 3), to be drawn beside one's own array.
         labels: (n,) true classes, drawn green, of one's own array.
         ax: the Axes to draw into, of one sample of one's own array.
 

@@ -100,7 +100,7 @@ def _in_words(measured: pd.DataFrame) -> str:
     """Name the layers with the most dead units and saturated values."""
     parts = []
     for column, what in (("dead", "dead units"), ("saturated", "saturated values")):
-        most = measured.loc[measured[column].idxmax()]
+        most = measured.iloc[int(measured[column].to_numpy().argmax())]
         share = percent(float(most[column]))
         where = f"in layer {most['depth']}"
         parts.append(f"most {what}: {share} {where}" if most[column] else f"no {what} in any layer")

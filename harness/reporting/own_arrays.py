@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from harness.data.datasets import Facts
+from harness.data.images import as_pictures
 from harness.errors import UsageError
 from harness.gallery.predicted_images import Pictures
 from harness.text import percent
@@ -135,7 +136,8 @@ def own_probabilities(
     given = checked_probabilities(values, classes)
     names = tuple(map(str, range(given.shape[1]) if classes is None else classes))
     pixels = np.zeros((len(given), 1, 1), np.uint8) if images is None else array_of(images)
-    pixels = pixels[None] if pixels.ndim == 2 and len(given) == 1 else pixels
+    one = pixels.ndim == 2 or (pixels.ndim == 3 and len(pixels) != 1)
+    pixels = as_pictures(pixels[None] if one and len(given) == 1 else pixels)
     if pixels.ndim not in {3, 4} or len(pixels) != len(given):
         raise UsageError(
             f"images of shape {pixels.shape} and {len(given)} rows of probabilities: allowed are images "

@@ -12,10 +12,10 @@ from harness.data.samples import train_size
 from harness.errors import UsageError
 from harness.planning import cost
 from harness.planning.plan import misfit
-from harness.searching import samplers
+from harness.searching import networks, samplers
 from harness.settings.schema import BASELINE
 from harness.study.searches import Search
-from harness.study.space import Floats, Ints, Layers, Space
+from harness.study.space import Floats, Ints, Space
 from harness.study.study import Study
 from harness.study.trials import settings_of
 
@@ -60,8 +60,8 @@ def _problems(study: Study, search: Search, space: Space) -> Iterator[str]:
             f"allowed: at most {size}, or a wider space"
         )
     baseline = settings_of(study)
-    n = train_size(baseline)
-    sizes = [settings_of(study, drawn).batch_size for drawn in _corners(study)]
+    n, drawn = train_size(baseline), list(networks.corners(study))
+    sizes = [settings_of(study, corner).batch_size for corner in _corners(study)]
     too_large = sorted({size for size in (baseline.batch_size, *sizes) if size > n})
     if too_large:
         yield (
@@ -69,13 +69,14 @@ def _problems(study: Study, search: Search, space: Space) -> Iterator[str]:
             "in [space] or [baseline]"
         )
     else:
-        largest = [ends for entry in space.entries if isinstance(entry, Layers) for ends in entry.extremes]
-        corners = [settings_of(study, corner) for corner in ({}, *_corners(study), *largest)]
-        yield from dict.fromkeys(problem for corner in corners for problem in cost.too_large(corner))
+        corners = [settings_of(study, corner) for corner in ({}, *_corners(study))]
+        large = (problem for corner in (*corners, *drawn) for problem in cost.too_large(corner))
+        yield from dict.fromkeys(large)
     if why := misfit(baseline.head, baseline.loss, baseline.match):
         yield f"[baseline], which the winner is compared with: {why}"
     linked = [settings for entry in space.entries for settings in entry.means.values()]
-    yield from planned_components.problems([baseline, *(settings_of(study, settings) for settings in linked)])
+    every = [baseline, *(settings_of(study, settings) for settings in linked), *drawn]
+    yield from planned_components.problems(every)
 
 
 def every_component(study: Study) -> Study:

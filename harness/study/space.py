@@ -181,16 +181,6 @@ class Layers(SpaceEntry):
         """The depths it may draw, as text."""
         return {str(depth) for depth in self.values.every()}
 
-    @property
-    def extremes(self) -> list[Meaning]:
-        """The widest of the deepest networks, and one whose neighbouring layers differ."""
-        widest, deepest = _highest(self.width), _highest(self.values)
-        if self.double:
-            return [{self.name: _doubled(widest, deepest)}]
-        other = next((int(width) for width in self.width.every() if int(width) != widest), widest)
-        differing = [(widest, widest if self.same else other)[i % 2] for i in range(deepest)]
-        return [{self.name: [widest] * deepest}, {self.name: differing}]
-
     def _widths(self, depth: int) -> list[Parameter]:
         if self.same or self.double:
             return [Parameter(f"{self.name}.width", self.width)] if depth else []

@@ -15,7 +15,10 @@ from harness.data.arm_settings import Settings
 from harness.data.datasets import Dataset, datasets
 from harness.data.preprocessing import PixelStatistics, preprocessings
 from harness.data.samples import SPLITS, Data, inputs_of, prepare, shape_of
+from harness.errors import UsageError
+from harness.planning import parameters, plan
 from harness.settings import CORE
+from harness.study.study import Study, parse
 
 
 def settings_of(dataset: Dataset, **settings: Any) -> Settings:
@@ -126,8 +129,8 @@ def test_a_preprocessing_sees_channels_and_what_it_gives_is_images_again() -> No
     dataset = colour_digits.data_set("tinted")
     assert prepared(dataset, apply=noted).shape == (3, 8, 8)
     assert set(seen) == {((3, 8, 8), True, (3, 8, 8), (3, 1, 1))}
-    grey = prepared(datasets["digits"], apply=lambda x: seen.append(x.shape[1:]) or x)
-    assert seen[-1] == (8, 8)
+    grey = prepared(datasets["digits"], apply=noted)
+    assert seen[-1] == ((8, 8), True, (8, 8), (1, 1, 1))
     assert grey.shape == (1, 8, 8)
 
 
@@ -176,3 +179,30 @@ def test_shared_pixels_have_a_key_of_their_own_in_each_form() -> None:
     ]
     assert len(set(keys)) == 4
     assert all(keys)
+
+
+@pytest.mark.parametrize("full", [255, 65535])
+def test_a_plan_tries_a_preprocessing_on_images_of_the_sets_shape_and_depth(full: int) -> None:
+    colour_digits.register("own_colours", full)
+    highest: list[float] = []
+
+    @preprocessings.register("noting")
+    def noting(x: Any, pixels: PixelStatistics) -> Any:
+        """The brightest channel."""
+        highest.append(float(x.max()))
+        assert x.shape[1:] == (3, 8, 8)
+        return x.max(1) / pixels.max
+
+    @preprocessings.register("centred")
+    def centred(x: Any) -> Any:
+        """Wrong: it depends on the images beside."""
+        return x - x.mean(0)
+
+    def study(name: str) -> Study:
+        return parse({"study": {"name": "s"}, "baseline": {"dataset": "own_colours", "preprocessing": name}})
+
+    made = plan.make(study("noting"))
+    assert parameters.of_settings(made.trials[0].arm.settings) == 65 * 32 + 33 * 32 + 33 * 10
+    assert full / 2 < max(highest) <= full
+    with pytest.raises(UsageError, match="'centred': the pixels of one image change with the images"):
+        plan.make(study("centred"))

@@ -249,7 +249,7 @@ def test_gradients_of_a_network_equal_autograds(name: str, hidden: list[int]) ->
     one = trial(name, **settings)
     x, y = noise(BATCH, 64, scale=0.5), np.arange(BATCH) % CLASSES
     network = engine.NumpyNetwork(one, 64, CLASSES, np.float64)
-    model = loop.Classifier(one, 64, CLASSES)
+    model = loop.Classifier(one, (1, 8, 8), CLASSES)
     for module in seed_dropout(model.net, one):
         module.step = 7
     loss = loop.LossFunction(one, CLASSES, torch.float64, torch.device("cpu"))

@@ -117,14 +117,15 @@ def test_an_own_networks_torch_activations_are_seen_each_time_they_are_used(
             self.relu = nn.ReLU()
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return self.last(self.relu(self.relu(self.first(x)) - 1))
+            output: torch.Tensor = self.last(self.relu(self.relu(self.first(x)) - 1))
+            return output
 
     register("twice", lambda inputs, classes, activation: Twice(inputs, classes))  # noqa: ARG005
     network = model(biased(0.0, -1, 0.5, 2, 3), architecture="twice")
     table = hidden_layers.activation_statistics(network)
     assert list(table["layer"]) == ["relu", "relu (2)"]
     assert list(table["dead"]) == [0.25, 0.5]
-    assert not network.classifier.net.relu._forward_hooks
+    assert not network.classifier.net.get_submodule("relu")._forward_hooks
 
 
 def test_networks_without_hidden_layers_and_empty_splits_are_refused() -> None:

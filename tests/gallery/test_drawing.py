@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,7 +11,6 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -29,12 +29,12 @@ def drawn(image: Any, pixel_max: float, **how: Any) -> Any:
     """Draw an image alone, and give the colours (H, W, 3) in the middle of its pixels on the page, 0..255."""
     height, width = image.shape[:2]
     figure = Figure((width * ZOOM / 100, height * ZOOM / 100), dpi=100)
-    canvas = FigureCanvasAgg(figure)
     ax = figure.add_axes((0, 0, 1, 1))
     draw_image(ax, image, pixel_max, interpolation="nearest", aspect="auto", **how)
     ax.set_axis_off()
-    canvas.draw()
-    page = np.asarray(canvas.buffer_rgba())
+    written = io.BytesIO()
+    figure.savefig(written, format="png", dpi=100)
+    page = np.asarray(Image.open(written))
     return page[ZOOM // 2 :: ZOOM, ZOOM // 2 :: ZOOM, :3].astype(int)
 
 
@@ -95,6 +95,17 @@ def test_figures_of_a_registered_colour_set() -> None:
     np.testing.assert_array_equal(shown(ax), 1 - COLOUR[6] / 255)
 
 
+def test_own_probabilities_stand_beside_colour_images() -> None:
+    given = np.array([[0.75, 0.25], [0.5, 0.5]])
+    for images in (COLOUR[:2], np.moveaxis(COLOUR[:2], -1, 1)):
+        bars = harness.figures.probabilities(given, images=images)
+        page = bars[0].figure.axes[0]
+        for image, drawn_one in zip(COLOUR[:2], page.images, strict=True):
+            np.testing.assert_array_equal(drawn_one.get_array(), image / COLOUR[:2].max())
+    ax = harness.figures.probabilities(given[0], images=COLOUR[0])
+    np.testing.assert_array_equal(ax.figure.axes[0].images[0].get_array(), COLOUR[0] / COLOUR[0].max())
+
+
 class Items(list[Any]):
     """A person's own Dataset: a list of (image, label)."""
 
@@ -126,10 +137,14 @@ def test_a_split_as_a_network_sees_it_is_seen_in_colours() -> None:
 
 def test_an_image_of_one_line_is_drawn_as_a_curve() -> None:
     row = np.array([[0, 255, 51]], np.uint8)
-    for how, x, y in (({}, [0, 1, 2], [0, 255, 51]), ({"extent": (4, 8, 3, 1)}, [4, 6, 8], [3, 1, 2.6])):
+    cases: tuple[tuple[dict[str, Any], list[int], list[float]], ...] = (
+        ({}, [0, 1, 2], [0, 255, 51]),
+        ({"extent": (4, 8, 3, 1)}, [4, 6, 8], [3, 1, 2.6]),
+    )
+    for how, x, y in cases:
         ax = Figure().add_subplot()
         draw_image(ax, row, 255, interpolation="none", **how)
         assert not ax.images
         assert np.allclose(ax.lines[0].get_xydata(), np.transpose([x, y]))
-    assert drawn_size(row) == (pytest.approx(1.2), 3)
+    np.testing.assert_allclose(drawn_size(row), (1.2, 3))
     assert drawn_size(GREY[0]) == (8, 8)

@@ -45,6 +45,13 @@ def test_seconds_of_softmax_regression_by_hand() -> None:
     assert eight == pytest.approx(8 * arithmetic + STEPS * sum(networks.STEP_SECONDS))
 
 
+def test_the_numpy_engine_costs_products_alone_and_needs_no_pytorch() -> None:
+    products = 1280 / RATE * (3 * STEPS * 40 + LOOKED_AT)
+    stack = stack_of(architecture="linear", engine="numpy")
+    assert stack_seconds(stack, RATE) == pytest.approx(networks.BY_HAND * products)
+    assert stack_bytes(stack) == 16 * 650
+
+
 @pytest.mark.parametrize(
     "more",
     [

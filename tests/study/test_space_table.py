@@ -55,6 +55,42 @@ def test_lists_are_choices_by_their_text() -> None:
     assert found.settings({"hidden": "[8, 4]"}) == {"hidden": [8, 4]}
 
 
+def test_channels_are_drawn_by_depth_and_widths() -> None:
+    found = space("channels = { depth = { low = 1, high = 2 }, width = [4, 8] }", architecture="cnn")
+    assert [parameter.name for parameter in found.parameters] == [
+        "channels.depth", "channels.width.1", "channels.width.2"
+    ]  # fmt: skip
+    drawn = [found.settings(point)["channels"] for point in found.points()]
+    assert drawn == [[4], [8], [4, 4], [4, 8], [8, 4], [8, 8]]
+    doubled = space("channels = { depth = [1, 3], width = [4, 6], double = true }", architecture="cnn")
+    drawn = [doubled.settings(point)["channels"] for point in doubled.points()]
+    assert drawn == [[4], [6], [4, 8, 16], [6, 12, 24]]
+
+
+def test_channels_of_a_resnet_are_a_number() -> None:
+    found = values("channels = { low = 4, high = 16 }\nblocks = { low = 1, high = 3 }", architecture="resnet")
+    assert found == {"channels": Ints(4, 16), "blocks": Ints(1, 3)}
+    assert values("channels = [[4], [4, 8]]", architecture="cnn") == {"channels": Choices(("[4]", "[4, 8]"))}
+
+
+def test_hidden_layers_of_a_cnn_are_drawn_with_a_dense_readout_alone() -> None:
+    found = space('hidden = [[8], [16]]\nreadout = ["global", "dense"]', architecture="cnn")
+    assert list(found.points()) == [
+        {"readout": "global"}, {"readout": "dense", "hidden": "[8]"}, {"readout": "dense", "hidden": "[16]"}
+    ]  # fmt: skip
+    [told] = problems("hidden = [[8], [16]]", architecture="cnn")
+    assert told.startswith("space.hidden: nothing in this search has it")
+    assert space("hidden = [[8], [16]]", architecture="cnn", readout="dense")
+
+
+def test_an_augmentations_setting_is_drawn_with_it() -> None:
+    found = space('augmentation = ["none", "shift"]\nshift_pixels = [1, 2]')
+    assert list(found.points()) == [
+        {"augmentation": "none"},
+        {"augmentation": "shift", "shift_pixels": "1"}, {"augmentation": "shift", "shift_pixels": "2"},
+    ]  # fmt: skip
+
+
 def test_layers_have_a_parameter_each() -> None:
     found = values("hidden = { depth = { low = 1, high = 3 }, width = { low = 4, high = 8 } }")
     assert list(found) == ["hidden.depth", "hidden.width.1", "hidden.width.2", "hidden.width.3"]
@@ -221,6 +257,10 @@ BAD: dict[str, tuple[str, str]] = {
     "half a layer": (
         "hidden = { depth = { low = 1.5, high = 3 }, width = [4, 8] }",
         "space.hidden.depth = {'low': 1.5, 'high': 3}: allowed: a valid integer",
+    ),
+    "layers that are the same and doubled": (
+        "hidden = { depth = [1, 2], width = [4, 8], same = true, double = true }",
+        "twice the width from layer to layer",
     ),
     "layers that are the same in words": (
         'hidden = { depth = [1, 2], width = [4, 8], same = "yes" }',

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from harness.axes.by_hand.layers import LayerByHand
+from harness.axes.by_hand.layers import LayerByHand, zeros
 from harness.axes.formulas import Array
 
 
@@ -28,7 +28,7 @@ class ConvolutionLayer(LayerByHand):
         """Prepare `kernels` kernels of size `kernel`; `padding` are rows and columns of zeros a side."""
         super().__init__()
         self.kernel, self.stride, self.padding = kernel, stride, padding
-        self.parameters = {"weight": np.zeros((kernels, channels, kernel, kernel))}
+        self.parameters = {"weight": zeros(kernels, channels, kernel, kernel)}
         if bias:
             self.parameters["bias"] = np.zeros(kernels)
 
@@ -56,7 +56,7 @@ class ConvolutionLayer(LayerByHand):
             self.gradients["bias"] = by_pixel.sum(0)
         in_patches = by_pixel @ weight.reshape(len(weight), -1)  # (B H' W', C k k)
         in_patches = in_patches.reshape(batch, height, width, *weight.shape[1:])
-        at_x = np.zeros(self.padded, g.dtype)
+        at_x: Array = np.zeros(self.padded, g.dtype)
         s = self.stride
         for u in range(self.kernel):
             for v in range(
@@ -65,7 +65,8 @@ class ConvolutionLayer(LayerByHand):
                 seen = at_x[:, :, u : u + s * height : s, v : v + s * width : s]
                 seen += in_patches[..., u, v].transpose(0, 3, 1, 2)
         rows, columns = self.padding
-        return at_x[:, :, rows : at_x.shape[2] - rows, columns : at_x.shape[3] - columns]
+        _, _, high, wide = self.padded
+        return at_x[:, :, rows : high - rows, columns : wide - columns]
 
     def operations(self) -> int:
         """Two for each weight and patch."""

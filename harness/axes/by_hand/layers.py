@@ -71,6 +71,14 @@ class LayerByHand:
         }
 
 
+def zeros(*shape: int) -> Array:
+    """Make zeros; of more than memory holds, such as have a shape alone, and cannot be changed."""
+    try:
+        return np.zeros(shape)
+    except MemoryError:
+        return np.broadcast_to(np.zeros(()), shape)
+
+
 class LinearLayer(LayerByHand):
     """y = x W^T + b for x (B, in), weight W (out, in) and bias b (out,)."""
 
@@ -78,7 +86,7 @@ class LinearLayer(LayerByHand):
 
     def __init__(self, inputs: int, outputs: int, *, bias: bool = True) -> None:
         super().__init__()
-        self.parameters = {"weight": np.zeros((outputs, inputs))}
+        self.parameters = {"weight": zeros(outputs, inputs)}
         if bias:
             self.parameters["bias"] = np.zeros(outputs)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from harness.axes import formulas
-from harness.axes.architectures import MLPS, Shape, fan_in_draws, initial_layers
+from harness.axes.architectures import MLPS, Shape, architectures, fan_in_draws, initial_layers
 from harness.axes.by_hand.composition import BlockLayer, LayersInRow, ShortcutLayer
 from harness.axes.by_hand.convolution import ConvolutionLayer
 from harness.axes.by_hand.layers import (
@@ -46,10 +47,15 @@ class Builder:
     draw: Callable[[int, int, int, int], Any] | None = None
     dropouts: Iterator[int] = field(default_factory=itertools.count)
 
+    def setting(self, name: str) -> Any:
+        """Return a setting of the architecture, at its default where it has no effect beside the others."""
+        default = architectures[self.settings["architecture"]].settings[name].default
+        return self.settings.get(name, default)
+
     @property
     def norm(self) -> str:
         """The normalisation: "none", "batch" or "layer"."""
-        return str(self.settings.get("norm") or "none")
+        return str(self.setting("norm"))
 
     @property
     def bias(self) -> bool:
@@ -62,10 +68,11 @@ class Builder:
 
     def dropout(self, name: str = "dropout") -> NamedLayers:
         """Make a dropout layer with numbers of its own, under a name; none where the setting is 0."""
-        if not self.settings.get("dropout"):
+        share = self.setting("dropout")
+        if not share:
             return {}
         draw = None if self.draw is None else functools.partial(self.draw, next(self.dropouts))
-        return {name: DropoutLayer(self.settings["dropout"], draw)}
+        return {name: DropoutLayer(share, draw)}
 
     def normalisation(self, channels: int, name: str = "norm") -> NamedLayers:
         """Make a norm, under a name; none where the setting is "none"."""
@@ -87,7 +94,7 @@ def linear(make: Builder) -> LayerByHand:
 def mlp(make: Builder) -> LayerByHand:
     """Make a multilayer perceptron with norms or skip connections."""
     channels, height, width = make.shape
-    widths = [channels * height * width, *make.settings["hidden"]]
+    widths = [channels * height * width, *make.setting("hidden")]
     built: NamedLayers = {}
     skips = set()
     for number, (before, after) in enumerate(itertools.pairwise(widths), 1):
@@ -98,7 +105,7 @@ def mlp(make: Builder) -> LayerByHand:
                 **make.dropout(),
             }
         )  # fmt: skip
-        if make.settings.get("skip") and before == after and number > 1:  # the image is not added
+        if make.setting("skip") and before == after and number > 1:  # the image is not added
             skips.add(f"layer{number}")
     return LayersInRow({**built, "output": LinearLayer(widths[-1], make.classes)}, skips)
 
@@ -118,7 +125,7 @@ def lenet5(make: Builder) -> LayerByHand:
 
 def cnn(make: Builder) -> LayerByHand:
     """Make a convolutional network: its convolutions, with pooling between, and its readout."""
-    channels, kernel, pooling = (make.settings[name] for name in ("channels", "kernel", "pooling"))
+    channels, kernel, pooling = map(make.setting, ("channels", "kernel", "pooling"))
     before, *size = make.shape
     built: NamedLayers = {}
     skips = set()
@@ -126,16 +133,16 @@ def cnn(make: Builder) -> LayerByHand:
         last = i == len(channels) or channels[i] != after  # of those with as many channels
         stride = 2 if last and pooling == "stride" else 1
         built[f"layer{i}"] = make.convolution(before, after, kernel, stride)
-        if make.settings["skip"] and before == after and stride == 1 and i > 1:  # the image is not added
+        if make.setting("skip") and before == after and stride == 1 and i > 1:  # the image is not added
             skips.add(f"layer{i}")
         size = [(n + 2 * (kernel // 2) - kernel) // stride + 1 for n in size]
         if last and pooling in POOLINGS:
             built[f"pool{i}"] = POOLINGS[pooling](2)
             size = [n // 2 for n in size]
         before = after
-    if make.settings["readout"] == "global":
+    if make.setting("readout") == "global":
         built["mean"], size = GlobalAveragePoolingLayer(), [1, 1]
-    hidden = make.settings["hidden"] if make.settings["readout"] == "dense" else ()
+    hidden = make.setting("hidden") if make.setting("readout") == "dense" else ()
     widths = [before * size[0] * size[1], *hidden, make.classes]
     return LayersInRow({**built, "flatten": FlattenLayer(), **_readout(make, widths)}, skips)
 
@@ -156,10 +163,10 @@ def _readout(make: Builder, widths: Sequence[int]) -> NamedLayers:
 
 def resnet(make: Builder) -> LayerByHand:
     """Make a residual network of three stages."""
-    before = make.settings["channels"]
+    before = make.setting("channels")
     built: NamedLayers = {"first": make.convolution(make.shape[0], before, 3)}
-    for stage, block in itertools.product(range(3), range(make.settings["blocks"])):
-        after, stride = make.settings["channels"] * 2**stage, 2 if stage and not block else 1
+    for stage, block in itertools.product(range(3), range(make.setting("blocks"))):
+        after, stride = make.setting("channels") * 2**stage, 2 if stage and not block else 1
         body = LayersInRow(
             {
                 "layer1": make.convolution(before, after, 3, stride),
@@ -168,7 +175,7 @@ def resnet(make: Builder) -> LayerByHand:
             }
         )
         around: LayerByHand | None = None
-        if make.settings["skip"]:
+        if make.setting("skip"):
             around = IdentityLayer() if before == after else ShortcutLayer(after - before, stride)
         built[f"stage{stage + 1}_block{block + 1}"] = BlockLayer(body, make.activation(), around)
         before = after
@@ -209,7 +216,7 @@ def count(settings: Mapping[str, Any], shape: Shape, classes: int, most: int) ->
         return parameters, None
     flat = settings["architecture"] in MLPS
     try:
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"), warnings.catch_warnings(action="ignore"):
             built.forward(np.zeros((1, math.prod(shape)) if flat else (1, *shape)))
     except ValueError:
         return parameters, None

@@ -34,7 +34,7 @@ class NormalisationLayer(LayerByHand):
         self.root = np.sqrt(variance + EPS)
         self.normal = (x - mean) / self.root  # x^
         gamma, beta = (self.per_channel(self.parameters[name], x) for name in ("weight", "bias"))
-        return gamma * self.normal + beta
+        return np.asarray(gamma * self.normal + beta)
 
     def at_x(self, g: Array, axes: tuple[int, ...]) -> Array:
         """Compute the gradient at x, where a set is what lies along these axes; note gamma's and beta's."""
