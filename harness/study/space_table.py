@@ -316,7 +316,7 @@ def _without_hidden(network: str, possible: Possible, given: Mapping[str, Any]) 
     architecture = architectures[network]
     own = architecture.settings.get("readout")
     readouts = possible.get("readout", {str(given.get("readout", own.default if own else ""))})
-    return all("hidden" in architecture.unused({"hidden": [1], "readout": readout}) for readout in readouts)
+    return all("hidden" in architecture.without_effect({"readout": readout}) for readout in readouts)
 
 
 def _no_effect(entry: SpaceEntry) -> str:
