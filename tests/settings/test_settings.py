@@ -148,7 +148,7 @@ def test_an_interval_has_one_spelling(count: int, unit: str, plural: str) -> Non
 
 GOOD: dict[str, list[object]] = {
     "betas": [[0, 0.5], [0.9, 0.999]], "hidden": [[], [3], [32, 32]], "gamma": [1, 0.5],
-    "hidden.depth": [0, 3], "hidden.width": [1, 32],
+    "hidden.depth": [0, 3], "hidden.width": [1, 32], "channels.depth": [1, 3], "channels.width": [1, 32],
     "val_split": ["random"], "sampling": ["shuffle", "replacement"], "match": ["kind", "ignore"],
     "channels": [[3], [16, 32], 16], "kernel": [1, 5], "pooling": ["none"], "norm": ["none", "batch"],
     "readout": ["dense"], "blocks": [1, 3], "split_seed": [0, 7],
