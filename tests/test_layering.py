@@ -199,6 +199,8 @@ MAY_IMPORT_TORCH = {
     "axes.optimizers", "data.torch_dataset", "exporting.loaders", "exporting.models", "exporting.opened",
     "exporting.parts", "exporting.plain_code", "lowering.tracing", "results.provenance", "system.lazy",
     "training.options", "training.tasks",
+    *(f"axes.stacked_layers.{name}" for name in ("chains", "form", "functions", "graphs", "layers", "mapped",
+                                                 "normalisation")),
 }  # fmt: skip
 
 
