@@ -10,6 +10,7 @@ from torch import nn
 
 from harness.axes.architectures import Shape, architectures
 
+LINEAR: list[tuple[str, dict[str, Any]]] = [("linear", {}), ("mlp", {"hidden": []})]
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "mlp norm": ("mlp", {"norm": "batch", "hidden": [6, 6]}),
     "mlp all": ("mlp", {"norm": "layer", "hidden": [6, 6, 5], "skip": True, "dropout": 0.2}),
@@ -151,10 +152,7 @@ def test_a_block_is_two_convolutions_and_what_leads_around_them() -> None:
 
 
 def test_linear_is_an_mlp_without_hidden_layers() -> None:
-    linear, mlp = (
-        architectures[name].network((1, 3, 3), 4, nn.ReLU, settings)
-        for name, settings in (("linear", {}), ("mlp", {"hidden": []}))
-    )
+    linear, mlp = (architectures[name].network((1, 3, 3), 4, nn.ReLU, settings) for name, settings in LINEAR)
     mlp.load_state_dict(linear.state_dict())
     x = images("mlp", 5, 1, 3, 3)
     assert torch.equal(linear(x), mlp(x))
