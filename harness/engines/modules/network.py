@@ -15,9 +15,8 @@ from torch import Tensor
 
 from harness.axes.architectures import architectures
 from harness.axes.metrics import Metric
-from harness.axes.stacked_layers.chains import ChainForm
 from harness.axes.stacked_layers.form import StackedForm
-from harness.axes.stacked_layers.layers import Pass, Weights
+from harness.axes.stacked_layers.layers import ChainForm, Pass, Weights
 from harness.axes.stacked_layers.mapped import MappedForm
 from harness.axes.stacked_layers.normalisation import Pairs, Rule, batch_norms
 from harness.check import network_stacking
@@ -41,7 +40,7 @@ EVALUATED_AT_ONCE = 2**19
 
 
 class StackParts:
-    """What members of a stack differ in, and its layers of images (`stacked_layers.layers.MemberParts`)."""
+    """What members of a stack differ in, and its layers of images (`stacked_layers.layers.LayerParts`)."""
 
     def __init__(self, trials: Sequence[Trial], masks: ModuleMasks) -> None:
         names = [trial.arm.settings.activation for trial in trials]
