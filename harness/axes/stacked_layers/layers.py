@@ -15,8 +15,6 @@ from torch import Tensor, nn
 from harness.axes.stacked_layers.graphs import MemberActivation, NotStackedError
 from harness.axes.stacked_layers.normalisation import Pairs, Rule
 
-Weights: TypeAlias = "tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]"
-
 
 @dataclass(frozen=True)
 class ChainForm:
@@ -39,7 +37,10 @@ class ChainForm:
     window: tuple[int, int] = (1, 1)
 
 
-class PassParts(Protocol):
+Weights: TypeAlias = "tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]"
+
+
+class LayerParts(Protocol):
     """The parts of a stack's pass in which members differ, or which an engine computes in its own way."""
 
     def convolve(
@@ -74,7 +75,7 @@ class Pass:
 
     members: int
     values: Mapping[str, Tensor]
-    parts: PassParts
+    parts: LayerParts
     training: bool
 
     def of(self, name: str, kind: str) -> Tensor | None:

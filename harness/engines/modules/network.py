@@ -40,7 +40,7 @@ EVALUATED_AT_ONCE = 2**19
 
 
 class StackParts:
-    """The parts of a stack in which members differ, and its layers of images: `PassParts`."""
+    """The parts of a stack in which members differ, and its layers of images: `LayerParts`."""
 
     def __init__(self, trials: Sequence[Trial], masks: ModuleMasks) -> None:
         names = [trial.arm.settings.activation for trial in trials]
