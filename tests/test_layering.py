@@ -195,9 +195,10 @@ def f():
 # An optimizer takes a kernel of torch's when it steps, tracing takes its tracer; the others
 # import torch where they train or export.
 MAY_IMPORT_TORCH = {
+    "axes.architectures.building", "axes.architectures.counting", "axes.architectures.modules",
     "axes.optimizers", "data.torch_dataset", "exporting.loaders", "exporting.models", "exporting.opened",
-    "exporting.parts", "lowering.tracing", "results.provenance", "system.lazy", "training.options",
-    "training.tasks",
+    "exporting.parts", "exporting.plain_code", "lowering.tracing", "results.provenance", "system.lazy",
+    "training.options", "training.tasks",
 }  # fmt: skip
 
 

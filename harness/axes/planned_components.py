@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness.axes import plugins
-from harness.axes.architectures import MLPS, Architecture, architectures
+from harness.axes.architectures import MLPS, architectures
 from harness.axes.augmentations import augmentations, augmented_batch
 from harness.axes.schedules import Clock, factors, schedules
 from harness.data.arm_settings import Settings
@@ -45,14 +45,19 @@ def problems(arms: Iterable[Settings]) -> list[str]:
         if entry.third_party:
             users = [arm for arm in distinct if arm.get(axis) == name]
             sentences += [f"{entry.where}: {fault}" for fault in faults(axis, name, entry.component, users)]
-        elif axis == "architecture":
-            users = [arm for arm in distinct if arm.get(axis) == name]
-            sentences += filter(None, (_misfit(entry.component, arm) for arm in users))
-    return list(dict.fromkeys(sentences))
+    return [*dict.fromkeys([*misfits(distinct), *sentences])]
 
 
-def _misfit(component: Architecture, arm: Settings) -> str:
-    """Say why one of the harness's own networks cannot be built with an arm's settings."""
+def misfits(arms: Iterable[Settings]) -> list[str]:
+    """Say why networks of the harness's own cannot be built for arms' images, a sentence each."""
+    distinct = {id(arm): arm for arm in arms}.values()
+    own = [arm for arm in distinct if not architectures.entry(arm.architecture).third_party]
+    return list(dict.fromkeys(filter(None, map(_misfit, own))))
+
+
+def _misfit(arm: Settings) -> str:
+    """Say why an arm's network cannot be built; empty where it can."""
+    component = architectures[arm.architecture]
     of_units = (
         arm.norm == "batch" and arm.hidden and (component.name == "mlp" or arm.get("readout") == "dense")
     )

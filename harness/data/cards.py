@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import tomllib
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -74,7 +75,7 @@ class DataCard:
             "licence": self.licence,
             "publisher": self.publisher,
             "cite": self.citation,
-            "wrong labels": errors if self.label_errors else "no count is published",
+            "wrong labels": errors if self.label_errors else "no count is published" if self.licence else "",
             "duplicates": self.duplicates,
             "download": self._download(),
             "digest": self.digest and f"SHA-256 {self.digest}",
@@ -85,11 +86,18 @@ class DataCard:
 
     def _download(self) -> str:
         if not self.verified_by:
-            return "none needed"
+            return "none needed" if self.licence else ""
         size = f"{self.bytes / 1e6:,.0f} MB, " if self.bytes else ""
         weak = ", which tells damage but no forgery: nothing better is published"
         verified = f"verified by {self.verified_by}{weak if 'MD5' in self.verified_by else ''}"
         return f"{size}harness data fetch {self.name}; {verified}"
+
+
+def _summary(read: Callable[[], object]) -> str:
+    """Return the first line of a function's description; a study's table has none."""
+    if isinstance(read, functools.partial):
+        return ""
+    return (read.__doc__ or "").strip().partition("\n")[0]
 
 
 @functools.cache
@@ -108,7 +116,7 @@ def card(dataset: Dataset) -> DataCard:
     texts = ("publisher", "licence", "citation", "label_errors", "label_errors_source", "duplicates")
     return DataCard(
         name=dataset.name,
-        summary=(dataset.read.__doc__ or "").strip().partition("\n")[0],
+        summary=_summary(dataset.read),
         shape=known.shape,
         pixel_max=known.pixel_max,
         classes=known.classes,

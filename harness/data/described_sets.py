@@ -55,6 +55,22 @@ def _folder(name: str) -> Path:
     return download.download(name)
 
 
+def _shared(name: str, read: Callable[[], Images]) -> Images:
+    """Unpack a downloaded set once a machine: later processes map the pixels that the first one read."""
+    from harness.data import found_digests
+    from harness.data.shared_arrays import shared_arrays
+
+    def make() -> dict[str, NDArray[Any]]:
+        images = read()
+        parts = ("train_images", "train_labels", "test_images", "test_labels")
+        return {part: getattr(images, part) for part in parts}
+
+    arrays = shared_arrays(f"{name} {found_digests.of_pins(name)}", make)
+    # PyTorch warns of labels that cannot be written.
+    labels = [arrays[f"{part}_labels"].copy() for part in ("train", "test")]
+    return Images(arrays["train_images"], labels[0], arrays["test_images"], labels[1])
+
+
 def kmnist() -> Images:
     """Handwritten Japanese characters of old books, 28x28, ten classes, 60,000 train and 10,000 test.
 
@@ -77,6 +93,10 @@ def emnist_letters() -> Images:
     Source: Cohen, Afshar, Tapson and van Schaik, "EMNIST: extending MNIST to handwritten letters", IJCNN
     2017. Licence: none stated; made from NIST Special Database 19, a work of the United States government.
     """
+    return _shared("emnist_letters", _read_emnist_letters)
+
+
+def _read_emnist_letters() -> Images:
     from io import BytesIO
 
     from harness.data import archives, emnist, idx
@@ -114,6 +134,10 @@ def cifar10() -> Images:
     Source: Krizhevsky, "Learning multiple layers of features from tiny images", University of Toronto (2009).
     Licence: none stated.
     """
+    return _shared("cifar10", _read_cifar10)
+
+
+def _read_cifar10() -> Images:
     import numpy as np
 
     from harness.data import archives, cifar
@@ -135,6 +159,10 @@ def usps() -> Images:
     Source: Hull, "A database for handwritten text recognition research", IEEE Transactions on Pattern
     Analysis and Machine Intelligence 16(5), 1994; divided as LIBSVM's page has it. Licence: none stated.
     """
+    return _shared("usps", _read_usps)
+
+
+def _read_usps() -> Images:
     from harness.data import archives
     from harness.data import usps as text
 

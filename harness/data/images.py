@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 SHAPES = "(N, height, width), or (N, height, width, channels)"
 """The shapes that images may have, in words."""
 CHANNELS = 4
-"""More channels than any common picture has: a last axis that is longer is no channels beside a short one."""
+"""Channels of a picture, at most: red, green, blue and alpha."""
+LONG = 4
+"""No picture's side is more times as long as the other."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +72,14 @@ def as_pictures(images: NDArray[Any]) -> NDArray[Any]:
 
 
 def channels_come_first(shape: tuple[int, ...]) -> bool:
-    """Tell whether images of this shape, with four axes, look like (N, C, H, W), as PyTorch has them."""
-    return len(shape) == 4 and shape[1] <= CHANNELS < shape[3]
+    """Tell whether images of this shape, with four axes, look like (N, C, H, W), as PyTorch has them.
+
+    A few lines of a few pixels with many channels, or one long line of them, do not.
+    """
+    if len(shape) != 4:
+        return False
+    _, channels, height, width = shape
+    return channels <= CHANNELS < width and channels < height <= LONG * width
 
 
 def channels_first(shape: Sequence[int]) -> tuple[int, int, int]:

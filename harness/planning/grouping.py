@@ -57,7 +57,7 @@ def stack(
     least = math.ceil(processes / max(1, len(together)))
     stacks = []
     for trained_by, members in together:
-        parts = cut(members, lambda trial: widest(trial, device), least)
+        parts = cut(members, lambda trial: widest(trial, device), least) if len(members) > 1 else [members]
         stacks += [Stack.of(trained_by, part) for part in parts]
     return balanced(stacks, processes), routed
 
@@ -138,6 +138,9 @@ def _seeds_together(groups: Groups, device: str, processes: int) -> list[Members
         most = GATHERED_CUDA if device.startswith("cuda") else GATHERED
         if not first.arm.settings.plain_mlp:  # beside whose layers a gathered batch is nothing
             most = gathered * len(seeds)
+        if len(seeds) == 1:  # of one trial, whose network need not be tried
+            together += [(engine, trials) for trials in seeds.values()]
+            continue
         fit = max(1, min(widest(first, device) // members, most // gathered))
         count = max(math.ceil(len(seeds) / fit), min(least, len(seeds)))
         ends = [round(i * len(seeds) / count) for i in range(count + 1)]

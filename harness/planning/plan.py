@@ -17,7 +17,7 @@ from harness.axes.heads import heads
 from harness.axes.losses import losses
 from harness.axes.metrics import metrics
 from harness.axes.optimizers import optimizers
-from harness.axes.planned_components import problems
+from harness.axes.planned_components import misfits, problems
 from harness.check.network_stacking import form
 from harness.data.arm_settings import Settings
 from harness.data.batches import extent
@@ -212,6 +212,7 @@ def check(study: Study) -> tuple[list[Trial], dict[str, list[str]]]:
     _check_val_splits(everything)
     targets.check(study, everything)
     _check_batch_sizes(everything)
+    _refuse(study, misfits(trial.arm.settings for trial in everything))
     _check_sizes(study, everything)
     _check_pairs(study, everything, merged)
     _check_tries(study)
@@ -224,6 +225,7 @@ def _check_tries(study: Study) -> None:
         return
     tries = trials(study.in_phase("tuning"))[0]
     _check_batch_sizes(tries)
+    _refuse(study, misfits(trial.arm.settings for trial in tries))
     _check_sizes(study, tries)
     _refuse(study, tries_problems(study))
 

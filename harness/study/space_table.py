@@ -254,7 +254,7 @@ def _never(space: Space) -> Iterator[str]:
         problems = list(_condition_problems(entry, possible, given, later - {*possible}))
         yield from problems
         if not problems and not any(_has_effect(name, entry, possible, given) for name in entry.sets):
-            yield f"space.{entry.name}: {_no_effect(entry)}"
+            yield f"space.{entry.name}: {_no_effect(entry, possible, given)}"
         for key in entry.sets:
             drawn = {as_text(settings[key]) for settings in entry.means.values() if key in settings}
             fixed = entry.when or not all(key in settings for settings in entry.means.values())
@@ -316,10 +316,12 @@ def _without_hidden(network: str, possible: Possible, given: Mapping[str, Any]) 
     architecture = architectures[network]
     own = architecture.settings.get("readout")
     readouts = possible.get("readout", {str(given.get("readout", own.default if own else ""))})
-    return all("hidden" in architecture.unused({"hidden": [1], "readout": readout}) for readout in readouts)
+    return all(
+        "hidden" in architecture.without_effect({"hidden": [1], "readout": readout}) for readout in readouts
+    )
 
 
-def _no_effect(entry: SpaceEntry) -> str:
+def _no_effect(entry: SpaceEntry, possible: Possible, given: Mapping[str, Any]) -> str:
     """Explain why an entry has no effect."""
     having = [
         f"{axis} {registered.name!r}"
@@ -327,7 +329,8 @@ def _no_effect(entry: SpaceEntry) -> str:
         for registered in plugins.registries()[axis]
         if entry.sets & {*getattr(registered.component, "settings", {})}
     ]
-    if entry.sets & {"activation", "dropout"}:
+    networks = possible.get("architecture", {str(given["architecture"])})
+    if entry.sets & OF_LAYERS and networks == {"mlp"}:
         return "a network without hidden layers (hidden = []) has none"
     where = " where its `when` is true" if entry.when else ""
     return f"nothing in this search has it{where}; {', '.join(having)} would"

@@ -9,6 +9,7 @@ import pytest
 from scipy import ndimage
 
 from harness.axes.augmentations import augmentations, mixed, rotated, shifted
+from harness.check import component
 from harness.data.datasets import datasets
 from harness.settings import Setting
 
@@ -134,6 +135,11 @@ def test_mixup_mixes_images_and_targets_by_one_weight_as_the_formula_says() -> N
 def test_the_ends_of_mixup_are_finite(alpha: float) -> None:
     for seed in range(20):
         assert np.isfinite(augment("mixup", images(), target(), seed, mixup_alpha=alpha)[0]).all()
+
+
+@EVERY
+def test_contract(name: str) -> None:
+    assert component("augmentation", name)
 
 
 @EVERY

@@ -10,6 +10,7 @@ from torch import nn
 
 from harness.axes.architectures import Shape, architectures
 
+LINEAR: list[tuple[str, dict[str, Any]]] = [("linear", {}), ("mlp", {"hidden": []})]
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "mlp norm": ("mlp", {"norm": "batch", "hidden": [6, 6]}),
     "mlp all": ("mlp", {"norm": "layer", "hidden": [6, 6, 5], "skip": True, "dropout": 0.2}),
@@ -94,13 +95,13 @@ def test_pooling_is_behind_the_last_of_equal_channels_and_skips_are_around_those
     named = dict(network.named_children())
     assert [name for name in named if name.startswith("pool")] == ["pool3", "pool5"]
     assert network.skips == {"layer2", "layer3", "layer5"}
-    assert named["output"].in_features == 8 * 4 * 4  # type: ignore[union-attr]
-    settings = {"channels": [4, 4, 8], "skip": True, "pooling": "stride", "readout": "dense"}
+    assert named["output"].in_features == 8 * 4 * 4
+    settings: dict[str, Any] = {"channels": [4, 4, 8], "skip": True, "pooling": "stride", "readout": "dense"}
     strided = architectures["cnn"].network((1, 15, 15), 3, nn.ReLU, settings)
     strides = [m.stride for m in strided.modules() if isinstance(m, nn.Conv2d)]
     assert strides == [(1, 1), (2, 2), (2, 2)]
     assert strided.skips == frozenset()  # what halves the image has other shapes around it
-    assert dict(strided.named_children())["output"].in_features == 8 * 4 * 4  # type: ignore[union-attr]
+    assert dict(strided.named_children())["output"].in_features == 8 * 4 * 4
 
 
 def test_a_skip_adds_what_a_layer_got() -> None:
@@ -151,10 +152,7 @@ def test_a_block_is_two_convolutions_and_what_leads_around_them() -> None:
 
 
 def test_linear_is_an_mlp_without_hidden_layers() -> None:
-    linear, mlp = (
-        architectures[name].network((1, 3, 3), 4, nn.ReLU, settings)
-        for name, settings in (("linear", {}), ("mlp", {"hidden": []}))
-    )
+    linear, mlp = (architectures[name].network((1, 3, 3), 4, nn.ReLU, settings) for name, settings in LINEAR)
     mlp.load_state_dict(linear.state_dict())
     x = images("mlp", 5, 1, 3, 3)
     assert torch.equal(linear(x), mlp(x))

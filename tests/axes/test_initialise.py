@@ -37,6 +37,7 @@ LAYERS: dict[str, Callable[[], nn.Module]] = {
     "prelu": lambda: nn.PReLU(4),
 }
 DRAWS = 30
+BOTH: list[dict[str, Any]] = [{"architecture": "linear"}, {"hidden": []}]
 
 
 def started(network: nn.Module, seed: int) -> dict[str, torch.Tensor]:
@@ -124,7 +125,7 @@ def test_an_mlp_with_norm_starts_from_the_plain_mlps_layers() -> None:
 def test_linear_starts_as_an_mlp_without_hidden_layers() -> None:
     nets = [
         Classifier(untrained({"dataset": "digits", **settings}), (1, 8, 8), 10).net.state_dict()
-        for settings in ({"architecture": "linear"}, {"hidden": []})
+        for settings in BOTH
     ]
     assert all(torch.equal(nets[0][name], nets[1][name]) for name in nets[1])
 

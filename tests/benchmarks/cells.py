@@ -76,13 +76,14 @@ class Cell:
     @property
     def mlp(self) -> bool:
         """The trials' networks are plain MLPs."""
-        return self.settings.get("architecture", "mlp") == "mlp"
+        return str(self.settings.get("architecture", "mlp")) == "mlp"
 
     def network(self) -> torch.nn.Module:
         """An untrained network of a cell that has another architecture, of images (B, C, H, W)."""
-        shape, asked = (1, *datasets[self.whole["dataset"]].facts.shape), self.whole
+        asked = self.whole
+        height, width = datasets[asked["dataset"]].facts.shape[:2]
         found = architectures[asked["architecture"]]
-        return found.network(shape, CLASSES, torch.nn.ReLU, asked)
+        return found.network((1, height, width), CLASSES, torch.nn.ReLU, asked)
 
     @property
     def hidden(self) -> tuple[int, ...]:

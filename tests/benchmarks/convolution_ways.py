@@ -110,7 +110,8 @@ def unfolded(layer: Layer) -> Forward:
     def forward(x: Tensor, weight: Tensor) -> Tensor:
         seen = functional.unfold(x.flatten(0, 1), layer.kernel, padding=layer.padding)
         seen = seen.unflatten(0, (len(x), -1)).transpose(1, 2).flatten(2)  # (K, C kernel, B pixels)
-        return weight.flatten(2) @ seen
+        product: Tensor = weight.flatten(2) @ seen
+        return product
 
     return forward
 

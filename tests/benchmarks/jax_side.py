@@ -147,8 +147,9 @@ class Jax:
         sizes = dict.fromkeys(min(len(shares[-1]), size) for size in (SIZES if cell.mlp else NETWORK_SIZES))
         tried: dict[str, float] = {}
         for environment in self.environments[held]:
-            layouts = LAYOUTS[:1] if environment.title.startswith(OLD) else LAYOUTS
-            layouts = layouts if cell.mlp else NETWORK_LAYOUTS
+            layouts: Sequence[str] = LAYOUTS if cell.mlp else NETWORK_LAYOUTS
+            if cell.mlp and environment.title.startswith(OLD):
+                layouts = LAYOUTS[:1]
             forms = [f"{layout} {size}" for size in sizes for layout in layouts]
             asked = [
                 {"rates": rates, "tries": forms[i :: len(shares)]}

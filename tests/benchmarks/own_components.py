@@ -39,7 +39,7 @@ def lion(param, grad, state, _t, *, lr=3e-4, b1=0.9, b2=0.99):  # type: ignore[n
 class Centres(torch.nn.Module):
     """Distances to points that are learnt, as scores: no layer that the harness knows."""
 
-    def __init__(self, inputs, classes):  # type: ignore[no-untyped-def]
+    def __init__(self, inputs: int, classes: int) -> None:
         super().__init__()
         self.points = torch.nn.Parameter(torch.randn(classes, inputs))
 

@@ -5,6 +5,7 @@ import pytest
 from harness.cli import main
 from harness.data import cache, cards
 from harness.data.datasets import datasets
+from harness.study.study import parse
 
 OURS = [entry.name for entry in datasets if not entry.third_party]
 
@@ -55,3 +56,10 @@ def test_a_card_is_shown_by_any_spelling(
     assert "124,800 train, 20,800 test; 28 x 28, pixels 0 to 255" in said
     assert "wrong labels: no count is published" in said
     assert "verified by MD5, which tells damage but no forgery" in said
+
+
+def test_a_card_of_a_persons_own_data_says_what_the_images_say() -> None:
+    own = parse({"study": {"name": "s"}, "datasets": {"curves": {"generate": "mnist1d"}}}).dataset("curves")
+    words = cards.card(own).words()
+    assert [line.split(":")[0].strip() for line in words] == ["curves", "images", "classes", "digest"]
+    assert "4,000 train, 1,000 test; 1 x 40" in words[1]

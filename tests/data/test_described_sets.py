@@ -346,6 +346,26 @@ def test_where_no_mirror_answers_one_error_names_the_files_and_their_place(
         assert part in said
 
 
+def test_what_cannot_be_had_keeps_no_other_set_from_coming(
+    digits: Any, publish: Callable[..., None], root: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    files = usps(*digits)
+    with serving(Mirror(files)) as mirror:
+        publish("usps", files, mirror)
+        monkeypatch.setattr(
+            download, "PUBLISHERS", {"usps": [mirror.base], "kmnist": ["http://127.0.0.1:9/"]}
+        )
+        monkeypatch.setattr("sys.argv", ["harness", "data", "fetch", "kmnist", "usps"])
+        with pytest.raises(SystemExit) as end:
+            main.main()
+    assert end.value.code == 1
+    said = capsys.readouterr()
+    assert said.out == f"usps: {root / 'usps'}\n"
+    assert "error: kmnist: no source has " in said.err
+    assert fetched(root / "usps", files)
+
+
 def test_files_put_there_by_hand_are_verified_and_used(
     digits: Any, publish: Callable[..., None], root: Path
 ) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from harness.data.datasets import Dataset, datasets, digest
-from harness.data.images import Images, channels_first, planes, size_in_words, tidied
+from harness.data.images import Images, channels_come_first, channels_first, planes, size_in_words, tidied
 from harness.errors import UsageError
 
 LABELS = np.array([0, 1])
@@ -40,6 +40,18 @@ def test_an_images_shape_and_its_words() -> None:
     assert channels_first((8, 6, 3)) == (3, 8, 6)
     assert size_in_words((8, 6)) == "8 x 6 pixels"
     assert size_in_words((8, 6, 3)) == "8 x 6 pixels in 3 channels"
+
+
+@pytest.mark.parametrize(
+    ("shape", "first"),
+    [
+        ((9, 3, 32, 32), True), ((9, 1, 28, 28), True), ((9, 3, 32, 10), True),
+        ((9, 32, 32, 3), False), ((9, 28, 28, 1), False), ((9, 3, 3, 10), False), ((9, 1, 128, 6), False),
+        ((9, 28, 28), False),
+    ],
+)  # fmt: skip
+def test_channels_in_front_are_told_from_many_channels_behind(shape: tuple[int, ...], first: bool) -> None:
+    assert channels_come_first(shape) is first
 
 
 def test_one_channel_is_grey() -> None:

@@ -166,12 +166,12 @@ def branching(x: Tensor) -> Tensor:
 
 class Branching(nn.Sequential):
     def forward(self, x: Tensor) -> Tensor:
-        return branching(super().forward(x))
+        return branching(self[1](self[0](x)))
 
 
 class Drawing(nn.Sequential):
     def forward(self, x: Tensor) -> Tensor:
-        z: Tensor = super().forward(x)
+        z: Tensor = self[1](self[0](x))
         return z + torch.randn_like(z)
 
 

@@ -1,4 +1,4 @@
-"""What the layers of a network were given while it was built, so that a start of its own is noticed.
+"""Notes of what a network's layers were given while it was built, so that a start of its own is noticed.
 
 A person's code may initialise a layer itself, behind the layer's own `reset_parameters`. Such weights are the
 network's start, and no other numbers are drawn in their place.
@@ -73,7 +73,7 @@ def _same(now: Tensor, given: Tensor) -> bool:
     return now.shape == given.shape and torch.equal(now.to(given.device, given.dtype), given)
 
 
-def complete(network: Any, shape: Sequence[int]) -> Any:
+def complete(network: nn.Module, shape: Sequence[int]) -> nn.Module:
     """Give lazy layers their sizes, by a pass of two images of a shape; leave other networks as they are."""
     if isinstance(network, nn.Module) and any(map(is_lazy, network.parameters())):
         training = network.training

@@ -131,20 +131,20 @@ def cnn(  # noqa: PLR0913 (each is a setting)
     built["flatten"] = torch.nn.Flatten()
     widths = [inputs, *(hidden if readout == "dense" else ()), classes]
     built |= _readout(widths, norm, dropout, activation)
-    from harness.axes.architectures.modules import Layers  # which imports torch
+    from harness.axes.architectures.modules import NetworkLayers  # which imports torch
 
-    return Layers(built, frozenset(skips))
+    return NetworkLayers(built, frozenset(skips))
 
 
 def _convolution(
     before: int, after: int, kernel: int, stride: int, norm: str, activation: Activations
 ) -> nn.Module:
     """Make a layer: convolution, norm, activation. Batch norm takes a bias off again, so there is none."""
-    from harness.axes.architectures.modules import Layers
+    from harness.axes.architectures.modules import NetworkLayers
 
     bias = norm != "batch"
     convolution = torch.nn.Conv2d(before, after, kernel, stride, kernel // 2, bias=bias)
-    return Layers({"conv": convolution, **norm_of_images(norm, after), "activation": activation()})
+    return NetworkLayers({"conv": convolution, **norm_of_images(norm, after), "activation": activation()})
 
 
 def _readout(
@@ -182,7 +182,7 @@ def resnet(  # noqa: PLR0913 (each is a setting)
 
     Source: He, Zhang, Ren and Sun 2016, "Deep residual learning for image recognition".
     """
-    from harness.axes.architectures.modules import Block, Layers, Shortcut
+    from harness.axes.architectures.modules import NetworkLayers, ResidualBlock, Shortcut
 
     built: dict[str, nn.Module] = {"first": _convolution(shape[0], channels, 3, 1, norm, activation)}
     before = channels
@@ -197,7 +197,7 @@ def resnet(  # noqa: PLR0913 (each is a setting)
         around: nn.Module | None = None
         if skip:
             around = torch.nn.Identity() if before == after else Shortcut(after - before, stride)
-        built[f"stage{stage + 1}_block{block + 1}"] = Block(body, activation(), around)
+        built[f"stage{stage + 1}_block{block + 1}"] = ResidualBlock(body, activation(), around)
         before = after
     built |= {"mean": torch.nn.AdaptiveAvgPool2d(1), "flatten": torch.nn.Flatten()}
-    return Layers({**built, "output": torch.nn.Linear(before, classes)})
+    return NetworkLayers({**built, "output": torch.nn.Linear(before, classes)})

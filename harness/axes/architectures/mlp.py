@@ -61,7 +61,7 @@ def _layered(
     widths: Sequence[int], activation: Activations, dropout: float, norm: str, *, skip: bool
 ) -> nn.Module:
     """Make an mlp of these widths with norms or skip connections."""
-    from harness.axes.architectures.modules import Layers  # which imports torch
+    from harness.axes.architectures.modules import NetworkLayers  # which imports torch
 
     built: dict[str, nn.Module] = {}
     skips: set[str] = set()
@@ -69,12 +69,12 @@ def _layered(
         # Batch norm takes a bias off again: it would never be learned.
         linear = torch.nn.Linear(i, o, bias=norm != "batch")
         left_out = {"dropout": torch.nn.Dropout(dropout)} if dropout else {}
-        built[f"layer{number}"] = Layers(
+        built[f"layer{number}"] = NetworkLayers(
             {"linear": linear, **norm_of_units(norm, o), "activation": activation(), **left_out}
         )
         if skip and i == o and number > 1:
             skips.add(f"layer{number}")
-    return Layers({**built, "output": torch.nn.Linear(*widths[-2:])}, frozenset(skips))
+    return NetworkLayers({**built, "output": torch.nn.Linear(widths[-2], widths[-1])}, frozenset(skips))
 
 
 @architectures.register("linear", idle=lambda _: ("activation",))

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 
-class Layers(nn.Sequential):
+class NetworkLayers(nn.Sequential):
     """Modules in a row, by name; the input of each in `skips` is added to what it gives."""
 
     def __init__(self, layers: Mapping[str, nn.Module], skips: frozenset[str] = frozenset()) -> None:
@@ -47,7 +47,7 @@ class Shortcut(nn.Module):
         return f"new={self.new}, stride={self.stride}"
 
 
-class Block(nn.Module):
+class ResidualBlock(nn.Module):
     """Two convolutions, around which a shortcut leads; without one they are plain layers.
 
     Source: He, Zhang, Ren and Sun 2016, "Deep residual learning for image recognition".
@@ -56,7 +56,7 @@ class Block(nn.Module):
     def __init__(self, layers: Mapping[str, nn.Module], last: nn.Module, shortcut: nn.Module | None) -> None:
         """Make a block of layers; `last` is the activation after the sum."""
         super().__init__()
-        self.body, self.shortcut, self.last = Layers(layers), shortcut, last
+        self.body, self.shortcut, self.last = NetworkLayers(layers), shortcut, last
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the layers, add what the shortcut gives, and apply the last activation."""

@@ -93,7 +93,7 @@ class Architecture:
         with building.noticing():
             network = self.build(size, classes, activation, **given)
             image = shape if self.takes_images else (math.prod(shape),)
-            return building.complete(network, image)
+            return building.complete(network, image)  # or what else a person's function gave
 
 
 architectures: Registry[Architecture] = Registry("architecture", Architecture)

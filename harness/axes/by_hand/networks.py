@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -215,7 +216,7 @@ def count(settings: Mapping[str, Any], shape: Shape, classes: int, most: int) ->
         return parameters, None
     flat = settings["architecture"] in MLPS
     try:
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"), warnings.catch_warnings(action="ignore"):
             built.forward(np.zeros((1, math.prod(shape)) if flat else (1, *shape)))
     except ValueError:
         return parameters, None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
 from ctypes import Structure, c_double, c_int64
 from typing import Any
 
@@ -29,10 +30,9 @@ def normalise(
         What becomes of x; and mean and variance (K, C), without gradients. The variance is the biased one:
         running statistics take B H W / (B H W - 1) times as much.
     """
-    found: tuple[Tensor, Tensor, Tensor]
     if image_kernels.available(x) and x.shape[1] >= image_kernels.lanes(x.dtype):
-        found = _Normalise.apply(x, weight, bias, epsilon, rectified)
-        return found
+        apply: Callable[..., tuple[Tensor, Tensor, Tensor]] = _Normalise.apply
+        return apply(x, weight, bias, epsilon, rectified)
     variance, mean = torch.var_mean(x, (1, 3, 4), correction=0, keepdim=True)
     shape = (len(x), 1, x.shape[2], 1, 1)
     scale = weight.view(shape) * (variance + epsilon).rsqrt()

@@ -6,6 +6,7 @@ Member by member: what lies between the layers is one member's, and stays in the
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
 from ctypes import Structure, c_double, c_int64, c_void_p
 from dataclasses import dataclass, field
 from typing import Any
@@ -75,8 +76,8 @@ def compute(x: Tensor, weights: Weights, block: Block) -> tuple[Tensor, Tensor, 
     """
     if fits(x, block):
         parts = (weights.weight, weights.bias, weights.scale, weights.shift)
-        found: tuple[Tensor, Tensor, Tensor] = _Block.apply(block, x, *parts)
-        return found
+        apply: Callable[..., tuple[Tensor, Tensor, Tensor]] = _Block.apply
+        return apply(block, x, *parts)
     out = convolve(x, weights.weight, weights.bias, block.stride, block.padding)
     mean = variance = out.new_empty(0)
     rectified = block.rectified

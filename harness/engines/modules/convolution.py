@@ -1,12 +1,13 @@
 """Convolutions of a stack: each member's images with its own weights, and nothing summed over members.
 
 Two ways lead there: C kernels on images whose memory has the batch innermost, and PyTorch's convolutions of
-one network, member by member, where there are no kernels. docs/decisions/stacked-convolutions.md has the others
-that were measured.
+one network, member by member, where there are no kernels. docs/decisions/stacked-convolutions.md has the
+others that were measured.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -33,9 +34,8 @@ def convolve(
         (K, B, O, H', W'). By the kernels its memory is (K, O, H', W', B): elementwise operations and
         `flatten(2)` keep that, and the next layer reads it without a copy.
     """
-    way = _Kernels if image_kernels.available(x) else _MemberByMember
-    convolved: Tensor = way.apply(x, weight, bias, _pair(stride), _pair(padding))
-    return convolved
+    apply: Callable[..., Tensor] = (_Kernels if image_kernels.available(x) else _MemberByMember).apply
+    return apply(x, weight, bias, _pair(stride), _pair(padding))
 
 
 def _pair(value: int | Pair) -> Pair:

@@ -16,8 +16,8 @@ MOST = 2**30
 def keep_freed() -> bool:
     """Let this process keep memory that it frees, for the next step; tell whether the C library can.
 
-    glibc gives large pieces back to the system and gets them anew, page by page of zeros: of large stacks that
-    takes as long as a third of the arithmetic. Other C libraries are left as they are.
+    glibc gives large pieces back to the system and gets them anew, page by page of zeros: of large stacks
+    that takes as long as a third of the arithmetic. Other C libraries are left as they are.
     """
     if not sys.platform.startswith("linux"):
         return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal, TypeAlias
 
 import torch
@@ -27,11 +28,16 @@ def pool(x: Tensor, window: int | tuple[int, int], kind: Kind, *, rectified: boo
     """
     rows, columns = (window, window) if isinstance(window, int) else window
     if image_kernels.available(x):
-        pooled: Tensor = _Pool.apply(x, (rows, columns, int(kind == "max"), int(rectified)))
-        return pooled
-    function = torch.nn.functional.max_pool2d if kind == "max" else torch.nn.functional.avg_pool2d
+        apply: Callable[..., Tensor] = _Pool.apply
+        return apply(x, (rows, columns, int(kind == "max"), int(rectified)))
+    function: Callable[..., Tensor] = (
+        torch.nn.functional.max_pool2d if kind == "max" else torch.nn.functional.avg_pool2d
+    )
     images = x.flatten(0, 1)
-    return function(images.relu() if rectified else images, (rows, columns)).unflatten(0, x.shape[:2])
+    pooled: Tensor = function(images.relu() if rectified else images, (rows, columns)).unflatten(
+        0, x.shape[:2]
+    )
+    return pooled
 
 
 class _Pool(torch.autograd.Function):

@@ -120,7 +120,7 @@ class Task:
 
     @property
     def mlp(self) -> bool:
-        return self.settings.get("architecture", "mlp") == "mlp"
+        return str(self.settings.get("architecture", "mlp")) == "mlp"
 
 
 def outputs(layout: str, layers: Arrays, x: Any, act: Callable[[Any], Any], masks: Sequence[Any]) -> Any:
@@ -274,7 +274,7 @@ def members(task: Task, form: str, k: int) -> Members:
     """K trials of a task: of an MLP, or of another network."""
     if task.mlp:
         return Members(task, form, k)
-    from jax_networks import NetworkMembers
+    from peers.jax_networks import NetworkMembers
 
     return NetworkMembers(task, form, k)
 
@@ -351,6 +351,7 @@ def _least(do: Callable[[], object]) -> float:
 def main() -> None:
     """Train a task, or try its forms, and print what it took."""
     begun = clock.process_time()
+    sys.path.append(str(Path(__file__).parents[1]))  # of the package `peers`
     task, spent = Task(**json.loads(sys.argv[1])), Spent({"start": begun}, {})
     if task.core >= 0:
         os.sched_setaffinity(0, {task.core})

@@ -12,8 +12,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import jax_components as components  # beside this script
 import numpy as np
+
+from peers import jax_components as components
 
 MOMENTUM, EPSILON = 0.1, 1e-5
 SHAPES: Mapping[str, Mapping[str, tuple[int, ...]]] = {
@@ -45,7 +46,7 @@ def windows(x: Any) -> Any:
 def lenet5(layout: str, p: Any, x: Any, _kept: Any) -> tuple[Any, Any]:
     """Logits (B, classes), and no statistics."""
     for name, pad in (("c1", 2), ("c2", 0)):
-        x = windows(jax.nn.relu(convolve(layout, x, *p[name][:1], pad) + p[name][1])).mean((2, 4))
+        x = windows(jax.nn.relu(convolve(layout, x, p[name][0], pad) + p[name][1])).mean((2, 4))
     x = x.reshape(len(x), -1)
     for name in ("l1", "l2"):
         x = jax.nn.relu(x @ p[name][0] + p[name][1])
@@ -68,7 +69,7 @@ def cnn(layout: str, p: Any, x: Any, kept: Any) -> tuple[Any, Any]:
 NETWORKS = {"lenet5": lenet5, "cnn": cnn}
 
 
-class NetworkMembers(components.Members):  # type: ignore[misc, name-defined]
+class NetworkMembers(components.Members):
     """K trials of a network in training, as one; what it keeps beside weights goes with their states."""
 
     def __init__(self, task: Any, form: str, k: int) -> None:
@@ -78,7 +79,9 @@ class NetworkMembers(components.Members):  # type: ignore[misc, name-defined]
 
     def begin(self) -> Any:
         """Weights of torch.nn's default distribution, statistics that nothing has moved, no step done."""
-        rng, layers, kept = np.random.default_rng(0), {}, {}
+        rng = np.random.default_rng(0)
+        layers: dict[str, tuple[Any, ...]] = {}
+        kept: dict[str, tuple[Any, Any]] = {}
         for name, shape in SHAPES[self.name].items():
             bound = math.prod(shape[:-1]) ** -0.5
             sizes = ((self.k, *shape), (self.k, shape[-1]))

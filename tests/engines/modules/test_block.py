@@ -10,13 +10,15 @@ from torch import Tensor
 from torch.nn import functional
 
 from harness.engines.modules.block import Block, Weights, compute, fits
+from harness.engines.modules.pooling import Kind
 
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 2e-4}
+POOLINGS: list[tuple[Kind | None, tuple[int, int]]] = [
+    (None, (1, 1)), ("average", (2, 2)), ("max", (2, 2)), ("max", (3, 2)),
+]  # fmt: skip
 BEHIND = [
     Block((1, 1), (1, 1), normalised, 1e-5, rectified, kind, window)
-    for normalised, rectified, (kind, window) in itertools.product(
-        (False, True), (False, True), ((None, (1, 1)), ("average", (2, 2)), ("max", (2, 2)), ("max", (3, 2)))
-    )
+    for normalised, rectified, (kind, window) in itertools.product((False, True), (False, True), POOLINGS)
 ] + [
     Block((2, 1), (0, 2), False, 1e-5, True, "average", (2, 2)),
     Block(kind="average", window=(4, 4), rectified=True),

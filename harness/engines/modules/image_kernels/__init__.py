@@ -1,8 +1,8 @@
 """The C kernels for layers of images, in `images.c`: compiled at first use and kept in the cache.
 
-A short self-test (`trying.py`) decides once a machine whether they are used; PyTorch's convolutions take their
-place where not. They read and write images whose memory is (member, channel, row, column, image of the batch),
-which PyTorch sees as (K, B, C, H, W) with strides.
+A short self-test (`trying.py`) decides once a machine whether they are used; PyTorch's convolutions take
+their place where not. They read and write images whose memory is (member, channel, row, column, image of the
+batch), which PyTorch sees as (K, B, C, H, W) with strides.
 """
 
 from __future__ import annotations

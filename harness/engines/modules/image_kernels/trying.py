@@ -20,11 +20,11 @@ from harness.system import files
 BATCH, CHANNELS, OUTPUTS, PIXELS, KERNEL = 32, 8, 16, 12, 3
 TIMES, ROUNDS = 3, 6
 DIFFERENT = 1e-3
-"""Difference of float32 beyond rounding, of numbers that are sums of about 100 or 5,000 products."""
+"""Difference of float32 beyond rounding, of sums of about 100 or 5,000 products."""
 
 
 def complaint(library: ctypes.CDLL, kept: Path) -> str:
-    """Return why the kernels are not to be used, as it was found on this machine first; empty where they are."""
+    """Return why the kernels are not to be used, as found on this machine first; empty where they are."""
     found = _read(kept)
     if found is None:
         found = _found(library)
