@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 Way = Literal["layers", "mapped", "loop"]
+FormName = Literal["stacked", "mixed", "mapped"]
+WAYS: tuple[tuple[Way, FormName], ...] = (("layers", "stacked"), ("mapped", "mixed"), ("mapped", "mapped"))
+"""Ways and forms, the best one first: of a mixed one, only what has no stacked form is mapped."""
 MEMBERS, IMAGES = 2, 4
 """Of a trial: networks, and the images that each sees."""
 
@@ -49,6 +52,7 @@ class Stacking:
     way: Way
     reason: str
     sizes: Sizes
+    form: FormName = "stacked"
 
 
 _found: dict[str, Stacking] = {}
@@ -96,13 +100,10 @@ def template(settings: Settings, shape: Shape) -> nn.Module:
 
 def _try(settings: Settings) -> Stacking:
     """Try the ways on small batches of noise, the best one first."""
-    from harness.axes.stacked_layers.form import StackedForm
     from harness.axes.stacked_layers.graphs import NotStackedError
-    from harness.axes.stacked_layers.mapped import MappedForm
 
     reasons: list[str] = []
     sizes = Sizes()
-    ways: tuple[tuple[Way, Any], ...] = (("layers", StackedForm), ("mapped", MappedForm))
     with process_state.kept(), torch.random.fork_rng(devices=[]), torch.enable_grad():
         try:
             probe = _Probe(settings)
@@ -111,17 +112,25 @@ def _try(settings: Settings) -> Stacking:
                 return Stacking("loop", fickle, sizes)
         except Exception as error:  # noqa: BLE001 (a third party's module may raise anything)
             return Stacking("loop", f"it fails on a batch of {IMAGES} images ({in_words(error)})", sizes)
-        for way, form in ways:
+        for way, form in WAYS:
             try:
-                fault = probe.fault(form)
+                fault = probe.fault(form_of(form))
             except NotStackedError as error:
                 fault = str(error)
             except Exception as error:  # noqa: BLE001
                 fault = in_words(error)[:LONGEST]
             if not fault:
-                return Stacking(way, "; ".join(reasons), sizes)
-            reasons.append(fault if way == "layers" else f"under torch.func: {fault}")
-    return Stacking("loop", "; ".join(reasons), sizes)
+                return Stacking(way, "; ".join(reasons[:1]), sizes, form)
+            reasons.append(fault if form != "mapped" else f"under torch.func: {fault}")
+    return Stacking("loop", "; ".join(dict.fromkeys(reasons)), sizes)
+
+
+def form_of(name: FormName) -> Any:
+    """Return the class of a stacked form by its name."""
+    from harness.axes.stacked_layers.form import MixedForm, StackedForm
+    from harness.axes.stacked_layers.mapped import MappedForm
+
+    return {"stacked": StackedForm, "mixed": MixedForm, "mapped": MappedForm}[name]
 
 
 class _Alone:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
-from harness.axes.stacked_layers import layers
+from harness.axes.stacked_layers import functions, layers
 from harness.axes.stacked_layers.graphs import MemberActivation
 from harness.axes.stacked_layers.layers import ChainForm, Pass
 from harness.axes.stacked_layers.normalisation import Pairs, Rule
@@ -96,6 +96,8 @@ def _extend(chain: Chain, net: nn.Module) -> None:
         chain.activation, chain.rectifies = True, type(module) is not MemberActivation
         chain.nodes.append(following)
         following, module = _next(chain, net)
+    if following is not None and following.target in functions.POOLINGS:
+        module = functions.pooling_of(following)
     if type(module) in {nn.MaxPool2d, nn.AvgPool2d} and layers.beside(module):
         chain.pooling = (str(following.target), module)
         chain.nodes.append(following)
@@ -104,7 +106,9 @@ def _extend(chain: Chain, net: nn.Module) -> None:
 def _next(chain: Chain, net: nn.Module) -> Any:
     """Return the only reader of a chain's value, if it reads nothing else, and its module; else None."""
     users = list(chain.nodes[-1].users)
-    if len(users) != 1 or users[0].all_input_nodes != [chain.nodes[-1]] or len(users[0].args) != 1:
+    if len(users) != 1 or users[0].all_input_nodes != [chain.nodes[-1]]:
+        return None, None
+    if len(users[0].args) != 1 and users[0].target not in functions.POOLINGS:
         return None, None
     return users[0], _module(users[0], net)
 

@@ -145,12 +145,18 @@ class StackedForm:
             module.last = _fresh(given, self.net)
         run = layer  # of this module
         if type(module) in layers.ALIKE:
-            return kind, lambda done, known: run(done, module, name, known[given])
+            return kind, self._layer_without_weights(module, node)
         if type(module) in layers.OF_SHARED:
             return Kind.SAMPLES, lambda done, known: run(done, module, name, known[given])
         return Kind.SAMPLES, lambda done, known: run(
             done, module, name, known[given].expand(done.members, *known[given].shape[1:])
         )
+
+    @staticmethod
+    def _layer_without_weights(module: nn.Module, node: fx.Node) -> Run:
+        given: Any = node.args[0]
+        layer = layers.ALIKE[type(module)]
+        return lambda done, known: layer(done, module, "", known[given])
 
     def _function(self, node: fx.Node) -> tuple[Kind, Run]:
         target: Any = node.target
@@ -167,14 +173,20 @@ class StackedForm:
             return kind, self._call(node, weighted)
         if target in functions.ELEMENTWISE:
             return kind, self._call(node, lambda _done, args, kwargs: aligned(call, args, kwargs))
-        if weights:
-            raise NotStackedError(f"{_words(target)} of a parameter has no stacked form")
+        if target in functions.POOLINGS and (pooling := functions.pooling_of(node)) is not None:
+            return kind, self._layer_without_weights(pooling, node)
+        if weights and target not in functions.WEIGHTED:
+            return self._unknown(node, call, f"{_words(target)} of a parameter has no stacked form")
         if target in functions.MOVED:
             moved = functions.MOVED[target]
             return kind, self._call(node, lambda _done, args, kwargs: moved(*args, **kwargs))
         if target in functions.FOLDED:
             return kind, self._folded(node, call)
-        raise NotStackedError(f"{_words(target)} is not known to see one image at a time")
+        return self._unknown(node, call, f"{_words(target)} is not known to see one image at a time")
+
+    def _unknown(self, node: fx.Node, call: Callable[..., Any], why: str) -> tuple[Kind, Run]:  # noqa: ARG002
+        """Refuse a node that has no stacked form, saying why."""
+        raise NotStackedError(why)
 
     @staticmethod
     def _call(node: fx.Node, function: Callable[[Pass, Any, Any], Any]) -> Run:
@@ -221,6 +233,31 @@ def _fresh(node: fx.Node, net: nn.Module) -> bool:
     """Tell whether a node's value is one that a layer with weights made, for one reader alone."""
     made = node.op == "call_module" and type(net.get_submodule(str(node.target))) in layers.MAKERS
     return made and len(node.users) == 1
+
+
+class MixedForm(StackedForm):
+    """A stacked form in which torch.func.vmap computes what is not known here, function by function."""
+
+    def _unknown(self, node: fx.Node, call: Callable[..., Any], why: str) -> tuple[Kind, Run]:  # noqa: ARG002
+        """Return a call under vmap."""
+        kind, kinds = self._kind(node), self.kinds
+        nodes = [given for given in node.all_input_nodes if kinds[given] is not Kind.NUMBER]
+        whole = tuple(
+            0 if kind is Kind.SHARED or kinds[given] is not Kind.SHARED else None for given in nodes
+        )
+
+        def run(_done: Pass, known: Known) -> Any:
+            def one(*values: Any) -> Any:
+                mine = dict(zip(nodes, values, strict=True))
+                args, kwargs = fx.node.map_arg(
+                    (node.args, node.kwargs), lambda given: mine[given] if given in mine else known[given]
+                )
+                return call(*args, **kwargs)
+
+            given = [known[n] if dim == 0 else known[n][0] for n, dim in zip(nodes, whole, strict=True)]
+            return torch.func.vmap(one, whole, randomness="error")(*given)
+
+        return kind, run
 
 
 def _times(value: Any, members: int) -> Any:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
 from harness.axes.stacked_layers.graphs import NotStackedError
@@ -48,6 +48,22 @@ SIZES = {"size", "dim", "ndimension"}
 """Methods that ask for a tensor's shape."""
 FACTS = {"shape", "ndim", "dtype", "device"}
 """Attributes that tell about a tensor."""
+
+POOLINGS: dict[Any, Any] = {
+    F.max_pool2d: nn.MaxPool2d, torch.max_pool2d: nn.MaxPool2d, F.avg_pool2d: nn.AvgPool2d,
+    F.adaptive_avg_pool2d: nn.AdaptiveAvgPool2d,
+}  # fmt: skip
+"""Functions that are a layer."""
+
+
+def pooling_of(node: fx.Node) -> nn.Module | None:
+    """Return the layer that a call is; None where its arguments are not known when it is traced, or many."""
+    _, *rest = node.args
+    if len(node.all_input_nodes) != 1 or len(rest) > 4:
+        return None
+    module: nn.Module = POOLINGS[node.target](*rest, **node.kwargs)
+    return module
+
 
 Weighted = Callable[[Pass, Any, dict[str, Any]], Tensor]
 

@@ -8,16 +8,13 @@ Nothing is ever summed over members, so that what happens to one changes no bit 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from harness.axes.architectures import architectures
 from harness.axes.metrics import Metric
-from harness.axes.stacked_layers.form import StackedForm
 from harness.axes.stacked_layers.layers import ChainForm, Pass, Weights
-from harness.axes.stacked_layers.mapped import MappedForm
 from harness.axes.stacked_layers.normalisation import Pairs, Rule, batch_norms
 from harness.check import network_stacking
 from harness.data.samples import Data, Samples
@@ -104,7 +101,7 @@ class ModuleStack:
         template = network_stacking.template(settings, data.shape).to(device, dtype)
         stacking = network_stacking.how(settings)
         shared = len(self.seeds.seeds) == 1
-        form: Any = StackedForm if stacking.way == "layers" else MappedForm
+        form = network_stacking.form_of(stacking.form)
         self.training = form(template, training=True, shared=shared)
         self.inference = form(template, training=False, shared=True)
         self.widest = stacking.sizes.widest
