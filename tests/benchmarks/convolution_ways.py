@@ -158,7 +158,7 @@ def made_up(count: int = 2_048) -> Data:
     def split(n: int) -> Samples:
         return Samples(rng.random((n, SIDE**2), np.float32), rng.integers(0, CLASSES, n), np.arange(n))
 
-    return Data(split(count), split(256), split(256), tuple(map(str, range(CLASSES))))
+    return Data(split(count), split(256), split(256), tuple(map(str, range(CLASSES))), (1, SIDE, SIDE))
 
 
 def step_seconds(asked: dict[str, Any], members: int) -> float:
