@@ -117,6 +117,13 @@ def test_erasing_empties_one_rectangle_of_the_share_that_is_asked_for() -> None:
     assert empty[:, -1, -1].any()
 
 
+def test_an_image_that_no_rectangle_fits_into_stays_as_it_is() -> None:
+    """Nine tenths of 4 x 100 pixels, as nearly square as they must be, are more than 4 pixels high."""
+    x = np.ones((50, 1, 4, 100))
+    got, _ = augment("erase", x, target(50), erase_probability=1.0, erase_share=[0.9, 0.95])
+    assert (got == 1).all()
+
+
 def test_mixup_mixes_images_and_targets_by_one_weight_as_the_formula_says() -> None:
     x, t = images(), target()
     rng = np.random.default_rng(5)
