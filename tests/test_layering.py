@@ -194,11 +194,13 @@ def f():
 
 # An optimizer takes a kernel of torch's when it steps, tracing takes its tracer; the others
 # import torch where they train or export.
+STACKED_LAYERS = ("chains", "form", "functions", "graphs", "layers", "mapped", "normalisation")
 MAY_IMPORT_TORCH = {
     "axes.architectures.building", "axes.architectures.counting", "axes.architectures.modules",
-    "axes.optimizers", "data.torch_dataset", "exporting.loaders", "exporting.models", "exporting.opened",
-    "exporting.parts", "exporting.plain_code", "lowering.tracing", "results.provenance", "system.lazy",
-    "training.options", "training.tasks",
+    "axes.optimizers", *(f"axes.stacked_layers.{name}" for name in STACKED_LAYERS),
+    "data.torch_dataset", "exporting.loaders", "exporting.models", "exporting.opened", "exporting.parts",
+    "exporting.plain_code", "lowering.tracing", "results.provenance", "system.lazy", "training.options",
+    "training.tasks",
 }  # fmt: skip
 
 

@@ -57,7 +57,7 @@ def _leave_nothing_out(net: nn.Module) -> None:
     """Set the shares of dropout modules to 0: the harness draws their masks."""
     for module in net.modules():
         if type(module).__name__ in PAIRED and isinstance(getattr(module, "p", None), float):
-            module.p = 0.0
+            vars(module)["p"] = 0.0
 
 
 def _check_logits(named: str, net: nn.Module, x: Tensor, classes: int) -> None:
@@ -84,7 +84,7 @@ def _check_branches(named: str, net: nn.Module, x: Tensor) -> None:
     own = {id(value) for value in (*net.parameters(), *net.buffers())}
     found: list[str] = []
 
-    class Watch(torch.overrides.TorchFunctionMode):
+    class ValueReads(torch.overrides.TorchFunctionMode):
         def __torch_function__(
             self, function: Any, types: Any, given: Any = (), named: Mapping[str, Any] | None = None
         ) -> Any:
@@ -94,7 +94,7 @@ def _check_branches(named: str, net: nn.Module, x: Tensor) -> None:
             return function(*given, **(named or {}))
 
     def forward(images: Tensor) -> Tensor:
-        with Watch():
+        with ValueReads():
             logits: Tensor = net(images)
         return logits
 

@@ -125,7 +125,7 @@ def _try(settings: Settings) -> Stacking:
 
 
 class _Alone:
-    """The parts of a pass as one network after the other has them (`stacked_layers.layers.MemberParts`)."""
+    """The parts of a pass as one network after the other has them (`stacked_layers.layers.LayerParts`)."""
 
     def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
         self.function = function

@@ -22,6 +22,8 @@ from harness.cli.studies import draw_report, plan, run, search
 from harness.cli.trying import noise_, try_
 from harness.cli.watch import watch_
 from harness.errors import MachineError, UsageError, did_you_mean, in_words
+from harness.registry import Registry
+from harness.settings import limited
 from harness.system import output_folder, signals
 
 INTERRUPTED = 130  # the shell's own code for Ctrl-C
@@ -171,7 +173,10 @@ def _unforeseen(error: BaseException) -> str:
 @click.argument("axis", required=False)
 @json_option
 def list_(axis: str | None, as_json: bool) -> None:
-    """List every registered component of every axis and all metrics, one line each."""
+    """List every registered component of every axis and all metrics, one line each.
+
+    Of one AXIS, also what its components' settings mean.
+    """
     from harness.axes import plugins
 
     plugins.load_installed()
@@ -189,6 +194,26 @@ def list_(axis: str | None, as_json: bool) -> None:
         for entry in registry:
             origin = f"  [{entry.where}]" if entry.third_party else ""
             click.echo(f"  {entry.name:<16} {entry.summary}{_settings(entry.component)}{origin}")
+    if axis is not None:
+        _show_meanings(registries[axis])
+
+
+def _show_meanings(registry: Registry[Any]) -> None:
+    """Show what the settings of an axis's components mean, and the texts that are allowed."""
+    from harness.results.fields import SETTINGS
+
+    own = {
+        name: setting
+        for entry in registry
+        for name, setting in getattr(entry.component, "settings", {}).items()
+        if name in SETTINGS
+    }
+    if own:
+        click.secho("settings", bold=True)
+    for name, setting in own.items():
+        allowed = limited(setting).get("enum", [])
+        values = f" {', '.join(allowed)}." if allowed else ""
+        click.echo(f"  {name:<16} {SETTINGS[name][1]}{values}")
 
 
 def _settings(component: object) -> str:

@@ -82,18 +82,23 @@ class _DropoutSteps:
     """
 
     def __init__(self, layers: Sequence[SeededDropout]) -> None:
-        self.layers, self.step = layers, 1
+        self.layers = layers
+        self._go_on(1)
+
+    def _go_on(self, step: int) -> None:
+        for layer in self.layers:
+            layer.begin(step)
 
     def begin(self, *_: object) -> None:
-        """Begin a pass over the network."""
+        """Begin a pass over the network, at the step that its layers have."""
         for layer in self.layers:
-            layer.begin(self.step)
+            layer.begin(layer.step)
 
     def end(self, net: nn.Module, _: object, output: Any) -> None:
         """Go on to the next step when a gradient has come back."""
         if net.training and isinstance(output, Tensor) and output.requires_grad:
-            used = self.step
-            output.register_hook(lambda _: setattr(self, "step", used + 1))
+            following = self.layers[0].step + 1
+            output.register_hook(lambda _: self._go_on(following))
 
 
 class _Draws:

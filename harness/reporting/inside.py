@@ -66,7 +66,7 @@ def _section(reading: ReportData, dataset: str, best: pd.Series[Any]) -> Section
         "the activity of the layers": partial(_activity, reading, best, tables)
     }
     trials = reading.finished(dataset)
-    with suppress(UsageError):
+    with suppress(UsageError, KeyError):  # tables of another tool may have no architectures
         seeing = _best(reading, trials[trials["architecture"].map(_takes_images)])
         makers["the first filters"] = partial(_filters, reading, seeing)
     figures, words = draw_images(reading, dataset, makers)

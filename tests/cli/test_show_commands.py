@@ -31,6 +31,16 @@ def test_confusion_and_curves_of_the_best_trial(kept_results: Path, tmp_path: Pa
     assert {path.name for path in tmp_path.glob("*.png")} == names
 
 
+def test_activations_on_val_and_filters_of_the_best_trial(kept_results: Path, tmp_path: Path) -> None:
+    trial = harness.read(kept_results).trial()
+    told = ok("show", kept_results, "activations", "filters", "--out", tmp_path)
+    assert "digits: activations, first 144 images of val" in told
+    assert "digits: weights of the first layer, 16 units" in told
+    stem = f"digits-{trial.trial_id}"
+    names = {f"{stem}-activations.png", f"{stem}-filters.png"}
+    assert {path.name for path in tmp_path.glob("*.png")} == names
+
+
 def test_an_arms_seeds_are_combined_and_the_title_says_how(kept_results: Path, tmp_path: Path) -> None:
     where = ("--where", "lr=0.1,head=softmax", "--out", tmp_path)
     told = ok("show", kept_results, "confusion", "curves", "--combine", "mean", *where)
@@ -46,6 +56,7 @@ def test_an_arms_seeds_are_combined_and_the_title_says_how(kept_results: Path, t
         (["confuson"], "did you mean 'confusion'"),
         (["confusion", "--sample", "3"], "--sample works with predictions and probabilities"),
         (["failures", "--combine", "sum"], "--combine works with confusion and curves"),
+        (["filters", "--combine", "sum"], "--combine works with confusion and curves"),
         (["confusion", "--split", "train"], "has no predictions of train"),
     ],
 )

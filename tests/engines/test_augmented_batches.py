@@ -10,6 +10,8 @@ import pytest
 import torch
 
 from harness.axes.augmentations import augmentations, shifted
+from harness.data.images import Images
+from harness.data.pixel_source import PixelSource
 from harness.data.preprocessing import preprocessings
 from harness.data.samples import Data, Samples, prepare
 from harness.engines import engine
@@ -192,6 +194,24 @@ def test_images_that_are_given_as_an_array_are_augmented_as_they_are() -> None:
     moves = np.floor(stream(0, "augmentation", 1).random((2, 2)) * 5).astype(int) - 2
     np.testing.assert_array_equal(got, shifted(x[[3, 1]].reshape(2, 2, 3, 4), *moves).reshape(2, -1))
     assert target.argmax(1).tolist() == [3, 1]
+
+
+@pytest.mark.parametrize("channels", [(), (1,), (3,)])
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_images_with_channels_are_augmented_channel_by_channel(channels: tuple[int, ...], kind: Any) -> None:
+    raw = np.random.default_rng(0).integers(1, 256, (6, 5, 4, *channels)).astype(kind)
+    labels = np.arange(6)
+    pixels = PixelSource(
+        Images(raw, labels, raw[:0], labels[:0]), {"train": labels[::-1].copy()}, 255, np.dtype(np.float64),
+        ("signed", preprocessings["signed"].apply),
+    )  # fmt: skip
+    part = Samples((pixels, "train"), labels[::-1], labels[::-1])
+    data = Data(part, part, part, tuple("abcdef"), pixels.shape)
+    got, target = batches(data, resolve({**BASE, "augmentation": "shift"})).batch(3, 2, np.array([0, 4]))
+    planes = np.moveaxis(raw.reshape(6, 5, 4, -1), 3, 1)[[5, 1]].astype(float)
+    moves = np.floor(stream(3, "augmentation", 2).random((2, 2)) * 5).astype(int) - 2
+    np.testing.assert_allclose(got, (2 * shifted(planes, *moves) / 255 - 1).reshape(2, -1))
+    assert target.argmax(1).tolist() == [5, 1]
 
 
 def test_mixup_mixes_smoothed_and_noisy_targets() -> None:

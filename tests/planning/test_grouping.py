@@ -82,3 +82,19 @@ def test_stacks_are_not_cut_without_a_gain(study_of: Make) -> None:
 def test_single_trials_cannot_be_cut(study_of: Make) -> None:
     stacks = list(make(study_of({"lr": LRS[:3]}, study={"seeds": 1}), "loop").stacks)
     assert balanced(stacks, 2) == stacks
+
+
+def test_trials_share_a_stack_where_they_share_an_augmentation_and_its_settings(study_of: Make) -> None:
+    axes = {
+        "case": [
+            {"name": "plain"},
+            {"name": "one", "augmentation": "shift", "shift_pixels": 1},
+            {"name": "two", "augmentation": "shift", "shift_pixels": 2},
+            {"name": "flip", "augmentation": "flip"},
+        ],
+        "activation": ["relu", "tanh"],
+    }
+    plan = make(study_of(axes, study={"seeds": 1}, dataset="digits"), processes=1)
+    cases = [{trial.arm.labels["case"] for trial in stack.trials} for stack in plan.stacks]
+    assert sorted(map(sorted, cases)) == [["flip"], ["one"], ["plain"], ["two"]]
+    assert all(len(stack.trials) == 2 for stack in plan.stacks)

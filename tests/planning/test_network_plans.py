@@ -156,3 +156,11 @@ def test_settings_of_networks_have_meanings() -> None:
     for name in ("channels", "kernel", "pooling", "norm", "skip", "readout", "blocks"):
         assert SETTINGS[name][1].endswith(".")
         assert f"{name}=" in result.output
+
+
+def test_a_list_of_one_axis_says_what_settings_mean() -> None:
+    output = CliRunner().invoke(commands, ["list", "architecture"]).output
+    described = output.partition("\nsettings\n")[2]
+    meaning = "Normalisation of a layer's outputs before its activation. none, batch, layer."
+    assert f"  {'norm':<16} {meaning}\n" in described
+    assert "  blocks           Blocks of two convolutions in each stage of resnet.\n" in described

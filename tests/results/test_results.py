@@ -45,7 +45,7 @@ SETTINGS = [
 ]  # fmt: skip
 """In the order of the columns, which scripts lean on: never reorder them."""
 OUTCOME = [
-    "status", "reason", "diverged_step", "parameters", "epochs_done", "steps_done", "train_loss",
+    "status", "reason", "diverged_step", "parameters", "flops", "epochs_done", "steps_done", "train_loss",
     "train_accuracy", "val_loss", "val_accuracy", "test_loss", "test_accuracy", "engine", "device", "group",
     "group_size", "group_seconds", "kernels", "host",
 ]  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, fx, nn
@@ -11,34 +11,13 @@ from torch.nn import functional as F
 
 from harness.axes.stacked_layers import layers
 from harness.axes.stacked_layers.graphs import MemberActivation
-from harness.axes.stacked_layers.layers import Pass
+from harness.axes.stacked_layers.layers import ChainForm, Pass
 from harness.axes.stacked_layers.normalisation import Pairs, Rule
 
 RECTIFIERS = {F.relu, torch.relu, "relu"}
 """Functions and methods that are ReLU."""
 Named: TypeAlias = "tuple[str, Any]"
 """A layer's name in its network, and the module."""
-
-
-@dataclass(frozen=True)
-class ChainForm:
-    """The form of what is computed as one; of the parts behind the convolution each may be missing.
-
-    Attributes:
-        stride: pixels from an output to the next one.
-        padding: zeros around an image.
-        rule: of batch normalisation by the batch.
-        rectified: ReLU.
-        kind: of pooling.
-        window: rows and columns of windows that lie side by side.
-    """
-
-    stride: tuple[int, int]
-    padding: tuple[int, int]
-    rule: Rule | None = None
-    rectified: bool = False
-    kind: Literal["average", "max"] | None = None
-    window: tuple[int, int] = (1, 1)
 
 
 @dataclass

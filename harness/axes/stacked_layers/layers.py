@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -15,14 +15,32 @@ from torch import Tensor, nn
 from harness.axes.stacked_layers.graphs import MemberActivation, NotStackedError
 from harness.axes.stacked_layers.normalisation import Pairs, Rule
 
-if TYPE_CHECKING:
-    from harness.axes.stacked_layers.chains import ChainForm
+
+@dataclass(frozen=True)
+class ChainForm:
+    """The form of what is computed as one; of the parts behind the convolution each may be missing.
+
+    Attributes:
+        stride: pixels from an output to the next one.
+        padding: zeros around an image.
+        rule: of batch normalisation by the batch.
+        rectified: ReLU.
+        kind: of pooling.
+        window: rows and columns of windows that lie side by side.
+    """
+
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+    rule: Rule | None = None
+    rectified: bool = False
+    kind: Literal["average", "max"] | None = None
+    window: tuple[int, int] = (1, 1)
 
 
 Weights: TypeAlias = "tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]"
 
 
-class MemberParts(Protocol):
+class LayerParts(Protocol):
     """The parts of a stack's pass in which members differ, or which an engine computes in its own way."""
 
     def convolve(
@@ -57,7 +75,7 @@ class Pass:
 
     members: int
     values: Mapping[str, Tensor]
-    parts: MemberParts
+    parts: LayerParts
     training: bool
 
     def of(self, name: str, kind: str) -> Tensor | None:

@@ -56,7 +56,7 @@ class _Normalise(torch.autograd.Function):
         out = torch.empty_like(images)
         mean, variance, inverse = (torch.empty_like(scales) for _ in range(3))
         tensors = (images, scales, shifts, out, mean, variance, inverse)
-        sizes = _Sizes(scales.numel(), images[0, 0].numel(), int(rectified), epsilon)
+        sizes = _NormSizes(scales.numel(), images[0, 0].numel(), int(rectified), epsilon)
         image_kernels.library(x.dtype).normalise(ctypes.byref(sizes), *(each.data_ptr() for each in tensors))
         ctx.save_for_backward(images, mean, inverse, scales, shifts)
         ctx.sizes = sizes
@@ -75,7 +75,7 @@ class _Normalise(torch.autograd.Function):
         return image_kernels.outer(to, images.shape[-1]), to_weight, to_bias, None, None
 
 
-class _Sizes(Structure):
+class _NormSizes(Structure):
     """The struct `normalisation` in C."""
 
     _fields_ = [("planes", c_int64), ("count", c_int64), ("rectified", c_int64), ("epsilon", c_double)]

@@ -51,7 +51,7 @@ class Block:
 
 
 @dataclass(frozen=True)
-class Weights:
+class BlockWeights:
     """The parameters of a block: weight (K, O, C, rows, columns); the others (K, O), or None.
 
     Attributes:
@@ -67,7 +67,7 @@ class Weights:
     shift: Tensor | None = None
 
 
-def compute(x: Tensor, weights: Weights, block: Block) -> tuple[Tensor, Tensor, Tensor]:
+def compute(x: Tensor, weights: BlockWeights, block: Block) -> tuple[Tensor, Tensor, Tensor]:
     """Compute a block of layers of images (K, B, C, H, W), or (1, B, C, H, W) that all members see.
 
     Returns:
@@ -96,7 +96,7 @@ def fits(x: Tensor, block: Block) -> bool:
     return not (x.requires_grad and len(x) == 1) and block.window[0] * block.window[1] <= MOST_MARKED
 
 
-class _Sizes(Structure):
+class _BlockSizes(Structure):
     """The struct `block` in C."""
 
     _fields_ = [
@@ -119,7 +119,7 @@ class _Pointers(Structure):
 
 
 @dataclass
-class _Room:
+class _BlockRoom:
     """The tensors of a block in C, by their names there, all dense.
 
     Attributes:
@@ -127,7 +127,7 @@ class _Room:
         named: name -> tensor.
     """
 
-    sizes: _Sizes
+    sizes: _BlockSizes
     named: dict[str, Tensor] = field(default_factory=dict)
 
     def pointers(self) -> _Pointers:
@@ -144,7 +144,7 @@ class _Block(torch.autograd.Function):
         for name, of in zip(PARAMETERS, parts, strict=True):
             if of is not None:
                 given[name] = of.detach().contiguous()
-        room = _Room(_sizes(given, block), given)
+        room = _BlockRoom(_sizes(given, block), given)
         outputs = _made(room, block)
         library, one = image_kernels.library(x.dtype), _between(room)
         packed = given["w"].new_empty(given["w"][0].numel())
@@ -161,7 +161,7 @@ class _Block(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         named = dict(zip(ctx.names, ctx.saved_tensors, strict=True))
-        room = _Room(ctx.room.sizes, {**named, "g": image_kernels.inner(gradients[0])})
+        room = _BlockRoom(ctx.room.sizes, {**named, "g": image_kernels.inner(gradients[0])})
         found: dict[str, Tensor] = {}
         for name, needed in zip(("x", *PARAMETERS), ctx.needs_input_grad[1:], strict=True):
             if name in named and (needed or name not in {"x", "bias"}):
@@ -175,20 +175,20 @@ class _Block(torch.autograd.Function):
         return None, found.get("x"), *(found.get(name) for name in PARAMETERS)
 
 
-def _sizes(given: dict[str, Tensor], block: Block) -> _Sizes:
+def _sizes(given: dict[str, Tensor], block: Block) -> _BlockSizes:
     of = image_kernels.sizes_of(given["x"], given["w"], block.stride, block.padding)
     pooled = {None: 0, "average": 1, "max": 2}[block.kind]
     flags = (int(block.normalised), int(block.rectified), pooled)
-    return _Sizes(image_kernels.numbers(*of), *flags, *block.window, block.epsilon)
+    return _BlockSizes(image_kernels.numbers(*of), *flags, *block.window, block.epsilon)
 
 
-def _between(room: _Room, times: int = 1) -> Tensor:
+def _between(room: _BlockRoom, times: int = 1) -> Tensor:
     """Make room for what the convolution of one member gives, so many times."""
     _, batch, _, _, _, outputs, height, width, *_ = room.sizes.of
     return next(iter(room.named.values())).new_empty(times * outputs * height * width * batch)
 
 
-def _made(room: _Room, block: Block) -> tuple[Tensor, Tensor, Tensor]:
+def _made(room: _BlockRoom, block: Block) -> tuple[Tensor, Tensor, Tensor]:
     """Make what is computed, and put it among the tensors; return what is told outside."""
     members, batch, _, _, _, outputs, height, width, *_ = room.sizes.of
     rows, columns = block.window if block.kind else (1, 1)

@@ -34,7 +34,9 @@ def convolve(
         (K, B, O, H', W'). By the kernels its memory is (K, O, H', W', B): elementwise operations and
         `flatten(2)` keep that, and the next layer reads it without a copy.
     """
-    apply: Callable[..., Tensor] = (_Kernels if image_kernels.available(x) else _MemberByMember).apply
+    apply: Callable[..., Tensor] = (
+        _KernelConvolution if image_kernels.available(x) else _MemberByMember
+    ).apply
     return apply(x, weight, bias, _pair(stride), _pair(padding))
 
 
@@ -42,7 +44,7 @@ def _pair(value: int | Pair) -> Pair:
     return (value, value) if isinstance(value, int) else value
 
 
-class _Kernels(torch.autograd.Function):
+class _KernelConvolution(torch.autograd.Function):
     """The kernels in C."""
 
     @staticmethod

@@ -15,9 +15,8 @@ from torch import Tensor
 
 from harness.axes.architectures import architectures
 from harness.axes.metrics import Metric
-from harness.axes.stacked_layers.chains import ChainForm
 from harness.axes.stacked_layers.form import StackedForm
-from harness.axes.stacked_layers.layers import Pass, Weights
+from harness.axes.stacked_layers.layers import ChainForm, Pass, Weights
 from harness.axes.stacked_layers.mapped import MappedForm
 from harness.axes.stacked_layers.normalisation import Pairs, Rule, batch_norms
 from harness.check import network_stacking
@@ -41,7 +40,7 @@ EVALUATED_AT_ONCE = 2**19
 
 
 class StackParts:
-    """What members of a stack differ in, and its layers of images (`stacked_layers.layers.MemberParts`)."""
+    """The parts of a stack in which members differ, and its layers of images: `LayerParts`."""
 
     def __init__(self, trials: Sequence[Trial], masks: ModuleMasks) -> None:
         names = [trial.arm.settings.activation for trial in trials]
@@ -55,7 +54,7 @@ class StackParts:
         eps = form.rule.eps if form.rule is not None else 0.0
         normalised = form.rule is not None
         like = block.Block(form.stride, form.padding, normalised, eps, form.rectified, form.kind, form.window)
-        out, mean, variance = block.compute(x, block.Weights(*weights), like)
+        out, mean, variance = block.compute(x, block.BlockWeights(*weights), like)
         if form.rule is not None:
             _move(running, (mean, variance), form.rule, self._count(x, weights[0], form))
         return out

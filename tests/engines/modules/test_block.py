@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from harness.engines.modules.block import Block, Weights, compute, fits
+from harness.engines.modules.block import Block, BlockWeights, compute, fits
 from harness.engines.modules.pooling import Kind
 
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 2e-4}
@@ -25,7 +25,7 @@ BEHIND = [
 ]
 
 
-def one_by_one(x: Tensor, weights: Weights, block: Block) -> Tensor:
+def one_by_one(x: Tensor, weights: BlockWeights, block: Block) -> Tensor:
     """Compute with PyTorch, member by member."""
     made = []
     for k, weight in enumerate(weights.weight):
@@ -64,8 +64,8 @@ def test_is_pytorchs_layer_by_layer(block: Block, batch: int, shared: bool, dtyp
     theirs = [
         each.double().requires_grad_(mine.requires_grad) for each, mine in zip(given, ours, strict=True)
     ]
-    out, mean, variance = compute(ours[0], Weights(*ours[1:]), block)
-    expected = one_by_one(theirs[0], Weights(*theirs[1:]), block)
+    out, mean, variance = compute(ours[0], BlockWeights(*ours[1:]), block)
+    expected = one_by_one(theirs[0], BlockWeights(*theirs[1:]), block)
     g = torch.randn_like(expected)
     wanted = [[each for each in side if each.requires_grad] for side in (ours, theirs)]
     found = torch.autograd.grad((out * g.to(dtype)).sum(), wanted[0])
@@ -83,7 +83,7 @@ def test_bits_of_a_member_depend_on_nobody_beside_it(block: Block) -> None:
 
     def trained(*of: Tensor) -> list[Tensor]:
         leaves = [each.clone().requires_grad_() for each in of]
-        out, *_ = compute(leaves[0], Weights(*leaves[1:]), block)
+        out, *_ = compute(leaves[0], BlockWeights(*leaves[1:]), block)
         return [out, *torch.autograd.grad((out * out.detach()).sum(), leaves)]
 
     together, alone = trained(*given), trained(*(each[1:2] for each in given))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -34,6 +35,11 @@ def made_up(case: dict[str, Any], dtype: torch.dtype, shared: bool) -> tuple[lis
     return tensors, {name: case[name] for name in ("stride", "padding") if name in case}
 
 
+def convolved(of: Sequence[Tensor], **rest: Any) -> Tensor:
+    x, weight, bias = of
+    return convolve(x, weight, bias, **rest)
+
+
 def one_by_one(x: Tensor, weight: Tensor, bias: Tensor | None, **rest: Any) -> Tensor:
     """Convolve with PyTorch, member by member."""
     biases = bias if bias is not None else [None] * len(weight)
@@ -52,7 +58,7 @@ def test_is_pytorchs_member_by_member(case: dict[str, Any], shared: bool, dtype:
     tensors, rest = made_up(case, dtype, shared)
     ours = [tensor.clone().requires_grad_() for tensor in tensors]
     theirs = [tensor.double().requires_grad_() for tensor in tensors]
-    out, expected = convolve(*ours, **rest), one_by_one(*theirs, **rest)
+    out, expected = convolved(ours, **rest), one_by_one(*theirs, **rest)
     assert out.shape == expected.shape
     weights = torch.randn_like(expected)
     gradients = torch.autograd.grad((out * weights.to(dtype)).sum(), ours)
@@ -85,7 +91,7 @@ def test_bits_of_a_member_depend_on_nobody_beside_it(case: dict[str, Any]) -> No
 
     def trained(*of: Tensor) -> list[Tensor]:
         given = [tensor.clone().requires_grad_() for tensor in of]
-        out = convolve(*given, **rest)
+        out = convolved(given, **rest)
         return [out, *torch.autograd.grad((out * out.detach()).sum(), given)]
 
     together, alone = trained(*tensors), trained(*(tensor[:1] for tensor in tensors))

@@ -8,14 +8,14 @@ import pytest
 import torch
 
 from harness.engines.modules import image_kernels
-from harness.engines.modules.block import Block, Weights, compute
+from harness.engines.modules.block import Block, BlockWeights, compute
 from harness.engines.modules.image_kernels import trying
 from harness.lowering.compiler import SWITCH, UnavailableError
 
 
-def small() -> tuple[torch.Tensor, Weights]:
+def small() -> tuple[torch.Tensor, BlockWeights]:
     torch.manual_seed(0)
-    return torch.randn(2, 16, 2, 6, 6), Weights(torch.randn(2, 3, 2, 3, 3), torch.randn(2, 3))
+    return torch.randn(2, 16, 2, 6, 6), BlockWeights(torch.randn(2, 3, 2, 3, 3), torch.randn(2, 3))
 
 
 def test_pytorch_takes_their_place_where_they_are_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,14 +14,19 @@ from ctypes import c_int64, c_void_p
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
+from harness.engines.modules.image_kernels import trying
+from harness.engines.modules.image_kernels.layout import Pair, inner, numbers, outer, sizes_of
 from harness.lowering import builds, compiler
 from harness.lowering.compiler import UnavailableError
 from harness.system import machine
+
+__all__ = [
+    "Pair", "available", "identity", "inner", "lanes", "library", "numbers", "outer", "sizes_of", "why_not",
+]  # fmt: skip
 
 SOURCE = Path(__file__).with_name("images.c")
 REALS = {torch.float32: "float32", torch.float64: "float64"}
@@ -32,8 +37,6 @@ ARGUMENTS = {
 """How many pointers each function takes."""
 CONVOLUTION = 15
 """Numbers in the struct `convolution` in C."""
-Pair: TypeAlias = tuple[int, int]
-"""Rows and columns."""
 
 
 @dataclass(frozen=True)
@@ -95,8 +98,6 @@ def _loaded(real: str, build: builds.Build, state: tuple[Path, bool, bool]) -> _
 
 
 def _complaint(loaded: ctypes.CDLL, path: Path) -> str:
-    from harness.engines.modules.image_kernels import trying
-
     facts = [metadata.version("torch"), *machine.tuning(), Path(trying.__file__).read_text(encoding="utf-8")]
     digest = hashlib.sha256("\n".join(facts).encode()).hexdigest()[:8]
     kept = path.with_name(f"{path.stem}-{digest}.txt")
@@ -117,36 +118,3 @@ def _declared(loaded: ctypes.CDLL) -> ctypes.CDLL:
 def lanes(dtype: torch.dtype) -> int:
     """Return the images of a vector: a batch has at least as many."""
     return int(library(dtype).lanes())
-
-
-def inner(x: Tensor, least: int = 1) -> Tensor:
-    """Return (K, B, C, H, W) as dense memory (K, C, H, W, B'), filled up with zeros to `least` images.
-
-    What lies in memory like that already is not copied.
-    """
-    turned = x.detach().permute(0, 2, 3, 4, 1)
-    if x.shape[1] < least:
-        return torch.nn.functional.pad(turned, (0, least - x.shape[1]))
-    return turned.contiguous()
-
-
-def outer(x: Tensor, batch: int) -> Tensor:
-    """Return memory (K, C, H, W, B') as (K, B, C, H, W): a view of the first `batch` images."""
-    return x[..., :batch].permute(0, 4, 1, 2, 3)
-
-
-def numbers(*values: int) -> ctypes.Array[c_int64]:
-    """Return whole numbers as a struct of them in C."""
-    return (c_int64 * len(values))(*values)
-
-
-def sizes_of(images: Tensor, weights: Tensor, stride: Pair, padding: Pair) -> tuple[int, ...]:
-    """Return the struct `convolution` in C; images (K or 1, C, H, W, B), weights (K, O, C, rows, columns)."""
-    shared, channels, height, width, batch = images.shape
-    members, outputs, _, *kernel = weights.shape
-    out = (
-        (size + 2 * pad - of) // step + 1
-        for size, pad, of, step in zip((height, width), padding, kernel, stride, strict=True)
-    )
-    first = (members, batch, channels, height, width, outputs)
-    return *first, *out, *kernel, *stride, *padding, int(shared < members)

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from harness.engines.modules import image_kernels
+from harness.engines.modules.image_kernels import layout
 from harness.system import files
 
 BATCH, CHANNELS, OUTPUTS, PIXELS, KERNEL = 32, 8, 16, 12, 3
@@ -90,8 +90,8 @@ def _pytorch(x: Tensor, weight: Tensor, g: Tensor) -> Callable[[], list[Tensor]]
 
 def _kernels(library: ctypes.CDLL, x: Tensor, weight: Tensor, g: Tensor) -> Callable[[], list[Tensor]]:
     """Return a call that gives the same by the kernels."""
-    images, weights, out_g = image_kernels.inner(x[None]), weight[None], image_kernels.inner(g[None])
-    sizes = image_kernels.numbers(*image_kernels.sizes_of(images, weights, (1, 1), (1, 1)))
+    images, weights, out_g = layout.inner(x[None]), weight[None], layout.inner(g[None])
+    sizes = layout.numbers(*layout.sizes_of(images, weights, (1, 1), (1, 1)))
     out, to_x, to_weight = torch.empty_like(out_g), torch.empty_like(images), torch.empty_like(weights)
     room = weight.new_empty(weight[0].numel() * library.most_rows() * library.lanes() + weight.numel())
 
@@ -100,6 +100,6 @@ def _kernels(library: ctypes.CDLL, x: Tensor, weight: Tensor, g: Tensor) -> Call
         library.convolve(sizes, at_x, at_w, None, out.data_ptr(), at_room)
         library.convolve_back(sizes, at_g, at_w, to_x.data_ptr(), at_room)
         library.convolve_slopes(sizes, at_x, at_g, to_weight.data_ptr(), None, at_room)
-        return [image_kernels.outer(out, BATCH)[0], image_kernels.outer(to_x, BATCH)[0], to_weight[0]]
+        return [layout.outer(out, BATCH)[0], layout.outer(to_x, BATCH)[0], to_weight[0]]
 
     return call

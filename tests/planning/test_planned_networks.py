@@ -8,6 +8,7 @@ import tomllib
 from typing import Any
 
 import pytest
+import torch
 from torch import Tensor, nn
 
 from harness.axes.architectures import architectures
@@ -17,6 +18,7 @@ from harness.planning import compilation, networks
 from harness.planning.plan import make
 from harness.planning.stack import stack_bytes
 from harness.study.study import parse
+from harness.study.trials import resolve
 
 
 def plan(processes: int = 1, *, seeds: int = 2, baseline: str = "", axes: str = "") -> Any:
@@ -122,7 +124,25 @@ class WholeBatch(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Compute."""
         x = x.flatten(1)
-        logits: Tensor = self.out(x - x.mean(0))
+        logits: Tensor = self.out(x - x.mean(0) if self.training else x)
+        return logits
+
+
+class Assigning(nn.Module):
+    """A mean that moves, whose buffer is given a new tensor: torch.func would forget it."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.out = nn.Linear(64, classes)
+        self.centre: Tensor
+        self.register_buffer("centre", torch.zeros(64))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Compute."""
+        x = x.flatten(1)
+        if self.training:
+            self.centre = 0.9 * self.centre + 0.1 * x.detach().mean(0)
+        logits: Tensor = self.out(x - self.centre)
         return logits
 
 
@@ -130,8 +150,7 @@ class WholeBatch(nn.Module):
     ("made", "way", "words"),
     [
         (Sorting, "mapped", "sort"),
-        (Drawing, "loop", "draws random numbers"),
-        (Counting, "loop", "called again"),
+        (Assigning, "loop", "another centre of a member"),
         (WholeBatch, "layers", ""),
     ],
 )
@@ -152,6 +171,15 @@ def test_an_own_network_trains_in_the_best_way_that_is_right(made: Any, way: str
         return
     assert [len(stack.trials) for stack in planned.stacks] == [4]
     assert ("by torch.func, not layer by layer: " in told(planned)[0]) == (way == "mapped")
+
+
+@pytest.mark.parametrize(("made", "words"), [(Drawing, "draws random numbers"), (Counting, "called again")])
+def test_a_network_that_gives_other_logits_each_time_is_never_stacked(made: Any, words: str) -> None:
+    architectures.register("mine")(lambda shape, classes, activation: made(classes))  # noqa: ARG005
+    settings = resolve({"dataset": "digits", "steps": 20, "architecture": "mine"})
+    found = network_stacking.how(settings)
+    assert found.way == "loop"
+    assert words in found.reason
 
 
 def test_a_plan_of_mlps_imports_no_torch() -> None:
