@@ -13,6 +13,7 @@ import torch
 
 from harness.data.samples import Data, prepare
 from harness.engines import bits, kernels
+from harness.engines.modules import image_kernels
 from harness.engines.resident import nvrtc, sources
 from harness.lowering import compiler
 from harness.study.study import Study
@@ -107,6 +108,18 @@ def test_layer_one_in_the_kernels_counts_for_pytorchs_stacks(
     dense = _names(planned, data, "stacked"), _names(planned, data, "loop")
     assert sparse[0] != dense[0]
     assert sparse[1] == dense[1]
+
+
+def test_kernels_of_images_count_for_stacks_of_networks(
+    study_of: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study, seen = study_of(epochs=1, architecture="lenet5"), []
+    for identity in ("0123456789", "9876543210", ""):
+        monkeypatch.setattr(image_kernels, "identity", lambda of=identity: of)
+        seen.append([next(iter(named(study, engine).values())) for engine in ("stacked", "loop")])
+    stacked, loop = zip(*seen, strict=True)
+    assert len(set(stacked)) == 3
+    assert len(set(loop)) == 1
 
 
 def test_a_gpus_name_says_the_kind_of_steps_and_the_resident_kernel(
