@@ -231,7 +231,9 @@ CELLS: dict[str, Cell] = {
     "digits-10": Cell("digits, 10 trials x 1 epoch", DIGITS, 10, 1, same=0.1),
     "digits-1000": Cell("digits, 1,000 trials x 1 epoch", DIGITS, 1_000, 1, same=0.1),
     "lenet5": Cell("LeNet-5, batch 64", {"architecture": "lenet5", "batch_size": 64}, **NETWORK),
-    "cnn-norm": Cell("a cnn with batch norm", {"architecture": "cnn", "norm": "batch"}, **{**NETWORK, "same": 0.1}),
+    "cnn-norm": Cell(
+        "a cnn with batch norm", {"architecture": "cnn", "norm": "batch"}, **{**NETWORK, "same": 0.1}
+    ),
     "centres": Cell(
         "a plugin's network", {"architecture": "bench_centres", "batch_size": 64}, jax=False, **NETWORK
     ),
