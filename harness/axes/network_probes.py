@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.axes.probes import call, noise, tensor
 from harness.errors import ComponentError
+from harness.registry import python_files
 from harness.system.lazy import torch
 from harness.text import listed
 
@@ -62,7 +63,12 @@ def _leave_nothing_out(net: nn.Module) -> None:
 
 def _check_logits(named: str, net: nn.Module, x: Tensor, classes: int) -> None:
     means = f"logits of {classes} classes for pixels {tuple(x.shape)}"
-    y = tensor(named, call(named, copy.deepcopy(net), x), (len(x), classes), means)
+    try:
+        logits = call(named, copy.deepcopy(net), x)
+    except ComponentError as error:
+        place = python_files.line_of(error.__cause__) if error.__cause__ else ""
+        raise ComponentError(f"{error}{place}") from error
+    y = tensor(named, logits, (len(x), classes), means)
     if not y.requires_grad:
         raise ComponentError(f"{named} gives logits without a gradient: nothing of it would be learned")
     if not y.isfinite().all():

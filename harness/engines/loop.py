@@ -406,7 +406,9 @@ def load_weights(model: Classifier, named: Mapping[str, Floats]) -> None:
             f"the weights are another network's: {shapes_in_words({n: a.shape for n, a in named.items()})}; "
             f"this network has {shapes_in_words(shapes)}"
         )
-    model.net.load_state_dict({names[name]: torch.from_numpy(array.copy()) for name, array in named.items()})
+    # np.array: a member's number of batches, taken out of a stack's array, is a NumPy scalar
+    copies = {names[name]: torch.from_numpy(np.array(array)) for name, array in named.items()}
+    model.net.load_state_dict(copies)
 
 
 def shapes_in_words(shapes: Mapping[str, tuple[int, ...]]) -> str:

@@ -250,6 +250,13 @@ class _Parent:
         named = {name: np.asarray(array, np.float32) for name, array in loop.weights(classifier).items()}
         if self.engine == "numpy":
             return {f"network.{name}": array for name, array in named.items()}
+        if not self.settings.plain_mlp:
+            import torch
+
+            from harness.engines.modules.values import MemberValues
+
+            values = MemberValues([classifier.net], torch.device("cpu"), torch.float32).state_dict()
+            return {f"block.0.{name}": value.numpy() for name, value in values.items()}
         first, *rest = named.values()
         flat = np.concatenate([array.ravel() for array in rest])
         return {"block.0.first": first.reshape(1, -1), "block.0.rest": flat[None]}

@@ -165,3 +165,14 @@ def test_batch_norm_of_a_batch_of_one_image_is_told_before_it_trains(study_of: M
     plan.make(study_of(norm="batch", batch_size=3))
     plan.make(study_of(norm="batch", batch_size=4, sampling="replacement"))
     plan.make(study_of(norm="layer", batch_size=4))
+
+
+def test_a_networks_own_error_names_the_line_that_raised_it() -> None:
+    def misshapen(_: nn.Module, __: Tensor, z: Tensor) -> Tensor:
+        return z @ torch.ones(CLASSES + 1, 2)
+
+    line = misshapen.__code__.co_firstlineno + 1
+    with pytest.raises(
+        ComponentError, match=rf"shapes cannot be multiplied.*, line {line} of {Path(__file__).name}$"
+    ):
+        network_probes.check("it", Part(misshapen), torch.rand(4, 1, 4, 4), CLASSES)
