@@ -84,6 +84,7 @@ def alone(one: Trial, dtype: Any = np.float64) -> Outcome:
 
 def assert_same(a: Outcome, k: int, b: Outcome, tolerance: float) -> None:
     """The values of a member, running statistics among them, its curves and its predictions."""
+    assert a.parameters[k] == b.parameters[0]
     assert a.weights[k].keys() == b.weights[0].keys()
     for name, right in b.weights[0].items():
         got = a.weights[k][name]
@@ -221,6 +222,28 @@ class Mixed(nn.Module):
         return logits
 
 
+class InPlace(nn.Module):
+    """Layers and methods that change their images in place, and a parameter that is not trained."""
+
+    def __init__(self, channels: int, classes: int, activation: Any) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(channels, 4, 3, padding=1, bias=False), nn.BatchNorm2d(4),
+            nn.LeakyReLU(0.1, inplace=True),
+            nn.Conv2d(4, 4, 3, padding=1), nn.SiLU(inplace=True), nn.MaxPool2d(2), nn.ELU(inplace=True),
+            nn.Conv2d(4, 4, 3, padding=1, bias=False), nn.BatchNorm2d(4), nn.MaxPool2d(2),
+            nn.SiLU(inplace=True),
+        )  # fmt: skip
+        self.hidden, self.activation, self.out = nn.Linear(16, 6), activation(), nn.Linear(6, classes)
+        self.scale = nn.Parameter(torch.tensor(0.5), requires_grad=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.body(x).flatten(1)
+        y = self.activation(self.hidden(y).mul_(self.scale).relu_())
+        logits: Tensor = self.out(y)
+        return logits
+
+
 class Branching(nn.Module):
     """A branch on values: one by one in the loop engine."""
 
@@ -238,6 +261,7 @@ class Branching(nn.Module):
     ("made", "way", "words"),
     [
         (Inception, "layers", ""),
+        (InPlace, "layers", ""),
         (Mixed, "mapped", "einsum of a parameter"),
         (Branching, "loop", "branches on values"),
     ],
