@@ -69,6 +69,10 @@ class _Watched:
 
     def table(self, x: NDArray[np.floating[Any]]) -> pd.DataFrame:
         """Show the network images x (n, D), and tabulate its layers."""
+        # One that works in place would write over what it is given, at which its slope is asked for.
+        in_place = [module for module in self.modules.values() if getattr(module, "inplace", False)]
+        for module in in_place:
+            vars(module)["inplace"] = False
         hooks = [
             module.register_forward_hook(
                 lambda module, given, y, name=name: self._see(name, module, given, y)
@@ -83,6 +87,8 @@ class _Watched:
         finally:
             for hook in hooks:
                 hook.remove()
+            for module in in_place:
+                vars(module)["inplace"] = True
         rows = [sums.row(name, use) for (name, use), sums in self.seen.items()]
         table = pd.DataFrame([{"depth": depth, **row} for depth, row in enumerate(rows, 1)])
         table.attrs["images"] = len(x)
@@ -92,7 +98,7 @@ class _Watched:
         key = name, self.uses[name]
         self.uses[name] += 1
         if key not in self.seen:
-            self.seen[key] = _LayerSums(module)
+            self.seen[key] = _LayerSums(module, y.shape[1])
         self.seen[key].add(given[0], y)
 
 
@@ -106,11 +112,11 @@ def _is_activation(module: nn.Module) -> bool:
 
 
 class _LayerSums:
-    """Sums over the images that an activation has seen."""
+    """Sums over the images that an activation of so many units has seen."""
 
-    def __init__(self, module: nn.Module) -> None:
+    def __init__(self, module: nn.Module, units: int) -> None:
         self.module = module
-        self.steepest = self._steepest()
+        self.steepest = self._steepest(units)  # a PReLU may have a slope for each of them
         self.values, self.flat, self.sum, self.squares = 0, 0, 0.0, 0.0
         self.most: NDArray[Any] | None = None  # the steepest slope of each unit
 
@@ -121,9 +127,9 @@ class _LayerSums:
             (slope,) = torch.autograd.grad(self.module.forward(z).sum(), z, allow_unused=True)
         return torch.zeros_like(z) if slope is None else slope.abs()
 
-    def _steepest(self) -> float:
+    def _steepest(self, units: int) -> float:
         grid = torch.linspace(-GRID, GRID, 200 * GRID + 1)
-        return float(self._slope(grid[:, None]).max())
+        return float(self._slope(grid[:, None].expand(-1, units)).max())
 
     def add(self, z: Tensor, y: Tensor) -> None:
         """Count values y (B, units, ..), and the slopes at z that they came by."""
