@@ -111,6 +111,13 @@ def _is_activation(module: nn.Module) -> bool:
     return isinstance(module, Function) or (of_torch and type(module).__name__ not in mixing)
 
 
+def _name(module: nn.Module) -> str:
+    """Name an activation: the trial's by its own name, one of PyTorch's by its class."""
+    from harness.engines.loop import Function
+
+    return module.extra_repr() if isinstance(module, Function) else type(module).__name__
+
+
 class _LayerSums:
     """Sums over the images that an activation of so many units has seen."""
 
@@ -147,7 +154,7 @@ class _LayerSums:
         mean = self.sum / self.values
         return {
             "layer": f"{name} ({use + 1})" if use else name,
-            "activation": self.module.extra_repr() or type(self.module).__name__,
+            "activation": _name(self.module),
             "units": len(self.most),
             "dead": float((self.most <= NO_SLOPE * self.steepest).mean()),
             "saturated": self.flat / self.values,
