@@ -244,6 +244,25 @@ class InPlace(nn.Module):
         return logits
 
 
+class Tied(nn.Module):
+    """A weight that two layers share, and a layer that is registered, and used, twice."""
+
+    def __init__(self, channels: int, classes: int, activation: Any) -> None:
+        super().__init__()
+        self.first = nn.Linear(64 * channels, 6, bias=False)
+        self.norm, self.activation = nn.BatchNorm1d(6), activation()
+        self.one, self.other = nn.Linear(6, 6), nn.Linear(6, 6)
+        self.other.weight = self.one.weight
+        self.again, self.out = self.one, nn.Linear(6, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.activation(self.norm(self.first(x.flatten(1))))
+        for layer in (self.one, self.other, self.again):
+            y = self.activation(layer(y))
+        logits: Tensor = self.out(y)
+        return logits
+
+
 class Branching(nn.Module):
     """A branch on values: one by one in the loop engine."""
 
@@ -263,6 +282,7 @@ class Branching(nn.Module):
         (Inception, "layers", ""),
         (InPlace, "layers", ""),
         (Mixed, "mapped", "einsum of a parameter"),
+        (Tied, "mapped", "shares a weight"),
         (Branching, "loop", "branches on values"),
     ],
 )
