@@ -67,9 +67,13 @@ def how(settings: Settings) -> Stacking:
 
 
 def deciding(settings: Settings) -> list[str]:
-    """Name the settings that decide a network's form: not dropout, as members have shares of their own."""
-    own = architectures[settings.architecture].settings
-    return ["architecture", *(name for name in own if name != "dropout")]
+    """Name the settings that decide a network's form: not dropout, as members have shares of their own.
+
+    A person's own network may use a setting of that name for anything else, too: there it decides.
+    """
+    entry = architectures.entry(settings.architecture)
+    own = entry.component.settings
+    return ["architecture", *(name for name in own if name != "dropout" or entry.third_party)]
 
 
 def form(settings: Settings) -> str:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from harness.axes.architectures import architectures
 from harness.axes.optimizers import optimizers
-from harness.check.network_stacking import how
+from harness.check.network_stacking import form, how
 from harness.data.batches import Budget
 from harness.data.samples import prepare
 from harness.engines import loop
@@ -306,3 +306,25 @@ def test_own_networks_train_as_they_do_alone(made: Any, way: str, words: str) ->
     together = stack(trials)
     for k, one in enumerate(trials):
         assert_same(together, k, alone(one), 1e-10)
+
+
+def test_what_an_own_network_does_with_a_setting_called_dropout_is_every_members_own() -> None:
+    """It scales by it, so members of another value share no stack; those of a built-in network do."""
+
+    class Scaled(nn.Module):
+        def __init__(self, inputs: int, classes: int, share: float) -> None:
+            super().__init__()
+            self.out, self.share = nn.Linear(inputs, classes), share
+
+        def forward(self, x: Tensor) -> Tensor:
+            logits: Tensor = self.out(x) * self.share
+            return logits
+
+    def build(inputs: int, classes: int, activation: Any, *, dropout: float = 0.5) -> nn.Module:  # noqa: ARG001
+        """Build."""
+        return Scaled(inputs, classes, dropout)
+
+    architectures.register("mine")(build)
+    for name, forms in (("mine", 2), ("cnn", 1)):
+        arms = [trial(f"{share}", architecture=name, dropout=share).arm.settings for share in (0.1, 0.3)]
+        assert len(set(map(form, arms))) == forms
