@@ -62,7 +62,8 @@ def show_plan(
     stacks = [s for s in plan.stacks if any(trial.trial_id not in finished for trial in s.trials)]
     sizes = [len(stack.trials) for stack in stacks]
     if sizes:
-        click.echo(f"{len(sizes)} stacks of {min(sizes)} to {max(sizes)} trials")
+        between = f"{min(sizes)} to {max(sizes)} trials" if len(set(sizes)) > 1 else count(sizes[0], "trial")
+        click.echo(f"{count(len(sizes), 'stack')} of {between}")
     estimate = cost(stacks, study, processes)
     states = state_bytes(stacks, study)
     of_states = f"; kept states: {states / 1e6:.1f} MB of it" if states else ""

@@ -253,7 +253,7 @@ class LoopTraining:
         self.rates: list[float] = learning_rates([trial], self.budget)[:, 0].tolist()
         self.batches: Iterator[Any] | None = None
         self.augmented = augmented(trial.arm.settings, data)
-        self.parameters = np.array([sum(p.numel() for p in self.model.parameters())])
+        self.parameters = np.array([sum(p.numel() for p in self.model.parameters() if p.requires_grad)])
         self.notes: list[str] = []
 
     def take_steps(self, step: int, until: int) -> Floats:
