@@ -101,6 +101,18 @@ def test_parameters_that_no_gradient_reaches_are_named() -> None:
     looked_at(net)
 
 
+@pytest.mark.parametrize("kind", ["parameter", "buffer"])
+def test_complex_numbers_are_refused(kind: str) -> None:
+    net = Part(lambda net, _x, z: z * net.turned.abs())
+    turned = torch.full((CLASSES,), 1j)
+    if kind == "parameter":
+        net.turned = nn.Parameter(turned)
+    else:
+        net.register_buffer("turned", turned)
+    with pytest.raises(ComponentError, match=r"keeps complex numbers: turned.*view_as_complex"):
+        looked_at(net)
+
+
 @pytest.mark.parametrize(
     "make",
     [
