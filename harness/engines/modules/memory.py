@@ -27,7 +27,7 @@ def freed_memory_kept() -> Iterator[bool]:
         yield False
         return
     try:
-        yield all([library.mallopt(setting, size) == 1 for setting, size in KEPT.items()])
+        yield all(library.mallopt(setting, size) == 1 for setting, size in KEPT.items())
     finally:
         for setting, size in USUAL.items():
             library.mallopt(setting, size)
