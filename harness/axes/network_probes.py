@@ -60,8 +60,9 @@ def _check_numbers(named: str, net: nn.Module) -> None:
     found = [name for name, value in (*net.named_parameters(), *net.named_buffers()) if value.is_complex()]
     if found:
         raise ComponentError(
-            f"{named} keeps complex numbers: {listed(found, FEW)}. Networks train in real ones, and imaginary "
-            "parts would be lost. Allowed: pairs of real numbers (..., 2), with torch.view_as_complex in forward"
+            f"{named} keeps complex numbers: {listed(found, FEW)}. Networks train in real ones, "
+            "and imaginary parts would be lost. Allowed: pairs of real numbers (..., 2), with "
+            "torch.view_as_complex in forward"
         )
 
 
