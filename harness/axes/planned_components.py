@@ -60,7 +60,7 @@ def _misfit(arm: Settings) -> str:
     component = architectures[arm.architecture]
     shape = shape_of(arm)
     if component.name not in MLPS:  # these are of any rows
-        problem = component.problem(shape, arm, rows=shape != arm.facts.image_shape)
+        problem = component.problem(shape, arm, rows=shape[:2] == (1, 1) and shape != arm.facts.image_shape)
         if problem:
             return f"architecture {component.name!r} on {arm.dataset}: {problem}"
     if arm.norm == "batch" and _normalises_one_value(arm, shape) and (lone := _lone_image(arm)):
