@@ -103,7 +103,11 @@ def test_parameters_that_no_gradient_reaches_are_named() -> None:
 
 @pytest.mark.parametrize("kind", ["parameter", "buffer"])
 def test_complex_numbers_are_refused(kind: str) -> None:
-    net = Part(lambda net, _x, z: z * net.turned.abs())
+    net = Part(
+        lambda net, _x, z: (
+            z * torch.abs(net.get_parameter("turned") if kind == "parameter" else net.get_buffer("turned"))
+        )
+    )
     turned = torch.full((CLASSES,), 1j)
     if kind == "parameter":
         net.turned = nn.Parameter(turned)

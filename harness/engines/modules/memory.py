@@ -23,7 +23,7 @@ def freed_memory_kept() -> Iterator[bool]:
     that takes as long as a third of the arithmetic. Other C libraries are left as they are; False says so.
     """
     library = ctypes.CDLL(None) if sys.platform.startswith("linux") else None
-    if not hasattr(library, "mallopt") or not hasattr(library, "malloc_trim"):
+    if library is None or not hasattr(library, "mallopt") or not hasattr(library, "malloc_trim"):
         yield False
         return
     try:
