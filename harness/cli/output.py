@@ -175,6 +175,9 @@ def show_trial(results: Results, row: pd.Series[Any]) -> None:
         for split in ("train", "val", "test")
         if row[f"{split}_accuracy"] == row[f"{split}_accuracy"]  # not NaN: a split without images
     ]
+    if row["status"] == "failed":  # which has neither parameters nor accuracies
+        click.echo(f"  failed: {row['reason']}")
+        return
     click.echo(f"  {int(row['parameters']):,} trainable parameters; accuracy: {', '.join(accuracies)}")
     if isinstance(row.get(PARENT), str):
         click.echo(f"  went on from trial {row[PARENT]}")

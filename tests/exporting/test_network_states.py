@@ -122,3 +122,11 @@ def test_weights_and_running_statistics_that_were_not_kept_are_trained_again(
     state = harness.module_of(kept).state_dict()
     for name, value in harness.module_of(again).state_dict().items():
         assert torch.equal(value, state[name]), name
+
+
+def test_a_network_is_continued_from_its_weights_alone(tmp_path: Path) -> None:
+    found = trained(tmp_path / "parent", "stacked", weights="none")
+    longer = harness.continue_training(found.trial(), out=tmp_path / "longer", steps=STEPS)
+    assert longer.trials["status"].tolist() == ["ok"]
+    norms = harness.module_of(longer).state_dict()
+    assert norms["layer1.norm.num_batches_tracked"] == 2 * STEPS
