@@ -55,9 +55,7 @@ def show_plan(
         click.echo(f"  trained once: {', '.join(others)} mean the same as {name}")
     for reason, trials in Counter(plan.skipped.values()).items():
         click.echo(f"  {trials} trials skipped: {reason}")
-    for reason, trials in plan.routed.items():
-        click.echo(f"  {trials} trials train one by one in the loop engine: {reason}")
-    for sentence in uncompiled:
+    for sentence in (*plan.one_by_one, *uncompiled):
         click.echo(f"  {sentence}")
     stacks = [s for s in plan.stacks if any(trial.trial_id not in finished for trial in s.trials)]
     sizes = [len(stack.trials) for stack in stacks]

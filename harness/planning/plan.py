@@ -109,8 +109,16 @@ class Plan:
         flops = parameters.flops_in_words(self.flops)
         lines = [self._counts(), of_arms, flops, *targets.words(self.study, self.trials)]
         lines += [f"{n} skipped: {reason}" for reason, n in skipped.items()]
-        lines += [f"{n} train one by one in the loop engine: {reason}" for reason, n in self.routed.items()]
+        lines += self.one_by_one
         return card(f"plan of {self.study.name}", [*lines, *(f"note: {words}" for words in self.warnings)])
+
+    @property
+    def one_by_one(self) -> list[str]:
+        """Sentences on the trials that cannot be stacked, and why."""
+        return [
+            f"{count(n, 'trial')} {'trains' if n == 1 else 'train'} one by one in the loop engine: {reason}"
+            for reason, n in self.routed.items()
+        ]
 
     def _counts(self) -> str:
         seeds, left = len(self.study.seeds), len(self.trials) - len(self.skipped)

@@ -383,6 +383,7 @@ def _remarks(planned: PlannedRun, trials: TextTable) -> list[str]:
         *run_folder.dropped_notes(plan, planned.known, planned.finished),
         *shortages(stacks, plan.study, planned.processes if on_cpu else 0, folder),
         *metric_notes(folder, plan, trials),
+        *(plan.one_by_one if stacks else ()),
         *_compilation_remarks(planned),
         *_old_remarks(folder, stacks),
         *([] if stacks else _engine_remarks(trials, planned.engine)),
