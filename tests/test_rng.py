@@ -17,7 +17,14 @@ everywhere = st.tuples(st.integers(0, 2**40), st.sampled_from(sorted(PURPOSES)),
 
 
 def test_purposes_keep_their_numbers() -> None:
-    assert PURPOSES == {"weights": 0, "batches": 1, "split": 2, "label_noise": 3, "dropout": 4}
+    assert PURPOSES == {
+        "weights": 0,
+        "batches": 1,
+        "split": 2,
+        "label_noise": 3,
+        "dropout": 4,
+        "augmentation": 5,
+    }
 
 
 # Pinned: whoever changes these changes every trial's results, and must raise trials.SEMANTICS.

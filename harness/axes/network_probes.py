@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.axes.probes import call, noise, tensor
 from harness.errors import ComponentError
+from harness.registry import python_files
 from harness.system.lazy import torch
 from harness.text import listed
 
@@ -29,13 +30,15 @@ def check(what: str, net: nn.Module, x: Tensor, classes: int) -> None:
     """Check a network of `what` on images or rows of pixels x (B, ...); B at least 4.
 
     Raises:
-        ComponentError: it gives no logits (B, classes), learns nothing, draws random numbers of its own,
-            branches on data, keeps state outside parameters and buffers, has parameters that no gradient
-            reaches, or tells an image otherwise beside others.
+        ComponentError: it keeps complex numbers, gives no logits (B, classes), learns nothing, draws random
+            numbers of its own, branches on data, keeps state outside parameters and buffers, has parameters
+            that no gradient reaches, or tells an image otherwise beside others.
     """
     if not list(net.parameters()):
         raise ComponentError(f"{what} has no parameters: keep its layers in attributes or an nn.ModuleList")
-    named, net = f"the network of {what}", net.float().train()
+    named = f"the network of {what}"
+    _check_numbers(named, net)
+    net = net.float().train()
     _leave_nothing_out(net)
     _check_logits(named, net, x, classes)
     _check_draws(named, net, x)
@@ -53,6 +56,17 @@ def check_lone_image(what: str, net: nn.Module, x: Tensor, remedy: str) -> None:
         raise ComponentError(f"{error}: a pass ends with a batch of one image. {remedy}") from error
 
 
+def _check_numbers(named: str, net: nn.Module) -> None:
+    """Raise ComponentError for complex numbers, of which training would lose the imaginary part."""
+    found = [name for name, value in (*net.named_parameters(), *net.named_buffers()) if value.is_complex()]
+    if found:
+        raise ComponentError(
+            f"{named} keeps complex numbers: {listed(found, FEW)}. Networks train in real ones, and "
+            "imaginary parts would be lost. Allowed: pairs of real numbers (..., 2), with "
+            "torch.view_as_complex in forward"
+        )
+
+
 def _leave_nothing_out(net: nn.Module) -> None:
     """Set the shares of dropout modules to 0: the harness draws their masks."""
     for module in net.modules():
@@ -62,7 +76,12 @@ def _leave_nothing_out(net: nn.Module) -> None:
 
 def _check_logits(named: str, net: nn.Module, x: Tensor, classes: int) -> None:
     means = f"logits of {classes} classes for pixels {tuple(x.shape)}"
-    y = tensor(named, call(named, copy.deepcopy(net), x), (len(x), classes), means)
+    try:
+        logits = call(named, copy.deepcopy(net), x)
+    except ComponentError as error:
+        place = python_files.line_of(error.__cause__) if error.__cause__ else ""
+        raise ComponentError(f"{error}{place}") from error
+    y = tensor(named, logits, (len(x), classes), means)
     if not y.requires_grad:
         raise ComponentError(f"{named} gives logits without a gradient: nothing of it would be learned")
     if not y.isfinite().all():

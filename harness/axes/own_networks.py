@@ -16,7 +16,6 @@ from __future__ import annotations
 import inspect
 import re
 import sys
-import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -277,7 +276,8 @@ class Network:
             if method == "__init__" and "takes no arguments" in str(error):
                 raise self._fault(f"has no __init__. Allowed: {FORM}") from error
             hint = "; x and target must not be changed in place" if "read-only" in str(error) else ""
-            raise self._fault(f"{method} raises {in_words(error)}{_line(error)}{hint}") from error
+            place = python_files.line_of(error)
+            raise self._fault(f"{method} raises {in_words(error)}{place}{hint}") from error
 
     def _fault(self, what: str) -> ComponentError:
         return ComponentError(f"{self.own.label}: {what}")
@@ -288,18 +288,6 @@ def _read_only(x: Array) -> Array:
     view = x.view()
     view.flags.writeable = False
     return view
-
-
-def _line(error: BaseException) -> str:
-    """Say in which line of a person's file or cell an error was raised; empty where in none."""
-    ours = Path(__file__)
-    frames = [(Path(frame.filename), frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
-    theirs = [(path, line) for path, line in frames if path != ours and not python_files.covered(path)]
-    theirs = [(path, line) for path, line in theirs if not python_files.installed(path)]
-    if not theirs:
-        return ""
-    path, line = theirs[-1]
-    return f", line {line} of {path.name}" if path.is_file() else f", line {line} of a notebook's cell"
 
 
 def _shown(value: object) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness.axes import plugins
-from harness.axes.architectures import MLPS, architectures
+from harness.axes.architectures import MLPS, Shape, architectures, smallest_map
 from harness.axes.augmentations import augmentations, augmented_batch
 from harness.axes.schedules import Clock, factors, schedules
 from harness.data.arm_settings import Settings
@@ -58,16 +58,21 @@ def misfits(arms: Iterable[Settings]) -> list[str]:
 def _misfit(arm: Settings) -> str:
     """Say why an arm's network cannot be built; empty where it can."""
     component = architectures[arm.architecture]
-    of_units = (
-        arm.norm == "batch" and arm.hidden and (component.name == "mlp" or arm.get("readout") == "dense")
-    )
-    if of_units and (lone := _lone_image(arm)):  # of maps the pixels of one image are several values
-        return f"architecture {component.name!r}, norm 'batch': a batch of one image has no spread. {lone}"
-    if component.name in MLPS:  # of any rows
-        return ""
     shape = shape_of(arm)
-    problem = component.problem(shape, arm, rows=shape != arm.facts.image_shape)
-    return problem and f"architecture {component.name!r} on {arm.dataset}: {problem}"
+    if component.name not in MLPS:  # these are of any rows
+        problem = component.problem(shape, arm, rows=shape[:2] == (1, 1) and shape != arm.facts.image_shape)
+        if problem:
+            return f"architecture {component.name!r} on {arm.dataset}: {problem}"
+    if arm.norm == "batch" and _normalises_one_value(arm, shape) and (lone := _lone_image(arm)):
+        return f"architecture {component.name!r}, norm 'batch': a batch of one image has no spread. {lone}"
+    return ""
+
+
+def _normalises_one_value(arm: Settings, shape: Shape) -> bool:
+    """Tell whether a norm of a built-in network sees a single value a channel of one image."""
+    if arm.hidden and (arm.architecture == "mlp" or arm.get("readout") == "dense"):
+        return True
+    return arm.architecture not in MLPS and smallest_map(arm.architecture, shape, arm) == 1
 
 
 def raised_in(error: BaseException) -> str:

@@ -67,9 +67,13 @@ def how(settings: Settings) -> Stacking:
 
 
 def deciding(settings: Settings) -> list[str]:
-    """Name the settings that decide a network's form: not dropout, as members have shares of their own."""
-    own = architectures[settings.architecture].settings
-    return ["architecture", *(name for name in own if name != "dropout")]
+    """Name the settings that decide a network's form: not dropout, as members have shares of their own.
+
+    A person's own network may use a setting of that name for anything else, too: there it decides.
+    """
+    entry = architectures.entry(settings.architecture)
+    own = entry.component.settings
+    return ["architecture", *(name for name in own if name != "dropout" or entry.third_party)]
 
 
 def form(settings: Settings) -> str:
@@ -228,10 +232,14 @@ class _Probe:
             values[name].requires_grad_(parameter.requires_grad)
         from harness.axes.stacked_layers.layers import Pass
 
-        for training, shared in ((True, True), (True, False), (False, True)):
+        forms: dict[tuple[bool, bool], Any] = {}
+        for mode in ((True, True), (True, False), (False, True), (False, True)):  # the last one twice
+            training, shared = mode
             done = Pass(MEMBERS, values, self.parts, training)
             x = self.x[0] if shared else self.x[1:]
-            together = form(alone[0], training=training, shared=shared)(done, x)
+            if mode not in forms:
+                forms[mode] = form(alone[0], training=training, shared=shared)
+            together = forms[mode](done, x)
             apart = [net.train(training)(x if shared else x[k]) for k, net in enumerate(alone)]
             if fault := _differs(together, apart, values, alone):
                 return fault

@@ -11,7 +11,7 @@ import click
 from harness.cli import json_output
 from harness.cli.json_output import json_option
 from harness.cli.show import plugin_option
-from harness.errors import UsageError
+from harness.errors import MachineError, UsageError
 
 OPTIMIZER_STATES = {"auto": None, "kept": True, "fresh": False}
 
@@ -56,11 +56,14 @@ def continue_(  # noqa: PLR0913 (options of a command)
     continued = continue_training(
         chosen, out=out, optimizer_state=OPTIMIZER_STATES[optimizer_state], **{**_read(changes), **given}
     )
-    output.show_trial(continued, continued.trials.iloc[0])
+    row = continued.trials.iloc[0]
+    if row["status"] == "failed":
+        raise MachineError(f"trial {row['trial_id']} failed: {row['reason']}")
+    output.show_trial(continued, row)
     click.echo(f"results: {continued.folder}/trials.csv, epochs.csv, confusion.csv")
     if as_json:
-        row = answers.trial(continued, continued.trials.iloc[0])
-        json_output.show("continue", folder=continued.folder, trial=row)
+        trained = answers.trial(continued, row)
+        json_output.show("continue", folder=continued.folder, trial=trained)
 
 
 def _read(changes: Sequence[str]) -> dict[str, Any]:

@@ -62,7 +62,8 @@ def show_plan(
     stacks = [s for s in plan.stacks if any(trial.trial_id not in finished for trial in s.trials)]
     sizes = [len(stack.trials) for stack in stacks]
     if sizes:
-        click.echo(f"{len(sizes)} stacks of {min(sizes)} to {max(sizes)} trials")
+        between = f"{min(sizes)} to {max(sizes)} trials" if len(set(sizes)) > 1 else count(sizes[0], "trial")
+        click.echo(f"{count(len(sizes), 'stack')} of {between}")
     estimate = cost(stacks, study, processes)
     states = state_bytes(stacks, study)
     of_states = f"; kept states: {states / 1e6:.1f} MB of it" if states else ""
@@ -174,6 +175,9 @@ def show_trial(results: Results, row: pd.Series[Any]) -> None:
         for split in ("train", "val", "test")
         if row[f"{split}_accuracy"] == row[f"{split}_accuracy"]  # not NaN: a split without images
     ]
+    if row["status"] == "failed":  # which has neither parameters nor accuracies
+        click.echo(f"  failed: {row['reason']}")
+        return
     click.echo(f"  {int(row['parameters']):,} trainable parameters; accuracy: {', '.join(accuracies)}")
     if isinstance(row.get(PARENT), str):
         click.echo(f"  went on from trial {row[PARENT]}")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from harness import notes
 from harness.cli import answers, search_output
 from harness.planning.cost import cost
-from harness.planning.plan import unseen
+from harness.planning.doubts import unseen
 from harness.searching import pruners, samplers, suggestions
 from harness.searching.ask_tell import arm_of, drawn_of
 from harness.searching.checks import evaluations_of, size_of

@@ -12,7 +12,8 @@ import pandas as pd
 from harness import notes, results, stats
 from harness.cli.output import show_summary
 from harness.planning.cost import cost
-from harness.planning.plan import Plan, make, unseen
+from harness.planning.doubts import unseen
+from harness.planning.plan import Plan, make
 from harness.planning.stack import Engine
 from harness.searching import pruners, samplers, suggestions
 from harness.searching.ask_tell import arm_of

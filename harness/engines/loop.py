@@ -253,7 +253,7 @@ class LoopTraining:
         self.rates: list[float] = learning_rates([trial], self.budget)[:, 0].tolist()
         self.batches: Iterator[Any] | None = None
         self.augmented = augmented(trial.arm.settings, data)
-        self.parameters = np.array([sum(p.numel() for p in self.model.parameters())])
+        self.parameters = np.array([sum(p.numel() for p in self.model.parameters() if p.requires_grad)])
         self.notes: list[str] = []
 
     def take_steps(self, step: int, until: int) -> Floats:
@@ -406,7 +406,9 @@ def load_weights(model: Classifier, named: Mapping[str, Floats]) -> None:
             f"the weights are another network's: {shapes_in_words({n: a.shape for n, a in named.items()})}; "
             f"this network has {shapes_in_words(shapes)}"
         )
-    model.net.load_state_dict({names[name]: torch.from_numpy(array.copy()) for name, array in named.items()})
+    # np.array: a member's number of batches, taken out of a stack's array, is a NumPy scalar
+    copies = {names[name]: torch.from_numpy(np.array(array)) for name, array in named.items()}
+    model.net.load_state_dict(copies)
 
 
 def shapes_in_words(shapes: Mapping[str, tuple[int, ...]]) -> str:

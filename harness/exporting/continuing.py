@@ -36,6 +36,7 @@ from harness.study.checker import allowed, known_settings
 from harness.study.starts import FILE, OF_A_START, Start
 from harness.study.study import Study, parse
 from harness.study.trials import Trial, resolve
+from harness.system.lazy import torch
 from harness.training import runs, starts
 from harness.training.options import RunOptions
 
@@ -250,6 +251,11 @@ class _Parent:
         named = {name: np.asarray(array, np.float32) for name, array in loop.weights(classifier).items()}
         if self.engine == "numpy":
             return {f"network.{name}": array for name, array in named.items()}
+        if not self.settings.plain_mlp:
+            from harness.engines.modules.values import MemberValues
+
+            rows = MemberValues([classifier.net], torch.device("cpu"), torch.float32).state_dict()
+            return {f"block.0.{name}": value.numpy() for name, value in rows.items()}
         first, *rest = named.values()
         flat = np.concatenate([array.ravel() for array in rest])
         return {"block.0.first": first.reshape(1, -1), "block.0.rest": flat[None]}

@@ -42,15 +42,17 @@ def _of_modules(block: Arrays, update: Arrays, trial: Trial) -> tuple[Arrays, li
 
     Rows (1, n) have the parameters that are trained one after the other, as the network has them.
     """
-    from harness.engines.loop import Classifier  # imports torch
+    from harness.axes.stacked_layers.form import canonical_names  # imports torch
+    from harness.engines.loop import Classifier
 
     settings = trial.arm.settings
     net = Classifier(trial, shape_of(settings), len(settings.facts.classes)).net
     trained = {name: tuple(p.shape) for name, p in net.named_parameters() if p.requires_grad}
-    network = _parts(block["parameters"], trained)
+    network, first = _parts(block["parameters"], trained), canonical_names(net)
     for name, value in net.state_dict().items():
-        if name not in network:
-            network[name] = block[f"buffer.{name}"].reshape(tuple(value.shape))
+        if first[name] not in network:
+            network[first[name]] = block[f"buffer.{first[name]}"].reshape(tuple(value.shape))
+        network[name] = network[first[name]]
     slots: list[Arrays] = [{} for _ in net.parameters()]
     places = [i for i, parameter in enumerate(net.parameters()) if parameter.requires_grad]
     for key, rows in update.items():

@@ -69,6 +69,10 @@ class _Watched:
 
     def table(self, x: NDArray[np.floating[Any]]) -> pd.DataFrame:
         """Show the network images x (n, D), and tabulate its layers."""
+        # One that works in place would write over what it is given, at which its slope is asked for.
+        in_place = [module for module in self.modules.values() if getattr(module, "inplace", False)]
+        for module in in_place:
+            vars(module)["inplace"] = False
         hooks = [
             module.register_forward_hook(
                 lambda module, given, y, name=name: self._see(name, module, given, y)
@@ -83,6 +87,8 @@ class _Watched:
         finally:
             for hook in hooks:
                 hook.remove()
+            for module in in_place:
+                vars(module)["inplace"] = True
         rows = [sums.row(name, use) for (name, use), sums in self.seen.items()]
         table = pd.DataFrame([{"depth": depth, **row} for depth, row in enumerate(rows, 1)])
         table.attrs["images"] = len(x)
@@ -92,7 +98,7 @@ class _Watched:
         key = name, self.uses[name]
         self.uses[name] += 1
         if key not in self.seen:
-            self.seen[key] = _LayerSums(module)
+            self.seen[key] = _LayerSums(module, y.shape[1])
         self.seen[key].add(given[0], y)
 
 
@@ -105,12 +111,19 @@ def _is_activation(module: nn.Module) -> bool:
     return isinstance(module, Function) or (of_torch and type(module).__name__ not in mixing)
 
 
-class _LayerSums:
-    """Sums over the images that an activation has seen."""
+def _name(module: nn.Module) -> str:
+    """Name an activation: the trial's by its own name, one of PyTorch's by its class."""
+    from harness.engines.loop import Function
 
-    def __init__(self, module: nn.Module) -> None:
+    return module.extra_repr() if isinstance(module, Function) else type(module).__name__
+
+
+class _LayerSums:
+    """Sums over the images that an activation of so many units has seen."""
+
+    def __init__(self, module: nn.Module, units: int) -> None:
         self.module = module
-        self.steepest = self._steepest()
+        self.steepest = self._steepest(units)  # a PReLU may have a slope for each of them
         self.values, self.flat, self.sum, self.squares = 0, 0, 0.0, 0.0
         self.most: NDArray[Any] | None = None  # the steepest slope of each unit
 
@@ -121,9 +134,9 @@ class _LayerSums:
             (slope,) = torch.autograd.grad(self.module.forward(z).sum(), z, allow_unused=True)
         return torch.zeros_like(z) if slope is None else slope.abs()
 
-    def _steepest(self) -> float:
+    def _steepest(self, units: int) -> float:
         grid = torch.linspace(-GRID, GRID, 200 * GRID + 1)
-        return float(self._slope(grid[:, None]).max())
+        return float(self._slope(grid[:, None].expand(-1, units)).max())
 
     def add(self, z: Tensor, y: Tensor) -> None:
         """Count values y (B, units, ..), and the slopes at z that they came by."""
@@ -141,7 +154,7 @@ class _LayerSums:
         mean = self.sum / self.values
         return {
             "layer": f"{name} ({use + 1})" if use else name,
-            "activation": self.module.extra_repr() or type(self.module).__name__,
+            "activation": _name(self.module),
             "units": len(self.most),
             "dead": float((self.most <= NO_SLOPE * self.steepest).mean()),
             "saturated": self.flat / self.values,

@@ -12,6 +12,7 @@ from harness.data.arm_settings import Settings
 from harness.data.batches import Budget
 from harness.data.samples import train_size
 from harness.planning import parameters
+from harness.text import count
 
 STACK_MEMBERS = 32
 """Networks of a stack, at most: more of them hide no more dispatch."""
@@ -90,8 +91,8 @@ def ways(arms: Iterable[Settings]) -> list[str]:
             stacking = how(settings)
             counted[settings.architecture, stacking.way, stacking.reason] += 1
     return [
-        f"{many} trials of architecture {name!r} train in PyTorch, in stacks {WAYS[way]}"
-        + (f", not layer by layer: {reason}" if reason else "")
+        f"{count(many, 'trial')} of architecture {name!r} {'trains' if many == 1 else 'train'} in PyTorch, "
+        f"in stacks {WAYS[way]}" + (f", not layer by layer: {reason}" if reason else "")
         for (name, way, reason), many in counted.items()
         if way in WAYS
     ]

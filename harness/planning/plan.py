@@ -12,11 +12,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
-from harness.axes import own_network_probes, own_networks, plugins
+from harness.axes import own_network_probes, own_networks
 from harness.axes.heads import heads
 from harness.axes.losses import losses
 from harness.axes.metrics import metrics
-from harness.axes.optimizers import optimizers
 from harness.axes.planned_components import misfits, problems
 from harness.check.network_stacking import form
 from harness.data.arm_settings import Settings
@@ -25,14 +24,14 @@ from harness.data.datasets import Dataset
 from harness.data.samples import train_size
 from harness.data.splits import check_blocks
 from harness.errors import UsageError
-from harness.planning import parameters, targets
+from harness.planning import doubts, parameters, targets
 from harness.planning.cost import disk_bytes, evaluations, too_large
 from harness.planning.grouping import stack
 from harness.planning.stack import Engine, Stack, stack_bytes
 from harness.settings import limits
 from harness.study.contrasts import Contrasts, default_pairs, pair_problems
 from harness.study.study import Study
-from harness.study.trials import Arm, Trial, components_of, trials, tries_problems
+from harness.study.trials import Arm, Trial, trials, tries_problems
 from harness.system import resources
 from harness.text import count
 from harness.text.cards import card
@@ -41,7 +40,6 @@ DECIDING_SIZE = ("dataset", "val_fraction", "batch_size", "epochs", "steps", "ev
 """The settings that decide how long a trial trains and how often it is evaluated; its form is its size."""
 Known: TypeAlias = tuple[str, Engine, Sequence[str]]
 """A stack of an earlier plan: its group, its engine, and its trial_ids."""
-DIGITS = 15  # that a float keeps; further ones are of no decimal number that a person wrote
 MOST_TOLD = 6  # problems of arms that an error lists
 
 
@@ -177,7 +175,7 @@ def draw(study: Study, engine: Engine = "stacked") -> Plan:
     else:
         _check_metrics(study.metrics)
     _refuse(study, problems(trial.arm.settings for trial in todo))
-    return Plan(study, everything, (), skipped, merged, {}, [*_warnings(study, everything), *remarks])
+    return Plan(study, everything, (), skipped, merged, {}, [*doubts.warnings(study, everything), *remarks])
 
 
 def arrange(
@@ -324,54 +322,6 @@ def _check_metrics(tracked: Sequence[str]) -> None:
             f"{listed}\nAllowed: a function of p and target, both (..., B, C), that gives values (..., B). "
             "Fix it, or leave it out of `metrics` in [study]."
         )
-
-
-def _warnings(study: Study, everything: Sequence[Trial]) -> list[str]:
-    """Say what in the study has no effect, or probably another one than was meant."""
-    used = {name for trial in everything for name in trial.arm.settings}
-    warnings = [
-        f"{name} is set in [baseline] and applies to no arm (no arm uses the component it belongs to)"
-        for name in study.baseline
-        if name not in used and name not in {"epochs", "steps"}
-    ]
-    lr = study.baseline.get("lr")
-    inherited = {t.arm.settings.optimizer for t in everything if t.arm.settings["lr"] == lr}
-    for name in sorted(inherited) if "lr" not in study.axes else []:
-        default = optimizers[name].settings["lr"].default
-        if isinstance(lr, float) and isinstance(default, (int, float)) and lr >= 10 * default > 0:
-            warnings.append(
-                f"lr = {lr:g} also applies to {name}, {lr / default:.0f} times its default of {default:g}"
-            )
-    arms = {trial.arm.settings.dataset: trial.arm.settings for trial in everything}
-    for name in sorted(arms):
-        facts = arms[name].facts
-        warnings += [f"data set {name!r}: {sentence}" for sentence in (*facts.said, *facts.warnings)]
-    several = (targets.warnings, _unrounded, unseen)
-    return [*warnings, *(sentence for say in several for sentence in say(study, everything))]
-
-
-def _unrounded(study: Study, everything: Sequence[Trial]) -> list[str]:
-    """Say which numbers of a study that Python made have more digits than are meant: np.logspace's, say.
-
-    The last digit of what is computed may depend on the processor, and with it a trial's id.
-    """
-    if study.path is not None or study.about.phase != "fixed":
-        return []
-    given = {(name, value) for trial in everything for name, value in trial.arm.settings.items()
-             if isinstance(value, float) and value != float(f"{value:.{DIGITS}g}")}  # fmt: skip
-    if not given:
-        return []
-    name, value = min(given)
-    more = f", and {len(given) - 1} more numbers like it" if len(given) > 1 else ""
-    depends = "the last digits of a computed number (np.logspace) depend on the processor"
-    return [f"{name} = {value!r}{more}: {depends}, and trials' ids with them. Round: float(f'{{x:.6g}}')"]
-
-
-def unseen(study: Study, everything: Sequence[Trial]) -> list[str]:
-    """Say what decides trials' numbers without being part of their ids, because it cannot be read."""
-    anew = "search into a new folder: --results" if study.search else "train all anew: harness run --retrain"
-    tracked = [("metric", metrics.entry(name)) for name in study.metrics]
-    return plugins.unseen([*components_of(everything), *tracked], f"Where it did, {anew}")
 
 
 def shortages(stacks: Sequence[Stack], study: Study, processes: int, folder: Path) -> list[str]:

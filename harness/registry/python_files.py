@@ -15,6 +15,7 @@ import re
 import sys
 import sysconfig
 import tomllib
+import traceback
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.machinery import EXTENSION_SUFFIXES, ModuleSpec, PathFinder
@@ -279,6 +280,16 @@ def covered(path: Path) -> bool:
     if ours(path):
         return True
     return not installed(path) and any(path.is_relative_to(folder) for folder in _standard())
+
+
+def line_of(error: BaseException) -> str:
+    """Say in which line of a person's file or cell an error was raised; empty where in none."""
+    frames = [(Path(frame.filename), frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+    theirs = [(path, line) for path, line in frames if not covered(path) and not installed(path)]
+    if not theirs:
+        return ""
+    path, line = theirs[-1]
+    return f", line {line} of {path.name}" if path.is_file() else f", line {line} of a notebook's cell"
 
 
 def versions(packages: Iterable[str]) -> list[str]:

@@ -202,5 +202,10 @@ def against_baseline(reading: ReportData) -> tuple[pd.DataFrame, pd.DataFrame] |
 
 
 def level_words(axis: str, level: str) -> str:
-    """Name a level as an arm's label does: a word stands alone, a number or a list needs its axis."""
-    return level if re.match(r"[A-Za-z]", level) and level != NOT_APPLICABLE else f"{axis} {level}"
+    """Name a level as an arm's label does: a word stands alone; a number, a list or a truth needs its axis.
+
+    >>> level_words("norm", "batch"), level_words("lr", "0.1"), level_words("skip", "true")
+    ('batch', 'lr 0.1', 'skip true')
+    """
+    alone = re.match(r"[A-Za-z]", level) and level not in {NOT_APPLICABLE, "true", "false"}
+    return level if alone else f"{axis} {level}"

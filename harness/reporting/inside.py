@@ -92,7 +92,7 @@ def _activity(reading: ReportData, trial: pd.Series[Any], tables: list[Table]) -
     known = {"dataset": dataset, "trial_id": trial["trial_id"], "arm": arm, "seed": trial["seed"]}
     data = pd.concat([pd.DataFrame([known] * len(measured)), measured], axis=1)
     rows = rows_of(COLUMNS, [row for _, row in measured.iterrows()])
-    tables.append(Table(name, title, note, COLUMNS, rows, data))
+    tables.append(Table(name, f"{title}, in numbers", note, COLUMNS, rows, data))
     return Figure(name, title, _in_words(measured), plots.activations_figure(measured))
 
 

@@ -23,7 +23,8 @@ from harness.errors import UsageError
 from harness.lowering import builds, components
 from harness.lowering.builds import Bits
 from harness.planning import cost, portability
-from harness.planning.plan import Plan, arrange, draw, make, unseen
+from harness.planning.doubts import unseen
+from harness.planning.plan import Plan, arrange, draw, make
 from harness.planning.stack import Engine
 from harness.results import documents, part_files, parts, run_folder, tables
 from harness.results.progress_file import ProgressFile

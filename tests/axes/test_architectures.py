@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from harness.axes.architectures import architectures, initial_layers, inverse_root
+from harness.axes.architectures import Architecture, architectures, initial_layers, inverse_root
 from harness.check import component
 from harness.rng import stream
 
@@ -37,6 +37,24 @@ def test_gives_logits_for_any_image_shape_and_class_count(
     for parameter in network.parameters():
         assert parameter.grad is not None
         assert parameter.grad.abs().sum() > 0
+
+
+def test_a_function_is_given_what_its_parameters_name() -> None:
+    given_to: dict[str, object] = {}
+
+    def without_activation(shape: tuple[int, int, int], classes: int) -> nn.Module:
+        given_to.update(shape=shape, classes=classes)
+        return nn.Sequential(nn.Flatten(), nn.Linear(12, classes))
+
+    def in_another_order(classes: int, activation: type[nn.Module], inputs: int) -> nn.Module:
+        given_to.update(classes=classes, activation=activation, inputs=inputs)
+        return nn.Linear(inputs, classes)
+
+    Architecture("mine", without_activation).network((1, 3, 4), 5, nn.ReLU, {})
+    assert given_to == {"shape": (1, 3, 4), "classes": 5}
+    given_to.clear()
+    Architecture("mine", in_another_order).network((1, 3, 4), 5, nn.ReLU, {})
+    assert given_to == {"classes": 5, "activation": nn.ReLU, "inputs": 12}
 
 
 @steady

@@ -30,6 +30,7 @@ def planned(**settings: Any) -> None:
         {**MLP, "batch_size": 1},
         {**MLP, "batch_size": 4, "epochs": None, "steps": 324},
         {**CNN, "batch_size": 4, "readout": "dense", "hidden": [6]},
+        {**CNN, "batch_size": 4, "channels": [2, 3, 4], "pooling": "stride"},  # 8, 4, 2, 1 pixels a side
     ],
     ids=str,
 )
@@ -50,6 +51,8 @@ def test_a_lone_image_is_told_with_what_is_allowed(settings: dict[str, Any]) -> 
         {**MLP, "batch_size": 4, "norm": "layer"},
         {**MLP, "batch_size": 4, "hidden": []},
         {**CNN, "batch_size": 4},
+        {**CNN, "batch_size": 4, "channels": [2, 3, 4]},  # the last norm is ahead of the last pooling
+        {**CNN, "batch_size": 4, "architecture": "resnet", "channels": 2},
     ],
     ids=str,
 )

@@ -101,6 +101,22 @@ def test_parameters_that_no_gradient_reaches_are_named() -> None:
     looked_at(net)
 
 
+@pytest.mark.parametrize("kind", ["parameter", "buffer"])
+def test_complex_numbers_are_refused(kind: str) -> None:
+    net = Part(
+        lambda net, _x, z: (
+            z * torch.abs(net.get_parameter("turned") if kind == "parameter" else net.get_buffer("turned"))
+        )
+    )
+    turned = torch.full((CLASSES,), 1j)
+    if kind == "parameter":
+        net.turned = nn.Parameter(turned)
+    else:
+        net.register_buffer("turned", turned)
+    with pytest.raises(ComponentError, match=r"keeps complex numbers: turned.*view_as_complex"):
+        looked_at(net)
+
+
 @pytest.mark.parametrize(
     "make",
     [
@@ -165,3 +181,14 @@ def test_batch_norm_of_a_batch_of_one_image_is_told_before_it_trains(study_of: M
     plan.make(study_of(norm="batch", batch_size=3))
     plan.make(study_of(norm="batch", batch_size=4, sampling="replacement"))
     plan.make(study_of(norm="layer", batch_size=4))
+
+
+def test_a_networks_own_error_names_the_line_that_raised_it() -> None:
+    def misshapen(_: nn.Module, __: Tensor, z: Tensor) -> Tensor:
+        return z @ torch.ones(CLASSES + 1, 2)
+
+    line = misshapen.__code__.co_firstlineno + 1
+    with pytest.raises(
+        ComponentError, match=rf"shapes cannot be multiplied.*, line {line} of {Path(__file__).name}$"
+    ):
+        network_probes.check("it", Part(misshapen), torch.rand(4, 1, 4, 4), CLASSES)

@@ -26,7 +26,7 @@ from harness.data.samples import Data, Samples
 from harness.engines.modules import image_kernels
 from harness.engines.modules.convolution import convolve
 from harness.engines.modules.engine import ModuleTraining
-from harness.engines.modules.memory import keep_freed
+from harness.engines.modules.memory import freed_memory_kept
 from harness.engines.modules.network import ModuleStack
 from harness.engines.stacked.optimizer import stack_optimizers
 from harness.study.trials import Arm, Trial, resolve
@@ -213,14 +213,8 @@ def rates() -> tuple[float, float]:
     return max(found), 2 * FLOAT * len(large) / least(lambda: to.copy_(large))
 
 
-@click.command(help=__doc__)
-@click.option("--members", default=8, show_default=True, help="Networks of a stack.")
-@click.option("--ways/--no-ways", "by_layer", default=True, help="Measure the ways by layer, too.")
-def main(members: int, by_layer: bool) -> None:
+def measure(members: int, *, by_layer: bool) -> None:
     """Measure and print."""
-    torch.set_num_threads(1)
-    torch.set_flush_denormal(True)
-    keep_freed()
     for layer in LAYERS if by_layer else ():
         told = "; ".join(f"{name} {ms:.2f}" for name, ms in compared(layer, members))
         click.echo(f"{layer.name}: ms a member: {told}")
@@ -234,6 +228,17 @@ def main(members: int, by_layer: bool) -> None:
             f"{1e3 * least_seconds:.2f} ms a step at least; it takes {1e3 * taken:.2f} ms: "
             f"{least_seconds / taken:.0%} of the bound's speed"
         )
+
+
+@click.command(help=__doc__)
+@click.option("--members", default=8, show_default=True, help="Networks of a stack.")
+@click.option("--ways/--no-ways", "by_layer", default=True, help="Measure the ways by layer, too.")
+def main(members: int, by_layer: bool) -> None:
+    """Measure with one thread, and print."""
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+    with freed_memory_kept():
+        measure(members, by_layer=by_layer)
 
 
 if __name__ == "__main__":

@@ -29,7 +29,17 @@ def test_a_notebook_shows_the_same_with_markup_escaped() -> None:
 
 
 def test_only_the_public_functions_are_completed() -> None:
-    names = ["CheckResult", "activation", "component", "gradient", "head", "loss", "metric", "network"]
+    names = [
+        "CheckResult",
+        "activation",
+        "component",
+        "gradient",
+        "head",
+        "layer",
+        "loss",
+        "metric",
+        "network",
+    ]
     names.append("optimizer")
     assert dir(harness.check) == names
     assert sorted(harness.check.__all__) == names

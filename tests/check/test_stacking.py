@@ -17,6 +17,7 @@ from harness.axes.losses import losses
 from harness.axes.optimizers import Scalar, State, optimizers
 from harness.check import component
 from harness.check.stacking import STACKED, stacks
+from harness.data import cache
 from harness.registry import Registry
 
 if TYPE_CHECKING:
@@ -31,8 +32,15 @@ def problem(axis: str) -> str:
     return sentence
 
 
+def states_of(name: str) -> list[cache.FileState]:
+    """Tell which files of a downloaded data set are here; none of another one."""
+    return cache.verify(name) if name in cache.PINS else []
+
+
 @pytest.mark.parametrize(("axis", "name"), [(a, e.name) for a, r in plugins.catalogue().items() for e in r])
 def test_every_registered_component_keeps_the_contract(axis: str, name: str) -> None:
+    if axis == "dataset" and name not in cache.USUAL and any(f.status != "ok" for f in states_of(name)):
+        pytest.skip(f"the files of {name} are not here: harness data fetch {name} brings them")
     assert component(axis, name)
     if axis in STACKED:
         assert stacks(axis, name)

@@ -316,6 +316,23 @@ def test_a_third_partys_network_is_continued_with_its_buffers() -> None:
     assert all(ours[name].tobytes() == theirs[name].tobytes() for name in theirs)
 
 
+@pytest.mark.parametrize("network", [{"architecture": "cnn", "channels": [3]}, {"hidden": [4]}])
+def test_a_network_of_which_nothing_was_kept_is_trained_again_and_continued(network: dict[str, Any]) -> None:
+    """Plain SGD has no state, so that a training with more epochs gives the same weights and statistics."""
+    some = {"norm": "batch", "batch_size": 128, **network}
+    tables = {"study": {"name": "s", "seeds": 1, "keep_weights": "none"}}
+    results = harness.run(
+        parse({**tables, "baseline": {"dataset": "digits", "epochs": 2, **some}}), workers=1
+    )
+    assert not list(results.folder.glob("weights/*"))
+    longer = harness.run(study_of(epochs=3, **some), "longer", workers=1)
+    again = harness.continue_training(results, epochs=1)
+    ours, theirs = (weights(r, r.trials["trial_id"].item()) for r in (again, longer))
+    assert any(name.endswith("num_batches_tracked") for name in ours)
+    assert ours.keys() == theirs.keys()
+    assert all(ours[name].tobytes() == theirs[name].tobytes() for name in theirs)
+
+
 def test_a_longer_continuation_goes_on_from_the_shorter_ones_state(parent: Results) -> None:
     again = harness.continue_training(parent, epochs=1, lr=0.01)
     study = harness.load(again.folder / "study.toml", ["epochs=3"])

@@ -128,6 +128,26 @@ def test_an_own_networks_torch_activations_are_seen_each_time_they_are_used(
     assert not network.classifier.net.get_submodule("relu")._forward_hooks
 
 
+def test_activations_that_work_in_place_are_measured_at_what_they_are_given(
+    register: Callable[[str, Any], None],
+) -> None:
+    """SiLU's slope is 0.07 at -1 and at most 1.1; at -0.27, which it gives there, it is 0.37."""
+
+    def build(inputs: int, classes: int, activation: Any, *, own: bool = True) -> nn.Module:  # noqa: ARG001
+        first, last = nn.Linear(inputs, 3), nn.Linear(3, classes)
+        return nn.Sequential(first, nn.SiLU(inplace=own), nn.PReLU(3), last)
+
+    register("in_place", build)
+    network, plain = (
+        model(biased(0.0, -1, -1.278, 2), architecture="in_place", own=own) for own in (True, False)
+    )
+    table = hidden_layers.activation_statistics(network)
+    pd.testing.assert_frame_equal(table, hidden_layers.activation_statistics(plain))
+    assert list(table["activation"]) == ["SiLU", "PReLU"]
+    assert table["saturated"][0] == pytest.approx(2 / 3)
+    assert vars(network.classifier.net.get_submodule("1"))["inplace"]
+
+
 def test_networks_without_hidden_layers_and_empty_splits_are_refused() -> None:
     with pytest.raises(UsageError, match="has no hidden layer"):
         hidden_layers.activation_statistics(model(architecture="linear"))

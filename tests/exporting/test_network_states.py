@@ -55,9 +55,10 @@ def own_architecture() -> None:
         return OfAll(shape[0], classes)
 
 
-def trained(folder: Path, engine: str, network: str = "cnn") -> Results:
+def trained(folder: Path, engine: str, network: str = "cnn", weights: str = "all") -> Results:
+    kept = "none" if weights == "none" else "all"
     study = parse({
-        "study": {"name": "states", "seeds": [1], "keep_weights": "all", "keep_state": "all"},
+        "study": {"name": "states", "seeds": [1], "keep_weights": weights, "keep_state": kept},
         "baseline": {**COMMON, **NETWORKS[network]},
     })  # fmt: skip
     runs.train(study, folder, device="cpu", workers=1, engine=engine)
@@ -111,3 +112,21 @@ def test_weights_and_running_statistics_are_kept_and_exported(engine: str, tmp_p
     state = torch.load(done.folder / "model.pt", weights_only=True)
     assert int(state["layer1.norm.num_batches_tracked"]) == STEPS
     assert (state["layer1.norm.running_var"] != 1).all()
+
+
+@pytest.mark.parametrize("engine", ["stacked", "loop"])
+def test_weights_and_running_statistics_that_were_not_kept_are_trained_again(
+    engine: str, tmp_path: Path
+) -> None:
+    kept, again = (trained(tmp_path / weights, engine, weights=weights) for weights in ("all", "none"))
+    state = harness.module_of(kept).state_dict()
+    for name, value in harness.module_of(again).state_dict().items():
+        assert torch.equal(value, state[name]), name
+
+
+def test_a_network_is_continued_from_its_weights_alone(tmp_path: Path) -> None:
+    found = trained(tmp_path / "parent", "stacked", weights="none")
+    longer = harness.continue_training(found.trial(), out=tmp_path / "longer", steps=STEPS)
+    assert longer.trials["status"].tolist() == ["ok"]
+    norms = harness.module_of(longer).state_dict()
+    assert norms["layer1.norm.num_batches_tracked"] == 2 * STEPS

@@ -88,6 +88,8 @@ def test_a_study_of_misfits_has_nothing_to_train(study_of: Make) -> None:
         ({}, {}, []),
         ({}, {"gamma": 0.5}, ["gamma is set in [baseline] and applies to no arm"]),
         ({"schedule": ["constant", "exponential"]}, {"gamma": 0.5}, []),
+        ({"skip": [False, True]}, {"hidden": [4, 3]}, ["skip is an axis, and no two arms differ in it"]),
+        ({"skip": [False, True]}, {"hidden": [4, 4]}, []),
         ({}, {"momentum": 0.5, "betas": [0.5, 0.5]}, ["momentum is set", "betas is set"]),
         ({}, {"steps": 10}, []),
         ({}, {"val_fraction": 0, "split_seed": 3}, ["split_seed is set in [baseline]"]),

@@ -78,7 +78,11 @@ KEPT = {
 }
 """The folders that a command of the harness makes, by name; bench, gpu and validity have sessions of nox."""
 BEFORE = "made before components were compiled (SEMANTICS 1), so without columns of kernels and host"
+EARLIER = "made before networks had norms and images augmentations; its numbers are those of today"
 OLD = {
+    **dict.fromkeys((
+        "lab2_losses", "lab3_numpy", "lab4_steps", "lab5_ladder", "pitfalls", "lr_losses", "time_to_target",
+    ), EARLIER),
     **dict.fromkeys((
         "lab1_learning_rate", "lab3_fashion", "choices", "losses", "best-mlp-mnist", "best-mlp-fashion",
     ), BEFORE),

@@ -1,6 +1,6 @@
 """Architectures: from an image's shape and a class count to a network that gives logits."""
 
-from harness.axes.architectures.convolutional import cnn, lenet5, resnet
+from harness.axes.architectures.convolutional import cnn, lenet5, resnet, smallest_map
 from harness.axes.architectures.initial_weights import (
     Layer,
     fan_in_draws,
@@ -13,5 +13,5 @@ from harness.axes.architectures.registry import Architecture, Shape, architectur
 
 __all__ = [
     "MLPS", "Architecture", "Layer", "Shape", "architectures", "cnn", "fan_in_draws", "initial_layers",
-    "initialise", "inverse_root", "lenet5", "linear", "mlp", "resnet",
+    "initialise", "inverse_root", "lenet5", "linear", "mlp", "resnet", "smallest_map",
 ]  # fmt: skip

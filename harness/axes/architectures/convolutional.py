@@ -78,6 +78,18 @@ def _layout(shape: Shape, channels: Sequence[int], pooling: str) -> list[_CnnLay
     return layers
 
 
+def smallest_map(architecture: str, shape: Shape, settings: Mapping[str, Any]) -> int:
+    """Count the pixels of the smallest map that a norm of a cnn or a resnet is of, for images of a shape."""
+    sides = tuple(shape[1:])
+    if architecture == "resnet":
+        return math.prod(-(-n // 4) for n in sides)
+    found = [math.prod(sides)]
+    for layer in _layout(shape, settings["channels"], settings["pooling"]):
+        found.append(math.prod(-(-n // layer.stride) for n in sides))  # before pooling
+        sides = layer.size
+    return min(found)
+
+
 def _misfit(shape: Shape, settings: Mapping[str, Any]) -> str:
     """Say why there is no cnn of these settings for images of a shape."""
     _, height, width = shape

@@ -91,9 +91,19 @@ class Architecture:
         from harness.axes.architectures import building  # imports torch
 
         with building.noticing():
-            network = self.build(size, classes, activation, **given)
+            network = self.build(*self._arguments(size, classes, activation), **given)
             image = shape if self.takes_images else (math.prod(shape),)
             return building.complete(network, image)  # or what else a person's function gave
+
+    def _arguments(self, *given: Any) -> list[Any]:
+        """Order what there is to give as the function's parameters name it; other names go by position."""
+        kinds = {inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD}
+        names = [p.name for p in inspect.signature(self.build).parameters.values() if p.kind in kinds]
+        size, classes, activation = given
+        known = {"shape": size, "inputs": size, "classes": classes, "activation": activation}
+        if set(names) <= set(known):
+            return [known[name] for name in names]
+        return list(given)
 
 
 architectures: Registry[Architecture] = Registry("architecture", Architecture)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.axes.stacked_layers import layers
+from harness.axes.stacked_layers.form import canonical_names
 from harness.axes.stacked_layers.graphs import MemberActivation
 from harness.axes.stacked_layers.layers import Pass
 
@@ -37,7 +38,21 @@ class MappedForm:
         for name, module in list(self.net.named_modules()):
             if type(module) in KNOWN and name:
                 self.net.set_submodule(name, _OfAllMembers(module, name, self.now))
+        self.own = self._names(canonical_names(net))
         self.in_dims = (0, 0, None if shared else 0)
+
+    def _names(self, first: dict[str, str]) -> dict[str, str]:
+        """Map each place of a parameter or buffer, once, to the first name of what is there.
+
+        Ties are written out: a module that is registered twice would make PyTorch put its values there twice,
+        and leave them behind, so that the next call finds a tie no more.
+        """
+        places = [
+            f"{prefix}.{kind}".removeprefix(".")
+            for prefix, module in self.net.named_modules()
+            for kind, _ in (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False))
+        ]
+        return {name: first[name] for name in places}
 
     def __call__(self, done: Pass, x: Tensor) -> Tensor:
         """Compute logits (K, B, C) of pixels (B, ..), which all members share, or (K, B, ..)."""
@@ -51,7 +66,8 @@ class MappedForm:
 
     def _member(self, values: dict[str, Tensor], token: Tensor, x: Tensor) -> Any:
         self.now.token = token
-        return torch.func.functional_call(self.net, values, (x,))
+        placed = {name: values[first] for name, first in self.own.items()}
+        return torch.func.functional_call(self.net, placed, (x,), tie_weights=False)
 
 
 class _Now:

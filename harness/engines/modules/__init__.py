@@ -1,1 +1,1 @@
-"""Stacks of any networks, in PyTorch: rewritten layer by layer, or mapped over their members."""
+"""Stacks of any networks, in PyTorch: layer by layer, or by torch.func."""

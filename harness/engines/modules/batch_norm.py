@@ -32,7 +32,8 @@ def normalise(
     """
     if image_kernels.available(x) and x.shape[1] >= image_kernels.lanes(x.dtype):
         apply: Callable[..., tuple[Tensor, Tensor, Tensor]] = _Normalise.apply
-        return apply(x, weight, bias, epsilon, rectified)
+        normal, *found = apply(x, weight, bias, epsilon, rectified)
+        return image_kernels.outer(normal, x.shape[1]), found[0], found[1]
     variance, mean = torch.var_mean(x, (1, 3, 4), correction=0, keepdim=True)
     shape = (len(x), 1, x.shape[2], 1, 1)
     scale = weight.view(shape) * (variance + epsilon).rsqrt()
@@ -42,7 +43,7 @@ def normalise(
 
 
 class _Normalise(torch.autograd.Function):
-    """The kernels in C."""
+    """The kernels in C; what they give has the batch innermost: (K, C, H, W, B)."""
 
     @staticmethod
     def forward(
@@ -61,13 +62,13 @@ class _Normalise(torch.autograd.Function):
         ctx.save_for_backward(images, mean, inverse, scales, shifts)
         ctx.sizes = sizes
         ctx.mark_non_differentiable(mean, variance)
-        return image_kernels.outer(out, x.shape[1]), mean, variance
+        return out, mean, variance
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         images, *rest = ctx.saved_tensors
-        g, to = image_kernels.inner(gradients[0]), torch.empty_like(images)
+        g, to = gradients[0].contiguous(), torch.empty_like(images)
         to_weight, to_bias = (torch.empty_like(rest[0]) for _ in range(2))
         tensors = (images, g, *rest, to, to_weight, to_bias)
         library = image_kernels.library(images.dtype)

@@ -77,7 +77,8 @@ def compute(x: Tensor, weights: BlockWeights, block: Block) -> tuple[Tensor, Ten
     if fits(x, block):
         parts = (weights.weight, weights.bias, weights.scale, weights.shift)
         apply: Callable[..., tuple[Tensor, Tensor, Tensor]] = _Block.apply
-        return apply(block, x, *parts)
+        computed, *found = apply(block, x, *parts)
+        return image_kernels.outer(computed, x.shape[1]), found[0], found[1]
     out = convolve(x, weights.weight, weights.bias, block.stride, block.padding)
     mean = variance = out.new_empty(0)
     rectified = block.rectified
@@ -136,7 +137,7 @@ class _BlockRoom:
 
 
 class _Block(torch.autograd.Function):
-    """The kernels in C."""
+    """The kernels in C; what they give has the batch innermost: (K, O, H', W', B)."""
 
     @staticmethod
     def forward(ctx: Any, block: Block, x: Tensor, *parts: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
@@ -152,16 +153,19 @@ class _Block(torch.autograd.Function):
             ctypes.byref(room.sizes), ctypes.byref(room.pointers()), one.data_ptr(), packed.data_ptr()
         )
         ctx.room = room
+        if block.normalised or block.kind or not block.rectified:
+            # Not read on the way back, so what follows may change it in place.
+            room.named.pop("out")
         ctx.save_for_backward(*room.named.values())
         ctx.names, room.named = list(room.named), {}
         ctx.mark_non_differentiable(*outputs[1:])
-        return image_kernels.outer(outputs[0], x.shape[1]), *outputs[1:]
+        return outputs
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         named = dict(zip(ctx.names, ctx.saved_tensors, strict=True))
-        room = _BlockRoom(ctx.room.sizes, {**named, "g": image_kernels.inner(gradients[0])})
+        room = _BlockRoom(ctx.room.sizes, {**named, "g": gradients[0].contiguous()})
         found: dict[str, Tensor] = {}
         for name, needed in zip(("x", *PARAMETERS), ctx.needs_input_grad[1:], strict=True):
             if name in named and (needed or name not in {"x", "bias"}):

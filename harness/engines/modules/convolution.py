@@ -34,10 +34,10 @@ def convolve(
         (K, B, O, H', W'). By the kernels its memory is (K, O, H', W', B): elementwise operations and
         `flatten(2)` keep that, and the next layer reads it without a copy.
     """
-    apply: Callable[..., Tensor] = (
-        _KernelConvolution if image_kernels.available(x) else _MemberByMember
-    ).apply
-    return apply(x, weight, bias, _pair(stride), _pair(padding))
+    by_kernels = image_kernels.available(x)
+    apply: Callable[..., Tensor] = (_KernelConvolution if by_kernels else _MemberByMember).apply
+    out = apply(x, weight, bias, _pair(stride), _pair(padding))
+    return image_kernels.outer(out, x.shape[1]) if by_kernels else out
 
 
 def _pair(value: int | Pair) -> Pair:
@@ -45,13 +45,13 @@ def _pair(value: int | Pair) -> Pair:
 
 
 class _KernelConvolution(torch.autograd.Function):
-    """The kernels in C."""
+    """The kernels in C; what they give has the batch innermost: (K, O, H', W', B')."""
 
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, stride: Pair, padding: Pair
     ) -> Tensor:
-        batch, library = x.shape[1], image_kernels.library(x.dtype)
+        library = image_kernels.library(x.dtype)
         images = image_kernels.inner(x, image_kernels.lanes(x.dtype))
         weights = weight.detach().contiguous()
         sizes = image_kernels.sizes_of(images, weights, stride, padding)
@@ -63,15 +63,15 @@ class _KernelConvolution(torch.autograd.Function):
             out.data_ptr(), room.data_ptr(),
         )  # fmt: skip
         ctx.save_for_backward(images, weights)
-        ctx.sizes, ctx.batch = sizes, batch
-        return image_kernels.outer(out, batch)
+        ctx.sizes, ctx.batch = sizes, x.shape[1]
+        return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         images, weights = ctx.saved_tensors
         library, sizes = image_kernels.library(images.dtype), image_kernels.numbers(*ctx.sizes)
-        g = image_kernels.inner(gradients[0], images.shape[-1])
+        g = gradients[0].contiguous()
         to_x, to_weights, to_bias = None, None, None
         if ctx.needs_input_grad[0]:
             to = images.new_empty(len(weights), *images.shape[1:])

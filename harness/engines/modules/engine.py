@@ -18,7 +18,7 @@ from harness.data.samples import Data, Split
 from harness.engines import driver
 from harness.engines.augmentation import augmented
 from harness.engines.base import DEFAULT_OPTIONS, EngineOptions
-from harness.engines.modules.memory import keep_freed
+from harness.engines.modules.memory import freed_memory_kept
 from harness.engines.modules.network import ModuleStack
 from harness.engines.outcome import Evaluation, Floats, Outcome
 from harness.engines.stacked.optimizer import stack_optimizers
@@ -37,10 +37,10 @@ def train(
     They share an architecture and what decides its shapes; those of one optimizer are side by side.
     """
     where = torch.device(device)
-    keep_freed()
     budget = Budget.of(trials[0].arm.settings, len(data.train.y))
-    stack = ModuleStack(trials, data, stack_optimizers(trials, budget, where), where, torch_dtype(dtype))
-    return driver.run(ModuleTraining(stack, data, budget, options.metrics), options)
+    with freed_memory_kept():
+        stack = ModuleStack(trials, data, stack_optimizers(trials, budget, where), where, torch_dtype(dtype))
+        return driver.run(ModuleTraining(stack, data, budget, options.metrics), options)
 
 
 class ModuleTraining:

@@ -29,7 +29,7 @@ def pool(x: Tensor, window: int | tuple[int, int], kind: Kind, *, rectified: boo
     rows, columns = (window, window) if isinstance(window, int) else window
     if image_kernels.available(x):
         apply: Callable[..., Tensor] = _Pool.apply
-        return apply(x, (rows, columns, int(kind == "max"), int(rectified)))
+        return image_kernels.outer(apply(x, (rows, columns, int(kind == "max"), int(rectified))), x.shape[1])
     function: Callable[..., Tensor] = (
         torch.nn.functional.max_pool2d if kind == "max" else torch.nn.functional.avg_pool2d
     )
@@ -41,7 +41,10 @@ def pool(x: Tensor, window: int | tuple[int, int], kind: Kind, *, rectified: boo
 
 
 class _Pool(torch.autograd.Function):
-    """The kernels in C; which pixel was the largest is found again, which takes less than to keep it."""
+    """The kernels in C; what they give has the batch innermost: (K, C, H', W', B').
+
+    Which pixel was the largest is found again, which takes less than to keep it.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, how: tuple[int, int, int, int]) -> Tensor:
@@ -52,13 +55,13 @@ class _Pool(torch.autograd.Function):
         image_kernels.library(x.dtype).pool(ctx.sizes, images.data_ptr(), out.data_ptr())
         ctx.save_for_backward(images)
         ctx.batch = x.shape[1]
-        return image_kernels.outer(out, ctx.batch)
+        return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (images,) = ctx.saved_tensors
-        g, to = image_kernels.inner(gradients[0], images.shape[-1]), torch.empty_like(images)
+        g, to = gradients[0].contiguous(), torch.empty_like(images)
         library = image_kernels.library(images.dtype)
         library.pool_back(ctx.sizes, images.data_ptr(), g.data_ptr(), to.data_ptr())
         return image_kernels.outer(to, ctx.batch), None

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -58,7 +59,7 @@ class MemberValues:
     def of_members(self) -> list[dict[str, Floats]]:
         """Return each member's values that a network's state_dict has, as `loop.weight_names` names them."""
         kept = {name: self.by_name[own].detach().cpu().numpy() for name, own in self.saved.items()}
-        return [{name: value[k].copy() for name, value in kept.items()} for k in range(len(self.flat))]
+        return [{name: np.array(value[k]) for name, value in kept.items()} for k in range(len(self.flat))]
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything as rows (K, n) by name."""

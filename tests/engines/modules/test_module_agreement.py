@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from harness.axes.architectures import architectures
 from harness.axes.optimizers import optimizers
-from harness.check.network_stacking import how
+from harness.check.network_stacking import form, how
 from harness.data.batches import Budget
 from harness.data.samples import prepare
 from harness.engines import loop
@@ -84,6 +84,7 @@ def alone(one: Trial, dtype: Any = np.float64) -> Outcome:
 
 def assert_same(a: Outcome, k: int, b: Outcome, tolerance: float) -> None:
     """The values of a member, running statistics among them, its curves and its predictions."""
+    assert a.parameters[k] == b.parameters[0]
     assert a.weights[k].keys() == b.weights[0].keys()
     for name, right in b.weights[0].items():
         got = a.weights[k][name]
@@ -221,6 +222,47 @@ class Mixed(nn.Module):
         return logits
 
 
+class InPlace(nn.Module):
+    """Layers and methods that change their images in place, and a parameter that is not trained."""
+
+    def __init__(self, channels: int, classes: int, activation: Any) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(channels, 4, 3, padding=1, bias=False), nn.BatchNorm2d(4),
+            nn.LeakyReLU(0.1, inplace=True),
+            nn.Conv2d(4, 4, 3, padding=1), nn.SiLU(inplace=True), nn.MaxPool2d(2), nn.ELU(inplace=True),
+            nn.Conv2d(4, 4, 3, padding=1, bias=False), nn.BatchNorm2d(4), nn.MaxPool2d(2),
+            nn.SiLU(inplace=True),
+        )  # fmt: skip
+        self.hidden, self.activation, self.out = nn.Linear(16, 6), activation(), nn.Linear(6, classes)
+        self.scale = nn.Parameter(torch.tensor(0.5), requires_grad=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.body(x).flatten(1)
+        y = self.activation(self.hidden(y).mul_(self.scale).relu_())
+        logits: Tensor = self.out(y)
+        return logits
+
+
+class Tied(nn.Module):
+    """A weight that two layers share, and a layer that is registered, and used, twice."""
+
+    def __init__(self, channels: int, classes: int, activation: Any) -> None:
+        super().__init__()
+        self.first = nn.Linear(64 * channels, 6, bias=False)
+        self.norm, self.activation = nn.BatchNorm1d(6), activation()
+        self.one, self.other = nn.Linear(6, 6), nn.Linear(6, 6)
+        self.other.weight = self.one.weight
+        self.again, self.out = self.one, nn.Linear(6, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.activation(self.norm(self.first(x.flatten(1))))
+        for layer in (self.one, self.other, self.again):
+            y = self.activation(layer(y))
+        logits: Tensor = self.out(y)
+        return logits
+
+
 class Branching(nn.Module):
     """A branch on values: one by one in the loop engine."""
 
@@ -238,7 +280,9 @@ class Branching(nn.Module):
     ("made", "way", "words"),
     [
         (Inception, "layers", ""),
+        (InPlace, "layers", ""),
         (Mixed, "mapped", "einsum of a parameter"),
+        (Tied, "mapped", "shares a weight"),
         (Branching, "loop", "branches on values"),
     ],
 )
@@ -262,3 +306,25 @@ def test_own_networks_train_as_they_do_alone(made: Any, way: str, words: str) ->
     together = stack(trials)
     for k, one in enumerate(trials):
         assert_same(together, k, alone(one), 1e-10)
+
+
+def test_what_an_own_network_does_with_a_setting_called_dropout_is_every_members_own() -> None:
+    """It scales by it, so members of another value share no stack; those of a built-in network do."""
+
+    class Scaled(nn.Module):
+        def __init__(self, inputs: int, classes: int, share: float) -> None:
+            super().__init__()
+            self.out, self.share = nn.Linear(inputs, classes), share
+
+        def forward(self, x: Tensor) -> Tensor:
+            logits: Tensor = self.out(x) * self.share
+            return logits
+
+    def build(inputs: int, classes: int, activation: Any, *, dropout: float = 0.5) -> nn.Module:  # noqa: ARG001
+        """Build."""
+        return Scaled(inputs, classes, dropout)
+
+    architectures.register("mine")(build)
+    for name, forms in (("mine", 2), ("cnn", 1)):
+        arms = [trial(f"{share}", architecture=name, dropout=share).arm.settings for share in (0.1, 0.3)]
+        assert len(set(map(form, arms))) == forms

@@ -25,8 +25,12 @@ def inner(x: Tensor, least: int = 1) -> Tensor:
 
 
 def outer(x: Tensor, batch: int) -> Tensor:
-    """Return memory (K, C, H, W, B') as (K, B, C, H, W): a view of the first `batch` images."""
-    return x[..., :batch].permute(0, 4, 1, 2, 3)
+    """Return memory (K, C, H, W, B') as (K, B, C, H, W): a view of the first `batch` images.
+
+    It is called on what a function of autograd gives, not inside of one: a network's code may change its
+    images in place (`out += x`), which autograd forbids for a view made in there.
+    """
+    return (x if x.shape[-1] == batch else x[..., :batch]).permute(0, 4, 1, 2, 3)
 
 
 def numbers(*values: int) -> ctypes.Array[c_int64]:

@@ -1,0 +1,76 @@
+"""Doubts about a plan: what in a study has no effect, or probably another one than was meant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from harness.axes import plugins
+from harness.axes.metrics import metrics
+from harness.axes.optimizers import optimizers
+from harness.planning import targets
+from harness.study.study import Study
+from harness.study.trials import Trial, components_of
+from harness.text import as_text
+
+DIGITS = 15  # that a float keeps; further ones are of no decimal number that a person wrote
+
+
+def warnings(study: Study, everything: Sequence[Trial]) -> list[str]:
+    """Say what in the study has no effect, or probably another one than was meant."""
+    used = {name for trial in everything for name in trial.arm.settings}
+    told = [
+        f"{name} is set in [baseline] and applies to no arm (no arm uses the component it belongs to)"
+        for name in study.baseline
+        if name not in used and name not in {"epochs", "steps"}
+    ]
+    told += [
+        f"{axis} is an axis, and no two arms differ in it: beside the other settings it changes nothing "
+        "(`harness list AXIS` says what a setting does)"
+        for axis in _idle(study, everything)
+    ]
+    lr = study.baseline.get("lr")
+    inherited = {t.arm.settings.optimizer for t in everything if t.arm.settings["lr"] == lr}
+    for name in sorted(inherited) if "lr" not in study.axes else []:
+        default = optimizers[name].settings["lr"].default
+        if isinstance(lr, float) and isinstance(default, (int, float)) and lr >= 10 * default > 0:
+            told.append(
+                f"lr = {lr:g} also applies to {name}, {lr / default:.0f} times its default of {default:g}"
+            )
+    arms = {trial.arm.settings.dataset: trial.arm.settings for trial in everything}
+    for name in sorted(arms):
+        facts = arms[name].facts
+        told += [f"data set {name!r}: {sentence}" for sentence in (*facts.said, *facts.warnings)]
+    several = (targets.warnings, _unrounded, unseen)
+    return [*told, *(sentence for say in several for sentence in say(study, everything))]
+
+
+def _idle(study: Study, everything: Sequence[Trial]) -> Iterator[str]:
+    """Name the axes of several values in which no arms differ: skip, where no layer keeps its shape."""
+    for axis in [axis for axis in study.axes if axis not in study.linked_axes]:
+        left = {as_text(trial.arm.settings.get(axis)) for trial in everything}
+        if len(study.axes[axis]) > 1 and len(left) == 1:
+            yield axis
+
+
+def _unrounded(study: Study, everything: Sequence[Trial]) -> list[str]:
+    """Say which numbers of a study that Python made have more digits than are meant: np.logspace's, say.
+
+    The last digit of what is computed may depend on the processor, and with it a trial's id.
+    """
+    if study.path is not None or study.about.phase != "fixed":
+        return []
+    given = {(name, value) for trial in everything for name, value in trial.arm.settings.items()
+             if isinstance(value, float) and value != float(f"{value:.{DIGITS}g}")}  # fmt: skip
+    if not given:
+        return []
+    name, value = min(given)
+    more = f", and {len(given) - 1} more numbers like it" if len(given) > 1 else ""
+    depends = "the last digits of a computed number (np.logspace) depend on the processor"
+    return [f"{name} = {value!r}{more}: {depends}, and trials' ids with them. Round: float(f'{{x:.6g}}')"]
+
+
+def unseen(study: Study, everything: Sequence[Trial]) -> list[str]:
+    """Say what decides trials' numbers without being part of their ids, because it cannot be read."""
+    anew = "search into a new folder: --results" if study.search else "train all anew: harness run --retrain"
+    tracked = [("metric", metrics.entry(name)) for name in study.metrics]
+    return plugins.unseen([*components_of(everything), *tracked], f"Where it did, {anew}")
