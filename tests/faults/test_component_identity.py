@@ -132,7 +132,7 @@ COMMITTED = {
     "lab3_numpy": "8b9c9a8007393dfe", "lab4_steps": "524613862919de43", "lab5_ladder": "b23dcd3f96470216",
     "losses": "a2f0be85835c2055", "lr_losses": "b69cd2f36658ab00",
     "pitfalls": "e2659d6cf3f2ded5", "search": "d7da834e162e76cf",
-    "time_to_target": "cc95ca2934b4f742", "cnn": "1bbe5d4b43f7e5fd", "normalisation": "1b7db7a5de806998",
+    "time_to_target": "cc95ca2934b4f742", "cnn": "95c942a9bcb3bc1e", "normalisation": "46df74f42fed86c6",
     "augmentation": "f06b19bc5a116167", "best-cnn": "04caafcb188dd89b",
 }  # fmt: skip
 """Study -> the first digits of the SHA-256 of its trial_ids, in order, as commit 78458cf has them.
