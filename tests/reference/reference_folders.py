@@ -71,6 +71,7 @@ KEPT = {
         Reference("best-mlp-mnist", 9, "search"),
         Reference("best-mlp-fashion", 19, "search"),
         Reference("losses", 60),
+        Reference("cnn", 5),
     )
 }
 """The folders that a command of the harness makes, by name; bench, gpu and validity have sessions of nox."""
