@@ -72,6 +72,7 @@ KEPT = {
         Reference("best-mlp-fashion", 19, "search"),
         Reference("losses", 60),
         Reference("cnn", 5),
+        Reference("augmentation", 6),
     )
 }
 """The folders that a command of the harness makes, by name; bench, gpu and validity have sessions of nox."""
