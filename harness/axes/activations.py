@@ -25,6 +25,15 @@ class Activation:
     forward: Callable[[Tensor], Tensor]
     backward: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None
 
+    def gradient(self, grad: Tensor, x: Tensor, y: Tensor) -> Tensor:
+        """Compute the gradient at x from that at y: by the closed form, or else by autograd."""
+        if self.backward is not None:
+            return self.backward(grad, x, y)
+        with torch.enable_grad():
+            x = x.detach().requires_grad_()
+            (result,) = torch.autograd.grad(self.forward(x), x, grad)
+        return result
+
 
 activations: Registry[Activation] = Registry("activation", Activation)
 

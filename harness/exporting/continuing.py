@@ -242,13 +242,13 @@ class _Parent:
 
     def _weights(self) -> dict[str, Any]:
         """Return the final weights as the engine's state has them; the trial is trained again if need be."""
-        from harness.engines import loop
+        from harness.engines.classifier import weights
         from harness.exporting import models
 
         classifier = models.restore(self.given.results, self.given.row).classifier
         if self.engine == "loop":
             return {f"model.net.{name}": value.numpy() for name, value in classifier.state_dict().items()}
-        named = {name: np.asarray(array, np.float32) for name, array in loop.weights(classifier).items()}
+        named = {name: np.asarray(array, np.float32) for name, array in weights(classifier).items()}
         if self.engine == "numpy":
             return {f"network.{name}": array for name, array in named.items()}
         if not self.settings.plain_mlp:

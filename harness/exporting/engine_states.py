@@ -43,7 +43,7 @@ def _of_modules(block: Arrays, update: Arrays, trial: Trial) -> tuple[Arrays, li
     Rows (1, n) have the parameters that are trained one after the other, as the network has them.
     """
     from harness.axes.stacked_layers.form import canonical_names  # imports torch
-    from harness.engines.loop import Classifier
+    from harness.engines.classifier import Classifier
 
     settings = trial.arm.settings
     net = Classifier(trial, shape_of(settings), len(settings.facts.classes)).net

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
-    from harness.engines.loop import Classifier
+    from harness.engines.classifier import Classifier
     from harness.exporting.models import Model
 
 IMAGES = 2000
@@ -104,7 +104,7 @@ class _Watched:
 
 def _is_activation(module: nn.Module) -> bool:
     """Tell whether a module is an elementwise function: the trial's activation, or one of PyTorch's."""
-    from harness.engines.loop import Function
+    from harness.engines.classifier import Function
 
     of_torch = type(module).__module__ == "torch.nn.modules.activation"
     mixing = ("MultiheadAttention", "Softmax", "Softmax2d", "Softmin", "LogSoftmax", "GLU")
@@ -113,7 +113,7 @@ def _is_activation(module: nn.Module) -> bool:
 
 def _name(module: nn.Module) -> str:
     """Name an activation: the trial's by its own name, one of PyTorch's by its class."""
-    from harness.engines.loop import Function
+    from harness.engines.classifier import Function
 
     return module.extra_repr() if isinstance(module, Function) else type(module).__name__
 

@@ -43,7 +43,7 @@ from harness.training.tasks import quiet_arithmetic, undisturbed
 if TYPE_CHECKING:
     import torch
 
-    from harness.engines.loop import Classifier
+    from harness.engines.classifier import Classifier
     from harness.engines.outcome import Floats
 
 FORMAT = 1
@@ -102,7 +102,7 @@ def restore(results: Results, row: pd.Series[Any]) -> Model:
 
 def rebuild(trial: Trial, named: Mapping[str, Floats]) -> Classifier:
     """Build a trial's module with these weights, in inference mode."""
-    from harness.engines.loop import Classifier, load_weights
+    from harness.engines.classifier import Classifier, load_weights
 
     facts = trial.arm.settings.facts
     model = Classifier(trial, shape_of(trial.arm.settings), len(facts.classes)).float()
@@ -382,7 +382,7 @@ def _shape(about: Mapping[str, Any]) -> tuple[int, int, int]:
 def _rebuilt(about: Mapping[str, Any], arrays: Mapping[str, Floats]) -> Classifier:
     import torch
 
-    from harness.engines.loop import Classifier
+    from harness.engines.classifier import Classifier
 
     trial = Trial(about["trial_id"], Arm(about["arm"], Settings(about["settings"])), about["seed"])
     if trial.arm.settings.dataset in datasets and not is_still(trial, plugins.sources()):

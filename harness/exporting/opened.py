@@ -5,7 +5,7 @@
     model.load_state_dict(state.model)
     optimizer.load_state_dict(state.optimizer)
 
-Whatever engine wrote it, models are those of `harness.engines.loop.Classifier`, and optimizers those of
+Whatever engine wrote it, models are those of `harness.engines.classifier.Classifier`, and optimizers those of
 torch.optim, where it has them.
 """
 
@@ -29,7 +29,8 @@ from harness.data.datasets import Dataset, datasets
 from harness.data.samples import shape_of, train_size
 from harness.engines import engine
 from harness.engines.base import learning_rates, steps_before
-from harness.engines.loop import Classifier, UpdateOptimizer, load_weights, make_optimizer, shapes_in_words
+from harness.engines.classifier import Classifier, load_weights, shapes_in_words
+from harness.engines.loop import UpdateOptimizer, make_optimizer
 from harness.engines.outcome import observed
 from harness.engines.regularisation import SeededDropout
 from harness.engines.states import State

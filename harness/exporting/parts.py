@@ -21,7 +21,8 @@ from harness import notes
 from harness.data.batches import Budget
 from harness.data.samples import shape_of, train_size
 from harness.engines.base import schedule_factors
-from harness.engines.loop import Classifier, LossFunction, first_random_state, make_optimizer
+from harness.engines.classifier import Classifier
+from harness.engines.loop import LossFunction, first_random_state, make_optimizer
 from harness.engines.regularisation import SeededDropout, seed_dropout
 from harness.errors import UsageError
 from harness.exporting import models

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from harness.axes.heads import Head
-from harness.engines.loop import Classifier
+from harness.engines.classifier import Classifier
 from harness.errors import in_words
 
 MOST_WRITTEN = 4096

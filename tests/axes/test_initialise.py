@@ -14,7 +14,7 @@ from torch import nn
 
 from harness.axes.architectures import architectures, initial_layers, initialise
 from harness.axes.architectures.registry import Architecture
-from harness.engines.loop import Classifier
+from harness.engines.classifier import Classifier
 from harness.exporting.untrained import untrained
 from harness.rng import stream
 

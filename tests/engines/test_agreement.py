@@ -54,15 +54,6 @@ rounding of 210 steps is amplified by training itself, most where an adaptive op
 Made = Callable[..., Any]
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """As executors train: more threads only wait for one another on networks of this size."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(autouse=True, params=["dense", "tiled", "compiled"])
 def layer_one(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """A stack in PyTorch with both forms of layer one, and in C, whatever share of an image is zero."""

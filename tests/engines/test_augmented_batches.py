@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-import torch
 
 from harness.axes.augmentations import augmentations, shifted
 from harness.data.images import Images
@@ -32,14 +30,6 @@ BASE: dict[str, Any] = {
 NAMES = [entry.name for entry in augmentations if entry.name != "none"]
 ENGINES = ("stacked", "loop", "numpy")
 EVERY = pytest.mark.parametrize("name", NAMES)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def trial(name: str = "base", seed: int = 0, **settings: Any) -> Trial:

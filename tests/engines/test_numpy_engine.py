@@ -31,7 +31,7 @@ from harness.axes.metrics import metrics
 from harness.axes.optimizers import optimizers
 from harness.data.arm_settings import Settings
 from harness.data.samples import prepare
-from harness.engines import loop
+from harness.engines import classifier, loop
 from harness.engines import numpy_engine as engine
 from harness.engines.base import EngineOptions
 from harness.engines.outcome import Outcome
@@ -55,15 +55,6 @@ TOLERANCE = {np.float64: 1e-10, np.float32: 1e-4}
 """How far weights may be from the loop engine's after 210 steps, as a share of the tensor's largest (measured
 over all cases: 2e-14 and 6e-6)."""
 BATCH, CLASSES = 16, 10
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """As executors train."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def noise(*shape: int, scale: float = 1.0) -> Array:
@@ -249,7 +240,7 @@ def test_gradients_of_a_network_equal_autograds(name: str, hidden: list[int]) ->
     one = trial(name, **settings)
     x, y = noise(BATCH, 64, scale=0.5), np.arange(BATCH) % CLASSES
     network = engine.NumpyNetwork(one, 64, CLASSES, np.float64)
-    model = loop.Classifier(one, (1, 8, 8), CLASSES)
+    model = classifier.Classifier(one, (1, 8, 8), CLASSES)
     for module in seed_dropout(model.net, one):
         module.step = 7
     loss = loop.LossFunction(one, CLASSES, torch.float64, torch.device("cpu"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from harness.axes import by_hand, formulas
 from harness.axes.architectures import architectures, counting
 from harness.data.batches import Budget
 from harness.data.samples import prepare, shape_of
-from harness.engines import loop
+from harness.engines import classifier, loop
 from harness.engines import numpy_engine as engine
 from harness.engines.base import EngineOptions
 from harness.engines.states import State
@@ -60,15 +60,6 @@ CASES: dict[str, dict[str, Any]] = {
 every_case = pytest.mark.parametrize("name", CASES)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """As executors train."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def trial(name: str, seed: int = 3, **settings: Any) -> Trial:
     return Trial("t", Arm(name, resolve({**BASE, **CASES[name], **settings})), seed)
 
@@ -84,9 +75,9 @@ def test_the_start_is_the_loop_engines(name: str) -> None:
     """The same names in the same order, the same bits, as many parameters as are planned."""
     one = trial(name)
     data = prepare(one.arm.settings, np.float64)
-    model = loop.Classifier(one, data.shape, 10)
+    model = classifier.Classifier(one, data.shape, 10)
     network = engine.network_of(one, data, np.float64)
-    theirs, mine = loop.weights(model), network.named()
+    theirs, mine = classifier.weights(model), network.named()
     assert list(mine) == list(theirs)
     for key, array in mine.items():
         np.testing.assert_array_equal(array, theirs[key], err_msg=key)

@@ -25,7 +25,7 @@ from harness import reporting
 from harness.axes.architectures import architectures
 from harness.data.batches import Budget, epoch_order
 from harness.data.samples import prepare
-from harness.engines import loop
+from harness.engines import classifier
 from harness.errors import MachineError, UsageError
 from harness.exporting import models
 from harness.registry import PACKAGE_ROOT
@@ -365,7 +365,7 @@ def test_a_persons_own_loop_reaches_a_continued_trials_numbers(kept: bool) -> No
             schedule.step()
     assert batches.epochs == 2
     final = weights(again, trial.trial_id)
-    own = loop.weights(model)
+    own = classifier.weights(model)
     assert all(np.array_equal(own[name], array) for name, array in final.items())
     with pytest.raises(UsageError, match=f"trial {trial.trial_id} continues another, so it did not begin"):
         harness.model(trial)

@@ -14,7 +14,7 @@ from torch import nn
 
 from harness.axes.architectures import architectures
 from harness.data.samples import prepare
-from harness.engines.loop import Classifier
+from harness.engines.classifier import Classifier
 from harness.errors import UsageError
 from harness.exporting import hidden_layers
 from harness.exporting.models import Model

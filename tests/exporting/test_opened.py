@@ -15,7 +15,7 @@ import torch
 import harness
 from harness.axes.optimizers import Scalar, descend, optimizers
 from harness.data.samples import prepare
-from harness.engines import loop, numpy_engine, stack_engine
+from harness.engines import classifier, loop, numpy_engine, stack_engine
 from harness.engines.base import EngineOptions
 from harness.errors import UsageError
 from harness.exporting.opened import TrialState, open_checkpoint
@@ -82,7 +82,7 @@ def gone_on(trial: Trial, state: TrialState) -> Mapping[str, Any]:
             loss(model(x), y).backward()
             optimizer.step()
             scheduler.step()
-    return loop.weights(model)
+    return classifier.weights(model)
 
 
 @pytest.mark.parametrize("arm", ARMS, ids=str)

@@ -17,7 +17,7 @@ import harness
 from harness import results
 from harness.axes.architectures import architectures
 from harness.data.samples import shape_of
-from harness.engines.loop import Classifier
+from harness.engines.classifier import Classifier
 from harness.exporting import models, plain_code
 from harness.results import selection
 from harness.study.study import parse

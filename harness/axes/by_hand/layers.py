@@ -6,6 +6,7 @@ gives the gradient at x by the chain rule, and notes those of the layer's own pa
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -19,7 +20,7 @@ Draw = Callable[[int, int, int], Array]
 """(step, values of a sample, samples) -> uniform numbers (values, samples), of one dropout layer."""
 
 
-class LayerByHand:
+class LayerByHand(ABC):
     """One layer of a network: `forward`, and `backward`, which differentiates the last forward pass.
 
     `parameters` are trained, and `gradients` those of the last backward pass, by the same names; `buffers`
@@ -36,13 +37,13 @@ class LayerByHand:
         self.buffers: dict[str, NDArray[Any]] = {}
         self.inside: dict[str, LayerByHand] = {}
 
+    @abstractmethod
     def forward(self, x: Array, step: int | None = None) -> Array:
         """Compute y from x; `step` counts from 1 while training, and is None in inference mode."""
-        raise NotImplementedError
 
+    @abstractmethod
     def backward(self, g: Array) -> Array:
         """Return the gradient at x, given the gradient at y, and note the parameters' own."""
-        raise NotImplementedError
 
     def operations(self) -> int:
         """Count the multiplications and additions in the last forward pass's product; 0 without one."""

@@ -16,7 +16,7 @@ from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
 from harness.axes.stacked_layers.graphs import NotStackedError
-from harness.axes.stacked_layers.layers import Pass, linear, per_member
+from harness.axes.stacked_layers.layers import Pass, linear, pair, per_member
 
 ELEMENTWISE: frozenset[Any] = frozenset({
     operator.add, operator.sub, operator.mul, operator.truediv, operator.pow, operator.iadd, operator.isub,
@@ -201,16 +201,9 @@ def _conv2d(done: Pass, args: Any, kwargs: dict[str, Any]) -> Tensor:
     ) -> Tensor:
         if more or isinstance(padding, str):
             raise NotStackedError("a convolution of groups, with gaps, or with padding in words")
-        return done.parts.convolve(x, weight, bias, _two(stride), _two(padding))
+        return done.parts.convolve(x, weight, bias, pair(stride), pair(padding))
 
     return of(*args, **kwargs)
-
-
-def _two(value: Any) -> tuple[int, int]:
-    if isinstance(value, int):
-        return value, value
-    first, *rest = value
-    return first, rest[0] if rest else first
 
 
 def _matmul(done: Pass, args: Any, _kwargs: dict[str, Any]) -> Tensor:

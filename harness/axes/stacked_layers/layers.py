@@ -124,12 +124,13 @@ def plain(module: nn.Conv2d) -> bool:
 
 def strides_of(module: nn.Conv2d) -> tuple[tuple[int, int], tuple[int, int]]:
     """Return a convolution's stride and padding, of rows and columns."""
-    return _pair(module.stride), _padding(module)
+    return pair(module.stride), _padding(module)
 
 
-def _pair(value: tuple[int, ...]) -> tuple[int, int]:
-    rows, columns = value
-    return rows, columns
+def pair(value: Any) -> tuple[int, int]:
+    """Return rows and columns, which PyTorch takes as one number, as one in a tuple, or as two."""
+    rows, *columns = (value,) if isinstance(value, int) else value
+    return rows, columns[0] if columns else rows
 
 
 def _padding(module: nn.Conv2d) -> tuple[int, int]:
@@ -139,8 +140,8 @@ def _padding(module: nn.Conv2d) -> tuple[int, int]:
             return 0, 0
         if any(size % 2 == 0 for size in module.kernel_size):
             raise NotStackedError("a convolution with an even kernel pads one side more than the other")
-        return _pair(tuple(size // 2 for size in module.kernel_size))
-    return _pair(module.padding)
+        return pair(tuple(size // 2 for size in module.kernel_size))
+    return pair(module.padding)
 
 
 def _each(done: Pass, module: nn.Module, name: str, x: Tensor) -> Tensor:
@@ -233,20 +234,16 @@ def _as_one_batch(module: nn.Module, x: Tensor) -> Tensor:
 def beside(module: Any) -> bool:
     """Tell whether a pooling is in whole windows that lie side by side."""
     if isinstance(module, nn.MaxPool2d):
-        other = module.return_indices or _two(module.dilation) != (1, 1)
+        other = module.return_indices or pair(module.dilation) != (1, 1)
     else:
         other = module.divisor_override is not None
-    here = _two(module.stride) == _two(module.kernel_size) and _two(module.padding) == (0, 0)
+    here = pair(module.stride) == pair(module.kernel_size) and pair(module.padding) == (0, 0)
     return here and not module.ceil_mode and not other
 
 
 def pooling_of(module: Any) -> tuple[Literal["average", "max"], tuple[int, int]]:
     """Return the kind of a pooling, and its window's rows and columns."""
-    return "max" if isinstance(module, nn.MaxPool2d) else "average", _two(module.kernel_size)
-
-
-def _two(value: Any) -> tuple[int, int]:
-    return (value, value) if isinstance(value, int) else _pair(tuple(value))
+    return "max" if isinstance(module, nn.MaxPool2d) else "average", pair(module.kernel_size)
 
 
 def _adaptive_average(_done: Pass, module: nn.AdaptiveAvgPool2d, _name: str, x: Tensor) -> Tensor:

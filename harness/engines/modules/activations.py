@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from harness.axes.activations import Activation, activations
+from harness.axes.activations import activations
 from harness.engines.members import as_slice, runs
 
 aten: Any = torch.ops.aten
@@ -80,14 +80,5 @@ class _Activated(torch.autograd.Function):
             if phi.name in SLOPES_INTO:
                 SLOPES_INTO[phi.name](*given, slopes[members])
             else:
-                slopes[members] = _slopes(phi, *given)
+                slopes[members] = phi.gradient(*given)
         return slopes, None, None
-
-
-def _slopes(phi: Activation, grad: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    if phi.backward is not None:
-        return phi.backward(grad, x, y)
-    with torch.enable_grad():
-        x = x.detach().requires_grad_()
-        (result,) = torch.autograd.grad(phi.forward(x), x, grad)
-    return result

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from harness.axes.stacked_layers.layers import pair
 from harness.engines.modules import image_kernels
 from harness.engines.modules.image_kernels import Pair
 
@@ -36,12 +37,8 @@ def convolve(
     """
     by_kernels = image_kernels.available(x)
     apply: Callable[..., Tensor] = (_KernelConvolution if by_kernels else _MemberByMember).apply
-    out = apply(x, weight, bias, _pair(stride), _pair(padding))
+    out = apply(x, weight, bias, pair(stride), pair(padding))
     return image_kernels.outer(out, x.shape[1]) if by_kernels else out
-
-
-def _pair(value: int | Pair) -> Pair:
-    return (value, value) if isinstance(value, int) else value
 
 
 class _KernelConvolution(torch.autograd.Function):

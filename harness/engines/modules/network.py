@@ -18,7 +18,7 @@ from harness.axes.stacked_layers.layers import ChainForm, Pass, Weights
 from harness.axes.stacked_layers.normalisation import Pairs, Rule, batch_norms
 from harness.check import network_stacking
 from harness.data.samples import Data, Samples
-from harness.engines.loop import Classifier
+from harness.engines.classifier import Classifier
 from harness.engines.members import SeedIndex, as_slice
 from harness.engines.modules import block
 from harness.engines.modules.activations import ModuleActivations

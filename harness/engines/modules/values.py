@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.axes.stacked_layers.form import canonical_names
-from harness.engines.loop import weight_names
+from harness.engines.classifier import weight_names
 from harness.engines.outcome import Floats
 
 
@@ -57,7 +57,7 @@ class MemberValues:
         return self.gradients
 
     def of_members(self) -> list[dict[str, Floats]]:
-        """Return each member's values that a network's state_dict has, as `loop.weight_names` names them."""
+        """Return each member's values that a network's state_dict has, named by `weight_names`."""
         kept = {name: self.by_name[own].detach().cpu().numpy() for name, own in self.saved.items()}
         return [{name: np.array(value[k]) for name, value in kept.items()} for k in range(len(self.flat))]
 

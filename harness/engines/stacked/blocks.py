@@ -47,20 +47,11 @@ class Activations:
     def backward(self, grad: Tensor, z: Tensor, a: Tensor) -> Tensor:
         """Compute the gradient at z from the gradient at a."""
         if len(self.functions) == 1:
-            return _backward(self.functions[0], grad, z, a)
+            return self.functions[0].gradient(grad, z, a)
         pieces = zip(
             self.functions, grad.split(self.sizes), z.split(self.sizes), a.split(self.sizes), strict=True
         )
-        return joined([_backward(*piece) for piece in pieces])
-
-
-def _backward(phi: Activation, grad: Tensor, z: Tensor, a: Tensor) -> Tensor:
-    if phi.backward is not None:
-        return phi.backward(grad, z, a)
-    with torch.enable_grad():
-        z = z.detach().requires_grad_()
-        (result,) = torch.autograd.grad(phi.forward(z), z, grad)
-    return result
+        return joined([phi.gradient(*piece) for phi, *piece in pieces])
 
 
 class BlockPass(NamedTuple):

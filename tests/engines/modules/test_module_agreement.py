@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from harness.axes.optimizers import optimizers
 from harness.check.network_stacking import form, how
 from harness.data.batches import Budget
 from harness.data.samples import prepare
-from harness.engines import loop
+from harness.engines import classifier, loop
 from harness.engines import stack_engine as engine
 from harness.engines.base import batch_indices
 from harness.engines.outcome import Outcome
@@ -43,15 +43,6 @@ CASES = [
 ]
 TOLERANCE = {np.float64: 1e-10, np.float32: 2e-3}
 """How far apart weights may be, as a share of the largest of their tensor."""
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """As executors train."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def trial(name: str, seed: int = 0, **settings: Any) -> Trial:
@@ -165,7 +156,7 @@ def test_running_statistics_are_torchs() -> None:
     )  # fmt: skip
     together = stack([one, other])
     data = prepare(one.arm.settings, np.float64)
-    model = loop.Classifier(one, data.shape, len(data.classes)).double()
+    model = classifier.Classifier(one, data.shape, len(data.classes)).double()
     for places in batch_indices(one, Budget.of(one.arm.settings, len(data.train.y))):
         model(torch.from_numpy(data.train.x[places]))
     right = model.state_dict()

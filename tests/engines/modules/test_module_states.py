@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from harness.data.batches import Budget
 from harness.data.samples import prepare
@@ -23,14 +22,6 @@ from harness.study.trials import Arm, Trial, resolve
 
 ORIGIN = origins.Origin.here(Stack.of("stacked", []), "cpu")
 HEADER = checkpoints.CheckpointHeader("g", ["t"], 1.0)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 class Killed(Exception):  # noqa: N818 (the end of a sitting is no error)
