@@ -222,7 +222,7 @@ SETS = {
     "cifar10": DescribedSet(cifar10, (32, 32, 3), THINGS, 50_000, 10_000),
     "usps": DescribedSet(
         usps, (16, 16), DIGITS, 7_291, 2_007,
-        "test is harder than train: people err in 2.5 % of it (Bromley and Saeckinger, 1991)",
+        "test is harder than train, for people too",
     ),
     "glyphs": DescribedSet(
         glyphs, (28, 28), LETTERS, 26_000, 5_200,

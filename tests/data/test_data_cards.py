@@ -39,7 +39,7 @@ def test_no_card_is_of_nothing_and_none_has_an_unknown_field() -> None:
 
 
 def test_counted_errors_are_those_published() -> None:
-    """Northcutt et al. (2021), table 1."""
+    """Northcutt et al. (2021)."""
     assert "15 of the 10,000" in cards.card(datasets["mnist"]).label_errors
     assert "54 of the 10,000" in cards.card(datasets["cifar10"]).label_errors
 

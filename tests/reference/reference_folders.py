@@ -73,6 +73,7 @@ KEPT = {
         Reference("losses", 60),
         Reference("cnn", 5),
         Reference("augmentation", 6),
+        Reference("normalisation", 10),
     )
 }
 """The folders that a command of the harness makes, by name; bench, gpu and validity have sessions of nox."""
