@@ -13,6 +13,7 @@ from harness.data.samples import TRAINED_ON, train_size
 from harness.errors import ComponentError
 from harness.lowering.lowered import looking_once
 from harness.planning import compilation, networks
+from harness.planning.parameters import size_of
 from harness.planning.stack import Stack, budget_of, parameters_of
 from harness.settings import limits
 from harness.study.study import Study
@@ -108,7 +109,7 @@ def evaluations(settings: Settings) -> int:
 def too_large(settings: Settings) -> Iterator[str]:
     """Say which of a trial's settings ask for more than one trial may have (`limits`)."""
     steps, _ = extent(settings, train_size(settings))
-    looks, parameters = evaluations(settings), _counted(settings)
+    looks, (parameters, flops) = evaluations(settings), _counted(settings)
     if steps > limits.STEPS:
         yield (
             f"epochs = {settings.epochs:,} with batch_size = {settings.batch_size}: {steps:,} steps; "
@@ -124,14 +125,23 @@ def too_large(settings: Settings) -> Iterator[str]:
             f"{_widths_in_words(settings)}: {parameters:,} parameters; allowed: up to "
             f"{limits.PARAMETERS:,}. Make its layers narrower"
         )
+    elif flops > limits.OPERATIONS and not settings.plain_mlp:
+        yield (
+            f"architecture {settings.architecture!r}: {flops:,} multiplications and additions for one image; "
+            f"allowed: up to {limits.OPERATIONS:,}. Fewer channels, or smaller images"
+        )
 
 
-def _counted(settings: Settings) -> int:
-    """Count a network's parameters; 0 where a person's own builds none, which a plan says by itself."""
+def _counted(settings: Settings) -> tuple[int, int]:
+    """Count a network's parameters and operations; 0 where they are not known.
+
+    A person's own may build none, which a plan says by itself.
+    """
     try:
-        return parameters_of(settings)
+        size = size_of(settings)
     except ComponentError:
-        return 0
+        return 0, 0
+    return size.parameters, size.flops or 0
 
 
 def _widths_in_words(settings: Settings) -> str:

@@ -36,6 +36,8 @@ PIXELS = 10_000
 """Pixels of an image's side."""
 PARAMETERS = 2**31 - 1
 """Parameters of one network: with its gradients and an optimizer's states, 32 GiB."""
+OPERATIONS = 10**9
+"""Multiplications and additions of a network for one image: four times those of ResNet-56 on CIFAR."""
 BUDGET = 100_000
 """Settings that an arm tries."""
 SUGGESTIONS = 100_000

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from harness.axes.architectures import architectures
 from harness.check import network_stacking
 from harness.engines.members import shape
+from harness.errors import UsageError
 from harness.planning import compilation, networks
 from harness.planning.plan import make
 from harness.planning.stack import stack_bytes
@@ -193,3 +194,9 @@ def test_a_plan_of_mlps_imports_no_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_a_network_of_too_many_operations_is_told_before_it_is_tried(study_of: Any) -> None:
+    """A first layer of 3 x 3 on 64 pixels, and the output layer: 2 (9 * 64 + 10) operations a channel."""
+    with pytest.raises(UsageError, match=r"'cnn': 1,172,000,000 multiplications .* up to 1,000,000,000"):
+        make(study_of(architecture="cnn", channels=[1_000_000]))
