@@ -37,6 +37,11 @@ IN_MEMORY = re.compile(r"sqlite[^:]*://(/?$|/:memory:|.*mode=memory)")
 SEVERAL_OBJECTIVES: tuple[Sampler, ...] = ("random", "qmc", "tpe", "gp", "nsga2")
 """Samplers that can optimize more than one objective."""
 
+Waits = Literal["batch", "stack", "search"]
+"""What a suggestion waits for at a rung: its batch, its stack alone, or all suggestions of the search."""
+WAITS: Mapping[str, Waits] = {"asha": "stack", "async-hyperband": "stack", "top-k": "search"}
+"""What pruners wait for that do not wait for the batch."""
+
 Evaluations = limits.at_most(limits.EVALUATIONS, "no suggestion gets more evaluations")
 
 
@@ -62,20 +67,28 @@ class Pruning(BaseModel):
     """The pruner, which stops suggestions early. Evaluations are epochs if `eval_every` is one epoch.
 
     `halving` and `hyperband` keep the best of `reduction` at each rung, the first at evaluation `first`, the
-    next ones `reduction` times later each. The others never prune the first `startup` suggestions, nor any
+    next ones `reduction` times later each. `asha` and `async-hyperband` judge a stack as soon as it arrives
+    at a rung, against all that have reported there so far. The others never prune the first `startup` suggestions, nor any
     in its first `warmup` evaluations; `percentile` keeps so many percent, `patient` waits `patience`
     evaluations.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    name: Literal["none", "median", "percentile", "patient", "halving", "hyperband"] = "none"
+    name: Literal[
+        "none", "median", "percentile", "patient", "halving", "hyperband", "asha", "async-hyperband"
+    ] = "none"
     reduction: Annotated[int, Field(ge=2), Evaluations] = 3
     first: Annotated[int, Field(ge=1), Evaluations] = 1
     percentile: Annotated[FiniteFloat, Field(gt=0, lt=100)] = 25.0
     startup: Annotated[int, Field(ge=0), limits.at_most(limits.SUGGESTIONS, "suggestions of a search")] = 10
     warmup: Annotated[int, Field(ge=0), Evaluations] = 1
     patience: Annotated[int, Field(ge=1), Evaluations] = 2
+
+    @property
+    def waits_for(self) -> Waits:
+        """What a suggestion waits for at a rung before it is judged."""
+        return WAITS.get(self.name, "batch")
 
 
 class Search(BaseModel):
