@@ -62,16 +62,23 @@ class Pruning(BaseModel):
     """The pruner, which stops suggestions early. Evaluations are epochs if `eval_every` is one epoch.
 
     `halving` and `hyperband` keep the best of `reduction` at each rung, the first at evaluation `first`, the
-    next ones `reduction` times later each. The others never prune the first `startup` suggestions, nor any
-    in its first `warmup` evaluations; `percentile` keeps so many percent, `patient` waits `patience`
-    evaluations.
+    next ones `reduction` times later each. `top-k` keeps the best `keep` of the whole search at evaluation
+    `first`. `extrapolation` stops, from evaluation `first` on, what will not become the best with probability
+    `confidence`, but never one suggestion in `control`. The others never prune the first `startup`
+    suggestions, nor any in its first `warmup` evaluations; `percentile` keeps so many percent, `patient`
+    waits `patience` evaluations.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    name: Literal["none", "median", "percentile", "patient", "halving", "hyperband"] = "none"
+    name: Literal[
+        "none", "median", "percentile", "patient", "halving", "hyperband", "top-k", "extrapolation"
+    ] = "none"
     reduction: Annotated[int, Field(ge=2), Evaluations] = 3
     first: Annotated[int, Field(ge=1), Evaluations] = 1
+    keep: Annotated[int, Field(ge=1), limits.at_most(limits.SUGGESTIONS, "suggestions of a search")] = 3
+    confidence: Annotated[FiniteFloat, Field(ge=0.5, le=0.999)] = 0.95
+    control: Annotated[int, Field(ge=2), limits.at_most(limits.SUGGESTIONS, "suggestions of a search")] = 10
     percentile: Annotated[FiniteFloat, Field(gt=0, lt=100)] = 25.0
     startup: Annotated[int, Field(ge=0), limits.at_most(limits.SUGGESTIONS, "suggestions of a search")] = 10
     warmup: Annotated[int, Field(ge=0), Evaluations] = 1
