@@ -14,7 +14,7 @@ from harness.errors import did_you_mean
 from harness.settings import Seed, Seeds, limits, one_or_list, seeds_or_count
 from harness.system.database_urls import HIDDEN, shown
 
-Sampler = Literal["random", "qmc", "tpe", "cmaes", "gp", "nsga2"]
+Sampler = Literal["random", "qmc", "tpe", "optuna", "cmaes", "gp", "nsga2"]
 Direction = Literal["maximize", "minimize"]
 FIRST_SUGGESTION_SEED = 2000
 """The first of the suggestions' seeds that are given as a count: apart from those that confirm and tune."""
@@ -34,7 +34,7 @@ STATES = ("complete", "pruned", "failed")
 """Outcomes of a suggestion."""
 IN_MEMORY = re.compile(r"sqlite[^:]*://(/?$|/:memory:|.*mode=memory)")
 """URLs of storages that keep nothing."""
-SEVERAL_OBJECTIVES: tuple[Sampler, ...] = ("random", "qmc", "tpe", "gp", "nsga2")
+SEVERAL_OBJECTIVES: tuple[Sampler, ...] = ("random", "qmc", "tpe", "optuna", "gp", "nsga2")
 """Samplers that can optimize more than one objective."""
 
 Evaluations = limits.at_most(limits.EVALUATIONS, "no suggestion gets more evaluations")
