@@ -1,6 +1,6 @@
 """The problem of the anytime comparison as plain data, and the cell in which one method works on it.
 
-Every method imports this file in an environment of its own; it needs Python alone. README.md has the protocol.
+Every method imports it in an environment of its own: it needs Python alone. README.md has the protocol.
 """
 
 from __future__ import annotations
