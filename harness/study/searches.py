@@ -79,7 +79,10 @@ class Pruning(BaseModel):
 
 
 class Search(BaseModel):
-    """The [search] table. A sampler draws `suggestions` in batches, whose members train together."""
+    """The [search] table. A sampler draws `suggestions` in batches, whose members train together.
+
+    `own` is written by harness.StackedStudy: the sampler and the pruner of the Optuna study that asked.
+    """
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -97,6 +100,7 @@ class Search(BaseModel):
     diverged: Literal["fail"] | FiniteFloat = "fail"
     seed: Seed = 0
     storage: str = "sqlite"
+    own: str = ""
 
     @field_validator("pruner", mode="before")
     @classmethod
@@ -137,6 +141,11 @@ class Search(BaseModel):
     def directions(self) -> list[Direction]:
         """The direction of each objective; known once `problems` has none."""
         return self.direction or [DIRECTIONS.get(name, "maximize") for name in self.objective]
+
+    @property
+    def asked_by(self) -> str:
+        """What asked for the suggestions, in words."""
+        return f"an Optuna study outside ({self.own})" if self.own else f"the sampler {self.sampler}"
 
     @property
     def objectives(self) -> list[Objective]:
