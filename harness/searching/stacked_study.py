@@ -145,10 +145,12 @@ class StackedStudy:
         with quiet_optuna():
             own_studies.check(optuna_study, self._search, self.study.space)
         outside = Outside(optuna_study, trials, f"{machine.host()}:{self.folder.resolve()}")
-        changes = {"own": outside.name, "pruner": outside.pruning}
+        changes: dict[str, Any] = {"own": outside.name, "pruner": outside.pruning, "until": None}
         changes["batch"] = _count("batch", batch or self._search.batch, limits.TOGETHER)
         study = replace(self.study, search=self._search.model_copy(update=changes))
         check_bits(draw(checks.every_component(study), self._options.engine), self._options)
+        drawn = draw(study.in_phase("search"), self._options.engine)
+        runs.check_folder(self.folder, drawn, self._options)
         try:
             with builds.using(self._options.bits), locks.locked(self.folder):
                 asking = partial(OwnAskTell, outside=outside)
