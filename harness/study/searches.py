@@ -120,6 +120,7 @@ class Search(BaseModel):
 
     The search asks for no more once a complete suggestion reaches all levels of `until`. Its best `finalists`
     are trained anew with `finalist_seeds`, by which the winner is chosen; 1: the search's best is the winner.
+    `own` is written by harness.StackedStudy: the sampler and the pruner of the Optuna study that asked.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -145,6 +146,7 @@ class Search(BaseModel):
     finalist_seeds: Annotated[Seeds, seeds_or_count("a finalist", FIRST_FINALIST_SEED)] = [
         *range(FIRST_FINALIST_SEED, FIRST_FINALIST_SEED + 5)
     ]
+    own: str = ""
 
     @field_validator("pruner", mode="before")
     @classmethod
@@ -185,6 +187,11 @@ class Search(BaseModel):
     def directions(self) -> list[Direction]:
         """The direction of each objective; known once `problems` has none."""
         return self.direction or [DIRECTIONS.get(name, "maximize") for name in self.objective]
+
+    @property
+    def asked_by(self) -> str:
+        """What asked for the suggestions, in words."""
+        return f"an Optuna study outside ({self.own})" if self.own else f"the sampler {self.sampler}"
 
     @property
     def objectives(self) -> list[Objective]:
