@@ -21,17 +21,22 @@ FIRST_SUGGESTION_SEED = 2000
 DIRECTIONS: Mapping[str, Direction] = {
     "val_accuracy": "maximize", "val_top3": "maximize", "val_true_probability": "maximize",
     "val_loss": "minimize", "val_nll": "minimize", "val_brier": "minimize",
-    "parameters": "minimize", "training_flops": "minimize",
+    "parameters": "minimize", "training_flops": "minimize", "flops": "minimize", "latency": "minimize",
 }  # fmt: skip
 """The direction of each of the harness's own objectives."""
-COSTS = ("parameters", "training_flops")
-"""Objectives that settings decide, without validation."""
+COSTS = ("parameters", "training_flops", "flops", "latency")
+"""Objectives that settings decide, without validation: `flops` of a forward pass of one image, `latency` in
+microseconds of one image. Each may have an upper bound in [search.constraints]."""
 SUGGESTIONS = "suggestions.csv"
 """A row a suggestion, in the results folder of a search."""
 COLUMNS = ("number", "arm", "batch", "state", "reason", "evaluations", "seconds")
 """Columns of suggestions.csv before its objectives and parameters, in order."""
+REFUSED = "refused"
+"""Column of suggestions.csv: points before a suggestion that break a constraint, and were not trained."""
 STATES = ("complete", "pruned", "failed")
 """Outcomes of a suggestion."""
+OPTIONAL = ("constraints",)
+"""Keys that study.toml has only where they are given."""
 IN_MEMORY = re.compile(r"sqlite[^:]*://(/?$|/:memory:|.*mode=memory)")
 """URLs of storages that keep nothing."""
 SEVERAL_OBJECTIVES: tuple[Sampler, ...] = ("random", "qmc", "tpe", "gp", "nsga2")
@@ -97,6 +102,7 @@ class Search(BaseModel):
     diverged: Literal["fail"] | FiniteFloat = "fail"
     seed: Seed = 0
     storage: str = "sqlite"
+    constraints: dict[str, float] = {}
 
     @field_validator("pruner", mode="before")
     @classmethod
@@ -132,6 +138,31 @@ class Search(BaseModel):
                 "sqlite, journal, or an SQLAlchemy URL such as postgresql+psycopg://user@host/database"
             )
         return value
+
+    @field_validator("constraints", mode="before")
+    @classmethod
+    def _bounds(cls, value: object) -> object:
+        if not isinstance(value, Mapping):
+            raise ValueError("a table of upper bounds, such as { parameters = 50_000 }")  # noqa: TRY004 (pydantic's)
+        for name, bound in value.items():
+            if name not in COSTS:
+                raise ValueError(f"upper bounds of costs; {name!r} is none: {did_you_mean(str(name), COSTS)}")
+            number = isinstance(bound, int | float) and not isinstance(bound, bool)
+            if not number or not 0 < bound < math.inf:
+                raise ValueError(f"for {name} an upper bound above 0, not {bound!r}")
+        return {str(name): float(bound) for name, bound in value.items()}
+
+    @property
+    def costs(self) -> list[str]:
+        """The costs that settings decide: of objectives, and of constraints that are none."""
+        objectives = [name for name in self.objective if name in COSTS]
+        return [*objectives, *(name for name in self.constraints if name not in objectives)]
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns of suggestions.csv before the parameters, in order."""
+        bounded = [name for name in self.constraints if name not in self.objective]
+        return [*COLUMNS, *([REFUSED] if self.constraints else []), *self.objective, *bounded]
 
     @property
     def directions(self) -> list[Direction]:
@@ -214,4 +245,5 @@ def _worst_value_problems(search: Search) -> Iterator[str]:
 
 def table(search: Search) -> dict[str, Any]:
     """Return the table as study.toml has it, everything resolved, without a storage's password."""
-    return search.model_dump() | {"direction": search.directions, "storage": shown(search.storage)}
+    given = {key: value for key, value in search.model_dump().items() if key not in OPTIONAL or value}
+    return given | {"direction": search.directions, "storage": shown(search.storage)}
