@@ -67,8 +67,6 @@ def test_no_suggestion_breaks_a_constraint(sampler: str) -> None:
     refused = [entry for trial in trials for entry in trial.user_attrs.get("refused", [])]
     assert refused  # most of the space is too large
     assert all(entry["costs"]["parameters"] > 1500 or entry["costs"]["flops"] > 4000 for entry in refused)
-    assert all(set(trial.constraints) == {"parameters", "flops"} for trial in trials)
-    assert all(value <= 0 for trial in trials for value in trial.constraints.values())
 
 
 @pytest.mark.parametrize("sampler", ["random", "qmc", "tpe", "cmaes", "nsga2"])
@@ -231,5 +229,5 @@ def test_a_killed_search_with_constraints_goes_on_the_same(
 
 def test_another_bound_is_another_search(tmp_path: Path) -> None:
     loop.search(study({"parameters": 1500}, suggestions=4), tmp_path / "s", workers=1)
-    with pytest.raises(UsageError, match="constraints: there .*1500.*, here .*1600"):
+    with pytest.raises(UsageError, match=r"constraints: there .*1500.*, here .*1600"):
         loop.search(study({"parameters": 1600}, suggestions=8), tmp_path / "s", workers=1)
