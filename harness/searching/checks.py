@@ -12,7 +12,7 @@ from harness.data.samples import train_size
 from harness.errors import UsageError
 from harness.planning import cost
 from harness.planning.plan import misfit
-from harness.searching import constraints, networks, samplers
+from harness.searching import constraints, networks, pruners, samplers
 from harness.searching.costs import Costs
 from harness.settings.schema import BASELINE
 from harness.study.searches import Search
@@ -54,6 +54,8 @@ def check(study: Study) -> None:
 def _problems(study: Study, search: Search, space: Space) -> Iterator[str]:
     """Yield the problems of a search that its tables alone do not show."""
     yield from samplers.problems(search, space)
+    if len(search.objective) == 1:
+        yield from pruners.problems(search)
     told = list(constraints.problems(study))
     yield from told
     size = None if told else size_of(study, search.suggestions)

@@ -1,4 +1,4 @@
-"""Searching: ask for a batch, train it as stacks, tell the results; then confirm the winner with fresh seeds.
+"""Searching: ask for a batch, train it as stacks, tell the results; then pick and confirm the winner.
 
 A search writes first the part of a batch (its trials' rows), then the storage's trials. A search that is
 killed between the two asks for the same batch again, finds the part, and tells the results in it.
@@ -29,11 +29,20 @@ from harness.planning.stack import Engine
 from harness.results import documents, part_files, parts, run_folder, tables
 from harness.results.progress_file import ProgressFile
 from harness.results.provenance import Provenance
-from harness.searching import ask_tell, checks, displays, outcomes, pruners, rounds, storages, suggestions
+from harness.searching import (
+    ask_tell,
+    checks,
+    confirming,
+    displays,
+    outcomes,
+    pruners,
+    rounds,
+    storages,
+    suggestions,
+)
 from harness.searching.ask_tell import AskTell, Suggestion, arm_of, drawn_of
 from harness.searching.costs import Costs
 from harness.searching.displays import SearchDisplay, SearchProgress
-from harness.settings.schema import BASELINE, CONFIRMED, WINNER
 from harness.study.study import Study
 from harness.study.trials import SEMANTICS, Trial, arms, settings_of
 from harness.system import locks, spawning
@@ -48,9 +57,11 @@ from harness.training.options import RunOptions, affordable
 
 @dataclass(frozen=True)
 class SearchResult:
-    """The result of a search: `trials` are Optuna's, one a suggestion, `winner` the number of the best.
+    """The result of a search: `trials` are Optuna's, one a suggestion, `winner` the number of the one picked.
 
-    `asked` suggestions are of this run; `optuna_seconds` are Optuna's part of its `seconds`.
+    `asked` suggestions are of this run; `optuna_seconds` are Optuna's part of its `seconds`. `reached` is the
+    number of the first suggestion that reached `[search] until`. `finalists` are the trainings that the
+    winner was picked by, None where the search's best is the winner; `undecided` says why none was picked.
     """
 
     folder: Path
@@ -60,6 +71,9 @@ class SearchResult:
     optuna_seconds: float
     storage: str
     asked: int
+    reached: int | None = None
+    finalists: runs.RunSummary | None = None
+    undecided: str = ""
     confirmed: runs.RunSummary | None = None
 
     @property
@@ -78,7 +92,7 @@ class SearchResult:
         states = ", ".join(f"{n} {state}" for state, n in suggestions.counted(self.trials).items())
         lines = [f"{len(self.trials)} suggestions: {states}"]
         if self.winner is None:
-            return [*lines, "no winner yet"]
+            return [*lines, f"no winner yet{self.undecided and f': {self.undecided}'}"]
         best = self.trials[self.winner]
         reached = ", ".join(f"{value:.4g}" for value in best.values or ())  # noqa: PD011 (no frame's)
         given = ", ".join(f"{name} {as_text(value)}" for name, value in best.params.items())
@@ -87,10 +101,10 @@ class SearchResult:
 
     @property
     def failed(self) -> bool:
-        """True if a trial could not be trained, here or in the confirmation; one that diverged was."""
+        """True if a trial could not be trained, here or in what followed; one that diverged was."""
         reasons = suggestions.failures(self.trials)
-        return any(" failed: " in reason for reason in reasons) or bool(
-            self.confirmed and self.confirmed.statuses.get("failed")
+        return any(" failed: " in reason for reason in reasons) or any(
+            trained and trained.statuses.get("failed") for trained in (self.finalists, self.confirmed)
         )
 
 
@@ -99,13 +113,13 @@ def search(  # noqa: PLR0913 (a person's keywords; RunOptions from here on)
     workers: int | None = None, display: SearchDisplay | None = None,
     confirm: progress.Display | None = None, bits: Bits = "native",
 ) -> SearchResult:  # fmt: skip
-    """Search for the best settings in a study's space, and confirm the winner.
+    """Search for the best settings in a study's space, pick the winner among the best, and confirm it.
 
     Args:
         study: one of design "search".
         folder: the results folder; results/<study>/ if not given.
         display: a context manager made from a SearchProgress; in a notebook, a progress bar if not given.
-        confirm: a context manager made from a Progress, for the trials that confirm.
+        confirm: a context manager made from a Progress, for the finalists and the trials that confirm.
         engine: stacked, loop or numpy.
         device: auto, cpu, cuda or mps.
         workers: worker processes; one a core or GPU if not given.
@@ -135,7 +149,7 @@ def _searched(study: Study, folder: Path, options: RunOptions, display: SearchDi
     with locks.locked(folder):
         with closing(_Search(study, folder, options)) as running:
             result = running.run(display)
-        return replace(result, confirmed=_confirm(result, study, options))
+        return replace(result, **vars(confirming.confirm(folder, result.trials, study, options)))
 
 
 class _Search:
@@ -250,7 +264,7 @@ class _Search:
 
         end = runs.put_in_order(self.folder, finish)
         with end, (display or nullcontext)(progress), closing(Workers(count, modules)) as workers:
-            while len(self.trials) < self.wanted:
+            while len(self.trials) < self.wanted and not self._is_over():
                 if not self._run_batch(workers, progress):
                     break
         return SearchResult(
@@ -261,7 +275,12 @@ class _Search:
             self.ask_tell.seconds,
             self.storage.shown,
             len(self.trials) - before,
+            suggestions.reached(self.trials, self.search),
         )
+
+    def _is_over(self) -> bool:
+        """Tell whether the target is reached; a batch that was stored in part is told whole first."""
+        return not self.incomplete and suggestions.reached(self.trials, self.search) is not None
 
     def _run_batch(self, workers: Workers, progress: SearchProgress) -> bool:
         """Ask for one batch, train it, and tell its results; returns False if nothing was left to ask for."""
@@ -362,30 +381,3 @@ class _Search:
 
 def _trials(plan: Plan, suggestion: Suggestion) -> list[Trial]:
     return [trial for trial in plan.trials if trial.arm.name == suggestion.arm]
-
-
-def _confirm(result: SearchResult, study: Study, options: RunOptions) -> runs.RunSummary | None:
-    """Train the winner and the baseline with the study's seeds, which chose nothing, and open test."""
-    if result.winner is None:
-        return None
-    folder = result.folder / CONFIRMED
-    settings = study.space.settings(drawn_of(result.trials[result.winner]))
-    suggestions.note_winner(
-        result.folder, result.winner, len(result.trials), lambda: _opened(result.trials, study, folder)
-    )
-    confirmed = study.in_phase("confirmed", {BASELINE: {}, WINNER: settings})
-    declared = {"declared": True, "pairs": [[WINNER, BASELINE]], "levels": []}
-    confirmed = replace(confirmed, contrasts=study.contrasts.model_copy(update=declared))
-    return runs.train_phases(draw(confirmed, options.engine), folder, options)
-
-
-def _opened(trials: Sequence[FrozenTrial], study: Study, folder: Path) -> list[int]:
-    """Return the numbers of the suggestions whose settings were trained to confirm them."""
-    finished = run_folder.finished(folder).keys()
-    opened = []
-    for number, trial in enumerate(trials):
-        settings = study.space.settings(drawn_of(trial))
-        planned = draw(study.in_phase("confirmed", {WINNER: settings}))
-        if finished & {trial.trial_id for trial in planned.trials if trial.arm.name == WINNER}:
-            opened.append(number)
-    return opened

@@ -8,16 +8,23 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, field_validator
 
-from harness.errors import did_you_mean
+from harness.errors import did_you_mean, quoted
 from harness.settings import Seed, Seeds, limits, one_or_list, seeds_or_count
 from harness.system.database_urls import HIDDEN, shown
+from harness.text import joined, spaced
 
-Sampler = Literal["random", "qmc", "tpe", "cmaes", "gp", "nsga2"]
+Sampler = Literal["random", "qmc", "tpe", "optuna", "cmaes", "gp", "nsga2"]
 Direction = Literal["maximize", "minimize"]
 FIRST_SUGGESTION_SEED = 2000
 """The first of the suggestions' seeds that are given as a count: apart from those that confirm and tune."""
+FIRST_FINALIST_SEED = 3000
+"""The first of the finalists' seeds that are given as a count: apart from all others."""
+FINALISTS = 10
+"""The most finalists: of more, the search itself says well enough that they are not the best."""
+BOUNDS = "constraints = { parameters = 50_000 }"
+UNTIL = "until = { val_accuracy = 0.9 }"
 DIRECTIONS: Mapping[str, Direction] = {
     "val_accuracy": "maximize", "val_top3": "maximize", "val_true_probability": "maximize",
     "val_loss": "minimize", "val_nll": "minimize", "val_brier": "minimize",
@@ -35,11 +42,9 @@ REFUSED = "refused"
 """Column of suggestions.csv: points before a suggestion that break a constraint, and were not trained."""
 STATES = ("complete", "pruned", "failed")
 """Outcomes of a suggestion."""
-OPTIONAL = ("constraints",)
-"""Keys that study.toml has only where they are given."""
 IN_MEMORY = re.compile(r"sqlite[^:]*://(/?$|/:memory:|.*mode=memory)")
 """URLs of storages that keep nothing."""
-SEVERAL_OBJECTIVES: tuple[Sampler, ...] = ("random", "qmc", "tpe", "gp", "nsga2")
+SEVERAL_OBJECTIVES: tuple[Sampler, ...] = ("random", "qmc", "tpe", "optuna", "gp", "nsga2")
 """Samplers that can optimize more than one objective."""
 
 Evaluations = limits.at_most(limits.EVALUATIONS, "no suggestion gets more evaluations")
@@ -63,20 +68,51 @@ class Objective:
         return self.name.startswith("val_")
 
 
+def _bounds(given: Any) -> Any:
+    """Check upper bounds of costs, by their names. Raises ValueError."""
+    if not isinstance(given, Mapping):
+        raise ValueError(f"a table of upper bounds, as in {BOUNDS}")  # noqa: TRY004 (pydantic's)
+    for name, bound in given.items():
+        if name not in COSTS:
+            raise ValueError(f"upper bounds of costs, as in {BOUNDS}; {did_you_mean(str(name), COSTS)}")
+        if isinstance(bound, bool) or not isinstance(bound, int | float) or not 0 < bound < math.inf:
+            raise ValueError(f"for {name} a number above 0, as in {BOUNDS}; not {quoted(bound, most=60)}")
+    return {str(name): float(bound) for name, bound in given.items()}
+
+
+def _goal(given: Any) -> Any:
+    """Check the type of `until`; an empty table means no target. Raises ValueError."""
+    if given is None or given == {}:
+        return None
+    if not isinstance(given, Mapping):
+        raise ValueError(f"a table with a level for an objective, as in {UNTIL}")  # noqa: TRY004 (pydantic's)
+    for name, level in given.items():
+        if isinstance(level, bool) or not isinstance(level, int | float) or not math.isfinite(level):
+            raise ValueError(f"a number for {name}, as in {UNTIL}; not {quoted(level, most=60)}")
+    return {str(name): float(level) for name, level in given.items()}
+
+
 class Pruning(BaseModel):
     """The pruner, which stops suggestions early. Evaluations are epochs if `eval_every` is one epoch.
 
     `halving` and `hyperband` keep the best of `reduction` at each rung, the first at evaluation `first`, the
-    next ones `reduction` times later each. The others never prune the first `startup` suggestions, nor any
-    in its first `warmup` evaluations; `percentile` keeps so many percent, `patient` waits `patience`
-    evaluations.
+    next ones `reduction` times later each. `top-k` keeps the best `keep` of the whole search at evaluation
+    `first`. `extrapolation` stops, from evaluation `first` on, what will not become the best with probability
+    `confidence`, but never one suggestion in `control`. The others never prune the first `startup`
+    suggestions, nor any in its first `warmup` evaluations; `percentile` keeps so many percent, `patient`
+    waits `patience` evaluations.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    name: Literal["none", "median", "percentile", "patient", "halving", "hyperband"] = "none"
+    name: Literal[
+        "none", "median", "percentile", "patient", "halving", "hyperband", "top-k", "extrapolation"
+    ] = "none"
     reduction: Annotated[int, Field(ge=2), Evaluations] = 3
     first: Annotated[int, Field(ge=1), Evaluations] = 1
+    keep: Annotated[int, Field(ge=1), limits.at_most(limits.SUGGESTIONS, "suggestions of a search")] = 3
+    confidence: Annotated[FiniteFloat, Field(ge=0.5, le=0.999)] = 0.95
+    control: Annotated[int, Field(ge=2), limits.at_most(limits.SUGGESTIONS, "suggestions of a search")] = 10
     percentile: Annotated[FiniteFloat, Field(gt=0, lt=100)] = 25.0
     startup: Annotated[int, Field(ge=0), limits.at_most(limits.SUGGESTIONS, "suggestions of a search")] = 10
     warmup: Annotated[int, Field(ge=0), Evaluations] = 1
@@ -84,7 +120,11 @@ class Pruning(BaseModel):
 
 
 class Search(BaseModel):
-    """The [search] table. A sampler draws `suggestions` in batches, whose members train together."""
+    """The [search] table. A sampler draws `suggestions` in batches, whose members train together.
+
+    The search asks for no more once a complete suggestion reaches all levels of `until`. Its best `finalists`
+    are trained anew with `finalist_seeds`, by which the winner is chosen; 1: the search's best is the winner.
+    """
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -102,7 +142,14 @@ class Search(BaseModel):
     diverged: Literal["fail"] | FiniteFloat = "fail"
     seed: Seed = 0
     storage: str = "sqlite"
-    constraints: dict[str, float] = {}
+    constraints: Annotated[dict[str, float], BeforeValidator(_bounds)] = {}
+    until: Annotated[dict[str, float] | None, BeforeValidator(_goal)] = None
+    finalists: Annotated[
+        int, Field(ge=1), limits.at_most(FINALISTS, "each is trained anew with every finalist seed")
+    ] = 3
+    finalist_seeds: Annotated[Seeds, seeds_or_count("a finalist", FIRST_FINALIST_SEED)] = [
+        *range(FIRST_FINALIST_SEED, FIRST_FINALIST_SEED + 5)
+    ]
 
     @field_validator("pruner", mode="before")
     @classmethod
@@ -139,19 +186,6 @@ class Search(BaseModel):
             )
         return value
 
-    @field_validator("constraints", mode="before")
-    @classmethod
-    def _bounds(cls, value: object) -> object:
-        if not isinstance(value, Mapping):
-            raise ValueError("a table of upper bounds, such as { parameters = 50_000 }")  # noqa: TRY004 (pydantic's)
-        for name, bound in value.items():
-            if name not in COSTS:
-                raise ValueError(f"upper bounds of costs; {name!r} is none: {did_you_mean(str(name), COSTS)}")
-            number = isinstance(bound, int | float) and not isinstance(bound, bool)
-            if not number or not 0 < bound < math.inf:
-                raise ValueError(f"for {name} an upper bound above 0, not {bound!r}")
-        return {str(name): float(bound) for name, bound in value.items()}
-
     @property
     def costs(self) -> list[str]:
         """The costs that settings decide: of objectives, and of constraints that are none."""
@@ -180,6 +214,24 @@ class Search(BaseModel):
         """The objectives that decide which suggestion is the best, those on validation first."""
         return sorted(self.objectives, key=lambda objective: not objective.is_val)
 
+    def is_reached(self, values: Mapping[str, float]) -> bool:
+        """Tell whether objectives reach all levels of `until`; False without one, and for a missing value."""
+        levels, signs = self.until or {}, {one.name: 1 if one.maximize else -1 for one in self.objectives}
+        return bool(levels) and all(
+            signs[name] * values[name] >= signs[name] * level for name, level in levels.items()
+        )
+
+    @property
+    def goal(self) -> str:
+        """The target in words, such as "val accuracy of at least 90 %"; empty without one."""
+        levels, told = self.until or {}, []
+        for one in self.objectives:
+            if one.name in levels:
+                level = levels[one.name]
+                number = f"{100 * level:.6g}\u00a0%" if one.is_accuracy else f"{level:,.6g}"
+                told.append(f"{spaced(one.name)} of at {'least' if one.maximize else 'most'} {number}")
+        return joined(told)
+
 
 def problems(search: Search, seeds: Sequence[int], tracked: Sequence[str]) -> Iterator[str]:
     """Yield what is wrong with a search, each value by itself aside; the study's `seeds` confirm it."""
@@ -191,6 +243,8 @@ def problems(search: Search, seeds: Sequence[int], tracked: Sequence[str]) -> It
         yield from _worst_value_problems(search)
     if search.sampler == "nsga2" and len(search.objective) == 1:
         yield "search.sampler = 'nsga2' needs two objectives, such as ['val_accuracy', 'parameters']"
+    yield from _goal_problems(search)
+    yield from _finalist_problems(search, seeds)
     both = sorted(set(search.seeds) & set(seeds))
     if both:
         yield f"search.seeds: {both} are seeds of the study too; the winner is confirmed with fresh seeds"
@@ -210,6 +264,36 @@ def _objective_problems(search: Search, tracked: Sequence[str]) -> Iterator[str]
         yield f"search.objective = {search.objective}: costs alone do not say how well a network does"
     if len(set(search.objective)) < len(search.objective):
         yield f"search.objective = {search.objective}: an objective is listed twice"
+
+
+def _goal_problems(search: Search) -> Iterator[str]:
+    """Yield the levels of `until` that no suggestion can reach, or that are on no objective."""
+    for name, level in (search.until or {}).items():
+        if name not in search.objective:
+            known = did_you_mean(name, search.objective)
+            yield f"search.until: {name!r} is no objective of this search; {known}"
+        elif name.endswith("accuracy") and not 0 < level <= 1:
+            share = f": {level:g}\u00a0% is {level / 100:g}" if 1 < level <= 100 else ""
+            yield (
+                f"search.until = {{ {name} = {level:g} }}: allowed: a share above 0 and up to 1{share}; no "
+                "suggestion reaches more"
+            )
+
+
+def _finalist_problems(search: Search, seeds: Sequence[int]) -> Iterator[str]:
+    """Yield the finalists' seeds that had a part in the search, or are to confirm its winner."""
+    if search.finalists == 1:
+        return
+    for others, why in (
+        (search.seeds, "search.seeds, by which finalists are chosen"),
+        (seeds, "study.seeds, with which the winner is confirmed"),
+    ):
+        both = sorted(set(search.finalist_seeds) & set(others))
+        if both:
+            yield (
+                f"search.finalist_seeds: {both} are seeds of {why}; take others, or set search.finalists = 1 "
+                "to confirm the search's best itself"
+            )
 
 
 def _direction_problems(search: Search) -> Iterator[str]:
@@ -245,5 +329,5 @@ def _worst_value_problems(search: Search) -> Iterator[str]:
 
 def table(search: Search) -> dict[str, Any]:
     """Return the table as study.toml has it, everything resolved, without a storage's password."""
-    given = {key: value for key, value in search.model_dump().items() if key not in OPTIONAL or value}
+    given = {key: value for key, value in search.model_dump(exclude_none=True).items() if value != {}}
     return given | {"direction": search.directions, "storage": shown(search.storage)}
