@@ -18,8 +18,10 @@ import numpy as np
 import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from harness.data.arm_settings import Settings
 from harness.data.datasets import Dataset
 from harness.searching import pruners, samplers
+from harness.searching.costs import Costs
 from harness.searching.pruners import BATCH, EVALUATIONS
 from harness.searching.storages import quiet_optuna
 from harness.study.checker import GivenSettings
@@ -35,6 +37,8 @@ ASKED, SIZE, REACHED, SECONDS, REASON = "asked", "batch_size", "reached", "secon
 """User attributes of a trial: asks before it, its batch's size, its evaluations, its time, why it stopped."""
 OUTSIDE = "outside"
 """User attribute of a trial that was told to an Optuna study outside too: never asked for again."""
+COSTS, REFUSED = "costs", "refused"
+"""User attributes of a search with constraints: a trial's costs, and the points refused before it."""
 AGAIN = "again"
 """User attribute of a batch's trials: the suggestions that were asked for again in it."""
 
@@ -77,13 +81,20 @@ class AskTell:
     """Optuna's ask-and-tell interface to a study in memory. `seconds` is the time that Optuna has taken."""
 
     def __init__(
-        self, search: Search, space: Space, evaluations: int, datasets: Mapping[str, Dataset]
+        self,
+        search: Search,
+        space: Space,
+        evaluations: int,
+        datasets: Mapping[str, Dataset],
+        costs: Costs | None = None,
     ) -> None:
         self.search, self.space, self.datasets = search, space, datasets
+        self.costs = costs or Costs(search)
         self.seconds = 0.0
         self.count = 0
         self.batch = 0
         self._identities: set[str] = set()
+        self._refused: list[dict[str, Any]] = []
         with quiet_optuna():
             self._study = optuna.create_study(
                 directions=search.directions, pruner=pruners.make(search.pruner, evaluations=evaluations)
@@ -107,9 +118,10 @@ class AskTell:
         """Restore the trials of an earlier run of this search."""
         with self.timed():
             for trial in before:
+                refused = {entry[ASKED]: entry for entry in trial.user_attrs.get(REFUSED, [])}
                 # Asks that were refused as repeated leave their places, which samplers may count.
-                while len(self._study.get_trials(deepcopy=False)) < trial.user_attrs[ASKED]:
-                    self._study.add_trial(create_trial(state=TrialState.FAIL))
+                while (place := len(self._study.get_trials(deepcopy=False))) < trial.user_attrs[ASKED]:
+                    self._study.add_trial(self._placeholder(refused.get(place)))
                 self._study.add_trial(trial)
         self.count = len(before)
         self.batch = 1 + max((int(trial.user_attrs[BATCH]) for trial in before), default=-1)
@@ -136,6 +148,9 @@ class AskTell:
                 trial, drawn, settings = point
                 if again:
                     trial.set_user_attr(AGAIN, list(again))
+                if self._refused:
+                    trial.set_user_attr(REFUSED, self._refused)
+                    self._refused = []
                 trial.set_user_attr(BATCH, self.batch)
                 trial.set_user_attr(EVALUATIONS, evaluations(settings))
                 batch.append(Suggestion(number, drawn, settings, trial))
@@ -143,19 +158,58 @@ class AskTell:
         self.batch += 1
         return batch
 
+    def _placeholder(self, refused: Mapping[str, Any] | None) -> FrozenTrial:
+        """Return the trial of an ask that was not taken; of one that broke a constraint, what it drew."""
+        if refused is None:
+            return create_trial(state=TrialState.FAIL)
+        values = {parameter.name: parameter.values for parameter in self.space.parameters}
+        params = refused["params"]
+        return create_trial(
+            state=samplers.state_of_refused(self.search),
+            params=params,
+            distributions={name: samplers.distribution(values[name]) for name in params},
+            constraints=self._excess(refused[COSTS]),
+        )
+
     def _new(self, rng: np.random.Generator) -> tuple[optuna.Trial, Drawn, GivenSettings] | None:
         """Return a new point: the sampler's, or a random one where the sampler repeats itself."""
         for _ in range(MOST_ASKED):
             point = self._asked()
+            if self._refuse(*point):
+                continue
             if self._is_new(point[2]):
                 return point
             self._study.tell(point[0], state=TrialState.FAIL)
         left = self._left(rng)
         return None if left is None else self._enqueued(left)
 
+    def _refuse(self, trial: optuna.Trial, drawn: Drawn, settings: GivenSettings) -> bool:
+        """Tell the sampler of a point that breaks a constraint, if it does."""
+        costs = self._note_costs(trial, settings)
+        if self.costs.kept(costs):
+            return False
+        for name, excess in self._excess(costs).items():
+            trial.set_constraint(name, excess)
+        self._refused.append({ASKED: trial.number, "params": drawn, COSTS: costs})
+        self._study.tell(trial, state=samplers.state_of_refused(self.search))
+        return True
+
+    def _note_costs(self, trial: optuna.Trial, settings: GivenSettings) -> Mapping[str, float]:
+        """Note in a trial its costs that have a bound."""
+        if not self.search.constraints:
+            return {}
+        costs = self.costs.bounded(self._resolved(settings))
+        trial.set_user_attr(COSTS, costs)
+        return costs
+
+    def _excess(self, costs: Mapping[str, float]) -> dict[str, float]:
+        """Return Optuna's constraints of a refused point; none for a sampler that would only warn of them."""
+        return self.costs.excess(costs) if self.search.sampler in samplers.HEARS_OF_REFUSED else {}
+
     def _enqueued(self, drawn: Drawn) -> tuple[optuna.Trial, Drawn, GivenSettings]:
         self._study.enqueue_trial(drawn)
         point = self._asked()
+        self._note_costs(point[0], point[2])
         self._is_new(point[2])
         return point
 
@@ -164,16 +218,23 @@ class AskTell:
         return trial, *self.space.walk(lambda parameter: suggest(trial, parameter))
 
     def _left(self, rng: np.random.Generator) -> Drawn | None:
-        """Return a random point that was not asked for yet; None if there is none."""
-        for _ in range(MOST_DRAWN):
-            drawn, settings = self.space.walk(lambda parameter: samplers.at_random(parameter, rng))
-            if self._identity(settings) not in self._identities:
-                return drawn
+        """Return a random point that was not asked for yet and keeps all constraints; None without one."""
+        for draw in (samplers.at_random, samplers.near_an_end)[: 2 if self.search.constraints else 1]:
+            for _ in range(MOST_DRAWN):
+                drawn, settings = self.space.walk(lambda parameter, draw=draw: draw(parameter, rng))
+                if self._is_left(settings):
+                    return drawn
         if not self.space.finite:
             return None
-        points = ((drawn, self._identity(self.space.settings(drawn))) for drawn in self.space.points())
-        left = [drawn for drawn, identity in points if identity not in self._identities]
+        left = [drawn for drawn in self.space.points() if self._is_left(self.space.settings(drawn))]
         return left[int(rng.integers(len(left)))] if left else None
+
+    def _is_left(self, settings: GivenSettings) -> bool:
+        """Tell whether settings were not asked for yet, and keep the constraints."""
+        resolved = self._resolved(settings)
+        if identity_of(resolved) in self._identities:
+            return False
+        return not self.search.constraints or self.costs.kept(self.costs.bounded(resolved))
 
     def _is_new(self, settings: GivenSettings) -> bool:
         identity = self._identity(settings)
@@ -182,7 +243,10 @@ class AskTell:
         return new
 
     def _identity(self, settings: GivenSettings) -> str:
-        return identity_of(resolve(self.space.baseline | settings, self.datasets))
+        return identity_of(self._resolved(settings))
+
+    def _resolved(self, settings: GivenSettings) -> Settings:
+        return resolve(self.space.baseline | settings, self.datasets)
 
     def report(self, suggestion: Suggestion, evaluation: int, value: float) -> None:
         """Report the value that a suggestion reached after so many evaluations."""

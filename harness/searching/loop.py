@@ -42,6 +42,7 @@ from harness.searching import (
     suggestions,
 )
 from harness.searching.ask_tell import AskTell, Suggestion, arm_of, drawn_of
+from harness.searching.costs import Costs
 from harness.searching.displays import SearchDisplay, SearchProgress
 from harness.study.searches import Search
 from harness.study.space import Space
@@ -207,6 +208,8 @@ class _Search:
         entries |= {f"baseline.{name}": value for name, value in self.study.baseline.items()}
         search = self.search
         entries |= {"objective": search.objective, "seeds": search.seeds, "diverged": search.diverged}
+        if search.constraints:
+            entries["constraints"] = search.constraints
         entries |= {f"source of {name}": digest for name, digest in self._sources()}
         if self.bits == "portable":
             entries["bits"] = self.bits
@@ -224,7 +227,9 @@ class _Search:
         evaluations = checks.evaluations_of(self.study)
         self.trials, self.incomplete = ask_tell.whole_batches(self.storage.trials())
         self.before = max((float(trial.user_attrs[ask_tell.SECONDS]) for trial in self.trials), default=0.0)
+        self.costs = Costs(self.search, self.folder)
         self.ask_tell = asking(self.search, self.space, max(evaluations), self.study.datasets)
+        self.ask_tell.costs = self.costs
         self.ask_tell.restore(self.trials)
         self.again, since = suggestions.died(self.trials)
         # Suggestions that are asked for again take no other's place.
@@ -308,7 +313,10 @@ class _Search:
         self._add(plan)
         progress.in_training = len(batch)
         trained = self._results(batch, plan, workers, progress)
-        results = [outcomes.combine(_trials(plan, suggestion), trained, self.search) for suggestion in batch]
+        results = [
+            outcomes.combine(_trials(plan, suggestion), trained, self.search, self.costs)
+            for suggestion in batch
+        ]
         self._store(self.ask_tell.tell(batch, results, self.before + time.monotonic() - self.start))
         suggestions.write(self.folder, self.trials, self.search, self.space)
         self._note(progress)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,12 +10,10 @@ import numpy as np
 import pandas as pd
 from optuna.trial import TrialState
 
-from harness.data.batches import Budget
-from harness.data.samples import train_size
-from harness.planning.stack import widths_of
 from harness.searching.ask_tell import SuggestionResult
+from harness.searching.costs import Costs
 from harness.searching.rounds import Round, curve, rounded
-from harness.study.searches import Search
+from harness.study.searches import COSTS, Search
 from harness.study.trials import Trial
 
 
@@ -69,7 +66,9 @@ def _curve(values: pd.Series[str]) -> Iterator[tuple[int, float]]:
             yield evaluation, rounded(float(value)) if value else math.nan
 
 
-def combine(trials: Sequence[Trial], results: Mapping[str, TrialResult], search: Search) -> SuggestionResult:
+def combine(
+    trials: Sequence[Trial], results: Mapping[str, TrialResult], search: Search, costs: Costs | None = None
+) -> SuggestionResult:
     """Combine the results, by trial_id, of a suggestion's trials: the mean over seeds, or what stopped it."""
     seeds = [results[trial.trial_id] for trial in trials]
     first = next((name for name in search.objective if name.startswith("val_")), "")
@@ -89,7 +88,8 @@ def combine(trials: Sequence[Trial], results: Mapping[str, TrialResult], search:
     pruned = next((seed for seed in seeds if seed.status == "pruned"), None)
     values = {first: means[max(means)]} if pruned is not None and means else {}
     if pruned is None:
-        values = {name: _value(name, trials[0], seeds) for name in search.objective}
+        costs = costs or Costs(search)
+        values = {name: _value(name, trials[0], seeds, costs) for name in search.objective}
     for name, value in values.items():
         if not math.isfinite(value):
             return _lost(search, means, reached, f"{name} is {value}, not finite")
@@ -105,24 +105,9 @@ def _lost(search: Search, intermediate: Mapping[int, float], reached: int, reaso
     return SuggestionResult(TrialState.COMPLETE, [float(search.diverged)], intermediate, reached, reason)
 
 
-def _value(name: str, trial: Trial, seeds: Sequence[TrialResult]) -> float:
+def _value(name: str, trial: Trial, seeds: Sequence[TrialResult], costs: Costs) -> float:
     if name == "parameters":
         return float(seeds[0].parameters)
-    if name == "training_flops":
-        return training_flops(trial)
+    if name in COSTS:
+        return costs.of(name, trial.arm.settings)
     return float(np.mean([seed.curves[name][max(seed.curves[name])] for seed in seeds]))
-
-
-def training_flops(trial: Trial) -> float:
-    """Count the multiplications and additions of a trial's training, in its products of matrices alone.
-
-    Each weight takes 2 forward and 2 for its own gradient a sample; all but layer one's take 2 more, to
-    hand the gradient on. Biases, activations, loss and updates are left out, as is usual.
-    """
-    settings = trial.arm.settings
-    layers = [i * o for i, o in itertools.pairwise(widths_of(settings))]
-    n = train_size(settings)
-    budget = Budget.of(settings, n)
-    full, rest = divmod(budget.steps, budget.steps_per_epoch)
-    samples = full * n + rest * budget.batch_size
-    return rounded(float(samples * (6 * sum(layers) - 2 * layers[0])))

@@ -17,13 +17,15 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
 from optuna.study import Study
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 from scipy.stats import qmc
 
 from harness.study.searches import Search
 from harness.study.space import Choices, Ints, Parameter, Space, Values
 
 _WALKS = 512
+HEARS_OF_REFUSED = ("tpe",)
+"""Samplers that learn where constraints are broken; of the others a point that breaks one is drawn again."""
 
 
 def make(search: Search, space: Space, *, seed: int) -> BaseSampler:
@@ -80,6 +82,19 @@ def at_random(parameter: Parameter, rng: np.random.Generator) -> Any:
     return at(distribution(parameter.values), rng.random())
 
 
+def near_an_end(parameter: Parameter, rng: np.random.Generator) -> Any:
+    """Draw a number of a parameter, half of the time at an end of its range; or a choice."""
+    quantile = rng.random()
+    if not isinstance(parameter.values, Choices) and rng.random() < 0.5:
+        quantile = float(quantile >= 0.5)
+    return at(distribution(parameter.values), min(quantile, math.nextafter(1.0, 0.0)))
+
+
+def state_of_refused(search: Search) -> TrialState:
+    """Return the state of a trial that breaks a constraint: one that the sampler reads, or does not."""
+    return TrialState.PRUNED if search.sampler in HEARS_OF_REFUSED else TrialState.FAIL
+
+
 def problems(search: Search, space: Space) -> list[str]:
     """Say why a sampler cannot work in a space at all."""
     numbers = [p.name for p in _numbers(space)] if search.sampler == "cmaes" else []
@@ -91,6 +106,17 @@ def problems(search: Search, space: Space) -> list[str]:
 
 def remarks(search: Search, space: Space) -> list[str]:
     """Say for the plan what a sampler does not do in a space."""
+    return [*_of_constraints(search), *_of_sampler(search, space)]
+
+
+def _of_constraints(search: Search) -> list[str]:
+    """Say what a sampler does with points that break a constraint."""
+    if not search.constraints or search.sampler in HEARS_OF_REFUSED:
+        return []
+    return [f"{search.sampler} learns nothing from points that break a constraint: they are drawn again"]
+
+
+def _of_sampler(search: Search, space: Space) -> list[str]:
     name = search.sampler
     if name in {"random", "qmc"}:
         return [f"{name} learns nothing from results"]
