@@ -8,14 +8,16 @@ killed asks for the same batch again.
 
 from __future__ import annotations
 
+import copy
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import optuna
+from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from harness.data.arm_settings import Settings
@@ -77,6 +79,45 @@ class SuggestionResult:
     reason: str = ""
 
 
+Known: TypeAlias = "Mapping[int, SuggestionResult | None]"
+"""What is known of suggestions, by number: what each came to, or how far it is; None of one in training."""
+
+
+class Memory(InMemoryStorage):
+    """Optuna's storage in memory, some of whose trials can be shown as they were before."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._shown: Mapping[int, FrozenTrial] = {}
+
+    @contextmanager
+    def showing(self, trials: Mapping[int, FrozenTrial]) -> Iterator[None]:
+        """Show these trials, by number, in place of what is stored.
+
+        What samplers note about the study meanwhile is forgotten: a search that goes on after a kill could
+        not know it.
+        """
+        self._shown = trials
+        try:
+            yield
+        finally:
+            self._shown = {}
+            for study in self._studies.values():
+                study.system_attrs = {}
+
+    def get_all_trials(
+        self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
+    ) -> list[FrozenTrial]:
+        """Return the trials of a study, in the order of their numbers."""
+        if not self._shown or states == (TrialState.WAITING,):
+            return super().get_all_trials(study_id, deepcopy, states)
+        trials = super().get_all_trials(study_id, deepcopy=False)
+        for number, trial in self._shown.items():
+            trials[number] = trial
+        kept = [trial for trial in trials if states is None or trial.state in states]
+        return copy.deepcopy(kept) if deepcopy else kept
+
+
 class AskTell:
     """Optuna's ask-and-tell interface to a study in memory. `seconds` is the time that Optuna has taken."""
 
@@ -95,10 +136,15 @@ class AskTell:
         self.batch = 0
         self._identities: set[str] = set()
         self._refused: list[dict[str, Any]] = []
+        self._known: Known = {}
+        self._shown: dict[int, Mapping[int, FrozenTrial]] = {}
+        self._places: dict[int, int] = {}
+        self._memory = Memory()
         with quiet_optuna():
             self._study = optuna.create_study(
-                directions=search.directions, pruner=pruners.make(search.pruner, evaluations=evaluations)
-            )
+                storage=self._memory, directions=search.directions,
+                pruner=pruners.make(search.pruner, evaluations=evaluations),
+            )  # fmt: skip
 
     @contextmanager
     def timed(self) -> Iterator[None]:
@@ -123,9 +169,14 @@ class AskTell:
                 while (place := len(self._study.get_trials(deepcopy=False))) < trial.user_attrs[ASKED]:
                     self._study.add_trial(self._placeholder(refused.get(place)))
                 self._study.add_trial(trial)
+        self._places = {number: trial.user_attrs[ASKED] for number, trial in enumerate(before)}
         self.count = len(before)
         self.batch = 1 + max((int(trial.user_attrs[BATCH]) for trial in before), default=-1)
         self._identities = {self._identity(self.space.settings(drawn_of(trial))) for trial in before}
+
+    def foresee(self, known: Known) -> None:
+        """Let the next batch be asked for with this in place of what suggestions have come to by now."""
+        self._known = known
 
     def ask(
         self, count: int, evaluations: Callable[[GivenSettings], int], again: Mapping[int, Drawn]
@@ -141,22 +192,32 @@ class AskTell:
             rng = np.random.default_rng(int(seed[1]))
             batch = []
             repeats = list(again.values())
-            for number in range(self.count, self.count + count):
-                point = self._enqueued(repeats.pop(0)) if repeats else self._new(rng)
-                if point is None:
-                    break
-                trial, drawn, settings = point
-                if again:
-                    trial.set_user_attr(AGAIN, list(again))
-                if self._refused:
-                    trial.set_user_attr(REFUSED, self._refused)
-                    self._refused = []
-                trial.set_user_attr(BATCH, self.batch)
-                trial.set_user_attr(EVALUATIONS, evaluations(settings))
-                batch.append(Suggestion(number, drawn, settings, trial))
+            shown = self._as_known()
+            with self._memory.showing(shown):
+                for number in range(self.count, self.count + count):
+                    point = self._enqueued(repeats.pop(0)) if repeats else self._new(rng)
+                    if point is None:
+                        break
+                    trial, drawn, settings = point
+                    if again:
+                        trial.set_user_attr(AGAIN, list(again))
+                    if self._refused:
+                        trial.set_user_attr(REFUSED, self._refused)
+                        self._refused = []
+                    trial.set_user_attr(BATCH, self.batch)
+                    trial.set_user_attr(EVALUATIONS, evaluations(settings))
+                    batch.append(Suggestion(number, drawn, settings, trial))
+                    self._places[number], self._shown[number] = trial.number, shown
         self.count += len(batch)
         self.batch += 1
         return batch
+
+    def _as_known(self) -> dict[int, FrozenTrial]:
+        """Return the trials, by their places, that the next batch sees otherwise than they are by now."""
+        trials = self._study.get_trials(deepcopy=False)
+        known = {self._places[n]: result for n, result in self._known.items() if n in self._places}
+        self._known = {}
+        return {place: _as_known(trials[place], result) for place, result in known.items()}
 
     def _placeholder(self, refused: Mapping[str, Any] | None) -> FrozenTrial:
         """Return the trial of an ask that was not taken; of one that broke a constraint, what it drew."""
@@ -254,9 +315,18 @@ class AskTell:
             suggestion.trial.report(value, evaluation)
 
     def pruned(self, batch: Sequence[Suggestion]) -> set[int]:
-        """Return the numbers of the suggestions that the pruner stops, once all of them have reported."""
-        with self.timed():
+        """Return the numbers of the suggestions that the pruner stops, once all of them have reported.
+
+        A pruner that waits for the batch sees the batches before as they were when this one was asked for,
+        so that it does not matter how far they are by now.
+        """
+        shown = self._shown.get(batch[0].number, {}) if batch else {}
+        with self.timed(), self._memory.showing(shown if self.search.pruner.waits_for == "batch" else {}):
             return {suggestion.number for suggestion in batch if suggestion.trial.should_prune()}
+
+    def reported(self, suggestion: Suggestion) -> Mapping[int, float]:
+        """Return what a suggestion has reported, by evaluation."""
+        return self._study.get_trials(deepcopy=False)[suggestion.trial.number].intermediate_values
 
     def tell(
         self, batch: Sequence[Suggestion], results: Sequence[SuggestionResult], seconds: float
@@ -268,6 +338,7 @@ class AskTell:
                 self._catch_up(suggestion, result)
                 self._study.tell(suggestion.trial, values_of(result), state=result.state)
                 frozen.append(self._frozen(suggestion, result, len(batch), seconds))
+                self._shown.pop(suggestion.number, None)
         return frozen
 
     def _catch_up(self, suggestion: Suggestion, result: SuggestionResult) -> None:
@@ -294,6 +365,15 @@ class AskTell:
             user_attrs=attributes,
             system_attrs=memory.system_attrs,
         )
+
+
+def _as_known(trial: FrozenTrial, result: SuggestionResult | None) -> FrozenTrial:
+    """Return a trial as it is with a result; without one, in training."""
+    shown = copy.copy(trial)
+    shown.state = TrialState.RUNNING if result is None else result.state
+    shown.values = None if result is None else values_of(result)
+    shown.intermediate_values = {} if result is None else dict(result.intermediate)
+    return shown
 
 
 def values_of(result: SuggestionResult) -> list[float] | None:

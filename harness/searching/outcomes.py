@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from optuna.trial import TrialState
 
+from harness.engines.outcome import Outcome
 from harness.searching.ask_tell import SuggestionResult
 from harness.searching.costs import Costs
 from harness.searching.rounds import Round, curve, rounded
@@ -28,19 +29,36 @@ class TrialResult:
 
 
 def of_round(trained: Round, objectives: Sequence[str]) -> dict[str, TrialResult]:
-    """Return the result of each trial of a round, by trial_id."""
+    """Return the result of each trial of a round that has ended, by trial_id."""
     results = {trial_id: TrialResult("failed", message) for trial_id, (_, message) in trained.failed.items()}
     for _, share in trained.shares:
-        outcome = share.outcome
-        for k, trial in enumerate(share.trials):
-            step = int(outcome.diverged_step[k])
-            reason = share.reasons.get(trial.trial_id, "")
-            curves = {name: curve(outcome, k, name) for name in objectives if name.startswith("val_")}
-            parameters = int(outcome.parameters[k])
-            status = "diverged" if step else "pruned" if reason else "ok"
-            why = f"the loss was not finite at step {step}" if step else reason  # as in trials.csv
-            results[trial.trial_id] = TrialResult(status, why, curves, parameters)
+        results |= _of_members(share.trials, share.outcome, objectives, share.reasons)
     return results
+
+
+def so_far(trained: Round, objectives: Sequence[str]) -> dict[str, TrialResult]:
+    """Return the result of each trial of a round, by trial_id: of one in training, when all arrived last.
+
+    A trial that has not arrived anywhere yet is left out.
+    """
+    results = of_round(trained, objectives)
+    for result in trained.in_training:
+        if result.outcome is not None:
+            results |= _of_members(result.stage.stack.trials, result.outcome, objectives, {})
+    return results
+
+
+def _of_members(
+    trials: Sequence[Trial], outcome: Outcome, objectives: Sequence[str], reasons: Mapping[str, str]
+) -> Iterator[tuple[str, TrialResult]]:
+    """Yield the trial_id and the result of each trial of a stack."""
+    for k, trial in enumerate(trials):
+        step = int(outcome.diverged_step[k])
+        reason = reasons.get(trial.trial_id, "")
+        curves = {name: curve(outcome, k, name) for name in objectives if name.startswith("val_")}
+        status = "diverged" if step else "pruned" if reason else "ok"
+        why = f"the loss was not finite at step {step}" if step else reason  # as in trials.csv
+        yield trial.trial_id, TrialResult(status, why, curves, int(outcome.parameters[k]))
 
 
 def of_part(tables: Mapping[str, pd.DataFrame], objectives: Sequence[str]) -> dict[str, TrialResult]:
