@@ -35,8 +35,13 @@ MOST_DRAWN = 1000
 """Points drawn at random to find a new one, before all of them are looked at."""
 ASKED, SIZE, REACHED, SECONDS, REASON = "asked", "batch_size", "reached", "seconds", "reason"
 """User attributes of a trial: asks before it, its batch's size, its evaluations, its time, why it stopped."""
+<<<<<<< HEAD
 COSTS, REFUSED = "costs", "refused"
 """User attributes of a search with constraints: a trial's costs, and the points refused before it."""
+=======
+OUTSIDE = "outside"
+"""User attribute of a trial that was told to an Optuna study outside too: never asked for again."""
+>>>>>>> wt20-int
 AGAIN = "again"
 """User attribute of a batch's trials: the suggestions that were asked for again in it."""
 
@@ -76,18 +81,16 @@ class SuggestionResult:
 
 
 class AskTell:
-    """Optuna's ask-and-tell interface to a study in memory. `seconds` is the time that Optuna has taken."""
+    """Optuna's ask-and-tell interface to a study in memory. `seconds` is the time that Optuna has taken.
+
+    `costs` are those of suggestions, for the constraints; a search gives its own, which its folder keeps.
+    """
 
     def __init__(
-        self,
-        search: Search,
-        space: Space,
-        evaluations: int,
-        datasets: Mapping[str, Dataset],
-        costs: Costs | None = None,
+        self, search: Search, space: Space, evaluations: int, datasets: Mapping[str, Dataset]
     ) -> None:
         self.search, self.space, self.datasets = search, space, datasets
-        self.costs = costs or Costs(search)
+        self.costs = Costs(search)
         self.seconds = 0.0
         self.count = 0
         self.batch = 0
@@ -107,6 +110,10 @@ class AskTell:
                 yield
         finally:
             self.seconds += time.perf_counter() - start
+
+    def wanted(self, before: int) -> int:
+        """Return how many suggestions there will be, of which `before` are there already."""
+        return max(self.search.suggestions, before)
 
     def restore(self, before: Sequence[FrozenTrial]) -> None:
         """Restore the trials of an earlier run of this search."""
@@ -260,7 +267,7 @@ class AskTell:
             frozen = []
             for suggestion, result in zip(batch, results, strict=True):
                 self._catch_up(suggestion, result)
-                self._study.tell(suggestion.trial, _values(result), state=result.state)
+                self._study.tell(suggestion.trial, values_of(result), state=result.state)
                 frozen.append(self._frozen(suggestion, result, len(batch), seconds))
         return frozen
 
@@ -281,7 +288,7 @@ class AskTell:
             attributes[REASON] = result.reason
         return create_trial(
             state=result.state,
-            values=_values(result),
+            values=values_of(result),
             params=memory.params,
             distributions=memory.distributions,
             intermediate_values=dict(result.intermediate),
@@ -290,7 +297,7 @@ class AskTell:
         )
 
 
-def _values(result: SuggestionResult) -> list[float] | None:
+def values_of(result: SuggestionResult) -> list[float] | None:
     """Return the values that Optuna takes: those of a complete trial."""
     return list(result.values) if result.state == TrialState.COMPLETE else None
 
@@ -308,7 +315,7 @@ def suggest(trial: optuna.Trial, parameter: Parameter) -> Any:
 def whole_batches(trials: Sequence[FrozenTrial]) -> tuple[list[FrozenTrial], list[FrozenTrial]]:
     """Split trials into those of whole batches, and those of a batch that was killed while it was stored."""
     last = [trial for trial in trials if trial.user_attrs[BATCH] == trials[-1].user_attrs[BATCH]]
-    if not last or len(last) == last[0].user_attrs[SIZE]:
+    if not last or OUTSIDE in last[0].user_attrs or len(last) == last[0].user_attrs[SIZE]:
         return list(trials), []
     return list(trials[: -len(last)]), last
 

@@ -1,4 +1,4 @@
-"""Pruners: Optuna's and, for suggestions that train together, synchronous ones.
+"""Pruners: Optuna's and, for suggestions that train together, halving of our own.
 
 The protocol of a batch, at each evaluation of `rungs`: report the values of all members, then ask
 `Trial.should_prune` for each, then tell. Steps are evaluations: 1, 2, ...
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from optuna.exceptions import ExperimentalWarning
@@ -35,10 +36,15 @@ KEYS: Mapping[str, tuple[str, ...]] = {
     "patient": ("patience", "startup", "warmup"),
     "halving": ("first", "reduction"),
     "hyperband": ("first", "reduction"),
+    "asha": ("first", "reduction"),
+    "async-hyperband": ("first", "reduction"),
     "top-k": ("first", "keep"),
     "extrapolation": ("confidence", "control", "first"),
 }
 """The keys of [search.pruner] that a pruner uses, beside its name."""
+
+HALVING = ("halving", "hyperband", "asha", "async-hyperband")
+"""Pruners whose rungs are further apart the later they come."""
 
 
 def make(pruning: Pruning, *, evaluations: int) -> BasePruner:
@@ -61,6 +67,11 @@ def make(pruning: Pruning, *, evaluations: int) -> BasePruner:
         case "hyperband":
             steps = rungs(pruning, evaluations)
             return SynchronousHalving(steps, pruning.reduction, brackets=len(steps) + 1)
+        case "asha":
+            return AsynchronousHalving(rungs(pruning, evaluations), pruning.reduction, brackets=1)
+        case "async-hyperband":
+            steps = rungs(pruning, evaluations)
+            return AsynchronousHalving(steps, pruning.reduction, brackets=len(steps) + 1)
         case "top-k":
             return TopK(pruning.first, pruning.keep)
         case "extrapolation":
@@ -79,7 +90,7 @@ def rungs(pruning: Pruning, evaluations: int) -> list[int]:
         return [pruning.first] if pruning.first < evaluations else []
     if pruning.name == "extrapolation":
         return list(range(pruning.first, evaluations))
-    if pruning.name in {"halving", "hyperband"}:
+    if pruning.name in HALVING:
         steps = [pruning.first]
         while steps[-1] < evaluations:
             steps.append(steps[-1] * pruning.reduction)
@@ -160,15 +171,48 @@ class SynchronousHalving(BasePruner):
             return False
         if not math.isfinite(trial.intermediate_values[rung]):
             return True
-        trials, batch_number = study.get_trials(deepcopy=False), trial.user_attrs[BATCH]
-        batch = [other for other in trials if other.user_attrs.get(BATCH) == batch_number]
-        bracket = dict(zip((other.number for other in batch), turns(self._shares, len(batch)), strict=True))
-        if rung not in self._rungs[bracket[trial.number] :]:
+        trials = study.get_trials(deepcopy=False)
+        brackets = self._brackets(trials, trial.user_attrs[BATCH])
+        own = brackets[trial.number]
+        if rung not in self._rungs[own:]:
             return False
-        members = [other for other in batch if bracket[other.number] == bracket[trial.number]]
-        rivals = _field(study, members, rung)
+        rivals = _field(study, list(self._rivals(trials, brackets, own)), rung)
         kept = rivals[: math.ceil(len(rivals) / self._reduction)]
         return trial.number not in {other.number for other in kept}
+
+    def _brackets(self, trials: Sequence[FrozenTrial], batch_number: int) -> dict[int, int]:
+        """Return the bracket of each member of a batch, by its number."""
+        batch = [other.number for other in trials if other.user_attrs.get(BATCH) == batch_number]
+        return dict(zip(batch, turns(self._shares, len(batch)), strict=True))
+
+    def _rivals(
+        self, trials: Sequence[FrozenTrial], brackets: Mapping[int, int], own: int
+    ) -> Iterator[FrozenTrial]:
+        """Yield the members of the batch that are in the bracket."""
+        for number, bracket in brackets.items():
+            if bracket == own:
+                yield trials[number]
+
+
+class AsynchronousHalving(SynchronousHalving):
+    """Asynchronous successive halving: whoever arrives at a rung is judged at once, and waits for nobody.
+
+    Li et al. (2020), https://arxiv.org/abs/1810.05934, in the variant that stops (promotes none later). A
+    member goes on if it is among the best ceil(n / `reduction`) of the n of its bracket, in all batches, that
+    have reported a finite number at the rung so far and would go on after it. All members of a stack report
+    before the first of them is judged. With more than one bracket it is asynchronous Hyperband, whose
+    brackets are those of the synchronous one.
+    """
+
+    def _rivals(
+        self, trials: Sequence[FrozenTrial], brackets: Mapping[int, int], own: int
+    ) -> Iterator[FrozenTrial]:
+        """Yield the members of all batches that are in the bracket."""
+        sizes = Counter(other.user_attrs[BATCH] for other in trials if BATCH in other.user_attrs)
+        turn = {number: iter(turns(self._shares, size)) for number, size in sizes.items()}
+        for other in trials:
+            if BATCH in other.user_attrs and next(turn[other.user_attrs[BATCH]]) == own:
+                yield other
 
 
 class TopK(BasePruner):

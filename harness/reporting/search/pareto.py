@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 NEARLY = 0.95
 """The share of the last hypervolume whose first reaching the page names."""
 HYPERVOLUME = (
-    "The hypervolume of the front after each suggestion, by its number and by the wall seconds of search: the "
-    "area that the front beats and the reference point does not (Zitzler and Thiele 1998), in {unit}. It "
+    "The hypervolume of the front after each suggestion, by its number and by the wall seconds of search: "
+    "the area that the front beats and the reference point does not (Zitzler and Thiele 1998), in {unit}. It "
     "never falls; a step is a suggestion that came onto the front. Values are of validation, so the front of "
     "many noisy suggestions is optimistic."
 )
