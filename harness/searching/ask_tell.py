@@ -35,13 +35,10 @@ MOST_DRAWN = 1000
 """Points drawn at random to find a new one, before all of them are looked at."""
 ASKED, SIZE, REACHED, SECONDS, REASON = "asked", "batch_size", "reached", "seconds", "reason"
 """User attributes of a trial: asks before it, its batch's size, its evaluations, its time, why it stopped."""
-<<<<<<< HEAD
 COSTS, REFUSED = "costs", "refused"
 """User attributes of a search with constraints: a trial's costs, and the points refused before it."""
-=======
 OUTSIDE = "outside"
 """User attribute of a trial that was told to an Optuna study outside too: never asked for again."""
->>>>>>> wt20-int
 AGAIN = "again"
 """User attribute of a batch's trials: the suggestions that were asked for again in it."""
 

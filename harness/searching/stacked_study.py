@@ -45,8 +45,7 @@ class StackedStudy:
     Args:
         optuna_study: a study with any storage, sampler and pruner; None for `evaluate` alone.
         space: a study of design "search", or the name or path of its file. Of its [search] table, objective,
-            direction, seeds, diverged, batch and storage count; not its sampler, pruner
-            and constraints.
+            direction, seeds, diverged, batch and storage count; not its sampler, pruner, constraints.
         folder: the results folder; results/<study>/ if not given. What lies in it is not trained again.
         options: engine, device, workers and bits, as for `harness.search`.
 
