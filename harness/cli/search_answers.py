@@ -58,6 +58,7 @@ def plan(study: Study, engine: Engine, folder: Path, processes: int) -> dict[str
             "asked_after": list(pruners.rungs(search.pruner, most)),
             "evaluations": most,
             "objectives": _objectives(study),
+            "constraints": search.constraints,
             "space": [_parameter(entry, one) for entry in study.space.entries for one in entry.parameters],
         },
     }
@@ -99,6 +100,7 @@ def results(result: SearchResult, study: Study) -> dict[str, Any]:
         "asked": result.asked,
         "seconds": round(result.seconds, 2),
         "optuna_seconds": round(result.optuna_seconds, 2),
+        "refused": suggestions.refused(result.trials),
         "suggestions": dict.fromkeys(STATES, 0) | suggestions.counted(result.trials),
         "failures": [{"suggestions": many, "message": reason} for reason, many in failures.items()],
         "winner": None if result.winner is None else _suggestion(result, study, result.winner),

@@ -119,18 +119,16 @@ class Memory(InMemoryStorage):
 
 
 class AskTell:
-    """Optuna's ask-and-tell interface to a study in memory. `seconds` is the time that Optuna has taken."""
+    """Optuna's ask-and-tell interface to a study in memory. `seconds` is the time that Optuna has taken.
+
+    `costs` are those of suggestions, for the constraints; a search gives its own, which its folder keeps.
+    """
 
     def __init__(
-        self,
-        search: Search,
-        space: Space,
-        evaluations: int,
-        datasets: Mapping[str, Dataset],
-        costs: Costs | None = None,
+        self, search: Search, space: Space, evaluations: int, datasets: Mapping[str, Dataset]
     ) -> None:
         self.search, self.space, self.datasets = search, space, datasets
-        self.costs = costs or Costs(search)
+        self.costs = Costs(search)
         self.seconds = 0.0
         self.count = 0
         self.batch = 0

@@ -24,7 +24,7 @@ from harness.study.searches import Search
 from harness.study.space import Choices, Ints, Parameter, Space, Values
 
 _WALKS = 512
-HEARS_OF_REFUSED = ("tpe",)
+HEARS_OF_REFUSED = ("tpe", "optuna")
 """Samplers that learn where constraints are broken; of the others a point that breaks one is drawn again."""
 
 

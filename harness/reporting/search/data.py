@@ -17,7 +17,7 @@ from harness.reporting.data import ReportData, prepare
 from harness.reporting.search.space import parameters
 from harness.results import columns, tables
 from harness.settings.schema import CONFIRMED, WINNER, outcome_columns
-from harness.study.searches import COLUMNS, STATES, SUGGESTIONS, Objective, Search
+from harness.study.searches import STATES, SUGGESTIONS, Objective, Search
 from harness.study.space import Parameter
 from harness.text import as_word
 
@@ -88,7 +88,7 @@ def read(reading: ReportData) -> SearchData:
     """
     search = _read_settings(reading)
     path = reading.results.folder / SUGGESTIONS
-    needed = [*COLUMNS, *search.objective]
+    needed = search.columns
     try:
         tables.check_unchanged(path.parent, path.name)
         table = columns.read(path, reading.results.study)
