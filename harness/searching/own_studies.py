@@ -1,8 +1,8 @@
 """A person's own Optuna study, asked and told in place of a search's: any storage, sampler and pruner.
 
 A trial is marked when it is asked for, with the results folder that it belongs to, and once its parameters are
-drawn with its suggestion's number. So whoever comes after a kill finds those that were left running: they
-are trained, or found in the folder, and told.
+drawn with its suggestion's number. So whoever comes after a kill finds those that were left running:
+they are trained, or found in the folder, and told.
 """
 
 from __future__ import annotations

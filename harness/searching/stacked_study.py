@@ -171,7 +171,7 @@ def _frame(outside: Outside, stored: Sequence[FrozenTrial], study: Study) -> pd.
     for trial, number, result in told:
         row = {"trial": trial, "number": number, "arm": arm_of(number), "state": STATE_NAMES[result.state]}
         row |= {"reason": result.reason, "evaluations": result.reached}
-        row |= dict(zip(study.search.objective, result.values, strict=False))
+        row |= dict(zip(study.search.objective, result.values, strict=False))  # noqa: PD011 (no frame's)
         row |= {EVALUATION.format(i): result.intermediate.get(i, math.nan) for i in range(1, most + 1)}
         rows.append(row | drawn_of(stored[number]))
     names = [parameter.name for parameter in study.space.parameters]
