@@ -7,7 +7,7 @@ killed between the two asks for the same batch again, finds the part, and tells 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,6 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from harness import notes
 from harness.axes import plugins
+from harness.data.datasets import Dataset
 from harness.engines.compiled import engine as compiled
 from harness.errors import UsageError
 from harness.lowering import builds, components
@@ -42,6 +43,8 @@ from harness.searching import (
 )
 from harness.searching.ask_tell import AskTell, Suggestion, arm_of, drawn_of
 from harness.searching.displays import SearchDisplay, SearchProgress
+from harness.study.searches import Search
+from harness.study.space import Space
 from harness.study.study import Study
 from harness.study.trials import SEMANTICS, Trial, arms, settings_of
 from harness.system import locks, spawning
@@ -135,6 +138,12 @@ def search(  # noqa: PLR0913 (a person's keywords; RunOptions from here on)
     """
     spawning.check_main()
     checks.check_engine(engine)
+    if study.search is not None and study.search.own:
+        raise UsageError(
+            f"search.own = {study.search.own!r}: an Optuna study outside asked for the suggestions of this "
+            "folder, by harness.StackedStudy. Search with the study's own file, which goes on from them, or "
+            "leave the key out: --set search.own="
+        )
     options = RunOptions(engine, device, workers, display=run_displays.chosen(confirm), bits=bits)
     with builds.using(bits):
         return _searched(study, runs.folder_of(study, folder), options, displays.chosen(display))
@@ -146,15 +155,26 @@ def _searched(study: Study, folder: Path, options: RunOptions, display: SearchDi
     check_bits(draw(checks.every_component(study), options.engine), options)
     runs.check_folder(folder, draw(study.in_phase("search"), options.engine), options)
     with locks.locked(folder):
-        with closing(_Search(study, folder, options)) as running:
-            result = running.run(display)
+        result = evaluated(study, folder, options, AskTell, display)
         return replace(result, **vars(confirming.confirm(folder, result.trials, study, options)))
+
+
+Asking = Callable[[Search, Space, int, Mapping[str, Dataset]], AskTell]
+"""Makes what a search asks and tells: of its table, its space, the most evaluations, and its data sets."""
+
+
+def evaluated(
+    study: Study, folder: Path, options: RunOptions, asking: Asking, display: SearchDisplay | None
+) -> SearchResult:
+    """Search in a folder that is held, asking and telling what `asking` makes, and confirm nothing."""
+    with closing(_Search(study, folder, options, asking)) as running:
+        return running.run(display)
 
 
 class _Search:
     """A search in its folder, which is held: Optuna's trials, the folder's trials, and the plan so far."""
 
-    def __init__(self, study: Study, folder: Path, options: RunOptions) -> None:
+    def __init__(self, study: Study, folder: Path, options: RunOptions, asking: Asking) -> None:
         assert study.search is not None  # noqa: S101 (`check` has made sure)
         self.start = time.monotonic()
         self.study, self.folder, self.engine, self.bits = study, folder, options.engine, options.bits
@@ -172,7 +192,7 @@ class _Search:
             self.search.storage, folder, study.name, self.search.directions, self._about()
         )
         try:
-            self._restore()
+            self._restore(asking)
         except BaseException:
             self.storage.close()
             raise
@@ -199,16 +219,17 @@ class _Search:
                 if entry.third_party:
                     yield f"{axis} {entry.name}", entry.source_digest
 
-    def _restore(self) -> None:
+    def _restore(self, asking: Asking) -> None:
         """Restore the suggestions of an earlier run of this search."""
         evaluations = checks.evaluations_of(self.study)
         self.trials, self.incomplete = ask_tell.whole_batches(self.storage.trials())
         self.before = max((float(trial.user_attrs[ask_tell.SECONDS]) for trial in self.trials), default=0.0)
-        self.ask_tell = AskTell(self.search, self.space, max(evaluations), self.study.datasets)
+        self.ask_tell = asking(self.search, self.space, max(evaluations), self.study.datasets)
         self.ask_tell.restore(self.trials)
         self.again, since = suggestions.died(self.trials)
         # Suggestions that are asked for again take no other's place.
-        self.wanted = max(self.search.suggestions + len(since), len(self.trials)) + len(self.again)
+        before = len(self.trials)
+        self.wanted = max(self.ask_tell.wanted(before) + len(since), before) + len(self.again)
         self.finished = frozenset(run_folder.finished(self.folder, set_aside=True))
         self.rungs = pruners.rungs(self.search.pruner, max(evaluations))
         chosen = {arm_of(i): self.space.settings(drawn_of(trial)) for i, trial in enumerate(self.trials)}

@@ -15,7 +15,7 @@ from harness.settings import Seed, Seeds, limits, one_or_list, seeds_or_count
 from harness.system.database_urls import HIDDEN, shown
 from harness.text import joined, spaced
 
-Sampler = Literal["random", "qmc", "tpe", "cmaes", "gp", "nsga2"]
+Sampler = Literal["random", "qmc", "tpe", "optuna", "cmaes", "gp", "nsga2"]
 Direction = Literal["maximize", "minimize"]
 FIRST_SUGGESTION_SEED = 2000
 """The first of the suggestions' seeds that are given as a count: apart from those that confirm and tune."""
@@ -40,8 +40,13 @@ STATES = ("complete", "pruned", "failed")
 """Outcomes of a suggestion."""
 IN_MEMORY = re.compile(r"sqlite[^:]*://(/?$|/:memory:|.*mode=memory)")
 """URLs of storages that keep nothing."""
-SEVERAL_OBJECTIVES: tuple[Sampler, ...] = ("random", "qmc", "tpe", "gp", "nsga2")
+SEVERAL_OBJECTIVES: tuple[Sampler, ...] = ("random", "qmc", "tpe", "optuna", "gp", "nsga2")
 """Samplers that can optimize more than one objective."""
+
+Waits = Literal["batch", "stack", "search"]
+"""What a suggestion waits for at a rung: its batch, its stack alone, or all suggestions of the search."""
+WAITS: Mapping[str, Waits] = {"asha": "stack", "async-hyperband": "stack", "top-k": "search"}
+"""What pruners wait for that do not wait for the batch."""
 
 Evaluations = limits.at_most(limits.EVALUATIONS, "no suggestion gets more evaluations")
 
@@ -80,20 +85,34 @@ class Pruning(BaseModel):
     """The pruner, which stops suggestions early. Evaluations are epochs if `eval_every` is one epoch.
 
     `halving` and `hyperband` keep the best of `reduction` at each rung, the first at evaluation `first`, the
-    next ones `reduction` times later each. The others never prune the first `startup` suggestions, nor any
-    in its first `warmup` evaluations; `percentile` keeps so many percent, `patient` waits `patience`
-    evaluations.
+    next ones `reduction` times later each. `asha` and `async-hyperband` judge a stack as soon as it arrives
+    at a rung, against all that have reported there so far. `top-k` keeps the best `keep` of the whole search
+    at evaluation `first`. `extrapolation` stops, from evaluation `first` on, what will not become the best
+    with probability `confidence`, but never one suggestion in `control`. The others never prune the first
+    `startup` suggestions, nor any in its first `warmup` evaluations; `percentile` keeps so many percent,
+    `patient` waits `patience` evaluations.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    name: Literal["none", "median", "percentile", "patient", "halving", "hyperband"] = "none"
+    name: Literal[
+        "none", "median", "percentile", "patient", "halving", "hyperband", "asha", "async-hyperband", "top-k",
+        "extrapolation",
+    ] = "none"  # fmt: skip
     reduction: Annotated[int, Field(ge=2), Evaluations] = 3
     first: Annotated[int, Field(ge=1), Evaluations] = 1
+    keep: Annotated[int, Field(ge=1), limits.at_most(limits.SUGGESTIONS, "suggestions of a search")] = 3
+    confidence: Annotated[FiniteFloat, Field(ge=0.5, le=0.999)] = 0.95
+    control: Annotated[int, Field(ge=2), limits.at_most(limits.SUGGESTIONS, "suggestions of a search")] = 10
     percentile: Annotated[FiniteFloat, Field(gt=0, lt=100)] = 25.0
     startup: Annotated[int, Field(ge=0), limits.at_most(limits.SUGGESTIONS, "suggestions of a search")] = 10
     warmup: Annotated[int, Field(ge=0), Evaluations] = 1
     patience: Annotated[int, Field(ge=1), Evaluations] = 2
+
+    @property
+    def waits_for(self) -> Waits:
+        """What a suggestion waits for at a rung before it is judged."""
+        return WAITS.get(self.name, "batch")
 
 
 class Search(BaseModel):
@@ -101,6 +120,7 @@ class Search(BaseModel):
 
     The search asks for no more once a complete suggestion reaches all levels of `until`. Its best `finalists`
     are trained anew with `finalist_seeds`, by which the winner is chosen; 1: the search's best is the winner.
+    `own` is written by harness.StackedStudy: the sampler and the pruner of the Optuna study that asked.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -126,6 +146,7 @@ class Search(BaseModel):
     finalist_seeds: Annotated[Seeds, seeds_or_count("a finalist", FIRST_FINALIST_SEED)] = [
         *range(FIRST_FINALIST_SEED, FIRST_FINALIST_SEED + 5)
     ]
+    own: str = ""
 
     @field_validator("pruner", mode="before")
     @classmethod
@@ -166,6 +187,11 @@ class Search(BaseModel):
     def directions(self) -> list[Direction]:
         """The direction of each objective; known once `problems` has none."""
         return self.direction or [DIRECTIONS.get(name, "maximize") for name in self.objective]
+
+    @property
+    def asked_by(self) -> str:
+        """What asked for the suggestions, in words."""
+        return f"an Optuna study outside ({self.own})" if self.own else f"the sampler {self.sampler}"
 
     @property
     def objectives(self) -> list[Objective]:
