@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness import notes
-from harness.cli import answers, search_output
+from harness.cli import answers, search_output, winner_output
 from harness.planning.cost import cost
 from harness.planning.doubts import unseen
 from harness.searching import pruners, samplers, suggestions
@@ -52,6 +52,9 @@ def plan(study: Study, engine: Engine, folder: Path, processes: int) -> dict[str
             "suggestions": search.suggestions,
             "settings": size_of(study, search.suggestions),
             "seeds": list(search.seeds),
+            "until": search.until,
+            "finalists": search.finalists,
+            "finalist_seeds": list(search.finalist_seeds) if search.finalists > 1 else [],
             "batch": search.batch,
             "sampler": search.sampler,
             "pruner": search.pruner.name,
@@ -105,6 +108,7 @@ def results(result: SearchResult, study: Study) -> dict[str, Any]:
         "failures": [{"suggestions": many, "message": reason} for reason, many in failures.items()],
         "winner": None if result.winner is None else _suggestion(result, study, result.winner),
         "best": [_suggestion(result, study, number) for number in order],
+        **winner_output.facts(result, study),
         "difference": verdict,
         "confirmed": confirmed and answers.run(confirmed),
     }
