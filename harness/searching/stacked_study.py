@@ -85,7 +85,7 @@ class StackedStudy:
     def optimize(self, n_trials: int, batch: int | None = None) -> pd.DataFrame:
         """Ask the study for trials in batches, train each batch as stacks, and tell the results in order.
 
-        Trials that are enqueued come first. The pruner is asked after every evaluation, once all trials of the
+        Trials that are enqueued come first. The pruner is asked after every evaluation, once all of the
         batch have reported. Settings that were trained before in this folder are not trained again: their
         trials are told what was reached. A call that is interrupted tells the trials it has asked for that
         they failed; what a killed process left running is trained and told by the next call, besides
@@ -171,7 +171,7 @@ def _frame(outside: Outside, stored: Sequence[FrozenTrial], study: Study) -> pd.
     for trial, number, result in told:
         row = {"trial": trial, "number": number, "arm": arm_of(number), "state": STATE_NAMES[result.state]}
         row |= {"reason": result.reason, "evaluations": result.reached}
-        row |= dict(zip(study.search.objective, result.values, strict=False))  # noqa: PD011 (no frame's)
+        row |= dict(zip(study.search.objective, result.values, strict=False))
         row |= {EVALUATION.format(i): result.intermediate.get(i, math.nan) for i in range(1, most + 1)}
         rows.append(row | drawn_of(stored[number]))
     names = [parameter.name for parameter in study.space.parameters]
