@@ -142,9 +142,8 @@ def _end(error: subprocess.CalledProcessError) -> str:
 
 def digest(method: Method) -> str:
     """Return what identifies the code that a method's cells ran: a digest of its script and the problem."""
-    content = b"".join(
-        (HERE / name).read_bytes() for name in (method.script.name, "problem.py", "network.py")
-    )
+    files = (method.script, HERE / "problem.py", HERE / "network.py")
+    content = b"".join(file.read_bytes() for file in files)
     return hashlib.sha256(content).hexdigest()[:8]
 
 
