@@ -80,6 +80,19 @@ class Engine(Protocol):
         `state` is of the training of `trials`; `keep` are ascending.
         """
 
+    def join(
+        self, states: Sequence[State], trials: Sequence[Sequence[Trial]], order: Sequence[int] = ()
+    ) -> State:
+        """Return the states of several stacks as one's, the inverse of `select`.
+
+        `states[i]` is of the training of `trials[i]`. `order` are the places that the members are to have, as
+        they count through all stacks; as they come if it is empty. From the result `train` resumes with the
+        trials in that order.
+
+        Raises:
+            ValueError: the states are not of one step, or differ in what all members share.
+        """
+
 
 def schedule_factors(settings: Settings, budget: Budget) -> Floats:
     """Return the factor of an arm's schedule on its learning rate, at every step (S,).

@@ -34,12 +34,13 @@ from harness.engines.base import (
 from harness.engines.classifier import Classifier, weights
 from harness.engines.outcome import EVALUATION_BATCH, Evaluation, Floats, Outcome
 from harness.engines.regularisation import seed_dropout, smoothing
-from harness.engines.states import State, numbered, select_alone
+from harness.engines.states import State, join_alone, numbered, select_alone
 from harness.engines.tensors import restored, restored_value, torch_dtype
 from harness.rng import stream
 from harness.study.trials import Trial
 
 select = select_alone
+join = join_alone
 
 
 class LossFunction(nn.Module):

@@ -71,8 +71,8 @@ def update_key(trial: Trial) -> tuple[str, ...]:
     return (shape(trial), *update_rule(trial))
 
 
-def select_members(values: Mapping[str, Any], keys: Sequence[Any], keep: Sequence[int]) -> dict[str, Any]:
-    """Return the state of the members `keep`, from a state by runs of equal `keys`, by the runs of theirs.
+def by_member(values: Mapping[str, Any], keys: Sequence[Any]) -> list[dict[str, Any]]:
+    """Return the state of each of K members, from a state by runs of equal `keys` (K,).
 
     `values` are by "run.name": an array (k, n) has a row a member, anything else is the same for all.
     """
@@ -81,10 +81,25 @@ def select_members(values: Mapping[str, Any], keys: Sequence[Any], keep: Sequenc
         for name, value in State(0, values).under(f"{i}.").items():
             for row, k in enumerate(members):
                 states[k][name] = value[row : row + 1] if np.ndim(value) == 2 else value
-    selected = {}
-    for i, (members, _) in enumerate(runs([keys[k] for k in keep])):
-        kept = [states[k] for k in keep[as_slice(members)]]
-        for name, value in kept[0].items():
-            rows = [state[name] for state in kept]
-            selected[f"{i}.{name}"] = np.concatenate(rows) if np.ndim(value) == 2 else value
-    return selected
+    return states
+
+
+def by_runs(states: Sequence[Mapping[str, Any]], keys: Sequence[Any]) -> dict[str, Any]:
+    """Return the states of K members by runs of equal `keys` (K,): the inverse of `by_member`.
+
+    Raises:
+        ValueError: members of a run have not the same names, or differ in what is the same for all of a run.
+    """
+    values = {}
+    for i, (members, key) in enumerate(runs(keys)):
+        first, *others = (states[k] for k in members)
+        for name, value in first.items():
+            if any(other.keys() != first.keys() for other in others):
+                raise ValueError(f"states of {key}: {sorted(first)} of one member are not those of another")
+            if np.ndim(value) == 2:
+                values[f"{i}.{name}"] = np.concatenate([value, *(other[name] for other in others)])
+            elif any(not np.array_equal(value, other[name]) for other in others):
+                raise ValueError(f"states of {key}: members that are updated as one differ in {name!r}")
+            else:
+                values[f"{i}.{name}"] = value
+    return values

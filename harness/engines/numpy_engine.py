@@ -46,12 +46,13 @@ from harness.engines.base import (
     uniforms,
 )
 from harness.engines.outcome import EVALUATION_BATCH, Evaluation, Floats, Outcome
-from harness.engines.states import State, numbered, select_alone
+from harness.engines.states import State, join_alone, numbered, select_alone
 from harness.rng import stream
 from harness.settings import Value
 from harness.study.trials import Trial
 
 select = select_alone
+join = join_alone
 
 IMAGES_AT_ONCE = 200
 """So many images go through layers at once in an evaluation: each pixel's patch is copied, for a product."""

@@ -14,6 +14,8 @@ from harness.engines.states import State
 
 EVALUATION_BATCH = 2000
 """Images in a forward pass of one network."""
+PER_MEMBER = ("curve.loss", "curve.accuracy")
+"""Entries of a state's curve that have a column a member, (P, K), beside the metrics."""
 Floats = NDArray[np.floating[Any]]
 
 
@@ -117,6 +119,30 @@ class Outcome:
             kernels=[self.kernels[k] for k in keep] if self.kernels else [],
         )
 
+    @classmethod
+    def joined(cls, outcomes: Sequence[Outcome]) -> Outcome:
+        """Return what was observed of stacks that went equally far as one's, without weights and state.
+
+        Raises:
+            ValueError: they were not observed after the same steps.
+        """
+        first, *others = outcomes
+        if any(not _observed_alike(first, other) for other in others):
+            raise ValueError(
+                f"stacks were observed after other steps, up to {[o.steps_done for o in outcomes]}"
+            )
+        return replace(
+            first,
+            diverged_step=np.concatenate([outcome.diverged_step for outcome in outcomes]),
+            parameters=np.concatenate([outcome.parameters for outcome in outcomes]),
+            curve=[_join_members(points) for points in zip(*(o.curve for o in outcomes), strict=True)],
+            final={split: _join_members([o.final[split] for o in outcomes]) for split in first.final},
+            weights=[],
+            notes=list(dict.fromkeys(note for outcome in outcomes for note in outcome.notes)),
+            kernels=[kernels for outcome in outcomes for kernels in outcome.kernels],
+            state=None,
+        )
+
     def state_dict(self) -> dict[str, Any]:
         """Return the observations as a State holds them: the curve of P points by columns (P,) and (P, K)."""
         columns = {
@@ -151,6 +177,24 @@ def _select_members(observed: Observed, members: NDArray[np.int64]) -> Observed:
     return replace(observed, **arrays, metrics=metrics)
 
 
+def _join_members(observed: Sequence[Observed]) -> Observed:
+    """Return what was observed of several stacks of networks as one's."""
+    first = observed[0]
+    arrays: dict[str, Any] = {
+        name: np.concatenate([getattr(one, name) for one in observed])
+        for name, value in vars(first).items()
+        if isinstance(value, np.ndarray)
+    }
+    metrics = {name: np.concatenate([one.metrics[name] for one in observed]) for name in first.metrics}
+    return replace(first, **arrays, metrics=metrics)
+
+
+def _observed_alike(a: Outcome, b: Outcome) -> bool:
+    """Tell whether two outcomes have the same points, and whatever else has an entry a member."""
+    points = [[(point.step, point.split) for point in outcome.curve] for outcome in (a, b)]
+    return points[0] == points[1] and a.steps_done == b.steps_done and a.final.keys() == b.final.keys()
+
+
 def observed(state: State) -> bool:
     """Tell whether a state holds what was observed of its trials, and not only how they are."""
     return "diverged_step" in state.values
@@ -169,11 +213,29 @@ def at_steps(values: Mapping[str, Any], steps: Container[int]) -> dict[str, Any]
 
 def select(values: Mapping[str, Any], keep: Sequence[int]) -> dict[str, Any]:
     """Return what `Outcome.state_dict` gave, for the members `keep` alone."""
-    per_member = ("curve.loss", "curve.accuracy")
     curves = {
         name: value[:, keep]
         for name, value in values.items()
-        if name in per_member or name.startswith("metrics.")
+        if name in PER_MEMBER or name.startswith("metrics.")
     }
     shared = {name: values[name] for name in ("curve.epoch", "curve.step", "curve.split")}
     return {"diverged_step": values["diverged_step"][keep], **curves, **shared}
+
+
+def join(values: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return what `Outcome.state_dict` gave of several stacks as one's: the inverse of `select`.
+
+    Raises:
+        ValueError: they were not observed after the same steps.
+    """
+    first = values[0]
+    if any(
+        not np.array_equal(first[name], other[name])
+        for name in ("curve.step", "curve.split")
+        for other in values
+    ):
+        raise ValueError("states of stacks that were observed after other steps: they cannot be joined")
+    per_member = [name for name in first if name in PER_MEMBER or name.startswith("metrics.")]
+    curves = {name: np.concatenate([each[name] for each in values], axis=1) for name in per_member}
+    shared = {name: first[name] for name in ("curve.epoch", "curve.step", "curve.split")}
+    return {"diverged_step": np.concatenate([each["diverged_step"] for each in values]), **curves, **shared}

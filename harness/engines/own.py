@@ -22,7 +22,7 @@ from harness.engines import driver
 from harness.engines.base import DEFAULT_OPTIONS, EngineOptions, uniforms
 from harness.engines.numpy_engine import NumpyNetwork, NumpyOptimizer, NumpyTraining, Stepping
 from harness.engines.outcome import Floats, Outcome
-from harness.engines.states import NEVER, State, select_alone
+from harness.engines.states import NEVER, State, join_alone, select_alone
 from harness.study.trials import Trial
 
 IMAGES = 100  # on which a network is compared with what its trial's settings say
@@ -144,3 +144,9 @@ class OwnEngine:
     def select(self, state: State, trials: Sequence[Trial], keep: Sequence[int]) -> State:
         """Return the state of the only trial."""
         return select_alone(state, trials, keep)
+
+    def join(
+        self, states: Sequence[State], trials: Sequence[Sequence[Trial]], order: Sequence[int] = ()
+    ) -> State:
+        """Return the state of the only trial."""
+        return join_alone(states, trials, order)

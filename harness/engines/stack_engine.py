@@ -5,6 +5,7 @@ There, mlps are one kind of stack, and networks of any other modules another.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,9 +16,9 @@ from harness.data.samples import Data
 from harness.engines import outcome as outcomes
 from harness.engines.base import DEFAULT_OPTIONS, EngineOptions
 from harness.engines.compiled import engine as compiled
-from harness.engines.members import select_members, shape, update_key
+from harness.engines.members import by_member, by_runs, shape, update_key
 from harness.engines.outcome import Outcome
-from harness.engines.states import State
+from harness.engines.states import State, same_step
 from harness.errors import MachineError
 from harness.lowering import builds
 from harness.study.trials import Trial
@@ -48,8 +49,25 @@ def train(
 
 def select(state: State, trials: Sequence[Trial], keep: Sequence[int]) -> State:
     """Return the state of some members, as `base.Engine.select`."""
-    selected: dict[str, Any] = {}
+    return _arranged([state], [trials], keep)
+
+
+def join(states: Sequence[State], trials: Sequence[Sequence[Trial]], order: Sequence[int] = ()) -> State:
+    """Return the states of several stacks as one's, as `base.Engine.join`."""
+    return _arranged(states, trials, order or range(sum(map(len, trials))))
+
+
+def _arranged(states: Sequence[State], trials: Sequence[Sequence[Trial]], order: Sequence[int]) -> State:
+    """Return the state of the members `order`, which count through all of the stacks."""
+    step, members = same_step(states), list(itertools.chain(*trials))
+    arranged: dict[str, Any] = {}
     for prefix, key_of in (("block", shape), ("update", update_key)):
-        values = select_members(state.under(f"{prefix}."), list(map(key_of, trials)), keep)
-        selected |= {f"{prefix}.{name}": value for name, value in values.items()}
-    return State(state.step, selected | outcomes.select(state.values, keep))
+        rows = [
+            by_member(state.under(f"{prefix}."), list(map(key_of, stack)))
+            for state, stack in zip(states, trials, strict=True)
+        ]
+        every = list(itertools.chain(*rows))
+        values = by_runs([every[k] for k in order], [key_of(members[k]) for k in order])
+        arranged |= {f"{prefix}.{name}": value for name, value in values.items()}
+    observed = outcomes.join([state.values for state in states])
+    return State(step, arranged | outcomes.select(observed, order))

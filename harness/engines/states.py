@@ -59,6 +59,25 @@ def select_alone(state: State, trials: Sequence[Trial], keep: Sequence[int]) -> 
     return state
 
 
+def join_alone(
+    states: Sequence[State], trials: Sequence[Sequence[Trial]], order: Sequence[int] = ()
+) -> State:
+    """Return the only state unchanged: `join` where no trials are stacked."""
+    if len(states) != 1 or [len(members) for members in trials] != [1]:
+        raise ValueError(
+            f"{len(states)} states of {len(trials)} stacks: this engine trains one trial at a time"
+        )
+    return select_alone(states[0], trials[0], list(order) or [0])
+
+
+def same_step(states: Sequence[State]) -> int:
+    """Return the step that all states are after; raise ValueError if there are several."""
+    steps = {state.step for state in states}
+    if len(steps) != 1:
+        raise ValueError(f"states after steps {sorted(steps)}: only those of one step can be joined")
+    return steps.pop()
+
+
 class Checkpoints(Protocol):
     """Keeper of an engine's states while it trains. An engine asks at every look."""
 

@@ -91,6 +91,26 @@ def _same_batches(trial: Trial, device: str, done: Container[str]) -> Key:
     return (*kind, *(str(settings.get(name)) for name in shared))
 
 
+def can_join(stack: Stack, device: str) -> Key | None:
+    """Give what stacks share whose trials may train on as one from some step on; None of what trains alone.
+
+    Plain mlps of any shape train as one if they have the same seeds, networks of other modules if they have
+    one form.
+    """
+    first = stack.trials[0]
+    if stack.engine != "stacked":
+        return None
+    batches = _same_batches(first, device, ())
+    if not first.arm.settings.plain_mlp:
+        return form(first.arm.settings), *batches
+    return frozenset(trial.seed for trial in stack.trials), *batches
+
+
+def filled(trials: Iterable[Trial], device: str) -> Fraction:
+    """Give the share of a stack that trials fill, each as its shape does: above 1, they are cut."""
+    return sum((Fraction(1, widest(trial, device)) for trial in trials), Fraction(0))
+
+
 def trains_alone(arm: Arm) -> bool:
     """Tell whether an arm's trials cannot be stacked, and train in the loop engine."""
     return bool(_why_alone(arm, _fault))

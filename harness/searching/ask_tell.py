@@ -33,6 +33,8 @@ MOST_DRAWN = 1000
 """Points drawn at random to find a new one, before all of them are looked at."""
 ASKED, SIZE, REACHED, SECONDS, REASON = "asked", "batch_size", "reached", "seconds", "reason"
 """User attributes of a trial: asks before it, its batch's size, its evaluations, its time, why it stopped."""
+OUTSIDE = "outside"
+"""User attribute of a trial that was told to an Optuna study outside too: never asked for again."""
 AGAIN = "again"
 """User attribute of a batch's trials: the suggestions that were asked for again in it."""
 
@@ -96,6 +98,10 @@ class AskTell:
                 yield
         finally:
             self.seconds += time.perf_counter() - start
+
+    def wanted(self, before: int) -> int:
+        """Return how many suggestions there will be, of which `before` are there already."""
+        return max(self.search.suggestions, before)
 
     def restore(self, before: Sequence[FrozenTrial]) -> None:
         """Restore the trials of an earlier run of this search."""
@@ -196,7 +202,7 @@ class AskTell:
             frozen = []
             for suggestion, result in zip(batch, results, strict=True):
                 self._catch_up(suggestion, result)
-                self._study.tell(suggestion.trial, _values(result), state=result.state)
+                self._study.tell(suggestion.trial, values_of(result), state=result.state)
                 frozen.append(self._frozen(suggestion, result, len(batch), seconds))
         return frozen
 
@@ -217,7 +223,7 @@ class AskTell:
             attributes[REASON] = result.reason
         return create_trial(
             state=result.state,
-            values=_values(result),
+            values=values_of(result),
             params=memory.params,
             distributions=memory.distributions,
             intermediate_values=dict(result.intermediate),
@@ -226,7 +232,7 @@ class AskTell:
         )
 
 
-def _values(result: SuggestionResult) -> list[float] | None:
+def values_of(result: SuggestionResult) -> list[float] | None:
     """Return the values that Optuna takes: those of a complete trial."""
     return list(result.values) if result.state == TrialState.COMPLETE else None
 
@@ -244,7 +250,7 @@ def suggest(trial: optuna.Trial, parameter: Parameter) -> Any:
 def whole_batches(trials: Sequence[FrozenTrial]) -> tuple[list[FrozenTrial], list[FrozenTrial]]:
     """Split trials into those of whole batches, and those of a batch that was killed while it was stored."""
     last = [trial for trial in trials if trial.user_attrs[BATCH] == trials[-1].user_attrs[BATCH]]
-    if not last or len(last) == last[0].user_attrs[SIZE]:
+    if not last or OUTSIDE in last[0].user_attrs or len(last) == last[0].user_attrs[SIZE]:
         return list(trials), []
     return list(trials[: -len(last)]), last
 

@@ -12,7 +12,7 @@ from harness.data.samples import train_size
 from harness.errors import UsageError
 from harness.planning import cost
 from harness.planning.plan import misfit
-from harness.searching import networks, samplers
+from harness.searching import networks, pruners, samplers
 from harness.settings.schema import BASELINE
 from harness.study.searches import Search
 from harness.study.space import Floats, Ints, Space
@@ -53,6 +53,8 @@ def check(study: Study) -> None:
 def _problems(study: Study, search: Search, space: Space) -> Iterator[str]:
     """Yield the problems of a search that its tables alone do not show."""
     yield from samplers.problems(search, space)
+    if len(search.objective) == 1:
+        yield from pruners.problems(search)
     size = size_of(study, search.suggestions)
     if size is not None and size < search.suggestions:
         yield (

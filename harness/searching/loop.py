@@ -1,4 +1,4 @@
-"""Searching: ask for a batch, train it as stacks, tell the results; then confirm the winner with fresh seeds.
+"""Searching: ask for a batch, train it as stacks, tell the results; then pick and confirm the winner.
 
 A search writes first the part of a batch (its trials' rows), then the storage's trials. A search that is
 killed between the two asks for the same batch again, finds the part, and tells the results in it.
@@ -7,7 +7,7 @@ killed between the two asks for the same batch again, finds the part, and tells 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,6 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from harness import notes
 from harness.axes import plugins
+from harness.data.datasets import Dataset
 from harness.engines.compiled import engine as compiled
 from harness.errors import UsageError
 from harness.lowering import builds, components
@@ -29,10 +30,21 @@ from harness.planning.stack import Engine
 from harness.results import documents, part_files, parts, run_folder, tables
 from harness.results.progress_file import ProgressFile
 from harness.results.provenance import Provenance
-from harness.searching import ask_tell, checks, displays, outcomes, pruners, rounds, storages, suggestions
+from harness.searching import (
+    ask_tell,
+    checks,
+    confirming,
+    displays,
+    outcomes,
+    pruners,
+    rounds,
+    storages,
+    suggestions,
+)
 from harness.searching.ask_tell import AskTell, Suggestion, arm_of, drawn_of
 from harness.searching.displays import SearchDisplay, SearchProgress
-from harness.settings.schema import BASELINE, CONFIRMED, WINNER
+from harness.study.searches import Search
+from harness.study.space import Space
 from harness.study.study import Study
 from harness.study.trials import SEMANTICS, Trial, arms, settings_of
 from harness.system import locks, spawning
@@ -47,9 +59,11 @@ from harness.training.options import RunOptions, affordable
 
 @dataclass(frozen=True)
 class SearchResult:
-    """The result of a search: `trials` are Optuna's, one a suggestion, `winner` the number of the best.
+    """The result of a search: `trials` are Optuna's, one a suggestion, `winner` the number of the one picked.
 
-    `asked` suggestions are of this run; `optuna_seconds` are Optuna's part of its `seconds`.
+    `asked` suggestions are of this run; `optuna_seconds` are Optuna's part of its `seconds`. `reached` is the
+    number of the first suggestion that reached `[search] until`. `finalists` are the trainings that the
+    winner was picked by, None where the search's best is the winner; `undecided` says why none was picked.
     """
 
     folder: Path
@@ -59,6 +73,9 @@ class SearchResult:
     optuna_seconds: float
     storage: str
     asked: int
+    reached: int | None = None
+    finalists: runs.RunSummary | None = None
+    undecided: str = ""
     confirmed: runs.RunSummary | None = None
 
     @property
@@ -77,7 +94,7 @@ class SearchResult:
         states = ", ".join(f"{n} {state}" for state, n in suggestions.counted(self.trials).items())
         lines = [f"{len(self.trials)} suggestions: {states}"]
         if self.winner is None:
-            return [*lines, "no winner yet"]
+            return [*lines, f"no winner yet{self.undecided and f': {self.undecided}'}"]
         best = self.trials[self.winner]
         reached = ", ".join(f"{value:.4g}" for value in best.values or ())  # noqa: PD011 (no frame's)
         given = ", ".join(f"{name} {as_text(value)}" for name, value in best.params.items())
@@ -86,10 +103,10 @@ class SearchResult:
 
     @property
     def failed(self) -> bool:
-        """True if a trial could not be trained, here or in the confirmation; one that diverged was."""
+        """True if a trial could not be trained, here or in what followed; one that diverged was."""
         reasons = suggestions.failures(self.trials)
-        return any(" failed: " in reason for reason in reasons) or bool(
-            self.confirmed and self.confirmed.statuses.get("failed")
+        return any(" failed: " in reason for reason in reasons) or any(
+            trained and trained.statuses.get("failed") for trained in (self.finalists, self.confirmed)
         )
 
 
@@ -98,13 +115,13 @@ def search(  # noqa: PLR0913 (a person's keywords; RunOptions from here on)
     workers: int | None = None, display: SearchDisplay | None = None,
     confirm: progress.Display | None = None, bits: Bits = "native",
 ) -> SearchResult:  # fmt: skip
-    """Search for the best settings in a study's space, and confirm the winner.
+    """Search for the best settings in a study's space, pick the winner among the best, and confirm it.
 
     Args:
         study: one of design "search".
         folder: the results folder; results/<study>/ if not given.
         display: a context manager made from a SearchProgress; in a notebook, a progress bar if not given.
-        confirm: a context manager made from a Progress, for the trials that confirm.
+        confirm: a context manager made from a Progress, for the finalists and the trials that confirm.
         engine: stacked, loop or numpy.
         device: auto, cpu, cuda or mps.
         workers: worker processes; one a core or GPU if not given.
@@ -121,6 +138,12 @@ def search(  # noqa: PLR0913 (a person's keywords; RunOptions from here on)
     """
     spawning.check_main()
     checks.check_engine(engine)
+    if study.search is not None and study.search.own:
+        raise UsageError(
+            f"search.own = {study.search.own!r}: an Optuna study outside asked for the suggestions of this "
+            "folder, by harness.StackedStudy. Search with the study's own file, which goes on from them, or "
+            "leave the key out: --set search.own="
+        )
     options = RunOptions(engine, device, workers, display=run_displays.chosen(confirm), bits=bits)
     with builds.using(bits):
         return _searched(study, runs.folder_of(study, folder), options, displays.chosen(display))
@@ -132,15 +155,26 @@ def _searched(study: Study, folder: Path, options: RunOptions, display: SearchDi
     check_bits(draw(checks.every_component(study), options.engine), options)
     runs.check_folder(folder, draw(study.in_phase("search"), options.engine), options)
     with locks.locked(folder):
-        with closing(_Search(study, folder, options)) as running:
-            result = running.run(display)
-        return replace(result, confirmed=_confirm(result, study, options))
+        result = evaluated(study, folder, options, AskTell, display)
+        return replace(result, **vars(confirming.confirm(folder, result.trials, study, options)))
+
+
+Asking = Callable[[Search, Space, int, Mapping[str, Dataset]], AskTell]
+"""Makes what a search asks and tells: of its table, its space, the most evaluations, and its data sets."""
+
+
+def evaluated(
+    study: Study, folder: Path, options: RunOptions, asking: Asking, display: SearchDisplay | None
+) -> SearchResult:
+    """Search in a folder that is held, asking and telling what `asking` makes, and confirm nothing."""
+    with closing(_Search(study, folder, options, asking)) as running:
+        return running.run(display)
 
 
 class _Search:
     """A search in its folder, which is held: Optuna's trials, the folder's trials, and the plan so far."""
 
-    def __init__(self, study: Study, folder: Path, options: RunOptions) -> None:
+    def __init__(self, study: Study, folder: Path, options: RunOptions, asking: Asking) -> None:
         assert study.search is not None  # noqa: S101 (`check` has made sure)
         self.start = time.monotonic()
         self.study, self.folder, self.engine, self.bits = study, folder, options.engine, options.bits
@@ -158,7 +192,7 @@ class _Search:
             self.search.storage, folder, study.name, self.search.directions, self._about()
         )
         try:
-            self._restore()
+            self._restore(asking)
         except BaseException:
             self.storage.close()
             raise
@@ -185,16 +219,17 @@ class _Search:
                 if entry.third_party:
                     yield f"{axis} {entry.name}", entry.source_digest
 
-    def _restore(self) -> None:
+    def _restore(self, asking: Asking) -> None:
         """Restore the suggestions of an earlier run of this search."""
         evaluations = checks.evaluations_of(self.study)
         self.trials, self.incomplete = ask_tell.whole_batches(self.storage.trials())
         self.before = max((float(trial.user_attrs[ask_tell.SECONDS]) for trial in self.trials), default=0.0)
-        self.ask_tell = AskTell(self.search, self.space, max(evaluations), self.study.datasets)
+        self.ask_tell = asking(self.search, self.space, max(evaluations), self.study.datasets)
         self.ask_tell.restore(self.trials)
         self.again, since = suggestions.died(self.trials)
         # Suggestions that are asked for again take no other's place.
-        self.wanted = max(self.search.suggestions + len(since), len(self.trials)) + len(self.again)
+        before = len(self.trials)
+        self.wanted = max(self.ask_tell.wanted(before) + len(since), before) + len(self.again)
         self.finished = frozenset(run_folder.finished(self.folder, set_aside=True))
         self.rungs = pruners.rungs(self.search.pruner, max(evaluations))
         chosen = {arm_of(i): self.space.settings(drawn_of(trial)) for i, trial in enumerate(self.trials)}
@@ -246,7 +281,7 @@ class _Search:
 
         end = runs.put_in_order(self.folder, finish)
         with end, (display or nullcontext)(progress), closing(Workers(count, modules)) as workers:
-            while len(self.trials) < self.wanted:
+            while len(self.trials) < self.wanted and not self._is_over():
                 if not self._run_batch(workers, progress):
                     break
         return SearchResult(
@@ -257,7 +292,12 @@ class _Search:
             self.ask_tell.seconds,
             self.storage.shown,
             len(self.trials) - before,
+            suggestions.reached(self.trials, self.search),
         )
+
+    def _is_over(self) -> bool:
+        """Tell whether the target is reached; a batch that was stored in part is told whole first."""
+        return not self.incomplete and suggestions.reached(self.trials, self.search) is not None
 
     def _run_batch(self, workers: Workers, progress: SearchProgress) -> bool:
         """Ask for one batch, train it, and tell its results; returns False if nothing was left to ask for."""
@@ -355,30 +395,3 @@ class _Search:
 
 def _trials(plan: Plan, suggestion: Suggestion) -> list[Trial]:
     return [trial for trial in plan.trials if trial.arm.name == suggestion.arm]
-
-
-def _confirm(result: SearchResult, study: Study, options: RunOptions) -> runs.RunSummary | None:
-    """Train the winner and the baseline with the study's seeds, which chose nothing, and open test."""
-    if result.winner is None:
-        return None
-    folder = result.folder / CONFIRMED
-    settings = study.space.settings(drawn_of(result.trials[result.winner]))
-    suggestions.note_winner(
-        result.folder, result.winner, len(result.trials), lambda: _opened(result.trials, study, folder)
-    )
-    confirmed = study.in_phase("confirmed", {BASELINE: {}, WINNER: settings})
-    declared = {"declared": True, "pairs": [[WINNER, BASELINE]], "levels": []}
-    confirmed = replace(confirmed, contrasts=study.contrasts.model_copy(update=declared))
-    return runs.train_phases(draw(confirmed, options.engine), folder, options)
-
-
-def _opened(trials: Sequence[FrozenTrial], study: Study, folder: Path) -> list[int]:
-    """Return the numbers of the suggestions whose settings were trained to confirm them."""
-    finished = run_folder.finished(folder).keys()
-    opened = []
-    for number, trial in enumerate(trials):
-        settings = study.space.settings(drawn_of(trial))
-        planned = draw(study.in_phase("confirmed", {WINNER: settings}))
-        if finished & {trial.trial_id for trial in planned.trials if trial.arm.name == WINNER}:
-            opened.append(number)
-    return opened

@@ -40,6 +40,10 @@ def make(search: Search, space: Space, *, seed: int) -> BaseSampler:
                 # The liar: suggestions that are out count as bad ones, so that a batch spreads. One parameter
                 # at a time: in batches of 32 that found better points than Optuna's joint estimators did.
                 return TPESampler(seed=seed, constant_liar=True, multivariate=False)
+            case "optuna":
+                # `optuna.create_study()`'s own: joint estimators for one objective, univariate ones for two,
+                # the liar on, the first ten at random.
+                return TPESampler(seed=seed)
             case "cmaes":
                 numbers = {p.name: distribution(p.values) for p in _numbers(space)}
                 return CmaSampler(numbers, seed=seed, population=_population(search.batch))
@@ -92,7 +96,11 @@ def remarks(search: Search, space: Space) -> list[str]:
         return [f"{name} learns nothing from results"]
     if name == "tpe":
         return []
-    sentences = []
+    sentences: list[str] = []
+    if name == "optuna":
+        several = len(search.objective) > 1
+        rest = [] if several else [p.name for p in space.parameters if p not in unconditional(space)]
+        return [f"optuna draws one at a time, beside its joint model: {', '.join(rest)}"] if rest else []
     modelled = {p.name for p in (_numbers(space) if name == "cmaes" else unconditional(space))}
     rest = [p.name for p in space.parameters if p.name not in modelled]
     if rest:

@@ -129,6 +129,14 @@ def best(trials: Sequence[FrozenTrial], search: Search) -> int | None:
     return next(iter(ranked(trials, search)), None)
 
 
+def reached(trials: Sequence[FrozenTrial], search: Search) -> int | None:
+    """Return the number of the first complete suggestion that reaches the target; None without one."""
+    if not search.until:
+        return None
+    values = ({name: _value(trial, place) for place, name in enumerate(search.objective)} for trial in trials)
+    return next((number for number, one in enumerate(values) if search.is_reached(one)), None)
+
+
 def counted(trials: Sequence[FrozenTrial]) -> dict[str, int]:
     """Count the suggestions by state."""
     return dict(Counter(STATE_NAMES[trial.state] for trial in trials))

@@ -58,6 +58,8 @@ TAKEN = (
 """Names a linked axis cannot have: columns of the results, and of the tables that reports make of them."""
 TUNING, TUNED, CHOSEN = "tuning", "tuned", "chosen.csv"
 """Parts of the results folder of a study that tunes: two results folders, and what each arm chose."""
+FINALISTS = "finalists"
+"""The results folder in which the best suggestions of a search are trained anew; test stays closed."""
 CONFIRMED, BASELINE, WINNER = "confirmed", "baseline", "winner"
 """The results folder in which a search is confirmed, and its two arms."""
 WINNERS = "winners.csv"

@@ -28,6 +28,7 @@ from harness.stats.confusion import confusion_differences, confusion_matrix
 from harness.stats.contrasts import contrasts, level_differences, paired_differences
 from harness.stats.effects import axis_spreads, effect_cells, main_effects, seed_effects
 from harness.stats.factorial import anova, anova_cells, interaction
+from harness.stats.finalists import finalist_verdicts, finalists
 from harness.stats.paired_samples import mcnemar, sample_bootstrap, sample_verdicts
 from harness.stats.pooled import interquartile_mean, probability_of_improvement
 from harness.stats.power_analysis import (
@@ -61,7 +62,8 @@ __all__ = [
     "CONFIDENCE", "IDENTICAL", "OUTCOMES", "ROUNDED", "VERDICTS", "anova", "anova_cells", "as_array",
     "axis_spreads", "best_quantiles", "best_so_far", "brier", "calibration", "confusion_differences",
     "confusion_matrix", "contrasts", "detectable_difference", "difference_limits", "ece", "ece_of_table",
-    "effect_cells", "event_times", "expected_best", "finished", "holm", "interaction", "interquartile_mean",
+    "effect_cells", "event_times", "expected_best", "finalist_verdicts", "finalists", "finished", "holm",
+    "interaction", "interquartile_mean",
     "level_differences", "main_effects", "mcnemar", "mean_curves", "nll", "outcomes",
     "overconfidence_of_table", "paired_differences", "pareto_front", "power", "probability_of_improvement",
     "rank_arms", "ranked", "restricted", "sample_bootstrap", "sample_verdicts", "sd_interval",

@@ -153,7 +153,7 @@ def test_a_killed_search_by_a_gaussian_process_asks_the_same_again() -> None:
     assert len({point["lr"] for point in expected}) == 3
 
 
-@pytest.mark.parametrize("name", ["tpe", "nsga2"])
+@pytest.mark.parametrize("name", ["tpe", "optuna", "nsga2"])
 def test_a_killed_search_for_two_things_asks_the_same_again(name: Sampler) -> None:
     study, search = new_study(2), search_by(name, 2)
     for _ in range(4):
@@ -175,7 +175,7 @@ def test_cma_es_continues_its_generation() -> None:
 # ---------------------------------------------------------------------------------- informed by what was told
 
 
-@pytest.mark.parametrize("name", ["tpe", "cmaes", "gp", "nsga2"])
+@pytest.mark.parametrize("name", ["tpe", "optuna", "cmaes", "gp", "nsga2"])
 def test_a_batch_is_informed_by_what_was_told(name: Sampler) -> None:
     space = Space(NUMBERS, {})
     study = new_study()
@@ -208,6 +208,26 @@ def test_the_members_of_a_batch_of_tpe_keep_apart() -> None:
 def spread(trials: Sequence[Trial]) -> float:
     points = np.log10([trial.params["lr"] for trial in trials])
     return float(np.std(points))
+
+
+@pytest.mark.parametrize("objectives", [1, 2])
+def test_optuna_is_what_optuna_takes_where_nobody_chooses(objectives: int) -> None:
+    """After the same draws of its first ten, both ask for the same."""
+    study, default = new_study(objectives), new_study(objectives)
+    search = search_by("optuna", objectives)
+    run(study, search_by("random", objectives), 2)
+    for trial in study.trials:
+        default.add_trial(trial)
+    study.sampler = samplers.make(search, SPACE, seed=7)
+    assert type(study.sampler) is type(default.sampler)
+    default.sampler.__init__(seed=7)  # type: ignore[misc] (its class's own defaults, and a seed)
+    expected = [default.ask() for _ in range(BATCH)]
+    for trial in expected:
+        draw_parameters(trial, SPACE)
+    found = [study.ask() for _ in range(BATCH)]
+    for trial in found:
+        draw_parameters(trial, SPACE)
+    assert params(found) == params(expected)
 
 
 # -------------------------------------------------------------------------------------------------------- QMC
@@ -295,6 +315,7 @@ def test_unconditional_parameters_are_listed() -> None:
     ("name", "expected"),
     [
         ("tpe", []),
+        ("optuna", ["one at a time, beside its joint model: momentum, hidden.width.2, hidden.width.3"]),
         ("random", ["learns nothing"]),
         ("qmc", ["learns nothing"]),
         ("cmaes", ["at random: batch_size, optimizer, momentum, hidden.width.2, hidden.width.3"]),

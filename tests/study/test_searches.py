@@ -54,7 +54,7 @@ BAD = {
     ),
     "a typo in a pruner's table": (
         "pruner = { name = 'halving', reductoin = 3 }",
-        "search.pruner.reductoin: unknown key; did you mean 'reduction'? Allowed: first, name,",
+        "search.pruner.reductoin: unknown key; did you mean 'reduction'? Allowed: confidence, control,",
     ),
     "a pruner without a name": (
         "pruner = { reduction = 3 }",
@@ -63,6 +63,34 @@ BAD = {
     "a pruner that keeps all": (
         "pruner = { name = 'halving', reduction = 1 }",
         "search.pruner.reduction = 1: allowed: greater than or equal to 2",
+    ),
+    "a key of another pruner": (
+        "pruner = { name = 'median', keep = 5 }",
+        "search.pruner.keep: 'median' does not use it; allowed with 'median': startup, warmup",
+    ),
+    "top-k and a sampler that learns": (
+        "pruner = 'top-k'",
+        "search.pruner = 'top-k' with search.sampler = 'tpe': all suggestions are asked for before one is",
+    ),
+    "top-k that keeps all": (
+        "sampler = 'random'\nsuggestions = 3\npruner = { name = 'top-k', keep = 3 }",
+        "search.pruner.keep = 3 of 3 suggestions stops none; allowed: less than search.suggestions",
+    ),
+    "top-k that keeps none": (
+        "pruner = { name = 'top-k', keep = 0 }",
+        "search.pruner.keep = 0: allowed: greater than or equal to 1",
+    ),
+    "an extrapolation from no curve": (
+        "suggestions = 19\npruner = 'extrapolation'",
+        "search.pruner = 'extrapolation' with confidence 0.95 stops nothing before 19 suggestions are",
+    ),
+    "a confidence that no search can reach": (
+        "pruner = { name = 'extrapolation', confidence = 1.0 }",
+        "search.pruner.confidence = 1.0: allowed: less than or equal to 0.999",
+    ),
+    "two objectives and top-k": (
+        "objective = ['val_accuracy', 'parameters']\npruner = 'top-k'",
+        "search.pruner = 'top-k': allowed with two objectives: none",
     ),
     "no suggestions": ("suggestions = 0", "search.suggestions = 0: allowed: greater than or equal to 1"),
     "half a suggestion": ("suggestions = 1.5", "search.suggestions = 1.5: allowed: a valid integer"),

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from harness.reporting.search.data import SearchData
+    from harness.study.searches import Search
     from harness.study.space import Parameter
 
 MOST_BUDGETS = 200
@@ -50,7 +51,7 @@ BUDGET = (
 )
 DEPENDENT = (
     "Left out: the result of a smaller search can be estimated from this one only if suggestions are "
-    "independent draws, as those of the sampler random are. Here each suggestion of the sampler {sampler} "
+    "independent draws, as those of the sampler random are. Here each suggestion of {asker} "
     "depends on the others, so a subset of them is not a smaller search of its kind. The history shows the "
     "best of this search at each number; only further searches with other sampler seeds can show how that "
     "varies."
@@ -81,7 +82,7 @@ def facts(search: SearchData) -> str:
     pruner = search.settings.pruner.name
     return (
         f"{count(len(search.suggestions), 'suggestion')} of "
-        f"{count(len(search.parameters), 'parameter')} by the sampler {search.settings.sampler}, "
+        f"{count(len(search.parameters), 'parameter')} by {search.settings.asked_by}, "
         f"{'nothing was pruned' if pruner == 'none' else f'pruned by {pruner}'}; {seeds} each."
     )
 
@@ -97,7 +98,7 @@ def _outcomes(search: SearchData) -> Iterator[str]:
     table = search.suggestions
     states = table["state"].value_counts()
     counts = ", ".join(f"{states.get(state, 0)} {state}" for state in STATES)
-    if len(table) < search.settings.suggestions:
+    if not search.settings.own and len(table) < search.settings.suggestions:
         yield f"{len(table)} of {search.settings.suggestions} suggestions have ended so far: {counts}."
     else:
         yield f"{count(len(table), 'suggestion')}: {counts}."
@@ -119,6 +120,15 @@ def sections(search: SearchData) -> list[Section]:
     return [section for section in [*optional, last] if section is not None]
 
 
+def _asked(settings: Search) -> str:
+    if settings.own:
+        return f"Asked by {settings.asked_by}, in batches of {settings.batch}"
+    return (
+        f"Sampler {settings.sampler}, seed {settings.seed}, in batches of {settings.batch}; pruner "
+        f"{settings.pruner.name}"
+    )
+
+
 def _setup(search: SearchData) -> Section:
     settings, several = search.settings, len(search.settings.objectives) > 1
     objectives = " and ".join(
@@ -128,8 +138,7 @@ def _setup(search: SearchData) -> Section:
     mean = f"{search.seeds} seeds, of which the objective is the mean"
     seeds = "one seed" if search.seeds == 1 else mean
     setup = (
-        f"Sampler {settings.sampler}, seed {settings.seed}, in batches of {settings.batch}; pruner "
-        f"{settings.pruner.name}. Objective{'s' if several else ''}: {objectives}. Each suggestion was "
+        f"{_asked(settings)}. Objective{'s' if several else ''}: {objectives}. Each suggestion was "
         f"trained with {seeds}."
     )
     words = [setup, " ".join(_outcomes(search)), CLOSED]
@@ -190,11 +199,11 @@ def budget(search: SearchData) -> pd.DataFrame:
 
 
 def _budget(search: SearchData) -> Section | None:
-    title, sampler = "Expected best against budget", search.settings.sampler
+    title = "Expected best against budget"
     if len(search.complete) < FEWEST_BUDGET:
         return None
-    if sampler != "random":
-        return Section("budget", title, [DEPENDENT.format(sampler=sampler)])
+    if search.settings.own or search.settings.sampler != "random":
+        return Section("budget", title, [DEPENDENT.format(asker=search.settings.asked_by)])
     curve, table = budget(search), history(search)
     so_far = table.assign(number=np.arange(1, len(table) + 1)).dropna(subset=["so_far"])
     figure = plots.budget_figure(
