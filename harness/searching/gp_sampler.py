@@ -34,6 +34,8 @@ CLIMBS = (0.1, 0.03, 0.01)
 """The spread of the steps by which each chosen point is improved, in shares of a parameter's range."""
 STEPS = 32
 """Points that are tried in each climb."""
+EXPLORING = 0.2
+"""How far beyond the best a point is to improve, on average, in standard deviations of the values."""
 LISTED = 2048
 """Points of a finite space up to which all of them are candidates."""
 
@@ -206,6 +208,7 @@ class Placing:
         rows, values = encoding.rows([known[i].params for i in chosen]), values[:, chosen]
         fitted = _spread(len(chosen), MOST_FITTED)
         self.processes = [gaussian_process.fit(rows, value, encoding.owners, fitted) for value in values]
+        self._beyond = 0.0
         self._followed = {trial.number for trial in known}
         self._taken = {key_of(trial.params) for trial in known}
         self._reached = [Prediction(process, rows).mean for process in self.processes]
@@ -231,9 +234,10 @@ class Placing:
             yield from self._candidates.points(np.vstack(near))
 
     def follow(self, trials: Sequence[FrozenTrial]) -> None:
-        """Add suggestions that are in training, and take out of the candidates what was drawn at all."""
+        """Add suggestions that are in training, which are no candidates any more."""
         for trial in trials:
-            if trial.number in self._followed or not trial.params:
+            # What was refused as repeated leaves nothing in a study that is rebuilt, so it must not count here.
+            if trial.state != TrialState.RUNNING or trial.number in self._followed or not trial.params:
                 continue
             self._followed.add(trial.number)
             self._taken.add(key_of(trial.params))
@@ -245,10 +249,13 @@ class Placing:
 
     def place(self, rng: np.random.Generator) -> Drawn | None:
         """Return the best candidate, improved by climbs; None where all of a small space was drawn."""
+        self._beyond = float(rng.exponential(EXPLORING))
         gains = self._gains(self._predictions)
         for i in np.argsort(-gains, kind="stable"):
             if self._is_left(self._pool[i]):
-                return self._climbed(self._pool[i], float(gains[i]), rng)
+                point = self._climbed(self._pool[i], float(gains[i]), rng)
+                self._taken.add(key_of(point))
+                return point
         return None
 
     def _climbed(self, point: Drawn, gain: float, rng: np.random.Generator) -> Drawn:
@@ -273,7 +280,7 @@ class Placing:
     def _gains(self, predictions: Sequence[Prediction]) -> Array:
         """Return the logarithm of the expected improvement of each candidate, or that of the hypervolume."""
         if len(predictions) == 1:
-            best = float(self._reached[0].max())
+            best = float(self._reached[0].max()) + self._beyond
             return gaussian_process.log_expected_improvement(
                 predictions[0].mean, predictions[0].variance, best
             )
