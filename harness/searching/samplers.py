@@ -117,10 +117,8 @@ def problems(search: Search, space: Space) -> list[str]:
 def _of_warm_start(search: Search) -> list[str]:
     if not search.warm_start or search.sampler not in LEARNS_NOTHING:
         return []
-    return [
-        f"search.warm_start = {search.warm_start!r}: the sampler {search.sampler} learns nothing from an "
-        "earlier search; allowed: tpe, optuna, gp, cmaes, nsga2; or leave it out"
-    ]
+    told = f"the sampler {search.sampler} learns nothing from an earlier search"
+    return [f"search.warm_start: {told}; allowed: tpe, optuna, gp, cmaes, nsga2; or leave it out"]
 
 
 def _of_numbers(search: Search, space: Space) -> list[str]:
