@@ -99,6 +99,7 @@ def results(result: SearchResult, study: Study) -> dict[str, Any]:
         "asked": result.asked,
         "seconds": round(result.seconds, 2),
         "optuna_seconds": round(result.optuna_seconds, 2),
+        "busy": round(result.busy, 3),
         "suggestions": dict.fromkeys(STATES, 0) | suggestions.counted(result.trials),
         "failures": [{"suggestions": many, "message": reason} for reason, many in failures.items()],
         "winner": None if result.winner is None else _suggestion(result, study, result.winner),
