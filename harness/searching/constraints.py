@@ -11,8 +11,11 @@ from harness.data.arm_settings import Settings
 from harness.errors import UsageError
 from harness.searching import latency, samplers
 from harness.searching.costs import Costs, uncounted
+from harness.study.checker import GivenSettings
+from harness.study.searches import Search
 from harness.study.study import Study
 from harness.study.trials import settings_of
+from harness.text import spaced
 
 MOST_LISTED = 5000
 """Points of a space that are all looked at; of a larger one, points drawn at random."""
@@ -77,6 +80,31 @@ def _unkept(study: Study) -> str:
         f"search.constraints: nothing in [space] keeps {given}; the smallest of {which} {together}has "
         f"{found}. Raise the bound, or let [space] reach smaller networks"
     )
+
+
+def drawn(study: Study, count: int, rng: np.random.Generator) -> list[GivenSettings]:
+    """Draw settings of a space at random that keep the constraints, as far as they are known and found.
+
+    A bound of latency, which would have to be measured, leaves none out.
+    """
+    search, space = study.search, study.space
+    assert search is not None  # noqa: S101
+    costs = Costs(search)
+    bounds = [name for name in search.constraints if name != "latency"]
+    points: list[GivenSettings] = []
+    left = DRAWN
+    while len(points) < count:
+        left -= 1
+        settings = space.walk(lambda parameter: samplers.at_random(parameter, rng))[1]
+        resolved = settings_of(study, settings)
+        if left < 0 or costs.kept({name: costs.of(name, resolved) for name in bounds}):
+            points.append(settings)
+    return points
+
+
+def in_words(search: Search) -> str:
+    """Put the constraints into words: "parameters at most 50,000"; empty without one."""
+    return ", ".join(f"{spaced(name)} at most {bound:,.6g}" for name, bound in search.constraints.items())
 
 
 def _is_listed(study: Study) -> bool:

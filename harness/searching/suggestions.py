@@ -152,6 +152,11 @@ def counted(trials: Sequence[FrozenTrial]) -> dict[str, int]:
     return dict(Counter(STATE_NAMES[trial.state] for trial in trials))
 
 
+def refused(trials: Sequence[FrozenTrial]) -> int:
+    """Count the points that were drawn between suggestions, broke a constraint, and were not trained."""
+    return sum(len(trial.user_attrs.get(ask_tell.REFUSED, [])) for trial in trials)
+
+
 def died(trials: Sequence[FrozenTrial]) -> tuple[list[int], list[int]]:
     """Return the numbers of suggestions whose worker died: those never repeated, and those repeated since."""
     last = {json.dumps(trial.params, sort_keys=True): number for number, trial in enumerate(trials)}

@@ -55,7 +55,7 @@ def batch_of(ask_tell: AskTell, count: int = 4) -> tuple[list[Suggestion], list[
     return batch, ask_tell.tell(batch, results, 1.0)
 
 
-@pytest.mark.parametrize("sampler", ["random", "qmc", "tpe", "gp", "cmaes"])
+@pytest.mark.parametrize("sampler", ["random", "qmc", "tpe", "optuna", "gp", "cmaes"])
 def test_no_suggestion_breaks_a_constraint(sampler: str) -> None:
     given = study({"parameters": 1500, "flops": 4000}, sampler=sampler)
     ask_tell = asked(given)
@@ -69,7 +69,7 @@ def test_no_suggestion_breaks_a_constraint(sampler: str) -> None:
     assert all(entry["costs"]["parameters"] > 1500 or entry["costs"]["flops"] > 4000 for entry in refused)
 
 
-@pytest.mark.parametrize("sampler", ["random", "qmc", "tpe", "cmaes", "nsga2"])
+@pytest.mark.parametrize("sampler", ["random", "qmc", "tpe", "optuna", "cmaes", "nsga2"])
 def test_a_restored_search_asks_for_the_same(sampler: str) -> None:
     several = {"objective": ["val_accuracy", "parameters"]} if sampler == "nsga2" else {}
     given = study({"parameters": 1500}, sampler=sampler, **several)
