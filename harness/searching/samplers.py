@@ -130,8 +130,16 @@ def _of_numbers(search: Search, space: Space) -> list[str]:
 
 
 def remarks(search: Search, space: Space) -> list[str]:
-    """Say for the plan what a sampler does not do in a space."""
-    return [*_of_constraints(search), *_of_sampler(search, space)]
+    """Say for the plan what a sampler does not do in a space, and what cannot be repeated."""
+    return [*_of_constraints(search), *_of_sampler(search, space), *_of_pruner(search)]
+
+
+def _of_pruner(search: Search) -> list[str]:
+    """Say that a search without barriers cannot be repeated."""
+    name = search.pruner.name
+    if search.pruner.waits_for != "stack":
+        return []
+    return [f"{name} judges stacks as they arrive: a second search from the start gives other suggestions"]
 
 
 def _of_constraints(search: Search) -> list[str]:
