@@ -57,7 +57,9 @@ def make(search: Search, space: Space, *, seed: int, earlier: Sequence[FrozenTri
                 numbers = {p.name: distribution(p.values) for p in _numbers(space)}
                 return CmaSampler(numbers, seed=seed, population=_population(search.batch), earlier=earlier)
             case "gp":
-                return GPSampler(seed=seed, warn_independent_sampling=False)
+                from harness.searching.gp_sampler import GpSampler
+
+                return GpSampler(space, seed=seed, sobol_seed=search.seed)
             case "nsga2":
                 return Nsga2Sampler(seed=seed, population_size=_population(search.batch))
 
@@ -188,6 +190,25 @@ def at(values: BaseDistribution, quantile: float) -> Any:
     if isinstance(values, IntDistribution):
         value = round(value)
     return min(max(value, values.low), values.high)
+
+
+def quantile(values: BaseDistribution, value: Any) -> float:
+    """Return a quantile in [0, 1) at which `at` gives the value.
+
+    >>> at(IntDistribution(3, 9, step=2), quantile(IntDistribution(3, 9, step=2), 7))
+    7
+    """
+    if isinstance(values, CategoricalDistribution):
+        return (values.choices.index(value) + 0.5) / len(values.choices)
+    assert isinstance(values, IntDistribution | FloatDistribution)  # noqa: S101 (what `distribution` gives)
+    low, high, number = float(values.low), float(values.high), float(value)
+    if values.log:
+        edge = 0.5 if isinstance(values, IntDistribution) else 0.0
+        low, high, number = math.log(low - edge), math.log(high + edge), math.log(number)
+    elif values.step is not None:
+        steps = round((high - low) / values.step) + 1
+        low, high, number = 0.0, float(steps), round((number - low) / values.step) + 0.5
+    return min(max((number - low) / (high - low), 0.0), math.nextafter(1.0, 0.0))
 
 
 class SobolSampler(RandomSampler):
