@@ -129,7 +129,7 @@ def test_a_bound_of_latency_is_kept_and_what_nothing_keeps_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     by_size(monkeypatch)
-    one = {"objective": "val_accuracy", "sampler": "tpe"}
+    one: dict[str, Any] = {"objective": "val_accuracy", "sampler": "tpe"}
     with pytest.raises(UsageError, match=r"keeps latency = 7; the smallest of all points has latency = 8\."):
         checks.check(study(constraints={"latency": 7}, **one))
     loop.search(study(constraints={"latency": 20}, **one), tmp_path / "s", workers=1)
@@ -161,7 +161,8 @@ def test_a_network_that_onnx_does_not_have_is_told() -> None:
 
     @activations.register("no_onnx")
     def no_onnx(x: torch.Tensor) -> torch.Tensor:
-        return torch.special.bessel_j0(x)
+        result: torch.Tensor = torch.special.bessel_j0(x)
+        return result
 
     try:
         with pytest.raises(UsageError, match="latency of mlp with no_onnx cannot be measured"):

@@ -189,13 +189,15 @@ def test_a_search_that_goes_on_knows_the_same_without_the_earlier_folder(
 @pytest.mark.parametrize("sampler", ["tpe", "optuna", "gp", "cmaes", "nsga2"])
 def test_a_sampler_that_knows_the_best_corner_looks_there(sampler: str) -> None:
     """Known: the larger both numbers, the better; a sampler that knows nothing begins anywhere."""
-    several = {"objective": ["val_accuracy", "parameters"]} if sampler == "nsga2" else {}
+    several: dict[str, Any] = {"objective": ["val_accuracy", "parameters"]} if sampler == "nsga2" else {}
     space = {"lr": {"low": 1e-3, "high": 1.0}, "dropout": {"low": 0.0, "high": 0.9}}
     given = study(space, sampler=sampler, batch=16, **several)
     assert given.search is not None
     rng = optuna.samplers.RandomSampler(seed=0)._rng.rng
-    points = [{"lr": float(a), "dropout": 0.9 * float(b)} for a, b in rng.random((60, 2))]
-    values = [[p["lr"] + p["dropout"], 10.0][: 2 if several else 1] for p in points]
+    points: list[dict[str, str | int | float]] = [
+        {"lr": float(a), "dropout": 0.9 * float(b)} for a, b in rng.random((60, 2))
+    ]
+    values = [[float(p["lr"]) + float(p["dropout"]), 10.0][: 2 if several else 1] for p in points]
     means = []
     for told in (list(zip(points, values, strict=True)), []):
         ask_tell = AskTell(given.search, given.space, 1, given.datasets)
