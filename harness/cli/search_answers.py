@@ -19,11 +19,11 @@ from harness.study.space import Choices, Parameter
 from harness.study.trials import settings_of
 
 if TYPE_CHECKING:
-    from harness.searching.warm_start import KnownSuggestions
     from collections.abc import Mapping
 
     from harness.planning.stack import Engine
     from harness.searching.loop import SearchResult
+    from harness.searching.warm_start import KnownSuggestions
     from harness.study.space import SpaceEntry
     from harness.study.study import Study
 

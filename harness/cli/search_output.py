@@ -21,6 +21,7 @@ from harness.searching.ask_tell import arm_of
 from harness.searching.checks import evaluations_of, size_of
 from harness.searching.loop import SearchResult
 from harness.settings.schema import BASELINE, CONFIRMED, FINALISTS, KNOWN, WINNER
+from harness.study.searches import Search
 from harness.study.space import Choices, Parameter
 from harness.study.study import Study
 from harness.study.trials import settings_of
@@ -46,10 +47,7 @@ def show_plan(study: Study, engine: Engine, processes: int) -> None:
     )
     goals = [f"{way} {name}" for way, name in zip(search.directions, search.objective, strict=True)]
     click.echo(f"to {' and '.join(goals)}, by val alone; test stays closed until the winner is known")
-    if search.warm_start:
-        click.echo(f"warm start: the sampler knows {warm_start.earlier(study).words}")
-    if search.constraints:
-        click.echo(f"with {constraints.in_words(search)}: what breaks it is drawn again, and never trained")
+    _show_given(study, search)
     for entry in space.entries:
         when = "".join(f"; when {key} is {' or '.join(values)}" for key, values in entry.when.items())
         for parameter in entry.parameters:
@@ -99,6 +97,14 @@ def _afterwards(study: Study, engine: Engine, processes: int, each: float) -> It
         f"then {which} and the baseline with {fresh} fresh seeds and test, in {CONFIRMED}/: about "
         f"{duration(price)}"
     )
+
+
+def _show_given(study: Study, search: Search) -> None:
+    """Show what a search knows before its first suggestion, and its constraints."""
+    if search.warm_start:
+        click.echo(f"warm start: the sampler knows {warm_start.earlier(study).words}")
+    if search.constraints:
+        click.echo(f"with {constraints.in_words(search)}: what breaks it is drawn again, and never trained")
 
 
 def _baseline(study: Study) -> str:

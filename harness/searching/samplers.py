@@ -65,7 +65,7 @@ def make(search: Search, space: Space, *, seed: int, earlier: Sequence[FrozenTri
 
 
 def attributes_of_known(search: Search) -> dict[str, Any]:
-    """Return the system attributes of an earlier search's trials: to NSGA-II they are its first generation."""
+    """Return the system attributes of an earlier search's trials: NSGA-II's first generation."""
     return {Nsga2Sampler.generation_key(): 0} if search.sampler == "nsga2" else {}
 
 

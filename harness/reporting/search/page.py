@@ -184,10 +184,10 @@ def _known(search: SearchData) -> Iterator[str]:
     except UsageError:
         known = None
     if known is None:
-        yield f"It was warm-started from {search.settings.warm_start}; {KNOWN}, which says more, cannot be read."
+        yield f"Warm start: from {search.settings.warm_start}; {KNOWN}, which says more, cannot be read."
         return
     place, objective = search.settings.objectives.index(search.objective), search.objective
-    best = (max if objective.maximize else min)(one.values[place] for one in known.suggestions)
+    best = (max if objective.maximize else min)(values[place] for _, values in known.points)
     yield (
         f"Warm start: before its first suggestion the sampler knew {known.words}; their best "
         f"{spaced(objective.name)} was {value_words(objective, best)} there. They are no suggestions of this "
