@@ -72,7 +72,7 @@ def _undecided(trials: pd.DataFrame, table: pd.DataFrame) -> str:
     """Say why no winner can be picked: a choice among those that happened not to fail would be unfair."""
     unsettled = int((~trials["status"].isin(SETTLED)).sum())
     if unsettled:
-        return f"{unsettled} of the finalists' {len(trials)} trials have no result"
+        return f"no result of {unsettled} of the finalists' {len(trials)} trials"
     return "" if table["n"].iloc[0] else "every finalist diverged with every finalist seed"
 
 

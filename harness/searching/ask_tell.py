@@ -134,6 +134,7 @@ class AskTell:
         self.batch = 0
         self._identities: set[str] = set()
         self._refused: list[dict[str, Any]] = []
+        self._earlier: list[FrozenTrial] = []
         self._known: Known = {}
         self._shown: dict[int, Mapping[int, FrozenTrial]] = {}
         self._places: dict[int, int] = {}
@@ -157,6 +158,23 @@ class AskTell:
     def wanted(self, before: int) -> int:
         """Return how many suggestions there will be, of which `before` are there already."""
         return max(self.search.suggestions, before)
+
+    def learn(self, points: Sequence[tuple[Drawn, Sequence[float]]]) -> None:
+        """Let the sampler know points of an earlier search and their objectives, before its first suggestion.
+
+        They take the first places of the study. A point of them may be asked for as any other.
+        """
+        values = {parameter.name: parameter.values for parameter in self.space.parameters}
+        with self.timed():
+            for drawn, objectives in points:
+                trial = create_trial(
+                    values=list(objectives),
+                    params=drawn,
+                    distributions={name: samplers.distribution(values[name]) for name in drawn},
+                    system_attrs=samplers.attributes_of_known(self.search),
+                )
+                self._earlier.append(trial)
+                self._study.add_trial(trial)
 
     def restore(self, before: Sequence[FrozenTrial]) -> None:
         """Restore the trials of an earlier run of this search."""
@@ -186,7 +204,9 @@ class AskTell:
         """
         with self.timed():
             seed = np.random.SeedSequence([self.search.seed, self.count]).generate_state(2)
-            self._study.sampler = samplers.make(self.search, self.space, seed=int(seed[0]))
+            self._study.sampler = samplers.make(
+                self.search, self.space, seed=int(seed[0]), earlier=self._earlier
+            )
             rng = np.random.default_rng(int(seed[1]))
             batch = []
             repeats = list(again.values())

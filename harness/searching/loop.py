@@ -39,6 +39,7 @@ from harness.searching import (
     pruners,
     storages,
     suggestions,
+    warm_start,
 )
 from harness.searching.ask_tell import AskTell, Suggestion, arm_of, drawn_of
 from harness.searching.costs import Costs
@@ -189,8 +190,10 @@ class _Search:
         self.digests = {self.data.name: self.data.facts.digest}
         self.plan = make(study.in_phase("search"), self.engine)
         self.known = documents.stacks_of(run_folder.check_compatible(folder, self.plan.study, self.digests))
+        self.earlier = warm_start.known(study, folder)
         if not self.known:
             run_folder.write_plan(folder, self.plan, self.digests)
+        warm_start.keep(folder, self.earlier)
         self.data.load()
         self.storage = storages.open_storage(
             self.search.storage, folder, study.name, self.search.directions, self._about()
@@ -213,6 +216,8 @@ class _Search:
         entries |= {"objective": search.objective, "seeds": search.seeds, "diverged": search.diverged}
         if search.constraints:
             entries["constraints"] = search.constraints
+        if self.earlier:
+            entries["warm start"] = f"{self.earlier.words} ({self.earlier.digest})"
         entries |= {f"source of {name}": digest for name, digest in self._sources()}
         if self.bits == "portable":
             entries["bits"] = self.bits
@@ -233,6 +238,8 @@ class _Search:
         self.costs = Costs(self.search, self.folder)
         self.ask_tell = asking(self.search, self.space, max(evaluations), self.study.datasets)
         self.ask_tell.costs = self.costs
+        if self.earlier:
+            self.ask_tell.learn(self.earlier.points)
         self.ask_tell.restore(self.trials)
         self.exhausted = False
         self.again, since = suggestions.died(self.trials)

@@ -45,7 +45,8 @@ class StackedStudy:
     Args:
         optuna_study: a study with any storage, sampler and pruner; None for `evaluate` alone.
         space: a study of design "search", or the name or path of its file. Of its [search] table, objective,
-            direction, seeds, diverged, batch and storage count; not its sampler, pruner, constraints.
+            direction, seeds, diverged, batch and storage count; not its sampler, pruner, constraints
+            and warm_start.
         folder: the results folder; results/<study>/ if not given. What lies in it is not trained again.
         options: engine, device, workers and bits, as for `harness.search`.
 
@@ -146,7 +147,7 @@ class StackedStudy:
             own_studies.check(optuna_study, self._search, self.study.space)
         outside = Outside(optuna_study, trials, f"{machine.host()}:{self.folder.resolve()}")
         changes: dict[str, Any] = {"own": outside.name, "pruner": outside.pruning, "until": None}
-        changes["constraints"] = {}
+        changes |= {"constraints": {}, "warm_start": ""}
         changes["batch"] = _count("batch", batch or self._search.batch, limits.TOGETHER)
         study = replace(self.study, search=self._search.model_copy(update=changes))
         check_bits(draw(checks.every_component(study), self._options.engine), self._options)

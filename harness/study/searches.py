@@ -156,6 +156,7 @@ class Search(BaseModel):
     seed: Seed = 0
     storage: str = "sqlite"
     constraints: Annotated[dict[str, float], BeforeValidator(_bounds)] = {}
+    warm_start: str = ""
     until: Annotated[dict[str, float] | None, BeforeValidator(_goal)] = None
     finalists: Annotated[
         int, Field(ge=1), limits.at_most(FINALISTS, "each is trained anew with every finalist seed")
@@ -348,5 +349,5 @@ def _worst_value_problems(search: Search) -> Iterator[str]:
 
 def table(search: Search) -> dict[str, Any]:
     """Return the table as study.toml has it, everything resolved, without a storage's password."""
-    given = {key: value for key, value in search.model_dump(exclude_none=True).items() if value != {}}
+    given = {k: value for k, value in search.model_dump(exclude_none=True).items() if value not in ({}, "")}
     return given | {"direction": search.directions, "storage": shown(search.storage)}

@@ -301,12 +301,19 @@ def test_a_trained_search_has_a_page(tmp_path: Path) -> None:
     page = reporting.write(tmp_path)
     text = page.read_text(encoding="utf-8")
     ids = re.findall(r'<details class="part" id="([\w-]+)"', text)
-    assert ids[:4] == ["full", "searched", "confirmation", "history"]
+    assert ids[:5] == ["full", "searched", "confirmation", "finalists", "history"]
     assert not {"figures", "calibration", "flips"} & set(ids)
     assert "Test is evaluated once for each trial" not in text
     assert "The test split was closed for the whole search" in text
     tables = {path.name for path in (tmp_path / "tables").iterdir()}
-    assert {"space.csv", "space.tex", "best.csv", "suggestions.csv", "verdicts.csv"} <= tables
+    assert {
+        "space.csv",
+        "space.tex",
+        "best.csv",
+        "suggestions.csv",
+        "verdicts.csv",
+        "finalists.csv",
+    } <= tables
     confirmed = reporting.write(tmp_path / "confirmed").read_text(encoding="utf-8")
     assert "Confirmation of a search" in confirmed
     assert "The winner was searched for and the baseline was not" in confirmed

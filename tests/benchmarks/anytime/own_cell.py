@@ -9,10 +9,11 @@ of by then is what counts, at the seconds at which it heard of it.
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import signal
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -24,6 +25,8 @@ from harness.searching import loop
 from harness.searching.ask_tell import AskTell, Suggestion
 from harness.settings import limits
 from harness.study import study
+from harness.system import locks
+from harness.training.options import RunOptions
 
 
 @dataclass(frozen=True)
@@ -75,25 +78,21 @@ def settings_of(chosen: Configuration) -> dict[str, Any]:
     return {"hidden": [chosen["width_1"], chosen["width_2"]], **others}
 
 
-@contextlib.contextmanager
-def heard(cell: Cell) -> Iterator[None]:
-    """Log what the search's sampler is told, when it is told, and note its incumbent."""
-    usual, best = AskTell.report, -math.inf
+class LoggingAskTell(AskTell):
+    """A search's ask and tell which logs what its sampler is told, at once, and notes the incumbent."""
 
-    def report(ask_tell: AskTell, suggestion: Suggestion, evaluation: int, value: float) -> None:
-        nonlocal best
-        usual(ask_tell, suggestion, evaluation, value)
+    def __init__(self, cell: Cell, *given: Any) -> None:
+        super().__init__(*given)
+        self.cell, self.best = cell, -math.inf
+
+    def report(self, suggestion: Suggestion, evaluation: int, value: float) -> None:
+        """Report as every search does, then log."""
+        super().report(suggestion, evaluation, value)
         chosen = configuration(suggestion.settings)
-        cell.log(chosen, evaluation, value)
-        if evaluation == cell.problem.epochs and value > best:
-            best = value
-            cell.note_incumbent(chosen, value, RULE)
-
-    AskTell.report = report  # type: ignore[method-assign]
-    try:
-        yield
-    finally:
-        AskTell.report = usual  # type: ignore[method-assign]
+        self.cell.log(chosen, evaluation, value)
+        if evaluation == self.cell.problem.epochs and value > self.best:
+            self.best = value
+            self.cell.note_incumbent(chosen, value, RULE)
 
 
 def stop(_number: int, _frame: FrameType | None) -> None:
@@ -106,8 +105,9 @@ def run(cell: Cell, *overrides: str) -> None:
     chosen = study.parse(table(cell.problem, cell), [*METHODS[cell.method].overrides, *overrides])
     signal.signal(signal.SIGALRM, stop)
     signal.setitimer(signal.ITIMER_REAL, max(cell.left, 0.001))
-    with contextlib.suppress(KeyboardInterrupt), heard(cell):
-        loop.search(chosen, cell.folder / "search", workers=WORKERS)
+    folder, asking = cell.folder / "search", functools.partial(LoggingAskTell, cell)
+    with contextlib.suppress(KeyboardInterrupt), locks.locked(folder):
+        loop.evaluated(chosen, folder, RunOptions(workers=WORKERS), asking, None)
     signal.setitimer(signal.ITIMER_REAL, 0)
 
 

@@ -1,7 +1,7 @@
 """Ray Tune: random search with its asynchronous successive halving (ASHA), a worker of Ray's a core.
 
 A trial reports every epoch and is stopped at a rung if it is worse there than two thirds of those before;
-nothing is ever trained twice. Of NaN the documentation of ASHA says nothing: a training that diverges reports 0.
+nothing is ever trained twice. ASHA's documentation says nothing of NaN: a training that diverges reports 0.
 """
 
 from __future__ import annotations
