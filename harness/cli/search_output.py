@@ -16,11 +16,11 @@ from harness.planning.cost import cost
 from harness.planning.doubts import unseen
 from harness.planning.plan import Plan, make
 from harness.planning.stack import Engine
-from harness.searching import pruners, samplers, suggestions
+from harness.searching import constraints, pruners, samplers, suggestions, warm_start
 from harness.searching.ask_tell import arm_of
 from harness.searching.checks import evaluations_of, size_of
 from harness.searching.loop import SearchResult
-from harness.settings.schema import BASELINE, CONFIRMED, FINALISTS, WINNER
+from harness.settings.schema import BASELINE, CONFIRMED, FINALISTS, KNOWN, WINNER
 from harness.study.space import Choices, Parameter
 from harness.study.study import Study
 from harness.study.trials import settings_of
@@ -46,6 +46,10 @@ def show_plan(study: Study, engine: Engine, processes: int) -> None:
     )
     goals = [f"{way} {name}" for way, name in zip(search.directions, search.objective, strict=True)]
     click.echo(f"to {' and '.join(goals)}, by val alone; test stays closed until the winner is known")
+    if search.warm_start:
+        click.echo(f"warm start: the sampler knows {warm_start.earlier(study).words}")
+    if search.constraints:
+        click.echo(f"with {constraints.in_words(search)}: what breaks it is drawn again, and never trained")
     for entry in space.entries:
         when = "".join(f"; when {key} is {' or '.join(values)}" for key, values in entry.when.items())
         for parameter in entry.parameters:
@@ -114,7 +118,7 @@ def _values(parameter: Parameter) -> str:
 def sampled(study: Study, engine: Engine) -> Plan:
     """Plan SAMPLED random suggestions of a search, from which its time is estimated."""
     rng = np.random.default_rng(0)
-    drawn = [study.space.walk(lambda p: samplers.at_random(p, rng))[1] for _ in range(SAMPLED)]
+    drawn = constraints.drawn(study, SAMPLED, rng)
     return make(study.in_phase("search", {arm_of(i): settings for i, settings in enumerate(drawn)}), engine)
 
 
@@ -126,6 +130,12 @@ def show_results(result: SearchResult, study: Study) -> None:
     states = suggestions.counted(result.trials)
     counts = ", ".join(f"{count} {state}" for state, count in states.items())
     click.echo(f"{len(result.trials)} suggestions: {counts}")
+    if search.constraints:
+        click.echo(
+            f"{suggestions.refused(result.trials)} more points broke a constraint and were not trained"
+        )
+    if known := warm_start.read(result.folder / KNOWN):
+        click.echo(f"the sampler knew {known.words}, which are not counted")
     for reason, count in suggestions.failures(result.trials).items():
         click.secho(f"  {count} failed: {reason}", fg="red", err=True)
     winner_output.show_target(result, study)

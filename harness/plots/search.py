@@ -156,6 +156,24 @@ def front_figure(table: pd.DataFrame, names: Sequence[str], maximize: Sequence[b
 
 
 @styled
+def hypervolume_figure(table: pd.DataFrame) -> Figure:
+    """Draw the hypervolume of a search's front against the suggestions' numbers, and against wall seconds.
+
+    Args:
+        table: number, seconds, hypervolume, in the order of the numbers.
+    """
+    figure, ((left, right),) = subplots(2, [1.0], (10.6, 3.4))
+    for ax, x in ((left, "number"), (right, "seconds")):
+        ax.plot(table[x], table["hypervolume"], drawstyle="steps-post", color=BLUE, lw=1.8)
+        ax.set_ylim(bottom=0)
+    left.set_ylabel("hypervolume")
+    left.set_xlabel("suggestion")
+    left.xaxis.set_major_locator(MaxNLocator(integer=True))
+    right.set_xlabel("seconds of search until it was told")
+    return figure
+
+
+@styled
 def finalists_figure(table: pd.DataFrame, objective: str) -> Figure:
     """Draw finalists with their intervals, the number of each in the search, and how often it would win.
 

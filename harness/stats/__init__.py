@@ -38,7 +38,14 @@ from harness.stats.power_analysis import (
     seeds_needed,
     wilcoxon_floor,
 )
-from harness.stats.search import best_quantiles, best_so_far, expected_best, pareto_front, ranked
+from harness.stats.search import (
+    best_quantiles,
+    best_so_far,
+    expected_best,
+    hypervolume,
+    pareto_front,
+    ranked,
+)
 from harness.stats.summaries import (
     CONFIDENCE,
     OUTCOMES,
@@ -63,6 +70,7 @@ __all__ = [
     "axis_spreads", "best_quantiles", "best_so_far", "brier", "calibration", "confusion_differences",
     "confusion_matrix", "contrasts", "detectable_difference", "difference_limits", "ece", "ece_of_table",
     "effect_cells", "event_times", "expected_best", "finalist_verdicts", "finalists", "finished", "holm",
+    "hypervolume",
     "interaction", "interquartile_mean", "level_differences", "main_effects", "mcnemar", "mean_curves",
     "nll", "optimism", "outcomes", "overconfidence_of_table", "paired_differences", "pareto_front", "power",
     "probability_of_improvement", "rank_arms", "ranked", "restricted", "sample_bootstrap", "sample_verdicts",

@@ -110,7 +110,7 @@ def read(reading: ReportData) -> SearchData:
     """
     search = _read_settings(reading)
     path = reading.results.folder / SUGGESTIONS
-    needed = [*COLUMNS, *search.objective]
+    needed = search.columns
     try:
         tables.check_unchanged(path.parent, path.name)
         table = columns.read(path, reading.results.study)

@@ -13,16 +13,18 @@ import numpy as np
 import pandas as pd
 
 from harness import plots, stats
+from harness.errors import UsageError
 from harness.reporting.model import Figure, Section
 from harness.reporting.search import charts as search_charts
-from harness.reporting.search import confirmation, finalists, importance, pruning
+from harness.reporting.search import confirmation, constraints, finalists, importance, pareto, pruning
 from harness.reporting.search import figures as search_figures
 from harness.reporting.search import space as search_space
 from harness.reporting.search import tables as search_tables
 from harness.reporting.search.data import COMPLETE, FAILED, PRUNED
 from harness.reporting.search.tables import value_words
+from harness.settings.schema import KNOWN
 from harness.study.searches import STATES
-from harness.text import capitalised, count, ordinal, spaced
+from harness.text import count, ordinal, spaced
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -104,6 +106,7 @@ def _outcomes(search: SearchData) -> Iterator[str]:
         yield f"{count(len(table), 'suggestion')}: {counts}."
     if first is None and search.settings.goal:
         yield f"No suggestion has reached the target, {search.settings.goal}."
+    yield from constraints.answers(search)
     if states.get(FAILED, 0):
         reasons = table.loc[table["state"].eq(FAILED), "reason"].value_counts()
         why = "; ".join(f"{reason or 'no reason given'} ({n})" for reason, n in reasons.head(3).items())
@@ -124,10 +127,10 @@ def sections(search: SearchData) -> list[Section]:
     """Make the page's sections, in the order in which they are read."""
     shares = importance.judge(search)
     optional = [
-        _setup(search), confirmation.section(search), finalists.section(search), _history(search),
-        _budget(search),
-        search_figures.mattered(search, shares), search_figures.section(search, shares), _front(search),
-        pruning.section(search),
+        _setup(search), constraints.section(search), confirmation.section(search), finalists.section(search),
+        _history(search), _budget(search),
+        search_figures.mattered(search, shares), search_figures.section(search, shares),
+        pareto.section(search), pruning.section(search),
     ]  # fmt: skip
     last = Section("all-suggestions", "All suggestions", [], [search_tables.suggestions(search)])
     return [section for section in [*optional, last] if section is not None]
@@ -154,7 +157,7 @@ def _setup(search: SearchData) -> Section:
         f"{_asked(settings)}. Objective{'s' if several else ''}: {objectives}. Each suggestion was "
         f"trained with {seeds}."
     )
-    words = [setup, " ".join(_outcomes(search)), CLOSED]
+    words = [setup, *_known(search), " ".join(_outcomes(search)), CLOSED]
     if several:
         words.append(f"The best suggestion is that by {spaced(search.objective.name)}.")
     if settings.diverged != "fail":
@@ -163,6 +166,28 @@ def _setup(search: SearchData) -> Section:
     if search.chosen is not None:
         tables.insert(0, search_tables.best(search, search.chosen))
     return Section("searched", "What was searched", words, tables)
+
+
+def _known(search: SearchData) -> Iterator[str]:
+    """Yield what the sampler knew of an earlier search."""
+    if not search.settings.warm_start:
+        return
+    from harness.searching import warm_start  # imports optuna
+
+    try:
+        known = warm_start.read(search.reading.results.folder / KNOWN)
+    except UsageError:
+        known = None
+    if known is None:
+        yield f"It was warm-started from {search.settings.warm_start}; {KNOWN}, which says more, cannot be read."
+        return
+    place, objective = search.settings.objectives.index(search.objective), search.objective
+    best = (max if objective.maximize else min)(one.values[place] for one in known.suggestions)
+    yield (
+        f"Warm start: before its first suggestion the sampler knew {known.words}; their best "
+        f"{spaced(objective.name)} was {value_words(objective, best)} there. They are no suggestions of this "
+        "search: none is counted here, and none can be its best."
+    )
 
 
 def history(search: SearchData) -> pd.DataFrame:
@@ -243,21 +268,3 @@ def _budget_words(search: SearchData, curve: pd.DataFrame) -> Iterator[str]:
             "might have trained them on: with a pruner this curve is an approximation, and too low rather "
             "than too high."
         )
-
-
-def _front(search: SearchData) -> Section | None:
-    if len(search.settings.objectives) < 2 or search.complete.empty:
-        return None
-    ranking = search.settings.ranking
-    names, maximize = [objective.name for objective in ranking], [objective.maximize for objective in ranking]
-    complete = search.complete
-    table = complete.assign(front=stats.pareto_front(complete[names].to_numpy(dtype=float), maximize))
-    beaten = list(table.loc[table["best"] & ~table["front"], "arm"])
-    tie = "is beaten by one of the front: as good, and better in the other objective."
-    words = [f"The best by {spaced(names[0])}, {beaten[0]}, {tie}"] if beaten else []
-    title = capitalised(f"{spaced(names[0])} against {spaced(names[1])}")
-    caption = f"{search_tables.FRONT} Faint: complete suggestions that are beaten."
-    figure = plots.front_figure(table, names, maximize)
-    chart = search_charts.front(table, names, search_tables.told(table, search.parameters))
-    drawn = [Figure("search-front", title, caption, figure, chart=chart)]
-    return Section("pareto", "The Pareto front", words, [search_tables.front(search, table)], drawn)
