@@ -31,8 +31,10 @@ from harness.plots.matrices import confusion, confusion_change, confusion_figure
 from harness.plots.panels import public
 from harness.plots.search import (
     budget_figure,
+    finalists_figure,
     front_figure,
     history_figure,
+    hypervolume_figure,
     importance_figure,
     pruning_figure,
 )  # fmt: skip
@@ -45,8 +47,9 @@ __all__ = [
     "COLORS", "GREY", "MAX_LINES", "MOST_ROWS", "SEED", "STYLE", "TEST", "VAL", "Cells", "Dimension",
     "Panel", "activations_figure", "arms_figure", "budget_figure", "confusion", "confusion_change",
     "confusion_figure", "contour_figure", "curves", "curves_by_arm_figure", "curves_figure",
-    "curves_panel", "differences_figure", "dots", "effects_figure", "filters_figure", "forest_bend",
-    "forest_figure", "front_figure", "function", "history_figure", "importance_figure",
+    "curves_panel", "differences_figure", "dots", "effects_figure", "filters_figure", "finalists_figure",
+    "forest_bend", "forest_figure", "front_figure", "function", "history_figure", "hypervolume_figure",
+    "importance_figure",
     "interaction_figure", "ladder_figure", "log_axis", "new_figure", "parallel_figure", "pruning_figure",
     "public", "rates_figure", "reliability_figure", "save", "slices_figure", "styled", "survival_figure",
     "svg_uri", "variance_figure",

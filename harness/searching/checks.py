@@ -12,7 +12,8 @@ from harness.data.samples import train_size
 from harness.errors import UsageError
 from harness.planning import cost
 from harness.planning.plan import misfit
-from harness.searching import networks, pruners, samplers
+from harness.searching import constraints, networks, pruners, samplers
+from harness.searching.costs import Costs
 from harness.settings.schema import BASELINE
 from harness.study.searches import Search
 from harness.study.space import Floats, Ints, Space
@@ -55,10 +56,13 @@ def _problems(study: Study, search: Search, space: Space) -> Iterator[str]:
     yield from samplers.problems(search, space)
     if len(search.objective) == 1:
         yield from pruners.problems(search)
-    size = size_of(study, search.suggestions)
+    told = list(constraints.problems(study))
+    yield from told
+    size = None if told else size_of(study, search.suggestions)
     if size is not None and size < search.suggestions:
+        keep = " that keep [search.constraints]" if search.constraints else ""
         yield (
-            f"search.suggestions = {search.suggestions}, and [space] holds {size} different settings; "
+            f"search.suggestions = {search.suggestions}, and [space] holds {size} different settings{keep}; "
             f"allowed: at most {size}, or a wider space"
         )
     baseline = settings_of(study)
@@ -89,12 +93,21 @@ def every_component(study: Study) -> Study:
 
 
 def size_of(study: Study, enough: int) -> int | None:
-    """Count the different settings of a study's space, up to `enough`; None for a space with floats."""
+    """Count the different settings of a study's space, up to `enough`; None for a space with floats.
+
+    Settings that break a constraint are not counted; a bound of latency, which would have to be measured,
+    leaves none out.
+    """
     if not study.space.finite:
         return None
+    search = study.search
+    bounds = {n: b for n, b in (search.constraints if search else {}).items() if n != "latency"}
+    costs = Costs(search) if search and bounds else None
     different: set[str] = set()
     for drawn in study.space.points():
-        different.add(str(sorted(settings_of(study, study.space.settings(drawn)).items())))
+        settings = settings_of(study, study.space.settings(drawn))
+        if costs is None or costs.kept({name: costs.of(name, settings) for name in bounds}):
+            different.add(str(sorted(settings.items())))
         if len(different) >= enough:
             break
     return len(different)

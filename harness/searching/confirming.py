@@ -11,22 +11,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import pandas as pd
 from optuna.trial import FrozenTrial
 
-from harness import results, stats
+from harness.errors import MachineError
 from harness.planning.plan import draw
-from harness.results import run_folder
+from harness.results import finalists, run_folder
 from harness.searching import suggestions
 from harness.searching.ask_tell import arm_of, drawn_of
 from harness.settings.schema import BASELINE, CONFIRMED, FINALISTS, WINNER
-from harness.study.searches import Search
 from harness.study.study import Study
 from harness.training import runs
 from harness.training.options import RunOptions
-
-SETTLED = ("ok", "diverged")
-"""Statuses of trials that no further run changes."""
 
 
 @dataclass(frozen=True)
@@ -55,25 +50,11 @@ def confirm(folder: Path, trials: Sequence[FrozenTrial], study: Study, options: 
     chosen = {arm_of(number): study.space.settings(drawn_of(trials[number])) for number in numbers}
     drawn = draw(study.in_phase("finalists", chosen), options.engine)
     trained = runs.train_phases(drawn, folder / FINALISTS, options)
-    picked, undecided = pick(results.read_trials(folder / FINALISTS), search)
-    winner = next((number for number in numbers if arm_of(number) == picked), None)
-    return _confirmed(Confirmation(winner, trained, None, undecided), folder, trials, study, options)
-
-
-def pick(trials: pd.DataFrame, search: Search) -> tuple[str | None, str]:
-    """Pick the best arm of the trials in finalists/ by its mean on val; else return why there is none.
-
-    An arm with a seed that diverged is picked only where every arm has one. Before all trials have ended none
-    is picked: a choice among those that happened not to fail would be unfair.
-    """
-    open_ = int((~trials["status"].isin(SETTLED)).sum())
-    if open_:
-        return None, f"{open_} of the finalists' {len(trials)} trials have no result"
-    objective = search.ranking[0]
-    first = stats.finalists(trials, objective.name, maximize=objective.maximize).iloc[0]
-    if not first["n"]:
-        return None, "every finalist diverged with every finalist seed"
-    return str(first["arm"]), ""
+    found = finalists.read(folder, suggestions.read(folder), search)
+    if found is None:
+        raise MachineError(f"{folder / FINALISTS} is gone. Run the same command again")
+    picked = Confirmation(found.picked, trained, None, found.undecided)
+    return _confirmed(picked, folder, trials, study, options)
 
 
 def _confirmed(

@@ -26,8 +26,8 @@ from harness.lowering.builds import Bits
 from harness.planning import cost, portability
 from harness.planning.doubts import unseen
 from harness.planning.plan import Plan, arrange, draw, make
-from harness.planning.stack import Engine
-from harness.results import documents, part_files, parts, run_folder, tables
+from harness.planning.stack import Engine, Stack
+from harness.results import documents, part_files, run_folder, tables
 from harness.results.progress_file import ProgressFile
 from harness.results.provenance import Provenance
 from harness.searching import (
@@ -37,16 +37,19 @@ from harness.searching import (
     displays,
     outcomes,
     pruners,
-    rounds,
     storages,
     suggestions,
+    warm_start,
 )
 from harness.searching.ask_tell import AskTell, Suggestion, arm_of, drawn_of
+from harness.searching.costs import Costs
 from harness.searching.displays import SearchDisplay, SearchProgress
+from harness.searching.scheduling import Batch, Schedule
+from harness.searching.told import Told
 from harness.study.searches import Search
 from harness.study.space import Space
 from harness.study.study import Study
-from harness.study.trials import SEMANTICS, Trial, arms, settings_of
+from harness.study.trials import SEMANTICS, arms, settings_of
 from harness.system import locks, spawning
 from harness.text import as_text
 from harness.text.cards import card
@@ -61,7 +64,8 @@ from harness.training.options import RunOptions, affordable
 class SearchResult:
     """The result of a search: `trials` are Optuna's, one a suggestion, `winner` the number of the one picked.
 
-    `asked` suggestions are of this run; `optuna_seconds` are Optuna's part of its `seconds`. `reached` is the
+    `asked` suggestions are of this run; `optuna_seconds` are Optuna's part of its `seconds`, and `busy` is the
+    share of the workers' seconds for which they trained, from the first batch to the last. `reached` is the
     number of the first suggestion that reached `[search] until`. `finalists` are the trainings that the
     winner was picked by, None where the search's best is the winner; `undecided` says why none was picked.
     """
@@ -77,6 +81,7 @@ class SearchResult:
     finalists: runs.RunSummary | None = None
     undecided: str = ""
     confirmed: runs.RunSummary | None = None
+    busy: float = 0.0
 
     @property
     def suggestions(self) -> pd.DataFrame:
@@ -185,8 +190,10 @@ class _Search:
         self.digests = {self.data.name: self.data.facts.digest}
         self.plan = make(study.in_phase("search"), self.engine)
         self.known = documents.stacks_of(run_folder.check_compatible(folder, self.plan.study, self.digests))
+        self.earlier = warm_start.known(study, folder)
         if not self.known:
             run_folder.write_plan(folder, self.plan, self.digests)
+        warm_start.keep(folder, self.earlier)
         self.data.load()
         self.storage = storages.open_storage(
             self.search.storage, folder, study.name, self.search.directions, self._about()
@@ -207,6 +214,10 @@ class _Search:
         entries |= {f"baseline.{name}": value for name, value in self.study.baseline.items()}
         search = self.search
         entries |= {"objective": search.objective, "seeds": search.seeds, "diverged": search.diverged}
+        if search.constraints:
+            entries["constraints"] = search.constraints
+        if self.earlier:
+            entries["warm start"] = f"{self.earlier.words} ({self.earlier.digest})"
         entries |= {f"source of {name}": digest for name, digest in self._sources()}
         if self.bits == "portable":
             entries["bits"] = self.bits
@@ -224,8 +235,13 @@ class _Search:
         evaluations = checks.evaluations_of(self.study)
         self.trials, self.incomplete = ask_tell.whole_batches(self.storage.trials())
         self.before = max((float(trial.user_attrs[ask_tell.SECONDS]) for trial in self.trials), default=0.0)
+        self.costs = Costs(self.search, self.folder)
         self.ask_tell = asking(self.search, self.space, max(evaluations), self.study.datasets)
+        self.ask_tell.costs = self.costs
+        if self.earlier:
+            self.ask_tell.learn(self.earlier.points)
         self.ask_tell.restore(self.trials)
+        self.exhausted = False
         self.again, since = suggestions.died(self.trials)
         # Suggestions that are asked for again take no other's place.
         before = len(self.trials)
@@ -280,10 +296,19 @@ class _Search:
             provenance.finish(len(self.trials) - before)
 
         end = runs.put_in_order(self.folder, finish)
-        with end, (display or nullcontext)(progress), closing(Workers(count, modules)) as workers:
-            while len(self.trials) < self.wanted and not self._is_over():
-                if not self._run_batch(workers, progress):
-                    break
+        workers = Workers(count, modules)
+        with end, (display or nullcontext)(progress), closing(workers):
+            self.workers, self.progress = workers, progress
+            self.schedule = Schedule(
+                self.study, self.ask_tell, Told(self.folder), self.costs, self.rungs, self.devices, count
+            )
+            start = time.monotonic()
+            if self._ask_next():
+                workers.start({stack.engine for stack in self.plan.stacks})
+                for result in workers.serve(self.schedule.take, self.devices, self._meanwhile, ahead=True):
+                    self.schedule.arrive(result)
+                    self._show()
+            spent = max(time.monotonic() - start, 1e-9)
         return SearchResult(
             self.folder,
             self.trials,
@@ -293,32 +318,69 @@ class _Search:
             self.storage.shown,
             len(self.trials) - before,
             suggestions.reached(self.trials, self.search),
+            busy=self.schedule.trained / (count * spent),
         )
 
-    def _is_over(self) -> bool:
-        """Tell whether the target is reached; a batch that was stored in part is told whole first."""
-        return not self.incomplete and suggestions.reached(self.trials, self.search) is not None
+    def _meanwhile(self) -> bool:
+        """Do one thing that has to be done beside the training; returns False if there is none."""
+        return self._ask_next() or self._finish_next() or self.schedule.release()
 
-    def _run_batch(self, workers: Workers, progress: SearchProgress) -> bool:
-        """Ask for one batch, train it, and tell its results; returns False if nothing was left to ask for."""
-        batch = self._ask()
-        if not batch:
+    def _ask_next(self) -> bool:
+        """Ask for the next batch, if it is its time, and begin to train it; False if there is none."""
+        number = self.ask_tell.batch
+        if self.exhausted or self.ask_tell.count >= self.wanted or not self.schedule.may_ask():
             return False
-        plan = self._planned(batch)
-        self._add(plan)
-        progress.in_training = len(batch)
-        trained = self._results(batch, plan, workers, progress)
-        results = [outcomes.combine(_trials(plan, suggestion), trained, self.search) for suggestion in batch]
-        self._store(self.ask_tell.tell(batch, results, self.before + time.monotonic() - self.start))
+        if self._is_over(number):
+            return False
+        self.schedule.foresee(number)
+        batch = self._ask()
+        self.exhausted = not batch
+        if batch:
+            plan = self._planned(batch)
+            self._add(plan)
+            ended, stacks = self._ended(batch, plan)
+            self.workers.limit(affordable(self.workers.count, stacks))
+            self.schedule.add(number, batch, plan, ended, stacks)
+            self._show()
+        return bool(batch)
+
+    def _is_over(self, number: int) -> bool:
+        """Tell whether the target was reached before a batch was asked for.
+
+        A batch that was stored in part is told whole first. One that was asked for while the batch before it
+        was in training goes on, whatever that has reached since.
+        """
+        last = number - (2 if number in self.schedule.told.known else 1)
+        told = [trial for trial in self.trials if trial.user_attrs[pruners.BATCH] <= last]
+        return not self.incomplete and suggestions.reached(told, self.search) is not None
+
+    def _finish_next(self) -> bool:
+        """Write what has ended: batches are told and stored in their order; False if nothing has."""
+        for batch in self.schedule.batches:
+            if batch.is_over or self.schedule.waits_for == "search":
+                before = len(batch.written)
+                batch.write(self.folder)
+                if batch.is_over and batch is self.schedule.batches[0]:
+                    self._tell(batch)
+                    return True
+                if len(batch.written) > before:
+                    return True
+        return False
+
+    def _tell(self, batch: Batch) -> None:
+        """Tell and store the results of a batch that has ended."""
+        results = batch.results(self.search, self.costs)
+        seconds = self.before + time.monotonic() - self.start
+        self._store(self.ask_tell.tell(batch.suggestions, results, seconds))
+        self.schedule.remove(batch)
         suggestions.write(self.folder, self.trials, self.search, self.space)
-        self._note(progress)
-        return True
+        self._note(self.progress)
 
     def _ask(self) -> list[Suggestion]:
         """Ask for a batch: again for suggestions whose worker died, else for new ones."""
-        count = min(self.search.batch, self.wanted - len(self.trials))
+        count = min(self.search.batch, self.wanted - self.ask_tell.count)
         again = self.again[:count]
-        if self.incomplete:
+        if self.incomplete and self.ask_tell.count == len(self.trials):
             attributes = self.incomplete[0].user_attrs
             count, again = attributes[ask_tell.SIZE], attributes.get(ask_tell.AGAIN, [])
         self.again = [number for number in self.again if number not in again]
@@ -348,29 +410,20 @@ class _Search:
         processes = 2 * self.processes if self.processes > 1 else 1
         return arrange(drawn, self.engine, self.known, device, processes, ())
 
-    def _results(
-        self, batch: Sequence[Suggestion], plan: Plan, workers: Workers, progress: SearchProgress
-    ) -> Mapping[str, outcomes.TrialResult]:
-        """Return the results of a batch's trials, which are trained unless an earlier run has done so."""
-        objectives = self.search.objective
+    def _ended(
+        self, batch: Sequence[Suggestion], plan: Plan
+    ) -> tuple[Mapping[str, outcomes.TrialResult], Sequence[Stack]]:
+        """Return the results of a batch that need no training, such as those of an earlier run, and the rest."""
         ended = {trial_id: outcomes.TrialResult("failed", why) for trial_id, why in plan.skipped.items()}
         finished = self.finished.intersection(trial.trial_id for trial in plan.trials)
         if finished:
-            ended |= outcomes.of_part(part_files.rows_of(self.folder, finished), objectives)
-        left = [
-            suggestion
-            for suggestion in batch
-            if any(trial.trial_id not in ended for trial in _trials(plan, suggestion))
-        ]
+            ended |= outcomes.of_part(part_files.rows_of(self.folder, finished), self.search.objective)
+        left = {trial.arm.name for trial in plan.trials if trial.trial_id not in ended}
         if not left:
-            return ended
+            return ended, ()
         if len(left) < len(batch):
-            plan = self._planned(left)
-        workers.limit(affordable(workers.count, plan.stacks))
-        trained = rounds.Round(self.study, left, plan.stacks, self.ask_tell, self.rungs)
-        trained.train(workers, self.devices, progress.tell)
-        parts.write_batch(self.folder, rounds.name_of(plan.trials), trained.shares, trained.failed)
-        return ended | outcomes.of_round(trained, objectives)
+            plan = self._planned([suggestion for suggestion in batch if suggestion.arm in left])
+        return ended, plan.stacks
 
     def _store(self, frozen: Sequence[FrozenTrial]) -> None:
         """Add a batch to the storage; of one that was killed meanwhile, the missing suggestions."""
@@ -385,13 +438,16 @@ class _Search:
             self.storage.add(frozen[len(self.incomplete) :])
         self.trials, self.incomplete = [*self.trials, *frozen], []
 
+    def _show(self) -> None:
+        """Show how far the batches in training are."""
+        batches = self.schedule.batches
+        self.progress.in_training = sum(len(batch.suggestions) for batch in batches)
+        done = sum(len(batch.suggestions) * batch.share for batch in batches)
+        self.progress.tell(done / max(1, self.progress.in_training))
+
     def _note(self, progress: SearchProgress) -> None:
         progress.done, progress.in_training, progress.share = len(self.trials), 0, 0.0
         progress.states = suggestions.counted(self.trials)
         best = suggestions.best(self.trials, self.search)
         progress.best = None if best is None else self.trials[best].values[0]  # noqa: PD011 (Optuna's)
         progress.keep()
-
-
-def _trials(plan: Plan, suggestion: Suggestion) -> list[Trial]:
-    return [trial for trial in plan.trials if trial.arm.name == suggestion.arm]

@@ -1,8 +1,8 @@
 """A person's own Optuna study, asked and told in place of a search's: any storage, sampler and pruner.
 
 A trial is marked when it is asked for, with the results folder that it belongs to, and once its parameters are
-drawn with its suggestion's number. So whoever comes after a kill finds those that were left running: they
-are trained, or found in the folder, and told.
+drawn with its suggestion's number. So whoever comes after a kill finds those that were left running:
+they are trained, or found in the folder, and told.
 """
 
 from __future__ import annotations
@@ -119,7 +119,8 @@ class OwnAskTell(AskTell):
     def _left_behind(self) -> Iterator[optuna.Trial]:
         """Yield the trials of this folder that are running, or whose result its storage has not got."""
         for frozen in self._study.get_trials(deepcopy=False):
-            if frozen.user_attrs.get(FOLDER) != self._outside.folder:
+            given_up = frozen.user_attrs.get(WHY) == INTERRUPTED
+            if given_up or frozen.user_attrs.get(FOLDER) != self._outside.folder:
                 continue
             number, running = frozen.user_attrs.get(SUGGESTION), not frozen.state.is_finished()
             if running or (number is not None and number >= self.count):

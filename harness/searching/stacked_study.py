@@ -45,7 +45,8 @@ class StackedStudy:
     Args:
         optuna_study: a study with any storage, sampler and pruner; None for `evaluate` alone.
         space: a study of design "search", or the name or path of its file. Of its [search] table, objective,
-            direction, seeds, diverged, batch and storage count; not its sampler and pruner.
+            direction, seeds, diverged, batch and storage count; not its sampler, pruner, constraints
+            and warm_start.
         folder: the results folder; results/<study>/ if not given. What lies in it is not trained again.
         options: engine, device, workers and bits, as for `harness.search`.
 
@@ -85,7 +86,7 @@ class StackedStudy:
     def optimize(self, n_trials: int, batch: int | None = None) -> pd.DataFrame:
         """Ask the study for trials in batches, train each batch as stacks, and tell the results in order.
 
-        Trials that are enqueued come first. The pruner is asked after every evaluation, once all trials of the
+        Trials that are enqueued come first. The pruner is asked after every evaluation, once all of the
         batch have reported. Settings that were trained before in this folder are not trained again: their
         trials are told what was reached. A call that is interrupted tells the trials it has asked for that
         they failed; what a killed process left running is trained and told by the next call, besides
@@ -146,6 +147,7 @@ class StackedStudy:
             own_studies.check(optuna_study, self._search, self.study.space)
         outside = Outside(optuna_study, trials, f"{machine.host()}:{self.folder.resolve()}")
         changes: dict[str, Any] = {"own": outside.name, "pruner": outside.pruning, "until": None}
+        changes |= {"constraints": {}, "warm_start": ""}
         changes["batch"] = _count("batch", batch or self._search.batch, limits.TOGETHER)
         study = replace(self.study, search=self._search.model_copy(update=changes))
         check_bits(draw(checks.every_component(study), self._options.engine), self._options)

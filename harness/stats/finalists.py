@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from harness.stats.contrasts import paired_differences
-from harness.stats.summaries import difference_limits, outcomes, summarise
+from harness.stats.summaries import difference_limits, finished, outcomes, summarise
 from harness.stats.verdicts import COLUMNS, verdicts
 
 RESAMPLES = 10_000
@@ -93,3 +93,37 @@ def finalist_verdicts(
         differences, margin=margin, alpha=alpha, higher_is_better=maximize, within=difference_limits(metric)
     )
     return judged[judged["arm"].eq(order[0])].reset_index(drop=True)
+
+
+def optimism(
+    searched: float, trials: pd.DataFrame, metric: str = "val_accuracy", *, maximize: bool = True
+) -> pd.DataFrame:
+    """Compare the value by which a search chose with the mean of fresh seeds, which chose nothing.
+
+    Args:
+        searched: the value in the search, the best of many.
+        trials: status, `metric`: the same settings with fresh seeds.
+        metric: what is compared.
+        maximize: whether more is better.
+
+    Returns:
+        One row, none without a finished trial: n (fresh seeds), searched, fresh, fresh_low, fresh_high,
+        optimism, low, high. optimism: by how much the search's value is the better one, in the unit of
+        `metric`, negative where it is the worse. Its interval is that of the fresh mean, 95 % Student's t;
+        the search's value is one number, taken as it is.
+    """
+    done = finished(trials, metric)
+    if done.empty:
+        return pd.DataFrame()
+    fresh = summarise(done.assign(arm=""), ["arm"], metric).iloc[0]
+    sign = 1 if maximize else -1
+    ends = sorted(sign * (searched - fresh[name]) for name in ("low", "high"))
+    return pd.DataFrame(
+        [
+            {
+                "n": int(fresh["n"]), "searched": searched, "fresh": fresh["mean"],
+                "fresh_low": fresh["low"], "fresh_high": fresh["high"],
+                "optimism": sign * (searched - fresh["mean"]), "low": ends[0], "high": ends[1],
+            }
+        ]
+    )  # fmt: skip

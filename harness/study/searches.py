@@ -23,19 +23,23 @@ FIRST_FINALIST_SEED = 3000
 """The first of the finalists' seeds that are given as a count: apart from all others."""
 FINALISTS = 10
 """The most finalists: of more, the search itself says well enough that they are not the best."""
+BOUNDS = "constraints = { parameters = 50_000 }"
 UNTIL = "until = { val_accuracy = 0.9 }"
 DIRECTIONS: Mapping[str, Direction] = {
     "val_accuracy": "maximize", "val_top3": "maximize", "val_true_probability": "maximize",
     "val_loss": "minimize", "val_nll": "minimize", "val_brier": "minimize",
-    "parameters": "minimize", "training_flops": "minimize",
+    "parameters": "minimize", "training_flops": "minimize", "flops": "minimize", "latency": "minimize",
 }  # fmt: skip
 """The direction of each of the harness's own objectives."""
-COSTS = ("parameters", "training_flops")
-"""Objectives that settings decide, without validation."""
+COSTS = ("parameters", "training_flops", "flops", "latency")
+"""Objectives that settings decide, without validation: `flops` of a forward pass of one image, `latency` in
+microseconds of one image. Each may have an upper bound in [search.constraints]."""
 SUGGESTIONS = "suggestions.csv"
 """A row a suggestion, in the results folder of a search."""
 COLUMNS = ("number", "arm", "batch", "state", "reason", "evaluations", "seconds")
 """Columns of suggestions.csv before its objectives and parameters, in order."""
+REFUSED = "refused"
+"""Column of suggestions.csv: points before a suggestion that break a constraint, and were not trained."""
 STATES = ("complete", "pruned", "failed")
 """Outcomes of a suggestion."""
 IN_MEMORY = re.compile(r"sqlite[^:]*://(/?$|/:memory:|.*mode=memory)")
@@ -67,6 +71,18 @@ class Objective:
     def is_val(self) -> bool:
         """True if it is measured on validation; else it is a cost."""
         return self.name.startswith("val_")
+
+
+def _bounds(given: Any) -> Any:
+    """Check upper bounds of costs, by their names. Raises ValueError."""
+    if not isinstance(given, Mapping):
+        raise ValueError(f"a table of upper bounds, as in {BOUNDS}")  # noqa: TRY004 (pydantic's)
+    for name, bound in given.items():
+        if name not in COSTS:
+            raise ValueError(f"upper bounds of costs, as in {BOUNDS}; {did_you_mean(str(name), COSTS)}")
+        if isinstance(bound, bool) or not isinstance(bound, int | float) or not 0 < bound < math.inf:
+            raise ValueError(f"for {name} a number above 0, as in {BOUNDS}; not {quoted(bound, most=60)}")
+    return {str(name): float(bound) for name, bound in given.items()}
 
 
 def _goal(given: Any) -> Any:
@@ -139,6 +155,8 @@ class Search(BaseModel):
     diverged: Literal["fail"] | FiniteFloat = "fail"
     seed: Seed = 0
     storage: str = "sqlite"
+    constraints: Annotated[dict[str, float], BeforeValidator(_bounds)] = {}
+    warm_start: str = ""
     until: Annotated[dict[str, float] | None, BeforeValidator(_goal)] = None
     finalists: Annotated[
         int, Field(ge=1), limits.at_most(FINALISTS, "each is trained anew with every finalist seed")
@@ -182,6 +200,18 @@ class Search(BaseModel):
                 "sqlite, journal, or an SQLAlchemy URL such as postgresql+psycopg://user@host/database"
             )
         return value
+
+    @property
+    def costs(self) -> list[str]:
+        """The costs that settings decide: of objectives, and of constraints that are none."""
+        objectives = [name for name in self.objective if name in COSTS]
+        return [*objectives, *(name for name in self.constraints if name not in objectives)]
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns of suggestions.csv before the parameters, in order."""
+        bounded = [name for name in self.constraints if name not in self.objective]
+        return [*COLUMNS, *([REFUSED] if self.constraints else []), *self.objective, *bounded]
 
     @property
     def directions(self) -> list[Direction]:
@@ -319,7 +349,5 @@ def _worst_value_problems(search: Search) -> Iterator[str]:
 
 def table(search: Search) -> dict[str, Any]:
     """Return the table as study.toml has it, everything resolved, without a storage's password."""
-    return search.model_dump(exclude_none=True) | {
-        "direction": search.directions,
-        "storage": shown(search.storage),
-    }
+    given = {k: value for k, value in search.model_dump(exclude_none=True).items() if value not in ({}, "")}
+    return given | {"direction": search.directions, "storage": shown(search.storage)}

@@ -9,8 +9,7 @@ from harness.reporting import ladder, tuned
 from harness.reporting.contrasts import contrast
 from harness.reporting.data import rank
 from harness.reporting.ladder_steps import ladders
-from harness.reporting.search import confirmation
-from harness.reporting.search.tables import value_words
+from harness.reporting.search import confirmation, finalists
 from harness.reporting.verdict_text import counts, sentence
 from harness.settings.schema import CONFIRMED
 from harness.stats.verdicts import DIFFERENT, UNDECIDED
@@ -205,14 +204,12 @@ def _climbs(reading: ReportData) -> Iterator[str]:
 
 
 def of_search(search: SearchData) -> Iterator[str]:
-    """Answer a search's question: the best suggestion, its confirmation, and how much it flattered."""
-    best, objective, judged = search.best, search.objective, search.judged
+    """Answer a search's question: the winner, its confirmation, and how much the search flattered it."""
+    best, judged = search.chosen, search.judged
     if best is None:
         yield "No suggestion has been trained to its end, so there is nothing to conclude."
         return
-    complete = count(len(search.complete), "complete suggestion")
-    value = value_words(objective, float(best["value"]))
-    yield f"The best of {complete} by {spaced(objective.name)}: {best['arm']}, {value}."
+    yield from finalists.leading(search, best)
     if judged is None:
         yield "It is not confirmed: that number is the best of many, on the images it was chosen by."
         return

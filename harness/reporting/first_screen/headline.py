@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from harness import stats
 from harness.reporting.first_screen import answers, pictures
 from harness.reporting.first_screen.model import SENTENCES, Headline
+from harness.reporting.search import finalists
+from harness.reporting.search import page as search_page
 from harness.reporting.tuned import FACTS
 from harness.settings.schema import CONFIRMED
 from harness.study.searches import STATES
@@ -159,11 +161,13 @@ def _search_sureness(search: SearchData) -> Iterator[tuple[str, str]]:
         yield "Seeds", f"{seeds}; the best of many looks better than it is. Test is still closed."
     else:
         yield from _seeds(judged)
+    yield from finalists.sureness(search)
     yield "Not tuned", BASELINE
     states = search.suggestions["state"].value_counts()
     lost = [f"{states[state]} {state}" for state in STATES[1:] if states.get(state, 0)]
     ended = count(len(search.suggestions), "suggestion")
     waiting = search.settings.suggestions - len(search.suggestions)
+    waiting = 0 if search_page.reached(search) is not None else waiting
     lost += [f"{waiting} not trained yet"] if waiting > 0 else []
     yield "Missing", f"{', '.join(lost)}, beside {ended} that ended." if waiting > 0 else (
         f"{', '.join(lost) or 'none'}, of {ended}.")  # fmt: skip

@@ -145,7 +145,9 @@ def best(search: SearchData, row: pd.Series[Any]) -> Table:
         for p, edge in zip(drawn, edges, strict=True)
     ]
     columns = [Column("parameter"), Column("value", numeric=True), Column("range"), Column("edge")]
-    title = f"The best suggestion: {row['arm']}, {value_words(search.objective, row['value'])}"
+    picked = search.finalists is not None and search.finalists.picked == row["number"]
+    which = "The winner" if picked else "The best suggestion"
+    title = f"{which}: {row['arm']}, in the search {value_words(search.objective, row['value'])}"
     return Table("best", title, BEST.format(share=percent(EDGE)), columns, rows, data)
 
 
