@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -309,7 +310,7 @@ class AskTell:
         """Return a random point that was not asked for yet and keeps all constraints; None without one."""
         for draw in (samplers.at_random, samplers.near_an_end)[: 2 if self.search.constraints else 1]:
             for _ in range(MOST_DRAWN):
-                drawn, settings = self.space.walk(lambda parameter, draw=draw: draw(parameter, rng))
+                drawn, settings = self.space.walk(partial(draw, rng=rng))
                 if self._is_left(settings):
                     return drawn
         if not self.space.finite:

@@ -71,7 +71,7 @@ def make(
 
 
 def attributes_of_known(search: Search) -> dict[str, Any]:
-    """Return the system attributes of an earlier search's trials: to NSGA-II they are its first generation."""
+    """Return the system attributes of an earlier search's trials: NSGA-II's first generation."""
     return {Nsga2Sampler.generation_key(): 0} if search.sampler == "nsga2" else {}
 
 
@@ -123,10 +123,8 @@ def problems(search: Search, space: Space) -> list[str]:
 def _of_warm_start(search: Search) -> list[str]:
     if not search.warm_start or search.sampler not in LEARNS_NOTHING:
         return []
-    return [
-        f"search.warm_start = {search.warm_start!r}: the sampler {search.sampler} learns nothing from an "
-        "earlier search; allowed: tpe, optuna, gp, cmaes, nsga2; or leave it out"
-    ]
+    told = f"the sampler {search.sampler} learns nothing from an earlier search"
+    return [f"search.warm_start: {told}; allowed: tpe, optuna, gp, cmaes, nsga2; or leave it out"]
 
 
 def _of_numbers(search: Search, space: Space) -> list[str]:
@@ -138,8 +136,16 @@ def _of_numbers(search: Search, space: Space) -> list[str]:
 
 
 def remarks(search: Search, space: Space) -> list[str]:
-    """Say for the plan what a sampler does not do in a space."""
-    return [*_of_constraints(search), *_of_sampler(search, space)]
+    """Say for the plan what a sampler does not do in a space, and what cannot be repeated."""
+    return [*_of_constraints(search), *_of_sampler(search, space), *_of_pruner(search)]
+
+
+def _of_pruner(search: Search) -> list[str]:
+    """Say that a search without barriers cannot be repeated."""
+    name = search.pruner.name
+    if search.pruner.waits_for != "stack":
+        return []
+    return [f"{name} judges stacks as they arrive: a second search from the start gives other suggestions"]
 
 
 def _of_constraints(search: Search) -> list[str]:
