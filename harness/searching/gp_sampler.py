@@ -34,7 +34,7 @@ CLIMBS = (0.1, 0.03, 0.01)
 """The spread of the steps by which each chosen point is improved, in shares of a parameter's range."""
 STEPS = 32
 """Points that are tried in each climb."""
-EXPLORING = 0.2
+EXPLORING = 0.1
 """How far beyond the best a point is to improve, on average, in standard deviations of the values."""
 LISTED = 2048
 """Points of a finite space up to which all of them are candidates."""
