@@ -3,6 +3,8 @@
 python docs/examples/own_optimizer.py
 """
 
+# ruff: noqa: T201 (it prints what it finds)
+
 import numpy as np
 import optuna
 

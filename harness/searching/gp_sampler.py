@@ -1,4 +1,4 @@
-"""The sampler `gp`: a Gaussian process over the whole space, fitted once a batch, that places point after point."""
+"""The sampler `gp`: a Gaussian process over the whole space, fitted once a batch."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ class GpSampler(BaseSampler):
     """Bayesian optimization of a conditional space in batches.
 
     The first suggestion of a batch fits the process to what is known. Each one then takes the candidate with
-    the largest expected improvement (of the hypervolume, for two objectives), and is added to the process with
-    the mean as its value, so that the next one keeps away (kriging believer: Ginsbourger, Le Riche & Carraro
+    the largest expected improvement (of the hypervolume, for two objectives), and joins the process with the
+    mean as its value, so that the next one keeps away (kriging believer: Ginsbourger, Le Riche & Carraro
     2010, https://doi.org/10.1007/978-3-642-10701-6_6). So do suggestions that are still in training.
 
-    Values count by their rank, as quantiles of a normal distribution. A pruned suggestion counts with its last
+    Values count by rank, as quantiles of a normal distribution. A pruned suggestion counts with its last
     value and what the complete ones gained from there on, in the median; one that failed as the worst. A
     parameter that does not apply stands in the middle of its range, or is a choice of its own. What was drawn
     once is no candidate. Everything follows from the trials, the seed and the number of the trial.
@@ -104,7 +104,7 @@ def _has_result(trial: FrozenTrial) -> bool:
 
 
 class Encoding:
-    """Points of a space as rows of numbers: a number as its place in its range, a choice as one column each."""
+    """Points of a space as rows of numbers: a number as its place in its range, a choice as a column each."""
 
     def __init__(self, parameters: Sequence[Parameter]) -> None:
         self._columns: list[tuple[Parameter, int, int]] = []
@@ -236,7 +236,7 @@ class Placing:
     def follow(self, trials: Sequence[FrozenTrial]) -> None:
         """Add suggestions that are in training, which are no candidates any more."""
         for trial in trials:
-            # What was refused as repeated leaves nothing in a study that is rebuilt, so it must not count here.
+            # What was refused as repeated leaves nothing in a study that is rebuilt: it must not count.
             if trial.state != TrialState.RUNNING or trial.number in self._followed or not trial.params:
                 continue
             self._followed.add(trial.number)
@@ -301,7 +301,7 @@ def front_of(values: Array) -> Array:
 
 
 def _spread(count: int, most: int) -> NDArray[np.int64]:
-    """Return up to `most` of so many places, best first: the first half of them, and of the rest every so many."""
+    """Return up to `most` of so many places: half of them the first ones, the others evenly from the rest."""
     if count <= most:
         return np.arange(count)
     first = most // 2

@@ -38,7 +38,7 @@ def quiet() -> Iterator[None]:
     optuna.logging.set_verbosity(before)
 
 
-# ------------------------------------------------------------------------------------------------- the process
+# -------------------------------------------------------------------------------------------- the process
 
 
 def data(n: int = 20) -> tuple[Any, Any, Any]:
@@ -119,7 +119,7 @@ def test_the_front_has_what_nothing_exceeds() -> None:
     assert front_of(values).tolist() == [[1.0, 0.0], [0.5, 0.5], [0.0, 1.0]]
 
 
-# -------------------------------------------------------------------------------------------- points and values
+# --------------------------------------------------------------------------------------- points and values
 
 
 @settings(max_examples=50, deadline=None)
@@ -153,11 +153,12 @@ def test_parameters_that_do_not_apply_put_nothing_between_points() -> None:
     assert apart[0, 2] == pytest.approx(0.25)  # half of the range of lr, by its logarithm
 
 
-def finished(value: float | None, steps: Mapping[int, float] = {}, *, pruned: bool = False) -> FrozenTrial:  # noqa: B006
+def finished(value: float | None, steps: Mapping[int, float] = {}, *, pruned: bool = False) -> FrozenTrial:
     state = TrialState.PRUNED if pruned else TrialState.FAIL if value is None else TrialState.COMPLETE
     return create_trial(
         state=state, value=None if pruned else value, params={"x": 0.5},
-        distributions={"x": FloatDistribution(0.0, 1.0)}, intermediate_values=dict(steps), user_attrs={BATCH: 0},
+        distributions={"x": FloatDistribution(0.0, 1.0)}, intermediate_values=dict(steps),
+        user_attrs={BATCH: 0},
     )  # fmt: skip
 
 
@@ -176,7 +177,7 @@ def test_a_pruned_suggestion_counts_with_the_gain_of_the_others() -> None:
     assert np.argsort(-found).tolist() == [0, 2, 1]  # 0.4 + 0.3 lies between
 
 
-# ---------------------------------------------------------------------------------------------------- batches
+# ----------------------------------------------------------------------------------------------- batches
 
 LINE = Space((SpaceEntry("lr", Floats(0.0, 1.0)), SpaceEntry("weight_decay", Floats(0.0, 1.0))), {})
 
@@ -228,7 +229,8 @@ def test_the_members_of_a_batch_keep_apart() -> None:
 
 def test_a_small_grid_is_never_drawn_twice() -> None:
     """Optuna's GPSampler draws 14 to 17 of 60 cells in 60 suggestions."""
-    grid = Space((choices_of("activation", "relu", "elu", "gelu", "silu", "tanh"), SpaceEntry("epochs", Ints(1, 12))), {})
+    names = ("relu", "elu", "gelu", "silu", "tanh")
+    grid = Space((choices_of("activation", *names), SpaceEntry("epochs", Ints(1, 12))), {})
     study = optuna.create_study(direction="maximize")
     points = []
     for _ in range(6):
