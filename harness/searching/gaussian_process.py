@@ -143,7 +143,8 @@ def expected_improvement(mean: Array, variance: Array, best: float | Array) -> A
     """Return the expected excess over `best` of normal values, for broadcastable arrays."""
     spread = np.sqrt(variance)
     z = (mean - best) / spread
-    return spread * np.maximum(np.exp(-0.5 * z**2) / math.sqrt(2 * math.pi) + z * ndtr(z), 0.0)
+    excess: Array = np.maximum(np.exp(-0.5 * z**2) / math.sqrt(2 * math.pi) + z * ndtr(z), 0.0)
+    return spread * excess
 
 
 def log_expected_improvement(mean: Array, variance: Array, best: float) -> Array:
@@ -160,7 +161,8 @@ def log_expected_improvement(mean: Array, variance: Array, best: float) -> Array
     ratio = np.exp(np.clip(log_ndtr(near) + 0.5 * near**2 + 0.5 * math.log(2 * math.pi), None, 700.0))
     inside = np.log(np.maximum(1.0 + near * ratio, 1e-300))
     square = np.where(far, z, -10.0) ** 2
-    return np.log(spread) + density + np.where(far, np.log1p(-3.0 / square) - np.log(square), inside)
+    logarithm: Array = np.log(spread) + density
+    return logarithm + np.where(far, np.log1p(-3.0 / square) - np.log(square), inside)
 
 
 def expected_hypervolume(means: Array, variances: Array, front: Array, reference: Array) -> Array:
