@@ -113,6 +113,7 @@ def results(result: SearchResult, study: Study) -> dict[str, Any]:
         "asked": result.asked,
         "seconds": round(result.seconds, 2),
         "optuna_seconds": round(result.optuna_seconds, 2),
+        "busy": round(result.busy, 3),
         "refused": suggestions.refused(result.trials),
         "known": _known(warm_start.read(result.folder / KNOWN)),
         "suggestions": dict.fromkeys(STATES, 0) | suggestions.counted(result.trials),

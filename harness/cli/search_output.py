@@ -153,7 +153,8 @@ def show_results(result: SearchResult, study: Study) -> None:
         share = 100 * result.optuna_seconds / result.seconds
         click.echo(
             f"{result.asked} of them now, in {duration(result.seconds)}; Optuna's own part of it "
-            f"{duration(result.optuna_seconds)} ({share:.0f} %)"
+            f"{duration(result.optuna_seconds)} ({share:.0f} %); the workers trained for "
+            f"{100 * result.busy:.0f} % of their time"
         )
     winner_output.show_finalists(result, study)
     if result.confirmed is not None:

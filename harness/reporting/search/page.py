@@ -35,6 +35,10 @@ if TYPE_CHECKING:
 
 MOST_BUDGETS = 200
 FEWEST_BUDGET = 5
+ASYNCHRONOUS = (
+    " Stacks were judged in the order in which they arrived, which is the machine's: another search from the "
+    "start gives other suggestions."
+)
 CLOSED = (
     "The test split was closed during the search: suggestions were compared, pruned and chosen on validation "
     "only."
@@ -80,6 +84,7 @@ def facts(search: SearchData) -> str:
         f"{count(len(search.suggestions), 'suggestion')} of "
         f"{count(len(search.parameters), 'parameter')} by {search.settings.asked_by}, "
         f"{'nothing was pruned' if pruner == 'none' else f'pruned by {pruner}'}; {seeds} each."
+        f"{ASYNCHRONOUS if search.settings.pruner.waits_for == 'stack' else ''}"
     )
 
 
