@@ -70,10 +70,12 @@ drawn = [{name: domain.sample() for name, domain in space.items()} for _ in rang
     "neps": """
 import neps, numpy, peers_neps, random, torch
 random.seed(0), numpy.random.seed(0), torch.manual_seed(0)
-asked = neps.AskAndTell(neps.algorithms.neps_hyperband(peers_neps.space(FULL))).ask(n=DRAWN)
-for trial in asked:
+asked = neps.AskAndTell(neps.algorithms.neps_hyperband(peers_neps.space(FULL)))
+while len(drawn) < DRAWN:
+    trial = asked.ask()
     named = {key.split("Resolvable.")[-1].split("::")[0]: v for key, v in trial.config.items()}
     drawn.append({p.name: named[p.name] for p in FULL.parameters})
+    asked.trials.clear()
 """,
     "ax": """
 import peers_ax

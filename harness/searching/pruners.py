@@ -62,10 +62,9 @@ def make(pruning: Pruning, *, evaluations: int) -> BasePruner:
                 warnings.simplefilter("ignore", ExperimentalWarning)
                 return FinitePruner(PatientPruner(MedianPruner(**calm), patience=pruning.patience))
         case "halving" | "hyperband" | "asha" | "async-hyperband":
+            kind = SynchronousHalving if pruning.waits_for == "batch" else AsynchronousHalving
             steps = rungs(pruning, evaluations)
-            brackets = len(steps) + 1 if pruning.name.endswith("hyperband") else 1
-            halving = AsynchronousHalving if pruning.waits_for == "stack" else SynchronousHalving
-            return halving(steps, pruning.reduction, brackets=brackets)
+            return kind(steps, pruning.reduction, brackets=brackets(pruning, steps))
         case "top-k":
             return TopK(pruning.first, pruning.keep)
         case "extrapolation":
@@ -122,6 +121,11 @@ def problems(search: Search) -> Iterator[str]:
         )
 
 
+def brackets(pruning: Pruning, rungs: Sequence[int]) -> int:
+    """Return how many brackets a halving pruner has: Hyperband's start at each rung, and one after all."""
+    return len(rungs) + 1 if pruning.name.endswith("hyperband") else 1
+
+
 class FinitePruner(BasePruner):
     """Wraps a pruner, and stops a suggestion at once whose last value is not finite.
 
@@ -165,27 +169,24 @@ class SynchronousHalving(BasePruner):
             return False
         if not math.isfinite(trial.intermediate_values[rung]):
             return True
-        trials = study.get_trials(deepcopy=False)
-        brackets = self._brackets(trials, trial.user_attrs[BATCH])
-        own = brackets[trial.number]
-        if rung not in self._rungs[own:]:
+        trials = self._together(study.get_trials(deepcopy=False), trial)
+        bracket = self._brackets(trials)
+        if rung not in self._rungs[bracket[trial.number] :]:
             return False
-        rivals = _field(study, list(self._rivals(trials, brackets, own)), rung)
+        members = [other for other in trials if bracket[other.number] == bracket[trial.number]]
+        rivals = _field(study, members, rung)
         kept = rivals[: math.ceil(len(rivals) / self._reduction)]
         return trial.number not in {other.number for other in kept}
 
-    def _brackets(self, trials: Sequence[FrozenTrial], batch_number: int) -> dict[int, int]:
-        """Return the bracket of each member of a batch, by its number."""
-        batch = [other.number for other in trials if other.user_attrs.get(BATCH) == batch_number]
-        return dict(zip(batch, turns(self._shares, len(batch)), strict=True))
+    def _together(self, trials: Sequence[FrozenTrial], trial: FrozenTrial) -> list[FrozenTrial]:
+        """Return the suggestions that a member is judged among: its batch."""
+        return [other for other in trials if other.user_attrs.get(BATCH) == trial.user_attrs[BATCH]]
 
-    def _rivals(
-        self, trials: Sequence[FrozenTrial], brackets: Mapping[int, int], own: int
-    ) -> Iterator[FrozenTrial]:
-        """Yield the members of the batch that are in the bracket."""
-        for number, bracket in brackets.items():
-            if bracket == own:
-                yield trials[number]
+    def _brackets(self, trials: Sequence[FrozenTrial]) -> dict[int, int]:
+        """Return the bracket of each member of some batches, by its number."""
+        sizes = Counter(trial.user_attrs[BATCH] for trial in trials)
+        turn = {batch: iter(turns(self._shares, size)) for batch, size in sizes.items()}
+        return {trial.number: next(turn[trial.user_attrs[BATCH]]) for trial in trials}
 
 
 class AsynchronousHalving(SynchronousHalving):
@@ -198,15 +199,9 @@ class AsynchronousHalving(SynchronousHalving):
     brackets are those of the synchronous one.
     """
 
-    def _rivals(
-        self, trials: Sequence[FrozenTrial], brackets: Mapping[int, int], own: int
-    ) -> Iterator[FrozenTrial]:
-        """Yield the members of all batches that are in the bracket."""
-        sizes = Counter(other.user_attrs[BATCH] for other in trials if BATCH in other.user_attrs)
-        turn = {number: iter(turns(self._shares, size)) for number, size in sizes.items()}
-        for other in trials:
-            if BATCH in other.user_attrs and next(turn[other.user_attrs[BATCH]]) == own:
-                yield other
+    def _together(self, trials: Sequence[FrozenTrial], trial: FrozenTrial) -> list[FrozenTrial]:  # noqa: ARG002
+        """Return the suggestions that a member is judged among: all batches."""
+        return [other for other in trials if BATCH in other.user_attrs]
 
 
 class TopK(BasePruner):
