@@ -535,3 +535,13 @@ def test_a_repeat_that_not_all_have_finished_does_not_count(tmp_path: Path) -> N
     cells, _, _ = tables({"harness": FAST, "slow": SLOW}, {"harness": WELL, "slow": BADLY})
     assert set(standings.whole_repeats(cells.drop(index=9))["repeat"]) == {0, 1, 2, 3}
     assert page.write(tmp_path, {}) is None
+
+
+def test_the_page_says_which_repeats_it_left_out(tmp_path: Path) -> None:
+    seconds, tests = {"harness": FAST, "slow": SLOW}, {"harness": WELL, "slow": BADLY}
+    written(tmp_path, seconds, tests)
+    cells = campaign.read(tmp_path / campaign.CELLS)
+    campaign.write(tmp_path / campaign.CELLS, cells.drop(index=9))
+    path = page.write(tmp_path, {"harness": "the harness", "slow": "A slow one"})
+    assert path is not None
+    assert "Left out, since not every method has finished it: repeat 4." in path.read_text()

@@ -29,7 +29,8 @@ def write(folder: Path, titles: Mapping[str, str]) -> Path | None:
 
     `titles` names methods, in the order of the page.
     """
-    cells = standings.whole_repeats(read(folder / CELLS)) if (folder / CELLS).is_file() else pd.DataFrame()
+    finished = read(folder / CELLS)
+    cells = standings.whole_repeats(finished) if len(finished) else finished
     if not len(cells):
         return None
     found = standings.curves(folder, cells)
@@ -42,14 +43,15 @@ def write(folder: Path, titles: Mapping[str, str]) -> Path | None:
     means = (
         standings.confirmed_means(read(folder / CONFIRMED), cells) if (folder / CONFIRMED).is_file() else None
     )
-    lines = [*_head(cells, best, near), *_standings(cells, reached, means, named)]
+    unpaired = sorted({*finished["repeat"]} - {*cells["repeat"]})
+    lines = [*_head(cells, best, near, unpaired), *_standings(cells, reached, means, named)]
     lines += [*_time_verdicts(reached, named), *_test_verdicts(means, named)]
     page = folder / PAGE
     page.write_text("\n".join([*lines, *_machine(cells)]) + "\n", encoding="utf-8")
     return page
 
 
-def _head(cells: pd.DataFrame, best: float, near: float) -> Iterator[str]:
+def _head(cells: pd.DataFrame, best: float, near: float, unpaired: Sequence[int]) -> Iterator[str]:
     first = cells.iloc[0]
     repeats = cells["repeat"].nunique()
     minutes = f"{first['minutes']:g} minutes a cell"
@@ -62,6 +64,9 @@ def _head(cells: pd.DataFrame, best: float, near: float) -> Iterator[str]:
         f"*near* it is within {100 * NEAR:.1f} points, {_percent(near)}."
     )
     yield ""
+    if unpaired:
+        yield f"Left out, since not every method has finished it: repeat {', '.join(map(str, unpaired))}."
+        yield ""
     yield f"![best val accuracy so far, and seconds to come near the best]({FIGURE}.png)"
     yield ""
 
