@@ -10,9 +10,10 @@ from harness import notes
 from harness.cli import answers, search_output, winner_output
 from harness.planning.cost import cost
 from harness.planning.doubts import unseen
-from harness.searching import pruners, samplers, suggestions
+from harness.searching import pruners, samplers, suggestions, warm_start
 from harness.searching.ask_tell import arm_of, drawn_of
 from harness.searching.checks import evaluations_of, size_of
+from harness.settings.schema import KNOWN
 from harness.study.searches import STATES
 from harness.study.space import Choices, Parameter
 from harness.study.trials import settings_of
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from harness.planning.stack import Engine
     from harness.searching.loop import SearchResult
+    from harness.searching.warm_start import KnownSuggestions
     from harness.study.space import SpaceEntry
     from harness.study.study import Study
 
@@ -62,8 +64,18 @@ def plan(study: Study, engine: Engine, folder: Path, processes: int) -> dict[str
             "evaluations": most,
             "objectives": _objectives(study),
             "constraints": search.constraints,
+            "known": _known(warm_start.earlier(study) if search.warm_start else None),
             "space": [_parameter(entry, one) for entry in study.space.entries for one in entry.parameters],
         },
+    }
+
+
+def _known(known: KnownSuggestions | None) -> dict[str, Any] | None:
+    """Return what a sampler knew of an earlier search."""
+    return known and {
+        "folder": known.folder,
+        "complete": known.complete,
+        "suggestions": len(known.suggestions),
     }
 
 
@@ -103,7 +115,9 @@ def results(result: SearchResult, study: Study) -> dict[str, Any]:
         "asked": result.asked,
         "seconds": round(result.seconds, 2),
         "optuna_seconds": round(result.optuna_seconds, 2),
+        "busy": round(result.busy, 3),
         "refused": suggestions.refused(result.trials),
+        "known": _known(warm_start.read(result.folder / KNOWN)),
         "suggestions": dict.fromkeys(STATES, 0) | suggestions.counted(result.trials),
         "failures": [{"suggestions": many, "message": reason} for reason, many in failures.items()],
         "winner": None if result.winner is None else _suggestion(result, study, result.winner),

@@ -1,7 +1,7 @@
 """Warm start: the complete suggestions of an earlier search, which the sampler knows before it is asked.
 
-They are no suggestions of the search that knows them: none is counted, and none can win. A copy of them lies in
-its folder, so that a search that goes on knows the same, whatever has become of the earlier one since.
+They are no suggestions of the search that knows them: none is counted, and none can win. A copy of them lies
+in its folder, so that a search that goes on knows the same, whatever has become of the earlier one since.
 """
 
 from __future__ import annotations
@@ -57,12 +57,14 @@ class KnownSuggestions:
     @property
     def words(self) -> str:
         """How many there are and whence, in words."""
-        of = (
-            "all"
-            if len(self.suggestions) == self.complete
-            else f"{len(self.suggestions)} of the {self.complete}"
-        )
+        many = len(self.suggestions)
+        of = f"all {many}" if many == self.complete else f"{many} of the {self.complete}"
         return f"{of} complete suggestions of {self.folder}"
+
+    @property
+    def points(self) -> list[tuple[Drawn, Sequence[float]]]:
+        """What was drawn, with its objectives."""
+        return [(suggestion.drawn, suggestion.values) for suggestion in self.suggestions]
 
 
 def known(study: Study, folder: Path) -> KnownSuggestions | None:
@@ -71,10 +73,11 @@ def known(study: Study, folder: Path) -> KnownSuggestions | None:
     Raises:
         UsageError: the earlier search does not fit, or the copy in the folder is of another one.
     """
-    given, path = study.search.warm_start if study.search else "", folder / KNOWN
+    given = study.search.warm_start if study.search else ""
     if not given:
         return None
-    if (there := read(path)) is None:
+    there = read(folder / KNOWN)
+    if there is None:
         return earlier(study)
     if there.folder != given:
         raise UsageError(
@@ -97,8 +100,8 @@ def read(path: Path) -> KnownSuggestions | None:
     try:
         content = files.json_table(path)
         listed = [
-            KnownSuggestion(int(s["number"]), dict(s["drawn"]), list(s["values"]))
-            for s in content["suggestions"]
+            KnownSuggestion(int(one["number"]), dict(one["drawn"]), [float(value) for value in one["values"]])
+            for one in content["suggestions"]
         ]
         return KnownSuggestions(str(content["folder"]), int(content["complete"]), listed)
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -113,57 +116,40 @@ def earlier(study: Study) -> KnownSuggestions:
 
     Raises:
         UsageError: it is no folder of a search, or of another objective, other data or another training;
-            or none of its suggestions is a point of this space.
+            or too few of its suggestions are points of this space.
     """
     search = study.search
     assert search is not None  # noqa: S101 (asked of searches only)
     folder, where = Path(search.warm_start), f"search.warm_start = {search.warm_start!r}"
     tables = _tables(folder, where)
     _check_objective(tables, search, where)
-    digest = settings_of(study).data.facts.digest
-    digests = set(documents.plan(folder)["data"].values())
-    if digests != {digest}:
-        raise UsageError(
-            f"{where}: it was trained on other data: digest {', '.join(d[:12] for d in sorted(digests))} there, "
-            f"{digest[:12]} here. Values on other data say nothing here; leave warm_start out"
-        )
-    try:
-        table = columns.read(folder / SUGGESTIONS, tables)
-        complete = table[table["state"].eq(STATES[0]) & table["reason"].fillna("").eq("")].dropna(
-            subset=search.objective
-        )
-        rows = list(
-            zip(complete["number"], complete["arm"], complete[search.objective].to_numpy(float), strict=True)
-        )
-        trained = set(columns.read(folder / "trials.csv", tables)["trial_id"])
-    except (OSError, ValueError, KeyError) as error:
-        raise UsageError(f"{where}: its tables cannot be read ({error}). Run that search again") from error
+    _check_data(folder, study, where)
+    rows, trained = _tabulated(folder, tables, search, where)
     arms = [(number, values, _resolved(study, tables, arm)) for number, arm, values in rows]
     seeds = tables["search"].get("seeds", [])
     same = [one for one in arms if all(_id(study, one[2], seed) in trained for seed in seeds)]
     if arms and not same:
         raise UsageError(
             f"{where}: none of its {count(len(arms), 'complete suggestion')} would train in the same way "
-            "here: components or the version of training (semantics) have changed. Run that search again into "
-            "a new folder, or leave warm_start out"
+            "here: components or the version of training (semantics) have changed. Run that search again "
+            "into a new folder, or leave warm_start out"
         )
     fitting = list(_fitting(study, same, where))
     needed = samplers.FEWEST_KNOWN.get(search.sampler, 1)
     if len(fitting) < needed:
         raise UsageError(
-            f"{where}: {count(len(fitting), 'complete suggestion')} of it {'is a point' if len(fitting) == 1 else 'are points'} "
-            f"of this search, and the sampler {search.sampler} needs {needed}; take tpe"
+            f"{where}: {len(fitting)} of its complete suggestions fit this search, and the sampler "
+            f"{search.sampler} needs {needed}; take tpe, or leave warm_start out"
         )
     return KnownSuggestions(search.warm_start, len(arms), fitting)
 
 
 def _tables(folder: Path, where: str) -> dict[str, Any]:
     """Return the study.toml of a search's folder."""
-    if not (folder / "study.toml").is_file() or not (folder / SUGGESTIONS).is_file():
-        raise UsageError(
-            f"{where}: no folder of a search is there ({'no such folder' if not folder.is_dir() else 'it has no '}"
-            f"{'' if not folder.is_dir() else SUGGESTIONS}); allowed: the results folder of an earlier search"
-        )
+    missing = [name for name in ("study.toml", "plan.json", SUGGESTIONS) if not (folder / name).is_file()]
+    if missing:
+        why = f"it has no {missing[0]}" if folder.is_dir() else "there is no such folder"
+        raise UsageError(f"{where}: {why}; allowed: the results folder of an earlier search")
     tables = documents.study(folder)
     if tables["study"].get("phase") != "search":
         raise UsageError(f"{where}: it is a folder of another kind; allowed: the results folder of a search")
@@ -175,14 +161,42 @@ def _check_objective(tables: Mapping[str, Any], search: Search, where: str) -> N
     if (there.get("objective"), there.get("direction")) != (search.objective, search.directions):
         told = ", ".join(map(str, there.get("objective", [])))
         raise UsageError(
-            f"{where}: it searched for {told}, and this search for {', '.join(search.objective)}; allowed: an "
-            "earlier search for the same"
+            f"{where}: it searched for {told}, and this search for {', '.join(search.objective)}; allowed: "
+            "an earlier search for the same"
         )
+
+
+def _check_data(folder: Path, study: Study, where: str) -> None:
+    digest = settings_of(study).data.facts.digest
+    digests = set(documents.plan(folder)["data"].values())
+    if digests != {digest}:
+        there = ", ".join(other[:12] for other in sorted(digests))
+        raise UsageError(
+            f"{where}: it was trained on other data: digest {there} there, {digest[:12]} here. Values on "
+            "other data say nothing here; leave warm_start out"
+        )
+
+
+def _tabulated(
+    folder: Path, tables: Mapping[str, Any], search: Search, where: str
+) -> tuple[list[tuple[int, str, Sequence[float]]], set[str]]:
+    """Return number, arm and objectives of the complete suggestions of a folder, and its trials' ids."""
+    try:
+        table = columns.read(folder / SUGGESTIONS, tables)
+        sound = table["state"].eq(STATES[0]) & table["reason"].fillna("").eq("")
+        complete = table[sound].dropna(subset=search.objective)
+        values = complete[search.objective].to_numpy(float).tolist()
+        numbers = complete["number"].astype(int).tolist()
+        trained = set(columns.read(folder / "trials.csv", tables)["trial_id"])
+    except (OSError, ValueError, KeyError) as error:
+        raise UsageError(f"{where}: its tables cannot be read ({error}). Run that search again") from error
+    return list(zip(numbers, complete["arm"], values, strict=True)), trained
 
 
 def _resolved(study: Study, tables: Mapping[str, Any], arm: str) -> Settings:
     """Return the settings of an earlier suggestion, as this study resolves them."""
-    return resolve({**tables.get("baseline", {}), **tables.get("chosen", {}).get(arm, {})}, study.datasets)
+    given = {**tables.get("baseline", {}), **tables.get("chosen", {}).get(arm, {})}
+    return resolve(given | {"dataset": settings_of(study).dataset}, study.datasets)
 
 
 def _id(study: Study, settings: Settings, seed: int) -> str:
@@ -205,17 +219,17 @@ def _fitting(
             broken += 1
             continue
         fits += 1
-        yield KnownSuggestion(int(number), drawn, [float(value) for value in values])
+        yield KnownSuggestion(number, drawn, values)
     if not fits:
         why = "breaks a constraint" if broken else _difference(study, arms)
         raise UsageError(
-            f"{where}: none of its {count(len(arms), 'complete suggestion')} is a point of this search: {why}. "
-            "Widen [space], take the other search's [baseline], or leave warm_start out"
+            f"{where}: none of its {count(len(arms), 'complete suggestion')} is a point of this search: "
+            f"{why}. Widen [space], take the other search's [baseline], or leave warm_start out"
         )
 
 
 def _difference(study: Study, arms: Sequence[tuple[int, Sequence[float], Settings]]) -> str:
-    """Say what an earlier suggestion has that no point of the space does; of the one that is closest."""
+    """Say what the closest of earlier suggestions has that no point of the space does."""
     if not arms:
         return "it has none"
     drawn = {name for entry in study.space.entries for name in entry.sets}

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from harness import plots, stats
+from harness.errors import UsageError
 from harness.reporting.model import Figure, Section
 from harness.reporting.search import charts as search_charts
 from harness.reporting.search import confirmation, constraints, finalists, importance, pareto, pruning
@@ -21,6 +22,7 @@ from harness.reporting.search import space as search_space
 from harness.reporting.search import tables as search_tables
 from harness.reporting.search.data import COMPLETE, FAILED, PRUNED
 from harness.reporting.search.tables import value_words
+from harness.settings.schema import KNOWN
 from harness.study.searches import STATES
 from harness.text import count, ordinal, spaced
 
@@ -33,6 +35,10 @@ if TYPE_CHECKING:
 
 MOST_BUDGETS = 200
 FEWEST_BUDGET = 5
+ASYNCHRONOUS = (
+    " Stacks were judged in the order in which they arrived, which is the machine's: another search from the "
+    "start gives other suggestions."
+)
 CLOSED = (
     "The test split was closed during the search: suggestions were compared, pruned and chosen on validation "
     "only."
@@ -78,6 +84,7 @@ def facts(search: SearchData) -> str:
         f"{count(len(search.suggestions), 'suggestion')} of "
         f"{count(len(search.parameters), 'parameter')} by {search.settings.asked_by}, "
         f"{'nothing was pruned' if pruner == 'none' else f'pruned by {pruner}'}; {seeds} each."
+        f"{ASYNCHRONOUS if search.settings.pruner.waits_for == 'stack' else ''}"
     )
 
 
@@ -155,7 +162,7 @@ def _setup(search: SearchData) -> Section:
         f"{_asked(settings)}. Objective{'s' if several else ''}: {objectives}. Each suggestion was "
         f"trained with {seeds}."
     )
-    words = [setup, " ".join(_outcomes(search)), CLOSED]
+    words = [setup, *_known(search), " ".join(_outcomes(search)), CLOSED]
     if several:
         words.append(f"The best suggestion is that by {spaced(search.objective.name)}.")
     if settings.diverged != "fail":
@@ -164,6 +171,28 @@ def _setup(search: SearchData) -> Section:
     if search.chosen is not None:
         tables.insert(0, search_tables.best(search, search.chosen))
     return Section("searched", "What was searched", words, tables)
+
+
+def _known(search: SearchData) -> Iterator[str]:
+    """Yield what the sampler knew of an earlier search."""
+    if not search.settings.warm_start:
+        return
+    from harness.searching import warm_start  # imports optuna
+
+    try:
+        known = warm_start.read(search.reading.results.folder / KNOWN)
+    except UsageError:
+        known = None
+    if known is None:
+        yield f"Warm start: from {search.settings.warm_start}; {KNOWN}, which says more, cannot be read."
+        return
+    place, objective = search.settings.objectives.index(search.objective), search.objective
+    best = (max if objective.maximize else min)(values[place] for _, values in known.points)
+    yield (
+        f"Warm start: before its first suggestion the sampler knew {known.words}; their best "
+        f"{spaced(objective.name)} was {value_words(objective, best)} there. They are no suggestions of this "
+        "search: none is counted here, and none can be its best."
+    )
 
 
 def history(search: SearchData) -> pd.DataFrame:

@@ -17,6 +17,8 @@ from harness.errors import UsageError, did_you_mean
 
 HERE = Path(__file__).parent
 TABLE = HERE / "peers.toml"
+SHARED = ("asking", "config_spaces")
+"""Modules that several peers' files import."""
 STAMP = "requirements.txt"
 """In an environment: the requirements that it was made of and tried with."""
 
@@ -142,9 +144,15 @@ def _end(error: subprocess.CalledProcessError) -> str:
 
 def digest(method: Method) -> str:
     """Return what identifies the code that a method's cells ran: a digest of its script and the problem."""
-    files = (method.script, HERE / "problem.py", HERE / "network.py")
-    content = b"".join(file.read_bytes() for file in files)
+    content = b"".join(file.read_bytes() for file in sources(method))
     return hashlib.sha256(content).hexdigest()[:8]
+
+
+def sources(method: Method) -> list[Path]:
+    """List the files that a method's cells run: its own, the problem's, and the shared ones it imports."""
+    text = method.script.read_text(encoding="utf-8")
+    shared = [HERE / f"{name}.py" for name in SHARED if f"from {name} import" in text]
+    return [method.script, HERE / "problem.py", HERE / "network.py", *shared]
 
 
 def environment(given: Mapping[str, str], mark: str) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """NePS: its own choice for a space with a fidelity and no prior, Hyperband; a process a core over one folder.
 
-A promoted configuration goes on from the folder of its shorter training, as NePS documents it. A training that
-diverges returns the worst error.
+A promoted configuration goes on from the folder of its shorter training, as NePS documents it. A training
+that diverges returns the worst error.
 """
 
 from __future__ import annotations
