@@ -520,7 +520,7 @@ def test_the_page_says_who_was_first(tmp_path: Path) -> None:
     text = written(tmp_path, {"harness": FAST, "slow": SLOW}, {"harness": WELL, "slow": BADLY})
     assert "| the harness | 10 (9 to 12) | 5 of 5 | 90.00 %" in text
     assert "| A slow one | 40 (20 to never) | 4 of 5 |" in text
-    assert "All take at least 2 times as long in the median." in text
+    assert "All other tools take at least 2 times as long in the median." in text
     assert "Better than the harness: none by these tests." in text
 
 

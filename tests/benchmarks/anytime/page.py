@@ -20,6 +20,7 @@ COLUMNS = (
     "method", "seconds to come near", "repeats that came near", "best val", "incumbent on test", "tried",
     "epochs", "both cores busy",
 )  # fmt: skip
+SAME = "same within margin"
 AHEAD = 2.0
 """How many times as long as the harness another method is to take to come near the best."""
 
@@ -111,7 +112,7 @@ def _time_verdicts(reached: pd.DataFrame, titles: Mapping[str, str]) -> Iterator
     table = standings.judged(standings.log_times(reached), "log2_seconds", None, higher=False)
     yield "## Seconds to come near the best, repeat by repeat\n"
     yield "A time that was never reached counts as the whole time of the cell: the ratio is a bound there."
-    yield "The verdict is of a paired t test of the logarithms.\n"
+    yield "Verdicts are of paired t tests of the logarithms, p values corrected for their number (Holm).\n"
     yield "| method | times as long as the harness, median (interval) | the harness |"
     yield "|---|---|---|"
     medians, behind = {}, []
@@ -126,7 +127,7 @@ def _time_verdicts(reached: pd.DataFrame, titles: Mapping[str, str]) -> Iterator
     if behind:
         yield f"**Not {AHEAD:g} times as long in the median: {'; '.join(behind)}.**\n"
     else:
-        yield f"All take at least {AHEAD:g} times as long in the median.\n"
+        yield f"All other tools take at least {AHEAD:g} times as long in the median.\n"
 
 
 def _ratios(reached: pd.DataFrame, name: str) -> list[float]:
@@ -145,7 +146,7 @@ def _test_verdicts(means: pd.DataFrame | None, titles: Mapping[str, str]) -> Ite
     yield "## Confirmed test accuracy, repeat by repeat\n"
     yield (
         "Incumbents trained anew with fresh seeds, a mean a repeat; the same within "
-        f"{100 * MARGIN:.1f} points by two one-sided tests.\n"
+        f"{100 * MARGIN:.1f} points by two one-sided tests; p values corrected for their number (Holm).\n"
     )
     yield "| the harness minus | points [95 %] | the harness |"
     yield "|---|---|---|"
@@ -161,8 +162,9 @@ def _test_verdicts(means: pd.DataFrame | None, titles: Mapping[str, str]) -> Ite
 
 
 def _verdict(row: Mapping[str, Any]) -> str:
-    p = "" if pd.isna(row["p_holm"]) else f" (p {row['p_holm']:.2g}, corrected)"
-    return f"{row['verdict']}{p}"
+    """Write a verdict with the corrected p value of the test that decided it."""
+    p = row["p_same_holm" if row["verdict"] == SAME else "p_holm"]
+    return row["verdict"] if pd.isna(p) else f"{row['verdict']} (p {p:.2g})"
 
 
 def _machine(cells: pd.DataFrame) -> Iterator[str]:
