@@ -161,10 +161,10 @@ def _test_verdicts(means: pd.DataFrame | None, titles: Mapping[str, str]) -> Ite
     yield f"Higher in the mean: {'; '.join(lower) or 'none'}.\n"
 
 
-def _verdict(row: Mapping[str, Any]) -> str:
+def _verdict(row: Mapping[Any, Any]) -> str:
     """Write a verdict with the corrected p value of the test that decided it."""
     p = row["p_same_holm" if row["verdict"] == SAME else "p_holm"]
-    return row["verdict"] if pd.isna(p) else f"{row['verdict']} (p {p:.2g})"
+    return str(row["verdict"]) if pd.isna(p) else f"{row['verdict']} (p {p:.2g})"
 
 
 def _machine(cells: pd.DataFrame) -> Iterator[str]:
