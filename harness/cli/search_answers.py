@@ -19,11 +19,11 @@ from harness.study.space import Choices, Parameter
 from harness.study.trials import settings_of
 
 if TYPE_CHECKING:
-    from harness.searching.warm_start import KnownSuggestions
     from collections.abc import Mapping
 
     from harness.planning.stack import Engine
     from harness.searching.loop import SearchResult
+    from harness.searching.warm_start import KnownSuggestions
     from harness.study.space import SpaceEntry
     from harness.study.study import Study
 
@@ -115,6 +115,7 @@ def results(result: SearchResult, study: Study) -> dict[str, Any]:
         "asked": result.asked,
         "seconds": round(result.seconds, 2),
         "optuna_seconds": round(result.optuna_seconds, 2),
+        "busy": round(result.busy, 3),
         "refused": suggestions.refused(result.trials),
         "known": _known(warm_start.read(result.folder / KNOWN)),
         "suggestions": dict.fromkeys(STATES, 0) | suggestions.counted(result.trials),

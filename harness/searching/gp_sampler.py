@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -17,7 +17,7 @@ from scipy.special import ndtri
 from scipy.stats import rankdata
 
 from harness.searching import gaussian_process
-from harness.searching.gaussian_process import Array, GaussianProcess, Prediction
+from harness.searching.gaussian_process import Array, Prediction
 from harness.searching.pruners import BATCH
 from harness.searching.samplers import SobolSampler, at, distribution, quantile
 from harness.study.space import Choices, Drawn, Layers, Parameter, Space
@@ -52,10 +52,9 @@ class GpSampler(BaseSampler):
     once is no candidate. Everything follows from the trials, the seed and the number of the trial.
     """
 
-    def __init__(self, space: Space, *, seed: int, sobol_seed: int) -> None:
-        self._space, self._seed = space, seed
+    def __init__(self, space: Space, kept: Callable[[Drawn], bool], *, seed: int, sobol_seed: int) -> None:
+        self._space, self._kept, self._seed = space, kept, seed
         self._parameters = {parameter.name: parameter for parameter in space.parameters}
-        self._encoding = Encoding(space.parameters)
         self._first = SobolSampler(list(self._parameters), seed=sobol_seed)
         self._placing: Placing | None = None
         self._point: tuple[int, Drawn | None] = -1, None
@@ -90,7 +89,7 @@ class GpSampler(BaseSampler):
             known = [other for other in others if _has_result(other)]
             if len(known) < STARTUP:
                 return None
-            self._placing = Placing(self._space, self._encoding, study.directions, known, self._seed)
+            self._placing = Placing(self._space, self._kept, study.directions, known, self._seed)
         self._placing.follow(others)
         return self._placing.place(np.random.default_rng([self._seed, trial.number]))
 
@@ -195,21 +194,22 @@ class Placing:
     """The process of a batch, and its candidates: `place` gives the next point, `follow` takes in others."""
 
     def __init__(
-        self, space: Space, encoding: Encoding, directions: Sequence[StudyDirection],
+        self, space: Space, kept: Callable[[Drawn], bool], directions: Sequence[StudyDirection],
         known: Sequence[FrozenTrial], seed: int,
     ) -> None:  # fmt: skip
         rng = np.random.default_rng([seed, len(known)])
-        self._encoding, self._candidates = encoding, Candidates(space)
+        self._encoding = encoding = Encoding(space.parameters)
+        self._candidates, self._kept = Candidates(space), kept
         values = np.stack([scores(known, i, direction) for i, direction in enumerate(directions)])
         order = np.argsort(-values.mean(0), kind="stable")
-        kept = order[_spread(len(order), MOST_KNOWN)]
-        rows, values = encoding.rows([known[i].params for i in kept]), values[:, kept]
-        fitted = _spread(len(kept), MOST_FITTED)
+        chosen = order[_spread(len(order), MOST_KNOWN)]
+        rows, values = encoding.rows([known[i].params for i in chosen]), values[:, chosen]
+        fitted = _spread(len(chosen), MOST_FITTED)
         self.processes = [gaussian_process.fit(rows, value, encoding.owners, fitted) for value in values]
         self._followed = {trial.number for trial in known}
         self._taken = {key_of(trial.params) for trial in known}
         self._reached = [Prediction(process, rows).mean for process in self.processes]
-        best = [known[i].params for i in kept[np.argsort(-sum(self._reached), kind="stable")[:BEST]]]
+        best = [known[i].params for i in chosen[np.argsort(-sum(self._reached), kind="stable")[:BEST]]]
         self._pool = list(self._first_pool(space, best, rng))
         self._rows = encoding.rows(self._pool)
         self._predictions = [Prediction(process, self._rows) for process in self.processes]
@@ -224,7 +224,10 @@ class Placing:
         yield from self._candidates.points(rng.random((GLOBAL, len(space.parameters))))
         for point in best:
             center = self._candidates.quantiles(point, rng)
-            near = [self._candidates.around(center, spread, NEIGHBOURS // BEST // 2, rng) for spread in (0.1, 0.02)]
+            near = [
+                self._candidates.around(center, spread, NEIGHBOURS // BEST // 2, rng)
+                for spread in (0.1, 0.02)
+            ]
             yield from self._candidates.points(np.vstack(near))
 
     def follow(self, trials: Sequence[FrozenTrial]) -> None:
@@ -244,7 +247,7 @@ class Placing:
         """Return the best candidate, improved by climbs; None where all of a small space was drawn."""
         gains = self._gains(self._predictions)
         for i in np.argsort(-gains, kind="stable"):
-            if key_of(self._pool[i]) not in self._taken:
+            if self._is_left(self._pool[i]):
                 return self._climbed(self._pool[i], float(gains[i]), rng)
         return None
 
@@ -252,24 +255,34 @@ class Placing:
         for spread in CLIMBS:
             center = self._candidates.quantiles(point, rng)
             near = self._candidates.points(self._candidates.around(center, spread, STEPS, rng))
-            near = [other for other in near if key_of(other) not in self._taken]
-            if not near:
-                continue
             rows = self._encoding.rows(near)
             gains = self._gains([Prediction(process, rows) for process in self.processes])
-            if gains.max() > gain:
-                point, gain = near[int(gains.argmax())], float(gains.max())
+            for i in np.argsort(-gains, kind="stable"):
+                if gains[i] <= gain or self._is_left(near[i]):
+                    point, gain = (near[i], float(gains[i])) if gains[i] > gain else (point, gain)
+                    break
         return point
+
+    def _is_left(self, point: Drawn) -> bool:
+        """Tell whether a point was not drawn yet, and keeps the constraints."""
+        key = key_of(point)
+        if key not in self._taken and not self._kept(point):
+            self._taken.add(key)
+        return key not in self._taken
 
     def _gains(self, predictions: Sequence[Prediction]) -> Array:
         """Return the logarithm of the expected improvement of each candidate, or that of the hypervolume."""
         if len(predictions) == 1:
             best = float(self._reached[0].max())
-            return gaussian_process.log_expected_improvement(predictions[0].mean, predictions[0].variance, best)
+            return gaussian_process.log_expected_improvement(
+                predictions[0].mean, predictions[0].variance, best
+            )
         reached = np.stack(self._reached, axis=1)
         means = np.stack([prediction.mean for prediction in predictions])
         variances = np.stack([prediction.variance for prediction in predictions])
-        gains = gaussian_process.expected_hypervolume(means, variances, front_of(reached), reached.min(0) - 0.1)
+        gains = gaussian_process.expected_hypervolume(
+            means, variances, front_of(reached), reached.min(0) - 0.1
+        )
         return np.log(np.maximum(gains, 1e-300))
 
 

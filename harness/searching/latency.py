@@ -151,7 +151,7 @@ def _runner(settings: Settings) -> Callable[[], Any]:
             torch.onnx.export(
                 network.to(torch.float32),
                 (torch.from_numpy(image),),
-                content,
+                content,  # type: ignore[arg-type]  # this exporter writes into memory, too
                 dynamo=False,
                 input_names=["x"],
             )

@@ -64,10 +64,10 @@ from harness.training.options import RunOptions, affordable
 class SearchResult:
     """The result of a search: `trials` are Optuna's, one a suggestion, `winner` the number of the one picked.
 
-    `asked` suggestions are of this run; `optuna_seconds` are Optuna's part of its `seconds`, and `busy` is the
-    share of the workers' seconds for which they trained, from the first batch to the last. `reached` is the
-    number of the first suggestion that reached `[search] until`. `finalists` are the trainings that the
-    winner was picked by, None where the search's best is the winner; `undecided` says why none was picked.
+    `asked` suggestions are of this run; `optuna_seconds` are Optuna's part of its `seconds`, `busy` the share
+    of the workers' seconds for which they trained, from the first batch to the last. `reached` is the number
+    of the first suggestion that reached `[search] until`. `finalists` are the trainings that the winner was
+    picked by, None where the search's best is the winner; `undecided` says why none was picked.
     """
 
     folder: Path
@@ -288,27 +288,27 @@ class _Search:
         remarks = unseen(self.study, every.trials)
         progress = SearchProgress(self.wanted, notes=remarks, before=before, file=file)
         self._note(progress)
+        workers = Workers(count, modules)
+        self.workers, self.progress = workers, progress
+        self.schedule = Schedule(
+            self.study, self.ask_tell, Told(self.folder), self.costs, self.rungs, self.devices, count
+        )
 
         def finish() -> None:
             file.remove()
             suggestions.write(self.folder, self.trials, self.search, self.space)
             tables.consolidate(self.folder)
-            provenance.finish(len(self.trials) - before)
+            taken = {"optuna_seconds": round(self.ask_tell.seconds, 2), "busy": round(self.schedule.busy, 3)}
+            provenance.finish(len(self.trials) - before, taken)
 
         end = runs.put_in_order(self.folder, finish)
-        workers = Workers(count, modules)
         with end, (display or nullcontext)(progress), closing(workers):
-            self.workers, self.progress = workers, progress
-            self.schedule = Schedule(
-                self.study, self.ask_tell, Told(self.folder), self.costs, self.rungs, self.devices, count
-            )
-            start = time.monotonic()
             if self._ask_next():
                 workers.start({stack.engine for stack in self.plan.stacks})
                 for result in workers.serve(self.schedule.take, self.devices, self._meanwhile, ahead=True):
                     self.schedule.arrive(result)
                     self._show()
-            spent = max(time.monotonic() - start, 1e-9)
+            self.schedule.stop()
         return SearchResult(
             self.folder,
             self.trials,
@@ -318,7 +318,7 @@ class _Search:
             self.storage.shown,
             len(self.trials) - before,
             suggestions.reached(self.trials, self.search),
-            busy=self.schedule.trained / (count * spent),
+            busy=self.schedule.busy,
         )
 
     def _meanwhile(self) -> bool:
@@ -330,7 +330,7 @@ class _Search:
         number = self.ask_tell.batch
         if self.exhausted or self.ask_tell.count >= self.wanted or not self.schedule.may_ask():
             return False
-        if self._is_over(number):
+        if self._is_over(number) or (self.schedule.batches and self.ask_tell.waits):
             return False
         self.schedule.foresee(number)
         batch = self._ask()
@@ -350,7 +350,10 @@ class _Search:
         A batch that was stored in part is told whole first. One that was asked for while the batch before it
         was in training goes on, whatever that has reached since.
         """
-        last = number - (2 if number in self.schedule.told.known else 1)
+        noted = number in self.schedule.told.known
+        if noted and self.schedule.waits_for == "stack":
+            return False
+        last = number - (2 if noted else 1)
         told = [trial for trial in self.trials if trial.user_attrs[pruners.BATCH] <= last]
         return not self.incomplete and suggestions.reached(told, self.search) is not None
 
@@ -413,7 +416,7 @@ class _Search:
     def _ended(
         self, batch: Sequence[Suggestion], plan: Plan
     ) -> tuple[Mapping[str, outcomes.TrialResult], Sequence[Stack]]:
-        """Return the results of a batch that need no training, such as those of an earlier run, and the rest."""
+        """Return the results that need no training, such as those of an earlier run, and the other stacks."""
         ended = {trial_id: outcomes.TrialResult("failed", why) for trial_id, why in plan.skipped.items()}
         finished = self.finished.intersection(trial.trial_id for trial in plan.trials)
         if finished:

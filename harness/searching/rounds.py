@@ -1,4 +1,4 @@
-"""Rounds: a batch of suggestions trains as stacks, from rung to rung, and the pruned leave their stack.
+"""Rounds: suggestions train as stacks, from rung to rung, and the pruned leave their stack.
 
 A stage of a stack is a pure function: the stack's state goes in, the state at the next rung comes out. So any
 worker can train any stage, pruned members are left out between two stages, and a worker that dies loses
@@ -29,7 +29,6 @@ from harness.results.parts import ShareOutcome
 from harness.searching.ask_tell import AskTell, Suggestion
 from harness.study.study import Study
 from harness.study.trials import Trial
-from harness.training.executors import Workers
 from harness.training.progress import SharedProgress
 from harness.training.tasks import Task, quiet_arithmetic, undisturbed
 
@@ -152,21 +151,6 @@ class Round:
     def is_over(self) -> bool:
         """Whether nothing of the round trains or waits any more."""
         return not self.in_training and not self._arrived and not self._awaited
-
-    def train(
-        self, workers: Workers, devices: Sequence[str], tell: Callable[[float], None] = lambda _share: None
-    ) -> None:
-        """Train the round by itself to its end, or as far as the pruner lets each suggestion go.
-
-        `tell` is told now and then which share of the evaluations is done.
-        """
-        waiting = self.begin(devices)
-        workers.start({stage.stack.engine for stage in waiting})
-        for result in workers.serve(lambda: waiting.pop(0) if waiting else None, devices):
-            waiting += self.arrive(result)
-            tell(self.passed / max(1, self.last))
-        self.check_complete()
-        tell(1.0)
 
     def begin(self, devices: Sequence[str]) -> list[StageTask]:
         """Return the first stage of each stack."""

@@ -1,18 +1,20 @@
-"""Scheduling: which batches are in training at once, which stage a worker gets next, when the next is asked for.
+"""Scheduling: which batches are in training at once, which stage is next, when the next batch is asked for.
 
-With barriers (`Pruning.waits_for == "batch"`) nothing depends on time. The next batch is asked for once this
-one has come to `next_at`, with what all its members had reached then, and once the batch before it has ended.
-So two batches are in training, and whenever the stacks of one wait for its last, there are stages of the
+With barriers (`Pruning.waits_for == "batch"`) nothing depends on time. The next batch is asked for once
+this one has come to `next_at`, with what all its members had reached then, and once the batch before it has
+ended. So two batches are in training, and whenever stacks of one wait for its last, there are stages of the
 other. Stages up to `next_at` go first, since the next batch waits for them.
 
-Without barriers ("stack") each stack is judged when it arrives, and the next batch is asked for as soon as no
-stage waits for a worker. What waits for the whole search ("search") needs no result to ask for the next batch.
+Without barriers ("stack") each stack is judged when it arrives, and the next batch is asked for as soon as
+no stage waits for a worker; also where suggestions wait for the whole search ("search"), whose sampler needs
+no result.
 """
 
 from __future__ import annotations
 
 import heapq
 import itertools
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,9 +52,9 @@ def next_at(pruning: Pruning, evaluations: int, members: int) -> int:
     rungs = pruners.rungs(pruning, evaluations) if pruning.name in pruners.HALVING else []
     if not rungs:
         return max(1, evaluations * 2 // 3)
-    brackets = 1 if pruning.name == "halving" else len(rungs) + 1
-    turns = pruners.turns(pruners.shares(brackets, pruning.reduction), members)
-    left = [turns.count(bracket) for bracket in range(brackets)]
+    brackets = range(pruners.brackets(pruning, rungs))
+    turns = pruners.turns(pruners.shares(len(brackets), pruning.reduction), members)
+    left = [turns.count(bracket) for bracket in brackets]
     trained = []
     for i, (rung, end) in enumerate(zip([0, *rungs], [*rungs, evaluations], strict=True)):
         trained.append(sum(left) * (end - rung))
@@ -118,9 +120,8 @@ class Batch:
 
     def write(self, folder: Path) -> None:
         """Write what has ended since the last call as a part of the results folder."""
-        planned = {
-            trial.trial_id: stack for one in self.rounds for stack in one.stacks for trial in stack.trials
-        }
+        stacks = [stack for one in self.rounds for stack in one.stacks]
+        planned = {trial.trial_id: stack for stack in stacks for trial in stack.trials}
         shares = [
             part
             for one in self.rounds
@@ -144,10 +145,10 @@ class Batch:
 class Schedule:
     """The batches in training, oldest first, and their stages that wait for a worker.
 
-    `trained` are the seconds that stages took, summed over workers.
+    `trained` are the seconds that stages took, summed over the `workers`.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (the parts of one search)
         self, study: Study, ask_tell: AskTell, told: Told, costs: Costs, rungs: Sequence[int],
         devices: Sequence[str], workers: int,
     ) -> None:  # fmt: skip
@@ -158,6 +159,7 @@ class Schedule:
         self.waits_for = self.search.pruner.waits_for
         self.batches: list[Batch] = []
         self.trained = 0.0
+        self._begun, self._ended = time.monotonic(), 0.0
         self._queue: list[tuple[tuple[int, int, int], StageTask]] = []
         self._counter = itertools.count()
         self._rounds: dict[str, tuple[Batch, Round]] = {}
@@ -215,6 +217,16 @@ class Schedule:
             reported = {s.number: self.ask_tell.reported(s) for s in anew}
             self.told.note_judged(rung, reported, sorted(stopped))
         return stopped | {number for number, stop in before.items() if stop}
+
+    @property
+    def busy(self) -> float:
+        """The share of the workers' seconds, since the first batch was asked for, for which they trained."""
+        spent = (self._ended or time.monotonic()) - self._begun
+        return self.trained / max(1e-9, self.workers * spent)
+
+    def stop(self) -> None:
+        """Note that the search is over."""
+        self._ended = time.monotonic()
 
     def take(self) -> StageTask | None:
         """Return the stage to train next; None while there is none."""

@@ -147,6 +147,7 @@ class StackedStudy:
             own_studies.check(optuna_study, self._search, self.study.space)
         outside = Outside(optuna_study, trials, f"{machine.host()}:{self.folder.resolve()}")
         changes: dict[str, Any] = {"own": outside.name, "pruner": outside.pruning, "until": None}
+        changes["warm_start"] = ""
         changes |= {"constraints": {}, "warm_start": ""}
         changes["batch"] = _count("batch", batch or self._search.batch, limits.TOGETHER)
         study = replace(self.study, search=self._search.model_copy(update=changes))
@@ -156,29 +157,30 @@ class StackedStudy:
         try:
             with builds.using(self._options.bits), locks.locked(self.folder):
                 asking = partial(OwnAskTell, outside=outside)
-                found = loop.evaluated(study, self.folder, self._options, asking, displays.chosen(None))
+                loop.evaluated(study, self.folder, self._options, asking, displays.chosen(None))
         finally:
             with quiet_optuna():
                 outside.fail_pending()
-        return _frame(outside, found.trials, study)
+        return _frame(outside, study)
 
 
-def _frame(outside: Outside, stored: Sequence[FrozenTrial], study: Study) -> pd.DataFrame:
+def _frame(outside: Outside, study: Study) -> pd.DataFrame:
     """Tabulate the trials that were told, in the order of asking."""
     assert study.search is not None  # noqa: S101 (a search's)
     told = sorted(outside.told, key=lambda row: row[0])
     most = max((max(result.intermediate, default=0) for *_, result in told), default=0)
     rows = []
     for trial, number, result in told:
-        row = {"trial": trial, "number": number, "arm": arm_of(number), "state": STATE_NAMES[result.state]}
+        arm = None if number is None else arm_of(number)
+        row = {"trial": trial, "number": number, "arm": arm, "state": STATE_NAMES[result.state]}
         row |= {"reason": result.reason, "evaluations": result.reached}
         row |= dict(zip(study.search.objective, result.values, strict=False))
         row |= {EVALUATION.format(i): result.intermediate.get(i, math.nan) for i in range(1, most + 1)}
-        rows.append(row | drawn_of(stored[number]))
+        rows.append(row | outside.drawn[trial])
     names = [parameter.name for parameter in study.space.parameters]
     curve = [EVALUATION.format(i) for i in range(1, most + 1)]
     columns = ["trial", "number", "arm", "state", "reason", "evaluations", *study.search.objective]
-    return pd.DataFrame(rows, columns=[*columns, *curve, *names])
+    return pd.DataFrame(rows, columns=[*columns, *curve, *names]).astype({"number": "Int64"})
 
 
 def _count(name: str, given: object, most: int = limits.SUGGESTIONS) -> int:

@@ -1,16 +1,16 @@
-"""told.jsonl: what was known when each batch was asked for and, without barriers, who was judged when and how.
+"""told.jsonl: what was known when each batch was asked for and, without barriers, who was judged and how.
 
-A line is a JSON object. A batch that is asked for before the one before it has ended is asked for with what is
-known then; a search that is killed asks for it again with the same. Under an asynchronous pruner the order in
-which stacks arrive is the machine's, so every judgement is written down before it takes effect, and a search
-that goes on repeats it. Lines are only appended; a last line that a kill has torn does not count.
+A line is a JSON object. A batch that is asked for before the one before it has ended is asked for with what
+is known then; a search that is killed asks for it again with the same. Under an asynchronous pruner the order
+in which stacks arrive is the machine's, so every judgement is written down before it takes effect, and a
+search that goes on repeats it. Lines are only appended; a last line that a kill has torn does not count.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +34,17 @@ class Told:
         self._drawn: dict[int, Drawn] = {}
         self._judged: dict[tuple[int, int], bool] = {}
         self._reported: dict[int, dict[int, float]] = {}
-        for line in self._lines():
-            self._take(line)
+        for number, line in enumerate(self._lines(), 1):
+            try:
+                self._take(json.loads(line))
+            except (ValueError, TypeError, KeyError) as error:
+                raise UsageError(
+                    f"{self._path} is damaged: line {number} is not of a search's log. Bring back a copy, or "
+                    "remove the file: what was in training when the search stopped is then asked for anew."
+                ) from error
 
-    def _lines(self) -> Iterator[dict[str, Any]]:
-        """Yield the whole lines, and cut off the rest of one that was torn."""
+    def _lines(self) -> list[bytes]:
+        """Return the whole lines, and cut off the rest of one that was torn."""
         try:
             content = self._path.read_bytes() if self._path.is_file() else b""
             end = content.rfind(b"\n") + 1
@@ -46,19 +52,9 @@ class Told:
                 os.truncate(self._path, end)
         except OSError as error:
             raise MachineError(f"{self._path} cannot be read: {error.strerror or error}") from error
-        for number, line in enumerate(content[:end].splitlines(), 1):
-            try:
-                yield json.loads(line)
-            except ValueError as error:
-                raise self._damaged(number) from error
+        return content[:end].splitlines()
 
-    def _damaged(self, number: int) -> UsageError:
-        return UsageError(
-            f"{self._path} is damaged: line {number} is not of a search's log. Bring back a copy, or remove the "
-            "file: what was in training when the search stopped is then asked for anew."
-        )
-
-    def _take(self, line: Mapping[str, Any]) -> None:
+    def _take(self, line: object) -> None:
         match line:
             case {"batch": int(batch), "known": dict(known)}:
                 self.known[batch] = {int(number): _result(entry) for number, entry in known.items()}
@@ -70,7 +66,7 @@ class Told:
                     values = {int(i): float(value) for i, value in curve.items()}
                     self._reported.setdefault(int(number), {}).update(values)
             case _:
-                raise self._damaged(0)
+                raise ValueError("no line of this log")
 
     def note_known(self, batch: int, known: Known) -> None:
         """Note what a batch is asked for with, unless an earlier run has noted it."""
@@ -94,7 +90,7 @@ class Told:
         return self._reported.get(number, {})
 
     def judged(self, number: int, evaluation: int) -> bool | None:
-        """Return whether a suggestion was stopped after an evaluation; None if it was not judged there yet."""
+        """Return whether a suggestion was stopped after an evaluation; None if it was not judged there."""
         return self._judged.get((number, evaluation))
 
     def note_judged(

@@ -112,6 +112,48 @@ def test_halving_keeps_the_best_in_any_order_of_asking(
     assert kept == survivors([sign * value for value in values], reduction)
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    stacks=st.lists(VALUES, min_size=1, max_size=5), reduction=st.integers(2, 4),
+    direction=st.sampled_from(["maximize", "minimize"]),
+)  # fmt: skip
+def test_asynchronous_halving_judges_a_stack_by_all_that_have_reported(
+    stacks: list[list[float]], reduction: int, direction: Direction
+) -> None:
+    study = new(pruners.make(Pruning(name="asha", reduction=reduction), evaluations=5), direction)
+    sign = 1 if direction == "maximize" else -1
+    reported: list[float] = []
+    for number, values in enumerate(stacks):
+        members = batch(study, [5] * len(values), number)
+        for member, value in zip(members, values, strict=True):
+            member.report(value, 1)
+        before = len(reported)
+        reported += [sign * value for value in values]
+        kept = {before + i for i, member in enumerate(members) if not member.should_prune()}
+        assert kept == {i for i in survivors(reported, reduction) if i >= before}
+
+
+def test_asynchronous_hyperband_compares_within_a_bracket_over_all_batches() -> None:
+    pruning = Pruning(name="async-hyperband")
+    study, seen = new(pruners.make(pruning, evaluations=5)), Counter[int]()
+    turn = pruners.turns(pruners.shares(3, 3), 12)
+    rng = np.random.default_rng(0)
+    reported: dict[int, float] = {}
+    for number in range(4):
+        members = batch(study, [5] * 12, number)
+        reported |= {member.number: rng.random() for member in members}
+        for member in members:
+            member.report(reported[member.number], 1)
+        for member in members:
+            own = [n for n in reported if turn[n % 12] == turn[member.number % 12]]
+            better = sum(reported[n] > reported[member.number] for n in own)
+            stops = turn[member.number % 12] == 0 and better >= math.ceil(len(own) / 3)
+            assert member.should_prune() == stops
+            seen[turn[member.number % 12]] += stops
+    assert seen[0] > 10
+    assert not seen[1] + seen[2]
+
+
 def test_halving_keeps_a_third_at_each_rung() -> None:
     study = new(pruners.make(Pruning(name="halving"), evaluations=10))
     out, left = batch(study, [10] * 32), []

@@ -35,6 +35,10 @@ if TYPE_CHECKING:
 
 MOST_BUDGETS = 200
 FEWEST_BUDGET = 5
+ASYNCHRONOUS = (
+    " Stacks were judged in the order in which they arrived, which is the machine's: another search from the "
+    "start gives other suggestions."
+)
 CLOSED = (
     "The test split was closed during the search: suggestions were compared, pruned and chosen on validation "
     "only."
@@ -80,6 +84,7 @@ def facts(search: SearchData) -> str:
         f"{count(len(search.suggestions), 'suggestion')} of "
         f"{count(len(search.parameters), 'parameter')} by {search.settings.asked_by}, "
         f"{'nothing was pruned' if pruner == 'none' else f'pruned by {pruner}'}; {seeds} each."
+        f"{ASYNCHRONOUS if search.settings.pruner.waits_for == 'stack' else ''}"
     )
 
 
@@ -179,10 +184,10 @@ def _known(search: SearchData) -> Iterator[str]:
     except UsageError:
         known = None
     if known is None:
-        yield f"It was warm-started from {search.settings.warm_start}; {KNOWN}, which says more, cannot be read."
+        yield f"Warm start: from {search.settings.warm_start}; {KNOWN}, which says more, cannot be read."
         return
     place, objective = search.settings.objectives.index(search.objective), search.objective
-    best = (max if objective.maximize else min)(one.values[place] for one in known.suggestions)
+    best = (max if objective.maximize else min)(values[place] for _, values in known.points)
     yield (
         f"Warm start: before its first suggestion the sampler knew {known.words}; their best "
         f"{spaced(objective.name)} was {value_words(objective, best)} there. They are no suggestions of this "

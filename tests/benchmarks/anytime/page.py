@@ -115,7 +115,7 @@ def _time_verdicts(reached: pd.DataFrame, titles: Mapping[str, str]) -> Iterator
         ratios = _ratios(reached, name)
         medians[name] = standings.median(ratios)[0]
         yield f"| {titles[name]} | {_spread(ratios, _times)} | {_verdict(row)} |"
-        if not medians[name] >= AHEAD:
+        if not medians[name] >= AHEAD and not name.startswith(OURS):
             behind.append(titles[name])
     yield ""
     if behind:
@@ -147,8 +147,9 @@ def _test_verdicts(means: pd.DataFrame | None, titles: Mapping[str, str]) -> Ite
     for row in table.to_dict("records"):
         numbers = f"{100 * row['difference']:+.2f} [{100 * row['low']:+.2f}, {100 * row['high']:+.2f}]"
         yield f"| {titles[row['reference']]} | {numbers} | {_verdict(row)} |"
-    worse = [titles[row["reference"]] for row in table.to_dict("records") if row["verdict"] == "worse"]
-    lower = [titles[row["reference"]] for row in table.to_dict("records") if row["difference"] < 0]
+    others = [row for row in table.to_dict("records") if not row["reference"].startswith(OURS)]
+    worse = [titles[row["reference"]] for row in others if row["verdict"] == "worse"]
+    lower = [titles[row["reference"]] for row in others if row["difference"] < 0]
     yield ""
     yield f"**Better than the harness: {'; '.join(worse) or 'none by these tests'}.**"
     yield f"Higher in the mean: {'; '.join(lower) or 'none'}.\n"
