@@ -94,7 +94,9 @@ def fit(points: Array, values: Array, owners: NDArray[np.int64], most: NDArray[n
 def _fitted(points: Array, values: Array, owners: NDArray[np.int64]) -> tuple[Array, float]:
     """Return the length scales and the noise's variance of largest posterior density."""
     count = int(owners.max()) + 1
-    apart = np.stack([squared_distances(points[:, owners == p], points[:, owners == p]) for p in range(count)])
+    apart = np.stack(
+        [squared_distances(points[:, owners == p], points[:, owners == p]) for p in range(count)]
+    )
     flat = apart.reshape(count, -1)
     center = LOCATION + math.log(count) / 2
 

@@ -224,7 +224,10 @@ class Placing:
         yield from self._candidates.points(rng.random((GLOBAL, len(space.parameters))))
         for point in best:
             center = self._candidates.quantiles(point, rng)
-            near = [self._candidates.around(center, spread, NEIGHBOURS // BEST // 2, rng) for spread in (0.1, 0.02)]
+            near = [
+                self._candidates.around(center, spread, NEIGHBOURS // BEST // 2, rng)
+                for spread in (0.1, 0.02)
+            ]
             yield from self._candidates.points(np.vstack(near))
 
     def follow(self, trials: Sequence[FrozenTrial]) -> None:
@@ -265,11 +268,15 @@ class Placing:
         """Return the logarithm of the expected improvement of each candidate, or that of the hypervolume."""
         if len(predictions) == 1:
             best = float(self._reached[0].max())
-            return gaussian_process.log_expected_improvement(predictions[0].mean, predictions[0].variance, best)
+            return gaussian_process.log_expected_improvement(
+                predictions[0].mean, predictions[0].variance, best
+            )
         reached = np.stack(self._reached, axis=1)
         means = np.stack([prediction.mean for prediction in predictions])
         variances = np.stack([prediction.variance for prediction in predictions])
-        gains = gaussian_process.expected_hypervolume(means, variances, front_of(reached), reached.min(0) - 0.1)
+        gains = gaussian_process.expected_hypervolume(
+            means, variances, front_of(reached), reached.min(0) - 0.1
+        )
         return np.log(np.maximum(gains, 1e-300))
 
 
