@@ -70,10 +70,12 @@ drawn = [{name: domain.sample() for name, domain in space.items()} for _ in rang
     "neps": """
 import neps, numpy, peers_neps, random, torch
 random.seed(0), numpy.random.seed(0), torch.manual_seed(0)
-asked = neps.AskAndTell(neps.algorithms.neps_hyperband(peers_neps.space(FULL))).ask(n=DRAWN)
-for trial in asked:
+asked = neps.AskAndTell(neps.algorithms.neps_hyperband(peers_neps.space(FULL)))
+while len(drawn) < DRAWN:
+    trial = asked.ask()
     named = {key.split("Resolvable.")[-1].split("::")[0]: v for key, v in trial.config.items()}
     drawn.append({p.name: named[p.name] for p in FULL.parameters})
+    asked.trials.clear()
 """,
     "ax": """
 import peers_ax
@@ -127,6 +129,17 @@ def test_a_cell_names_the_code_that_its_peer_shares() -> None:
     assert shared in environments.sources(PEERS["dehb"])
     assert shared not in environments.sources(PEERS["optuna"])
     assert environments.digest(changed) != given["dehb"] != given["optuna"]
+
+
+def test_a_cell_in_a_relative_folder_is_written_for_a_process_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("cells").mkdir()
+    Cell("peer", SHORT, 0, 1, Path("cells"), "", 0.0).write(Path("cells/cell.json"))
+    monkeypatch.chdir(tmp_path / "cells")
+    Cell.read("cell.json").note_incumbent(good(), 0.5, "any")
+    assert Cell.read("cell.json").folder == tmp_path / "cells"
 
 
 # ---------------------------------------------------------------------------------------- asking

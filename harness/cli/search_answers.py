@@ -19,11 +19,11 @@ from harness.study.space import Choices, Parameter
 from harness.study.trials import settings_of
 
 if TYPE_CHECKING:
-    from harness.searching.warm_start import KnownSuggestions
     from collections.abc import Mapping
 
     from harness.planning.stack import Engine
     from harness.searching.loop import SearchResult
+    from harness.searching.warm_start import KnownSuggestions
     from harness.study.space import SpaceEntry
     from harness.study.study import Study
 
@@ -72,11 +72,9 @@ def plan(study: Study, engine: Engine, folder: Path, processes: int) -> dict[str
 
 def _known(known: KnownSuggestions | None) -> dict[str, Any] | None:
     """Return what a sampler knew of an earlier search."""
-    return known and {
-        "folder": known.folder,
-        "complete": known.complete,
-        "suggestions": len(known.suggestions),
-    }
+    if known is None:
+        return None
+    return {"folder": known.folder, "complete": known.complete, "suggestions": len(known.suggestions)}
 
 
 def _objectives(study: Study) -> list[dict[str, Any]]:

@@ -69,6 +69,8 @@ def show_finalists(result: SearchResult, study: Study) -> None:
             f"no winner is picked: {result.undecided}. Run the same command again.", fg="red", err=True
         )
     if found is None:
+        if result.winner is not None and _search(study).finalists > 1:
+            click.echo("one suggestion is complete: it is the winner, without other finalists")
         return
     _table(found, objective)
     if found.picked is None:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -122,7 +123,10 @@ class AskTell:
     """Optuna's ask-and-tell interface to a study in memory. `seconds` is the time that Optuna has taken.
 
     `costs` are those of suggestions, for the constraints; a search gives its own, which its folder keeps.
+    With `waits`, a batch is asked for once all before it were told.
     """
+
+    waits = False
 
     def __init__(
         self, search: Search, space: Space, evaluations: int, datasets: Mapping[str, Dataset]
@@ -205,7 +209,7 @@ class AskTell:
         with self.timed():
             seed = np.random.SeedSequence([self.search.seed, self.count]).generate_state(2)
             self._study.sampler = samplers.make(
-                self.search, self.space, seed=int(seed[0]), earlier=self._earlier
+                self.search, self.space, seed=int(seed[0]), earlier=self._earlier, kept=self._keeps
             )
             rng = np.random.default_rng(int(seed[1]))
             batch = []
@@ -273,6 +277,12 @@ class AskTell:
         self._study.tell(trial, state=samplers.state_of_refused(self.search))
         return True
 
+    def _keeps(self, drawn: Drawn) -> bool:
+        """Tell whether a point keeps all constraints."""
+        if not self.search.constraints:
+            return True
+        return self.costs.kept(self.costs.bounded(self._resolved(self.space.settings(drawn))))
+
     def _note_costs(self, trial: optuna.Trial, settings: GivenSettings) -> Mapping[str, float]:
         """Note in a trial its costs that have a bound."""
         if not self.search.constraints:
@@ -300,7 +310,7 @@ class AskTell:
         """Return a random point that was not asked for yet and keeps all constraints; None without one."""
         for draw in (samplers.at_random, samplers.near_an_end)[: 2 if self.search.constraints else 1]:
             for _ in range(MOST_DRAWN):
-                drawn, settings = self.space.walk(lambda parameter, draw=draw: draw(parameter, rng))
+                drawn, settings = self.space.walk(partial(draw, rng=rng))
                 if self._is_left(settings):
                     return drawn
         if not self.space.finite:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 
@@ -124,4 +125,4 @@ def _points(study: Study) -> Iterator[Settings]:
     rng = np.random.default_rng(0)
     for count in range(DRAWN):
         draw = (samplers.at_random, samplers.near_an_end)[count % 2]
-        yield settings_of(study, study.space.walk(lambda parameter, draw=draw: draw(parameter, rng))[1])
+        yield settings_of(study, study.space.walk(partial(draw, rng=rng))[1])

@@ -1,9 +1,9 @@
-"""The sampler `gp`: a Gaussian process over the whole space, fitted once a batch, that places point after point."""
+"""The sampler `gp`: a Gaussian process over the whole space, fitted once a batch."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -17,7 +17,7 @@ from scipy.special import ndtri
 from scipy.stats import rankdata
 
 from harness.searching import gaussian_process
-from harness.searching.gaussian_process import Array, GaussianProcess, Prediction
+from harness.searching.gaussian_process import Array, Prediction
 from harness.searching.pruners import BATCH
 from harness.searching.samplers import SobolSampler, at, distribution, quantile
 from harness.study.space import Choices, Drawn, Layers, Parameter, Space
@@ -34,6 +34,8 @@ CLIMBS = (0.1, 0.03, 0.01)
 """The spread of the steps by which each chosen point is improved, in shares of a parameter's range."""
 STEPS = 32
 """Points that are tried in each climb."""
+EXPLORING = 0.1
+"""How far beyond the best a point is to improve, on average, in standard deviations of the values."""
 LISTED = 2048
 """Points of a finite space up to which all of them are candidates."""
 
@@ -42,20 +44,19 @@ class GpSampler(BaseSampler):
     """Bayesian optimization of a conditional space in batches.
 
     The first suggestion of a batch fits the process to what is known. Each one then takes the candidate with
-    the largest expected improvement (of the hypervolume, for two objectives), and is added to the process with
-    the mean as its value, so that the next one keeps away (kriging believer: Ginsbourger, Le Riche & Carraro
+    the largest expected improvement (of the hypervolume, for two objectives), and joins the process with the
+    mean as its value, so that the next one keeps away (kriging believer: Ginsbourger, Le Riche & Carraro
     2010, https://doi.org/10.1007/978-3-642-10701-6_6). So do suggestions that are still in training.
 
-    Values count by their rank, as quantiles of a normal distribution. A pruned suggestion counts with its last
+    Values count by rank, as quantiles of a normal distribution. A pruned suggestion counts with its last
     value and what the complete ones gained from there on, in the median; one that failed as the worst. A
     parameter that does not apply stands in the middle of its range, or is a choice of its own. What was drawn
     once is no candidate. Everything follows from the trials, the seed and the number of the trial.
     """
 
-    def __init__(self, space: Space, *, seed: int, sobol_seed: int) -> None:
-        self._space, self._seed = space, seed
+    def __init__(self, space: Space, kept: Callable[[Drawn], bool], *, seed: int, sobol_seed: int) -> None:
+        self._space, self._kept, self._seed = space, kept, seed
         self._parameters = {parameter.name: parameter for parameter in space.parameters}
-        self._encoding = Encoding(space.parameters)
         self._first = SobolSampler(list(self._parameters), seed=sobol_seed)
         self._placing: Placing | None = None
         self._point: tuple[int, Drawn | None] = -1, None
@@ -90,7 +91,7 @@ class GpSampler(BaseSampler):
             known = [other for other in others if _has_result(other)]
             if len(known) < STARTUP:
                 return None
-            self._placing = Placing(self._space, self._encoding, study.directions, known, self._seed)
+            self._placing = Placing(self._space, self._kept, study.directions, known, self._seed)
         self._placing.follow(others)
         return self._placing.place(np.random.default_rng([self._seed, trial.number]))
 
@@ -103,7 +104,7 @@ def _has_result(trial: FrozenTrial) -> bool:
 
 
 class Encoding:
-    """Points of a space as rows of numbers: a number as its place in its range, a choice as one column each."""
+    """Points of a space as rows of numbers: a number as its place in its range, a choice as a column each."""
 
     def __init__(self, parameters: Sequence[Parameter]) -> None:
         self._columns: list[tuple[Parameter, int, int]] = []
@@ -195,21 +196,23 @@ class Placing:
     """The process of a batch, and its candidates: `place` gives the next point, `follow` takes in others."""
 
     def __init__(
-        self, space: Space, encoding: Encoding, directions: Sequence[StudyDirection],
+        self, space: Space, kept: Callable[[Drawn], bool], directions: Sequence[StudyDirection],
         known: Sequence[FrozenTrial], seed: int,
     ) -> None:  # fmt: skip
         rng = np.random.default_rng([seed, len(known)])
-        self._encoding, self._candidates = encoding, Candidates(space)
+        self._encoding = encoding = Encoding(space.parameters)
+        self._candidates, self._kept = Candidates(space), kept
         values = np.stack([scores(known, i, direction) for i, direction in enumerate(directions)])
         order = np.argsort(-values.mean(0), kind="stable")
-        kept = order[_spread(len(order), MOST_KNOWN)]
-        rows, values = encoding.rows([known[i].params for i in kept]), values[:, kept]
-        fitted = _spread(len(kept), MOST_FITTED)
+        chosen = order[_spread(len(order), MOST_KNOWN)]
+        rows, values = encoding.rows([known[i].params for i in chosen]), values[:, chosen]
+        fitted = _spread(len(chosen), MOST_FITTED)
         self.processes = [gaussian_process.fit(rows, value, encoding.owners, fitted) for value in values]
+        self._beyond = 0.0
         self._followed = {trial.number for trial in known}
         self._taken = {key_of(trial.params) for trial in known}
         self._reached = [Prediction(process, rows).mean for process in self.processes]
-        best = [known[i].params for i in kept[np.argsort(-sum(self._reached), kind="stable")[:BEST]]]
+        best = [known[i].params for i in chosen[np.argsort(-sum(self._reached), kind="stable")[:BEST]]]
         self._pool = list(self._first_pool(space, best, rng))
         self._rows = encoding.rows(self._pool)
         self._predictions = [Prediction(process, self._rows) for process in self.processes]
@@ -231,9 +234,10 @@ class Placing:
             yield from self._candidates.points(np.vstack(near))
 
     def follow(self, trials: Sequence[FrozenTrial]) -> None:
-        """Add suggestions that are in training, and take out of the candidates what was drawn at all."""
+        """Add suggestions that are in training, which are no candidates any more."""
         for trial in trials:
-            if trial.number in self._followed or not trial.params:
+            # What was refused as repeated leaves nothing in a study that is rebuilt: it must not count.
+            if trial.state != TrialState.RUNNING or trial.number in self._followed or not trial.params:
                 continue
             self._followed.add(trial.number)
             self._taken.add(key_of(trial.params))
@@ -245,29 +249,38 @@ class Placing:
 
     def place(self, rng: np.random.Generator) -> Drawn | None:
         """Return the best candidate, improved by climbs; None where all of a small space was drawn."""
+        self._beyond = float(rng.exponential(EXPLORING))
         gains = self._gains(self._predictions)
         for i in np.argsort(-gains, kind="stable"):
-            if key_of(self._pool[i]) not in self._taken:
-                return self._climbed(self._pool[i], float(gains[i]), rng)
+            if self._is_left(self._pool[i]):
+                point = self._climbed(self._pool[i], float(gains[i]), rng)
+                self._taken.add(key_of(point))
+                return point
         return None
 
     def _climbed(self, point: Drawn, gain: float, rng: np.random.Generator) -> Drawn:
         for spread in CLIMBS:
             center = self._candidates.quantiles(point, rng)
             near = self._candidates.points(self._candidates.around(center, spread, STEPS, rng))
-            near = [other for other in near if key_of(other) not in self._taken]
-            if not near:
-                continue
             rows = self._encoding.rows(near)
             gains = self._gains([Prediction(process, rows) for process in self.processes])
-            if gains.max() > gain:
-                point, gain = near[int(gains.argmax())], float(gains.max())
+            for i in np.argsort(-gains, kind="stable"):
+                if gains[i] <= gain or self._is_left(near[i]):
+                    point, gain = (near[i], float(gains[i])) if gains[i] > gain else (point, gain)
+                    break
         return point
+
+    def _is_left(self, point: Drawn) -> bool:
+        """Tell whether a point was not drawn yet, and keeps the constraints."""
+        key = key_of(point)
+        if key not in self._taken and not self._kept(point):
+            self._taken.add(key)
+        return key not in self._taken
 
     def _gains(self, predictions: Sequence[Prediction]) -> Array:
         """Return the logarithm of the expected improvement of each candidate, or that of the hypervolume."""
         if len(predictions) == 1:
-            best = float(self._reached[0].max())
+            best = float(self._reached[0].max()) + self._beyond
             return gaussian_process.log_expected_improvement(
                 predictions[0].mean, predictions[0].variance, best
             )
@@ -288,7 +301,7 @@ def front_of(values: Array) -> Array:
 
 
 def _spread(count: int, most: int) -> NDArray[np.int64]:
-    """Return up to `most` of so many places, best first: the first half of them, and of the rest every so many."""
+    """Return up to `most` of so many places: half of them the first ones, the others evenly from the rest."""
     if count <= most:
         return np.arange(count)
     first = most // 2

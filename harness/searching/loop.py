@@ -330,7 +330,7 @@ class _Search:
         number = self.ask_tell.batch
         if self.exhausted or self.ask_tell.count >= self.wanted or not self.schedule.may_ask():
             return False
-        if self._is_over(number):
+        if self._is_over(number) or (self.schedule.batches and self.ask_tell.waits):
             return False
         self.schedule.foresee(number)
         batch = self._ask()

@@ -1,7 +1,7 @@
 """A person's own Optuna study, asked and told in place of a search's: any storage, sampler and pruner.
 
-A trial is marked when it is asked for, with the results folder that it belongs to, and once its parameters are
-drawn with its suggestion's number. So whoever comes after a kill finds those that were left running:
+A trial is marked when it is asked for, with the results folder that it belongs to, and once its parameters
+are drawn with its suggestion's number. So whoever comes after a kill finds those that were left running:
 they are trained, or found in the folder, and told.
 """
 
@@ -21,6 +21,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from harness.data.datasets import Dataset
 from harness.errors import UsageError, did_you_mean, few, quoted
+from harness.searching import ask_tell
 from harness.searching.ask_tell import (
     ASKED,
     OUTSIDE,
@@ -33,7 +34,6 @@ from harness.searching.ask_tell import (
     SuggestionResult,
     drawn_of,
     suggest,
-    values_of,
 )
 from harness.searching.pruners import BATCH, EVALUATIONS
 from harness.searching.samplers import distribution
@@ -54,14 +54,15 @@ class Outside:
     """A study outside, of which `left` trials are still to be asked for, for one results folder.
 
     `pending` are those that were asked for and not told, by number, with the number of their suggestion once
-    it is known; `told` are those told, with it and the result.
+    it is known; `told` are those told, with it and the result; `drawn` are their parameters.
     """
 
     study: optuna.Study
     left: int
     folder: str
     pending: dict[int, tuple[optuna.Trial, int | None]] = field(default_factory=dict)
-    told: list[tuple[int, int, SuggestionResult]] = field(default_factory=list)
+    told: list[tuple[int, int | None, SuggestionResult]] = field(default_factory=list)
+    drawn: dict[int, Drawn] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -102,6 +103,11 @@ class OwnAskTell(AskTell):
         self._facts: dict[int, dict[str, int]] = {}
         self._interrupted: deque[optuna.Trial] = deque()
 
+    waits = True  # so that the sampler knows all that was told, whatever the timing
+
+    def learn(self, points: Sequence[tuple[Drawn, Sequence[float]]]) -> None:
+        """Learn nothing of an earlier search: the study outside is its owner's."""
+
     def wanted(self, before: int) -> int:
         """Return how many suggestions there will be at most."""
         return before + self._outside.left + len(self._interrupted)
@@ -141,6 +147,8 @@ class OwnAskTell(AskTell):
             while len(batch) < count and (self._interrupted or self._outside.left):
                 trial = self._next()
                 drawn, settings = self.space.walk(lambda p, trial=trial: suggest(trial, p))  # type: ignore[misc]
+                if self._breaks(trial, settings):
+                    continue
                 number = self._number(trial, settings)
                 if number == self.count:
                     self.count += 1
@@ -162,6 +170,28 @@ class OwnAskTell(AskTell):
         self._reported[trial.number] = set()
         trial.set_user_attr(FOLDER, self._outside.folder)
         return trial
+
+    def _breaks(self, trial: optuna.Trial, settings: GivenSettings) -> bool:
+        """Tell the study of a trial that breaks [search.constraints], which is not trained: it is pruned."""
+        if not self.search.constraints:
+            return False
+        costs = self.costs.bounded(self._resolved(settings))
+        if self.costs.kept(costs):
+            return False
+        for name, excess in self.costs.excess(costs).items():
+            trial.set_constraint(name, excess)
+        bounds = self.search.constraints.items()
+        broken = [f"{name} {costs[name]:g} > {bound:g}" for name, bound in bounds if costs[name] > bound]
+        why = f"breaks [search.constraints]: {', '.join(broken)}"
+        trial.set_user_attr(WHY, why)
+        self._study.tell(trial, state=TrialState.PRUNED)
+        del self._outside.pending[trial.number]
+        self._note(trial, None, SuggestionResult(TrialState.PRUNED, [], {}, 0, why))
+        return True
+
+    def _note(self, trial: optuna.Trial, suggestion: int | None, result: SuggestionResult) -> None:
+        self._outside.told.append((trial.number, suggestion, result))
+        self._outside.drawn[trial.number] = dict(trial.params)
 
     def _number(self, trial: optuna.Trial, settings: GivenSettings) -> int:
         """Return the number of the suggestion with these settings: of a new one, if they are new."""
@@ -199,9 +229,9 @@ class OwnAskTell(AskTell):
                         trial.report(result.intermediate[evaluation], evaluation)
                 if result.reason:
                     trial.set_user_attr(WHY, result.reason)
-                self._study.tell(trial, values_of(result), state=result.state)
+                self._study.tell(trial, ask_tell.values_of(result), state=result.state)
             del self._outside.pending[number]
-            self._outside.told.append((number, suggestion, result))
+            self._note(trial, suggestion, result)
 
     def _stored(self, suggestion: Suggestion, size: int, seconds: float) -> FrozenTrial:
         """Return the trial for the folder's own storage."""
@@ -211,12 +241,12 @@ class OwnAskTell(AskTell):
         attributes[OUTSIDE] = suggestion.trial.number
         if result.reason:
             attributes[REASON] = result.reason
-        parameters = {parameter.name: parameter for parameter in self.space.parameters}
+        known = values_of(self.space)
         return create_trial(
             state=result.state,
-            values=values_of(result),
+            values=ask_tell.values_of(result),
             params=suggestion.drawn,
-            distributions={name: distribution(parameters[name].values) for name in suggestion.drawn},
+            distributions={name: distribution(known[name]) for name in suggestion.drawn},
             intermediate_values=dict(result.intermediate),
             user_attrs=attributes,
         )
@@ -257,7 +287,7 @@ def check(study: object, search: Search, space: Space) -> None:
 
 def _problems(study: optuna.Study, space: Space) -> Iterator[str]:
     """Yield what does not fit of the trials in the study: distributions, and values of enqueued ones."""
-    known = {parameter.name: parameter.values for parameter in space.parameters}
+    known = values_of(space)
     for trial in study.get_trials(deepcopy=False):
         for name, theirs in trial.distributions.items():
             if name not in known:
@@ -270,6 +300,11 @@ def _problems(study: optuna.Study, space: Space) -> Iterator[str]:
         if trial.state == TrialState.WAITING:
             fixed = trial.system_attrs.get("fixed_params", {})
             yield from (f"enqueued trial {trial.number}: {why}" for why in misfits(fixed, known))
+
+
+def values_of(space: Space) -> dict[str, Values]:
+    """Return what each parameter of a space may be."""
+    return {parameter.name: parameter.values for parameter in space.parameters}
 
 
 def _same_kind(theirs: BaseDistribution, ours: BaseDistribution) -> bool:

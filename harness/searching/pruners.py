@@ -18,9 +18,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import BasePruner, MedianPruner, NopPruner, PatientPruner, PercentilePruner
 from optuna.study import Study, StudyDirection
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
-from harness.searching import extrapolation
+from harness import stats
 from harness.study.searches import Pruning, Sampler, Search
 
 BATCH = "batch"
@@ -42,7 +42,6 @@ KEYS: Mapping[str, tuple[str, ...]] = {
     "extrapolation": ("confidence", "control", "first"),
 }
 """The keys of [search.pruner] that a pruner uses, beside its name."""
-
 HALVING = ("halving", "hyperband", "asha", "async-hyperband")
 """Pruners whose rungs are further apart the later they come."""
 
@@ -69,7 +68,7 @@ def make(pruning: Pruning, *, evaluations: int) -> BasePruner:
         case "top-k":
             return TopK(pruning.first, pruning.keep)
         case "extrapolation":
-            return NopPruner()
+            return Extrapolation(pruning.first, pruning.confidence, pruning.control)
 
 
 def rungs(pruning: Pruning, evaluations: int) -> list[int]:
@@ -113,7 +112,7 @@ def problems(search: Search) -> Iterator[str]:
             f"search.pruner.keep = {pruning.keep} of {search.suggestions} suggestions stops none; allowed: "
             "less than search.suggestions"
         )
-    least = extrapolation.least_curves(pruning.confidence)
+    least = stats.least_curves(pruning.confidence)
     if name == "extrapolation" and search.suggestions <= least:
         yield (
             f"search.pruner = 'extrapolation' with confidence {pruning.confidence:g} stops nothing before "
@@ -225,6 +224,60 @@ class TopK(BasePruner):
             return False
         rivals = _field(study, study.get_trials(deepcopy=False), self._first)
         return trial.number not in {rival.number for rival in rivals[: self._keep]}
+
+
+class Extrapolation(BasePruner):
+    """Extrapolation: stops, from evaluation `first` on, what will not end better than the best so far.
+
+    That is, a suggestion of which the better bound of its end (`stats.Forecast`, with `confidence`) is worse
+    than the best end of all finished suggestions. Bounds come from the errors that the extrapolation made for
+    the finished curves with as many evaluations; it stops nothing before there are enough of these to know
+    its errors (`stats.least_curves`). One suggestion in `control` trains to its end whatever is predicted:
+    without them no error of the bad ones would ever be seen.
+    """
+
+    def __init__(self, first: int, confidence: float, control: int) -> None:
+        self._first = first
+        self._confidence = confidence
+        self._control = control
+        self._fitted: tuple[tuple[tuple[int, ...], int], stats.Forecast] | None = None
+
+    def prune(self, study: Study, trial: FrozenTrial) -> bool:
+        """Return True if a suggestion stops at the evaluation that it reported last."""
+        step = trial.last_step
+        if step is None or step < self._first or not _goes_on(trial, step):
+            return False
+        value = trial.intermediate_values[step]
+        if not math.isfinite(value):
+            return True
+        finished = _finished(study)
+        alike = [other for other in finished if other.last_step == trial.user_attrs[EVALUATIONS]]
+        if trial.number % self._control == 0 or len(alike) < stats.least_curves(self._confidence):
+            return False
+        low, high = self._forecast(alike, step).bounds([value], self._confidence)
+        ends = [other.intermediate_values[max(other.intermediate_values)] for other in finished]
+        if study.direction == StudyDirection.MAXIMIZE:
+            return bool(high[0] < max(ends))
+        return bool(low[0] > min(ends))
+
+    def _forecast(self, finished: Sequence[FrozenTrial], step: int) -> stats.Forecast:
+        """Fit to finished suggestions; those of a batch, asked one after the other, have the same ones."""
+        key = (tuple(other.number for other in finished), step)
+        if self._fitted is None or self._fitted[0] != key:
+            at = [other.intermediate_values[step] for other in finished]
+            end = [other.intermediate_values[max(other.intermediate_values)] for other in finished]
+            self._fitted = key, stats.Forecast.of(at, end)
+        return self._fitted[1]
+
+
+def _finished(study: Study) -> list[FrozenTrial]:
+    """Return the trials that reported a finite number at each of their evaluations; none that diverged."""
+    return [
+        trial
+        for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        if len(trial.intermediate_values) == trial.user_attrs.get(EVALUATIONS)
+        and all(map(math.isfinite, trial.intermediate_values.values()))
+    ]
 
 
 def _field(study: Study, trials: Sequence[FrozenTrial], rung: int) -> list[FrozenTrial]:

@@ -8,20 +8,20 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.exceptions import ExperimentalWarning
-from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
+from optuna.samplers import BaseSampler, CmaEsSampler, NSGAIISampler, RandomSampler, TPESampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from scipy.stats import qmc
 
 from harness.study.searches import Search
-from harness.study.space import Choices, Ints, Parameter, Space, Values
+from harness.study.space import Choices, Drawn, Ints, Parameter, Space, Values
 
 _WALKS = 512
 FEWEST_KNOWN = {"cmaes": 10}
@@ -30,12 +30,18 @@ LEARNS_NOTHING = ("random", "qmc")
 """Samplers to which results mean nothing."""
 HEARS_OF_REFUSED = ("tpe", "optuna")
 """Samplers that learn where constraints are broken; of the others a point that breaks one is drawn again."""
+ASKS_FIRST = ("gp",)
+"""Samplers that ask of a point whether it keeps the constraints, before they give it."""
 
 
-def make(search: Search, space: Space, *, seed: int, earlier: Sequence[FrozenTrial] = ()) -> BaseSampler:
+def make(
+    search: Search, space: Space, *, seed: int, earlier: Sequence[FrozenTrial] = (),
+    kept: Callable[[Drawn], bool] = lambda _point: True,
+) -> BaseSampler:  # fmt: skip
     """Make the sampler of a batch; its seed is by `search.seed` and the number of suggestions before it.
 
-    `earlier` are the trials of an earlier search that its study holds before its own.
+    `earlier` are the trials of an earlier search that its study holds before its own; `kept` tells whether a
+    point keeps the constraints.
     """
     with warnings.catch_warnings():
         # Optuna's word for options that may change; constraints.txt says which Optuna was tested.
@@ -59,13 +65,13 @@ def make(search: Search, space: Space, *, seed: int, earlier: Sequence[FrozenTri
             case "gp":
                 from harness.searching.gp_sampler import GpSampler
 
-                return GpSampler(space, seed=seed, sobol_seed=search.seed)
+                return GpSampler(space, kept, seed=seed, sobol_seed=search.seed)
             case "nsga2":
                 return Nsga2Sampler(seed=seed, population_size=_population(search.batch))
 
 
 def attributes_of_known(search: Search) -> dict[str, Any]:
-    """Return the system attributes of an earlier search's trials: to NSGA-II they are its first generation."""
+    """Return the system attributes of an earlier search's trials: NSGA-II's first generation."""
     return {Nsga2Sampler.generation_key(): 0} if search.sampler == "nsga2" else {}
 
 
@@ -144,7 +150,7 @@ def _of_pruner(search: Search) -> list[str]:
 
 def _of_constraints(search: Search) -> list[str]:
     """Say what a sampler does with points that break a constraint."""
-    if not search.constraints or search.sampler in HEARS_OF_REFUSED:
+    if not search.constraints or search.sampler in {*HEARS_OF_REFUSED, *ASKS_FIRST}:
         return []
     return [f"{search.sampler} learns nothing from points that break a constraint: they are drawn again"]
 
@@ -153,7 +159,7 @@ def _of_sampler(search: Search, space: Space) -> list[str]:
     name = search.sampler
     if name in LEARNS_NOTHING:
         return [f"{name} learns nothing from results"]
-    if name == "tpe":
+    if name in {"tpe", "gp"}:
         return []
     sentences: list[str] = []
     if name == "optuna":
@@ -164,10 +170,8 @@ def _of_sampler(search: Search, space: Space) -> list[str]:
     rest = [p.name for p in space.parameters if p.name not in modelled]
     if rest:
         sentences.append(f"{name} draws at random: {', '.join(rest)}")
-    if name == "gp":
-        sentences.append("gp takes about a second for each suggestion, more the more there are")
-    if name in {"gp", "nsga2"} and search.pruner.name != "none":
-        sentences.append(f"{name} learns nothing from suggestions that are pruned")
+    if name == "nsga2" and search.pruner.name != "none":
+        sentences.append("nsga2 learns nothing from suggestions that are pruned")
     return sentences
 
 

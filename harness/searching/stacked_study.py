@@ -12,13 +12,12 @@ from typing import Any, Unpack
 import numpy as np
 import optuna
 import pandas as pd
-from optuna.trial import FrozenTrial
 
 from harness.errors import UsageError, quoted
 from harness.lowering import builds
 from harness.planning.plan import draw
 from harness.searching import checks, displays, loop, own_studies, samplers
-from harness.searching.ask_tell import arm_of, drawn_of
+from harness.searching.ask_tell import arm_of
 from harness.searching.own_studies import Outside, OwnAskTell
 from harness.searching.storages import quiet_optuna
 from harness.searching.suggestions import STATE_NAMES
@@ -147,6 +146,7 @@ class StackedStudy:
             own_studies.check(optuna_study, self._search, self.study.space)
         outside = Outside(optuna_study, trials, f"{machine.host()}:{self.folder.resolve()}")
         changes: dict[str, Any] = {"own": outside.name, "pruner": outside.pruning, "until": None}
+        changes["warm_start"] = ""
         changes |= {"constraints": {}, "warm_start": ""}
         changes["batch"] = _count("batch", batch or self._search.batch, limits.TOGETHER)
         study = replace(self.study, search=self._search.model_copy(update=changes))
@@ -156,29 +156,35 @@ class StackedStudy:
         try:
             with builds.using(self._options.bits), locks.locked(self.folder):
                 asking = partial(OwnAskTell, outside=outside)
-                found = loop.evaluated(study, self.folder, self._options, asking, displays.chosen(None))
+                loop.evaluated(study, self.folder, self._options, asking, displays.chosen(None))
         finally:
             with quiet_optuna():
                 outside.fail_pending()
-        return _frame(outside, found.trials, study)
+        return _frame(outside, study)
 
 
-def _frame(outside: Outside, stored: Sequence[FrozenTrial], study: Study) -> pd.DataFrame:
+def _frame(outside: Outside, study: Study) -> pd.DataFrame:
     """Tabulate the trials that were told, in the order of asking."""
     assert study.search is not None  # noqa: S101 (a search's)
     told = sorted(outside.told, key=lambda row: row[0])
     most = max((max(result.intermediate, default=0) for *_, result in told), default=0)
     rows = []
     for trial, number, result in told:
-        row = {"trial": trial, "number": number, "arm": arm_of(number), "state": STATE_NAMES[result.state]}
+        arm = None if number is None else arm_of(number)
+        row: dict[str, Any] = {
+            "trial": trial,
+            "number": number,
+            "arm": arm,
+            "state": STATE_NAMES[result.state],
+        }
         row |= {"reason": result.reason, "evaluations": result.reached}
         row |= dict(zip(study.search.objective, result.values, strict=False))
         row |= {EVALUATION.format(i): result.intermediate.get(i, math.nan) for i in range(1, most + 1)}
-        rows.append(row | drawn_of(stored[number]))
+        rows.append(row | outside.drawn[trial])
     names = [parameter.name for parameter in study.space.parameters]
     curve = [EVALUATION.format(i) for i in range(1, most + 1)]
     columns = ["trial", "number", "arm", "state", "reason", "evaluations", *study.search.objective]
-    return pd.DataFrame(rows, columns=[*columns, *curve, *names])
+    return pd.DataFrame(rows, columns=[*columns, *curve, *names]).astype({"number": "Int64"})
 
 
 def _count(name: str, given: object, most: int = limits.SUGGESTIONS) -> int:
@@ -208,7 +214,7 @@ def _point(where: str, given: object, space: Space, problems: list[str]) -> Draw
     if not isinstance(given, Mapping):
         problems.append(f"{where} is {quoted(given)}; allowed: a dict of each parameter's name to its value")
         return {}
-    known = {parameter.name: parameter.values for parameter in space.parameters}
+    known = own_studies.values_of(space)
     point = {str(name): _plain(value, known.get(str(name))) for name, value in given.items()}
     wrong = [f"{where}: {why}" for why in own_studies.misfits(point, known)]
     missing: list[str] = []

@@ -56,14 +56,14 @@ class KnownSuggestions:
 
     @property
     def words(self) -> str:
-        """How many there are and whence, in words."""
+        """The number of them and the folder, in words."""
         many = len(self.suggestions)
         of = f"all {many}" if many == self.complete else f"{many} of the {self.complete}"
         return f"{of} complete suggestions of {self.folder}"
 
     @property
     def points(self) -> list[tuple[Drawn, Sequence[float]]]:
-        """What was drawn, with its objectives."""
+        """The points, each with its objectives."""
         return [(suggestion.drawn, suggestion.values) for suggestion in self.suggestions]
 
 
@@ -161,8 +161,8 @@ def _check_objective(tables: Mapping[str, Any], search: Search, where: str) -> N
     if (there.get("objective"), there.get("direction")) != (search.objective, search.directions):
         told = ", ".join(map(str, there.get("objective", [])))
         raise UsageError(
-            f"{where}: it searched for {told}, and this search for {', '.join(search.objective)}; allowed: an "
-            "earlier search for the same"
+            f"{where}: it searched for {told}, and this search for {', '.join(search.objective)}; allowed: "
+            "an earlier search for the same"
         )
 
 
@@ -172,8 +172,8 @@ def _check_data(folder: Path, study: Study, where: str) -> None:
     if digests != {digest}:
         there = ", ".join(other[:12] for other in sorted(digests))
         raise UsageError(
-            f"{where}: it was trained on other data: digest {there} there, {digest[:12]} here. Values on other "
-            "data say nothing here; leave warm_start out"
+            f"{where}: it was trained on other data: digest {there} there, {digest[:12]} here. Values on "
+            "other data say nothing here; leave warm_start out"
         )
 
 
@@ -223,8 +223,8 @@ def _fitting(
     if not fits:
         why = "breaks a constraint" if broken else _difference(study, arms)
         raise UsageError(
-            f"{where}: none of its {count(len(arms), 'complete suggestion')} is a point of this search: {why}. "
-            "Widen [space], take the other search's [baseline], or leave warm_start out"
+            f"{where}: none of its {count(len(arms), 'complete suggestion')} is a point of this search: "
+            f"{why}. Widen [space], take the other search's [baseline], or leave warm_start out"
         )
 
 

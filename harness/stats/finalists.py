@@ -48,7 +48,8 @@ def finalists(trials: pd.DataFrame, metric: str = "val_accuracy", *, maximize: b
             "cost": -table["mean"] if maximize else table["mean"],
         }
     )
-    return table.loc[keys.sort_values(list(keys), kind="stable").index].reset_index(drop=True)
+    order = keys.sort_values(["empty", "broken", "cost"], kind="stable").index
+    return table.loc[order].reset_index(drop=True)
 
 
 def _wins(done: pd.DataFrame, metric: str, *, maximize: bool) -> dict[str, float]:

@@ -64,4 +64,4 @@ def _holds(values: Values, value: Any) -> bool:
     if not values.step or values.log:
         return True
     steps = (value - values.low) / values.step
-    return abs(steps - round(steps)) <= (1e-9 if isinstance(values, Floats) else 0)
+    return bool(abs(steps - round(steps)) <= (1e-9 if isinstance(values, Floats) else 0))

@@ -748,8 +748,8 @@ def test_a_search_stops_at_its_target_and_goes_on_to_another(harness: Harness) -
     low = harness("search", study(SEARCH), "--workers", 1, "--until", "val_accuracy=0.01")
     assert low.code == 0, low.stderr
     in_order(
-        low.stdout, "2 suggestions: ", r"suggestion 0 has val accuracy of at least 1\s%: no more are asked for, "
-        "after 2 of 4",
+        low.stdout, "2 suggestions: ",
+        r"suggestion \d has val accuracy of at least 1\s%: no more are asked for, after 2 of 4",
     )  # fmt: skip
     assert "the space holds no more" not in low.stderr
     high = harness("search", study(SEARCH), "--workers", 1, "--until", "val_accuracy=1.0")

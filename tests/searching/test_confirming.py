@@ -10,17 +10,18 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from harness import results
-from harness.errors import MachineError
+from harness.errors import MachineError, UsageError
 from harness.registry import PACKAGE_ROOT
 from harness.results import finalists
-from harness.searching import confirming
 from harness.searching.loop import SearchResult, search
 from harness.study.searches import Search
-from harness.study.study import Study, parse
+from harness.study.study import Study, load, parse
+from harness.training import runs
 
 TABLES: dict[str, Any] = {
     "study": {"name": "s", "design": "search", "seeds": 2},
@@ -90,10 +91,17 @@ def test_the_best_mean_of_the_finalists_alone_is_confirmed(folder: Path) -> None
     assert (again.asked, again.confirmed and again.confirmed.trained) == (0, 0)
     assert again.finalists is not None
     assert again.finalists.trained == 0
+    assert again.winner is not None
     assert means[f"suggestion {again.winner}"] == means.max()
     assert winners(folder) == [again.winner]
     drawn = again.suggestions.set_index("number")["lr"]
     assert confirmed_lr(folder) == pytest.approx(drawn[again.winner], rel=1e-6)
+
+
+def test_the_folder_of_the_finalists_is_not_searched(tmp_path: Path, folder: Path) -> None:
+    with pytest.raises(UsageError, match="is a study of the finalists of a search"):
+        searched(load(folder / "finalists" / "study.toml"), tmp_path / "s")
+    assert not (tmp_path / "s").exists()
 
 
 def test_a_finalist_with_less_luck_in_the_search_is_picked_where_its_mean_is_better(tmp_path: Path) -> None:
@@ -182,7 +190,7 @@ def test_a_search_that_is_extended_trains_only_finalists_that_are_new(tmp_path: 
 def test_a_search_that_stops_in_a_later_phase_goes_on_in_it(
     tmp_path: Path, folder: Path, phase: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    really = confirming.runs.train_phases
+    really = runs.train_phases
 
     def stop(drawn: Any, place: Path, options: Any) -> Any:
         if drawn.study.about.phase == phase:
@@ -190,7 +198,7 @@ def test_a_search_that_stops_in_a_later_phase_goes_on_in_it(
         return really(drawn, place, options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(confirming.runs, "train_phases", stop)
+        patch.setattr(runs, "train_phases", stop)
         with pytest.raises(MachineError, match="no space left"):
             searched(study(), tmp_path / "s")
     assert not (tmp_path / "s" / "confirmed").exists()
@@ -242,14 +250,14 @@ def test_test_stays_closed_while_a_finalist_fails(tmp_path: Path, monkeypatch: p
         },
         path=tmp_path / "s.toml",
     )
-    really = confirming.runs.train_phases
+    really = runs.train_phases
 
     def train(drawn: Any, place: Path, options: Any) -> Any:
         Path("armed").touch()
         return really(drawn, place, options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(confirming.runs, "train_phases", train)
+        patch.setattr(runs, "train_phases", train)
         found = searched(given, tmp_path / "s")
     assert (found.winner, found.confirmed) == (None, None)
     assert found.undecided == "no result of 4 of the finalists' 4 trials"
@@ -273,7 +281,7 @@ def test_a_search_asks_for_no_more_once_a_complete_suggestion_reaches_the_target
     level = float(values[:3].max())
     found = searched(study(until={"val_accuracy": level}, finalists=1), tmp_path)
     assert (len(found.trials), found.asked) == (3, 3)  # the batch is told whole
-    assert found.reached == int(values[:3].idxmax())
+    assert found.reached == int(np.argmax(values[:3]))
     again = searched(study(until={"val_accuracy": level}, finalists=1), tmp_path)
     assert (again.asked, again.reached) == (0, found.reached)
     more = searched(study(until={"val_accuracy": 1.0}, finalists=1), tmp_path)

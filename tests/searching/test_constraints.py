@@ -71,7 +71,7 @@ def test_no_suggestion_breaks_a_constraint(sampler: str) -> None:
 
 @pytest.mark.parametrize("sampler", ["random", "qmc", "tpe", "optuna", "cmaes", "nsga2"])
 def test_a_restored_search_asks_for_the_same(sampler: str) -> None:
-    several = {"objective": ["val_accuracy", "parameters"]} if sampler == "nsga2" else {}
+    several: dict[str, Any] = {"objective": ["val_accuracy", "parameters"]} if sampler == "nsga2" else {}
     given = study({"parameters": 1500}, sampler=sampler, **several)
 
     def told(ask_tell: AskTell) -> tuple[list[Any], list[optuna.trial.FrozenTrial]]:

@@ -61,7 +61,7 @@ def test_all_suggestions_of_the_same_space_are_known(earlier: Path) -> None:
     assert found.words == f"all 12 complete suggestions of {earlier}"
     for one, row in zip(found.suggestions, table.to_dict("records"), strict=True):
         assert one.number == row["number"]
-        assert one.values == [row["val_accuracy"]]
+        assert list(one.values) == [row["val_accuracy"]]
         assert one.drawn["lr"] == pytest.approx(row["lr"], rel=1e-9)
         assert one.drawn["activation"] == row["activation"]
         assert one.drawn["hidden.width.1"] == row["hidden.width.1"]
@@ -110,9 +110,9 @@ def test_what_breaks_a_constraint_is_not_known(earlier: Path) -> None:
         ({"baseline": {"epochs": 2}}, r"suggestion \d+ has epochs 1 \(here 2\)"),
         ({"baseline": {"val_fraction": 0.2}}, r"has val_fraction 0.1 \(here 0.2\)"),
         ({"space": SPACE | {"lr": {"low": 2.0, "high": 3.0}}}, r"lies outside of the ranges and lists"),
-        ({"constraints": {"parameters": 300}, "space": SPACE | {"hidden": [[], [4]]}}, r"none of its 12"),
+        ({"constraints": {"parameters": 320}}, r"none of its 12 .* breaks a constraint"),
         ({"sampler": "random"}, "the sampler random learns nothing from an earlier search; allowed: tpe"),
-        ({"sampler": "cmaes", "space": SPACE | {"lr": {"low": 0.3, "high": 1.0}, "epochs": {"low": 1, "high": 2}}},
+        ({"sampler": "cmaes", "space": SPACE | {"lr": {"low": 0.1, "high": 1.0}}},
          "and the sampler cmaes needs 10"),
     ],
 )  # fmt: skip
@@ -161,7 +161,7 @@ def test_a_warm_started_search_counts_only_its_own(earlier: Path, tmp_path: Path
     cold = loop.search(study(), tmp_path / "cold", workers=1)
     assert [t.params for t in cold.trials] != [t.params for t in result.trials]
     page = search_page.sections(search_data.read(reporting.read(tmp_path / "s")))
-    words = " ".join(next(section for section in page if section.anchor == "searched").words)
+    words = " ".join(next(section for section in page if section.name == "searched").words)
     best = pd.read_csv(earlier / "suggestions.csv")["val_accuracy"].max()
     assert f"the sampler knew all 12 complete suggestions of {earlier}" in words
     assert f"{100 * best:.2f}" in words
@@ -180,29 +180,32 @@ def test_a_search_that_goes_on_knows_the_same_without_the_earlier_folder(
         pd.read_csv(tmp_path / name / "suggestions.csv").drop(columns="seconds") for name in ("whole", "s")
     )
     pd.testing.assert_frame_equal(one, other)
-    with pytest.raises(UsageError, match="was begun with search.warm_start"):
+    with pytest.raises(UsageError, match=r"was begun with search.warm_start"):
         loop.search(study(warm_start=str(earlier)), tmp_path / "s", workers=1)
-    with pytest.raises(UsageError, match="warm start: there .*, here nothing"):
+    with pytest.raises(UsageError, match=r"warm start: there .*, here nothing"):
         loop.search(study(), tmp_path / "s", workers=1)
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "optuna", "gp", "cmaes", "nsga2"])
 def test_a_sampler_that_knows_the_best_corner_looks_there(sampler: str) -> None:
     """Known: the larger both numbers, the better; a sampler that knows nothing begins anywhere."""
-    several = {"objective": ["val_accuracy", "parameters"]} if sampler == "nsga2" else {}
-    space = {"lr": {"low": 0.0, "high": 1.0}, "dropout": {"low": 0.0, "high": 0.9}}
+    several: dict[str, Any] = {"objective": ["val_accuracy", "parameters"]} if sampler == "nsga2" else {}
+    space = {"lr": {"low": 1e-3, "high": 1.0}, "dropout": {"low": 0.0, "high": 0.9}}
     given = study(space, sampler=sampler, batch=16, **several)
     assert given.search is not None
     rng = optuna.samplers.RandomSampler(seed=0)._rng.rng
-    points = [{"lr": float(a), "dropout": 0.9 * float(b)} for a, b in rng.random((60, 2))]
-    values = [[p["lr"] + p["dropout"], 10.0][: 2 if several else 1] for p in points]
+    points: list[dict[str, str | int | float]] = [
+        {"lr": float(a), "dropout": 0.9 * float(b)} for a, b in rng.random((60, 2))
+    ]
+    values = [[float(p["lr"]) + float(p["dropout"]), 10.0][: 2 if several else 1] for p in points]
     means = []
     for told in (list(zip(points, values, strict=True)), []):
         ask_tell = AskTell(given.search, given.space, 1, given.datasets)
         ask_tell.learn(told)
         ask_tell.restore([])
-        batch = ask_tell.ask(16, lambda _: 1, {})
-        means.append(sum(one.drawn["lr"] + one.drawn["dropout"] for one in batch) / 16)  # type: ignore[operator]
+        batch = ask_tell.ask(16, lambda _: 1, {})[: 1 if sampler == "gp" else 16]  # gp explores then
+        reached = [float(one.drawn["lr"]) + float(one.drawn["dropout"]) for one in batch]
+        means.append(sum(reached) / len(reached))
     assert means[0] > 1.15
     assert means[0] > means[1] + 0.15
 
@@ -223,7 +226,8 @@ def test_what_settings_would_have_drawn() -> None:
     def drawn(**settings: Any) -> Any:
         return drawn_from(given.space, settings_of(given, settings))
 
-    assert drawn(optimizer="momentum", momentum=0.75, epochs=5, head="softmax", loss="mse", hidden=[8, 8]) == {
+    mse = {"head": "softmax", "loss": "mse"}
+    assert drawn(optimizer="momentum", momentum=0.75, epochs=5, hidden=[8, 8], **mse) == {
         "optimizer": "momentum", "momentum": 0.75, "epochs": 5, "output": "MSE", "hidden.depth": "2",
         "hidden.width": "8",
     }  # fmt: skip

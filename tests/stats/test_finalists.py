@@ -56,7 +56,7 @@ def exact(values: np.ndarray) -> np.ndarray:
         means = values[list(drawn)].mean(axis=0)
         best = np.isclose(means, means.max(), rtol=0, atol=1e-12)
         wins += best / best.sum()
-    return wins / n**n
+    return np.asarray(wins / n**n)
 
 
 def test_wins_are_those_of_all_resamples_of_the_seeds() -> None:

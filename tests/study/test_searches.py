@@ -103,7 +103,7 @@ BAD = {
     "seeds that confirm": ("seeds = [1, 7]", "search.seeds: [1] are seeds of the study too"),
     "seeds of finalists that searched": (
         "seeds = [2000, 3001]",
-        "search.finalist_seeds: [3001] are seeds of search.seeds, by which finalists are chosen; take others,",
+        "search.finalist_seeds: [3001] are seeds of search.seeds, by which finalists are chosen; take",
     ),
     "seeds of finalists that confirm": (
         "finalist_seeds = [1, 9]",

@@ -81,7 +81,7 @@ def _fresh(search: SearchData, number: int) -> pd.DataFrame:
     return finalists.optimism(number, search.confirmed.trials, search.suggestions, search.settings)
 
 
-def _compared(search: SearchData, row: Mapping[str, Any], number: int) -> list[str]:
+def _compared(search: SearchData, row: Mapping[Any, Any], number: int) -> list[str]:
     objective = search.objective
     seeds = "one seed" if search.seeds == 1 else f"a mean of {search.seeds} seeds"
     ends = hundredths if objective.is_accuracy else significant

@@ -19,7 +19,7 @@ from harness.results import columns, finalists, tables
 from harness.results.finalists import Finalists
 from harness.settings.schema import CONFIRMED, FINALISTS, WINNER, outcome_columns
 from harness.study.contrasts import Contrasts
-from harness.study.searches import COLUMNS, STATES, SUGGESTIONS, Objective, Search
+from harness.study.searches import STATES, SUGGESTIONS, Objective, Search
 from harness.study.space import Parameter
 from harness.text import as_word
 
