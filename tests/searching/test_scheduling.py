@@ -187,7 +187,7 @@ def test_a_killed_asynchronous_search_repeats_its_log(
     pruner: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given = study(pruner=pruner, suggestions=24)
-    for after in (5, 6):
+    for after in (8, 14):
         simulate(monkeypatch, after, dies_after=after)
         with pytest.raises(Killed):
             search(given, tmp_path)
