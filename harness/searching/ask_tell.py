@@ -159,9 +159,9 @@ class AskTell:
         finally:
             self.seconds += time.perf_counter() - start
 
-    def wanted(self, before: int) -> int:
-        """Return how many suggestions there will be, of which `before` are there already."""
-        return max(self.search.suggestions, before)
+    def wanted(self, before: int) -> int:  # noqa: ARG002 (what a study outside needs)
+        """Return how many suggestions are wanted, beside those repeated; `before` are there already."""
+        return self.search.suggestions
 
     def learn(self, points: Sequence[tuple[Drawn, Sequence[float]]]) -> None:
         """Let the sampler know points of an earlier search and their objectives, before its first suggestion.
