@@ -171,7 +171,7 @@ def test_images_take_the_fewer_bytes() -> None:
 
 def test_the_fastest_form_is_read_off_lines_between_densities() -> None:
     assert self_test.DENSITIES == (0.25, 0.5, 0.75)
-    # Without pixels 2 + 8 (p - 1/4), products in full 3 + 4 (p - 1/4), all in full 5.5 - 4 (p - 1/2) from 1/2 on.
+    # Without pixels 2 + 8 (p - 1/4), products in full 3 + 4 (p - 1/4), all in full 5.5 - 4 (p - 1/2).
     taken = np.array([[2.0, 3.0, 9.0, 9.0], [4.0, 4.0, 9.0, 5.5], [6.0, 5.0, 9.0, 4.5]])
     assert self_test.fastest(taken) == "0" * 10 + "1" * 4 + "3" * 6
     assert self_test.fastest(taken[[0, 0, 0]]) == "0" * 20
