@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sys
 import time
 from pathlib import Path
@@ -140,6 +141,7 @@ def main(
     out: Path | None, work: Path,
 ) -> None:  # fmt: skip
     """Run a campaign."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that a cell's processes are ended
     problem = PROBLEMS["short" if short else "full"]
     minutes = minutes or MINUTES[problem.name]
     name = f"{problem.name}-{minutes:g}"
