@@ -131,6 +131,17 @@ def test_a_cell_names_the_code_that_its_peer_shares() -> None:
     assert environments.digest(changed) != given["dehb"] != given["optuna"]
 
 
+def test_a_cell_in_a_relative_folder_is_written_for_a_process_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("cells").mkdir()
+    Cell("peer", SHORT, 0, 1, Path("cells"), "", 0.0).write(Path("cells/cell.json"))
+    monkeypatch.chdir(tmp_path / "cells")
+    Cell.read("cell.json").note_incumbent(good(), 0.5, "any")
+    assert Cell.read("cell.json").folder == tmp_path / "cells"
+
+
 # ---------------------------------------------------------------------------------------- asking
 
 

@@ -21,7 +21,7 @@ TRIALS = 100_000
 """More than there is time for: the seconds end the search."""
 
 
-class Notes(Callback):
+class Notes(Callback):  # type: ignore[misc]
     """Writes the incumbent down whenever it may have changed."""
 
     def __init__(self, cell: Cell) -> None:
