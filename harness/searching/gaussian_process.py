@@ -1,7 +1,7 @@
 """A Gaussian process of what suggestions reached, in NumPy: one fit a batch, and then a point at a time.
 
-Matern-5/2 with a length scale a parameter. Length scales and noise are those of largest posterior density, under
-the priors of Hvarfner, Hellsten & Nardi (2024), "Vanilla Bayesian Optimization Performs Great in High
+Matern-5/2 with a length scale a parameter. Length scales and noise are those of largest posterior density,
+under the priors of Hvarfner, Hellsten & Nardi (2024), "Vanilla Bayesian Optimization Performs Great in High
 Dimensions" (https://arxiv.org/abs/2402.02229), with BoTorch's prior of the noise.
 """
 
@@ -32,8 +32,8 @@ LEAST_VARIANCE = 1e-10
 class GaussianProcess:
     """A process with mean 0 and variance 1, conditioned on `points` (N, C) of which the first n have values.
 
-    `owners` (C,) are the parameters of the columns, `scales` (P,) their length scales; `weights` (n,) give the
-    mean, `root` (N, N) is the lower root of the covariance of all points, the noise's variance among it.
+    `owners` (C,) are the parameters of the columns, `scales` (P,) their length scales; `weights` (n,) give
+    the mean, `root` (N, N) is the lower root of the covariance of all points, the noise's variance among it.
     """
 
     points: Array
@@ -164,8 +164,8 @@ def log_expected_improvement(mean: Array, variance: Array, best: float) -> Array
 def expected_hypervolume(means: Array, variances: Array, front: Array, reference: Array) -> Array:
     """Return the expected gain of hypervolume (M,) of points with independent means and variances (2, M).
 
-    Both values are to be large. The plane above the `front` (F, 2) is cut into strips along the first value; in
-    a strip from a to b, above height h, the gain is (min(y1, b) - a)+ (y2 - h)+, whose factors are independent
+    Both values are to be large. The plane above the `front` (F, 2) is cut into strips along the first value;
+    in a strip from a to b, above height h, the gain is (min(y1, b) - a)+ (y2 - h)+, of independent factors
     (Emmerich, Yang et al. 2016, https://doi.org/10.1145/2908812.2908898, in two dimensions).
     """
     rising = front[np.argsort(front[:, 0])]

@@ -159,7 +159,7 @@ def _of_sampler(search: Search, space: Space) -> list[str]:
     name = search.sampler
     if name in LEARNS_NOTHING:
         return [f"{name} learns nothing from results"]
-    if name == "tpe":
+    if name in {"tpe", "gp"}:
         return []
     sentences: list[str] = []
     if name == "optuna":
@@ -170,10 +170,8 @@ def _of_sampler(search: Search, space: Space) -> list[str]:
     rest = [p.name for p in space.parameters if p.name not in modelled]
     if rest:
         sentences.append(f"{name} draws at random: {', '.join(rest)}")
-    if name == "gp":
-        sentences.append("gp takes about a second for each suggestion, more the more there are")
-    if name in {"gp", "nsga2"} and search.pruner.name != "none":
-        sentences.append(f"{name} learns nothing from suggestions that are pruned")
+    if name == "nsga2" and search.pruner.name != "none":
+        sentences.append("nsga2 learns nothing from suggestions that are pruned")
     return sentences
 
 

@@ -15,12 +15,12 @@ import pandas as pd
 import pytest
 
 from harness import results
-from harness.errors import MachineError
+from harness.errors import MachineError, UsageError
 from harness.registry import PACKAGE_ROOT
 from harness.results import finalists
 from harness.searching.loop import SearchResult, search
 from harness.study.searches import Search
-from harness.study.study import Study, parse
+from harness.study.study import Study, load, parse
 from harness.training import runs
 
 TABLES: dict[str, Any] = {
@@ -96,6 +96,12 @@ def test_the_best_mean_of_the_finalists_alone_is_confirmed(folder: Path) -> None
     assert winners(folder) == [again.winner]
     drawn = again.suggestions.set_index("number")["lr"]
     assert confirmed_lr(folder) == pytest.approx(drawn[again.winner], rel=1e-6)
+
+
+def test_the_folder_of_the_finalists_is_not_searched(tmp_path: Path, folder: Path) -> None:
+    with pytest.raises(UsageError, match="is a study of the finalists of a search"):
+        searched(load(folder / "finalists" / "study.toml"), tmp_path / "s")
+    assert not (tmp_path / "s").exists()
 
 
 def test_a_finalist_with_less_luck_in_the_search_is_picked_where_its_mean_is_better(tmp_path: Path) -> None:

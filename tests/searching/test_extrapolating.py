@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 import optuna
+import pandas as pd
 import pytest
 from optuna.trial import Trial, TrialState, create_trial
 
 from harness import stats
-from harness.searching import pruners
+from harness.searching import loop, pruners
 from harness.study.searches import Direction, Pruning
+from harness.study.study import parse
 
 PRUNING = Pruning(name="extrapolation", control=1000)
 
@@ -137,3 +140,38 @@ def test_a_rebuilt_search_stops_the_same() -> None:
         decided.append([stops[i] for i in range(20)])
     assert decided[0] == decided[1]
     assert 0 < sum(decided[0]) < 20
+
+
+def searched(folder: Path, **search: object) -> pd.DataFrame:
+    """Search on digits, and return suggestions.csv without times."""
+    study = parse(
+        {
+            "study": {"name": "s", "design": "search", "seeds": 2},
+            "baseline": {"dataset": "digits", "hidden": [8], "epochs": 4, "batch_size": 64},
+            "search": {"sampler": "random", "finalists": 1, **search},
+            "space": {"lr": {"low": 1e-4, "high": 1.0, "log": True}, "activation": ["relu", "tanh"]},
+        }
+    )
+    return loop.search(study, folder, workers=1).suggestions.drop(columns="seconds")
+
+
+def test_a_search_stops_what_is_hopeless_and_spares_its_control_group(tmp_path: Path) -> None:
+    pruner = {"name": "extrapolation", "confidence": 0.8, "control": 3}
+    table = searched(tmp_path / "a", suggestions=24, batch=6, pruner=pruner)
+    assert table["state"].isin(["complete", "pruned"]).all()
+    pruned = table[table["state"].eq("pruned")]
+    assert len(pruned) > 4
+    assert pruned["batch"].min() > 0
+    assert not pruned["number"].mod(3).eq(0).any()
+    best = table[table["state"].eq("complete")]["val_accuracy"].max()
+    assert (pruned["val_accuracy"] < best).all()
+    again = searched(tmp_path / "b", suggestions=24, batch=6, pruner=pruner)
+    pd.testing.assert_frame_equal(again, table)
+
+
+def test_a_top_k_search_finishes_as_many_as_it_keeps(tmp_path: Path) -> None:
+    table = searched(tmp_path, suggestions=9, batch=3, pruner={"name": "top-k", "keep": 2})
+    assert table["state"].value_counts().to_dict() == {"pruned": 7, "complete": 2}
+    pruned = table[table["state"].eq("pruned")]
+    assert pruned["evaluations"].eq(1).all()
+    assert table.loc[table["state"].eq("complete"), "evaluations"].eq(4).all()

@@ -144,9 +144,8 @@ def test_two_objectives(tmp_path: Path) -> None:
         directions=["maximize", "minimize"], sampler=optuna.samplers.NSGAIISampler(seed=0)
     )
     frame = stacked(study, tmp_path, given).optimize(3)
-    assert [trial.values for trial in study.trials] == frame[
-        ["val_accuracy", "parameters"]
-    ].to_numpy().tolist()
+    told = frame[["val_accuracy", "parameters"]].to_numpy().tolist()
+    assert [trial.values for trial in study.trials] == told  # noqa: PD011 (Optuna's)
     assert frame["parameters"].tolist() == [
         64 * w + w + 10 * w + 10 for w in frame["hidden.width.1"].astype(int)
     ]
@@ -166,7 +165,7 @@ def test_a_trial_that_diverges_fails(tmp_path: Path) -> None:
     assert frame["state"].tolist() == ["failed", "complete"]
 
 
-# ------------------------------------------------------------------------------------------- interrupted, killed
+# -------------------------------------------------------------------------------------- interrupted, killed
 
 
 def test_an_interrupted_call_leaves_nothing_running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -254,7 +253,7 @@ def test_trials_of_other_processes_are_left_alone(tmp_path: Path) -> None:
     assert frame["trial"].tolist() == [1, 2]
 
 
-# ------------------------------------------------------------------------------------------------- what is refused
+# -------------------------------------------------------------------------------------------- what is refused
 
 
 def refused(study: Any, given: Any = None, folder: Path = Path("never")) -> str:
@@ -365,7 +364,7 @@ def test_a_page_says_who_asked(tmp_path: Path) -> None:
         loop.search(harness.load(tmp_path / "mine" / "study.toml"), tmp_path / "mine")
 
 
-# ------------------------------------------------------------------------------------- optimizers not of Optuna's
+# -------------------------------------------------------------------------------- optimizers not of Optuna's
 
 
 def test_points_are_evaluated_in_their_order(tmp_path: Path) -> None:

@@ -16,7 +16,16 @@ from harness import plots, stats
 from harness.errors import UsageError
 from harness.reporting.model import Figure, Section
 from harness.reporting.search import charts as search_charts
-from harness.reporting.search import confirmation, constraints, finalists, importance, pareto, pruning
+from harness.reporting.search import (
+    confirmation,
+    constraints,
+    extrapolation,
+    finalists,
+    importance,
+    pareto,
+    pruning,
+    top_k,
+)  # fmt: skip
 from harness.reporting.search import figures as search_figures
 from harness.reporting.search import space as search_space
 from harness.reporting.search import tables as search_tables
@@ -135,7 +144,8 @@ def sections(search: SearchData) -> list[Section]:
         _setup(search), constraints.section(search), confirmation.section(search), finalists.section(search),
         _history(search), _budget(search),
         search_figures.mattered(search, shares), search_figures.section(search, shares),
-        pareto.section(search), pruning.section(search),
+        pareto.section(search), pruning.section(search), top_k.section(search),
+        extrapolation.section(search),
     ]  # fmt: skip
     last = Section("all-suggestions", "All suggestions", [], [search_tables.suggestions(search)])
     return [section for section in [*optional, last] if section is not None]
@@ -162,7 +172,7 @@ def _setup(search: SearchData) -> Section:
         f"{_asked(settings)}. Objective{'s' if several else ''}: {objectives}. Each suggestion was "
         f"trained with {seeds}."
     )
-    words = [setup, *_known(search), " ".join(_outcomes(search)), CLOSED]
+    words = [setup, *_known(search), *constraints.measured(search), " ".join(_outcomes(search)), CLOSED]
     if several:
         words.append(f"The best suggestion is that by {spaced(search.objective.name)}.")
     if settings.diverged != "fail":

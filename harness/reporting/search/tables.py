@@ -13,7 +13,7 @@ from harness.reporting.search.data import FAILED
 from harness.reporting.search.space import EDGE
 from harness.study.searches import STATES
 from harness.study.space import Choices
-from harness.text import DASH, as_word, count, percent, spaced
+from harness.text import DASH, as_word, count, percent, points, spaced
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -52,6 +52,11 @@ def value_words(objective: Objective, value: float) -> str:
     if objective.is_accuracy:
         return percent(value, 2)
     return f"{value:,.0f}" if abs(value) >= 1e4 or float(value).is_integer() else f"{value:.4g}"
+
+
+def difference_words(objective: Objective, difference: float) -> str:
+    """Put a difference of an objective into words: of accuracies in points, else with three digits."""
+    return f"{points(difference)} points" if objective.is_accuracy else f"{difference:.3g}"
 
 
 def setting(parameter: Parameter, value: Any) -> Cell:
