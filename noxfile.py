@@ -185,6 +185,17 @@ def bench(session: nox.Session) -> None:
     session.run("python", "tests/benchmarks/bench.py", *pythons, *session.posargs)
 
 
+@nox.session
+def anytime(session: nox.Session) -> None:
+    """Compare searches over time with other optimizers: `nox -s anytime -- --short`; `-- --help`.
+
+    15 minutes a cell, 5 repeats, into results/reference/anytime; again, it goes on where it stopped.
+    """
+    install(session)
+    beside = {"PYTHONPATH": str(Path("tests/benchmarks").resolve())}
+    session.run("python", "tests/benchmarks/anytime/session.py", *session.posargs, env=beside)
+
+
 def judge(session: nox.Session) -> None:
     """End with the gate's own exit code, of which nox would make 1, whatever went wrong."""
     python = shutil.which("python", path=session.bin)

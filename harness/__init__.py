@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from harness.results import TrainedTrial as TrainedTrial
     from harness.results import read as read
     from harness.searching.loop import search as search
+    from harness.searching.stacked_study import StackedStudy as StackedStudy
     from harness.study.study import load as load
     from harness.study.study import parse as parse
     from harness.training.runs import run as run
@@ -63,7 +64,8 @@ _HOMES = {
     "check": "check:",
     "datasets": "data.datasets", "preprocessings": "data.preprocessing",
     "load": "study", "parse": "study", "plan": "planning.plan:make", "run": "training",
-    "search": "searching", "Results": "results", "TrainedTrial": "results", "read": "results",
+    "search": "searching", "StackedStudy": "searching",
+    "Results": "results", "TrainedTrial": "results", "read": "results",
     "compare": "comparison", "judge": "comparison", "noise": "comparison.tries.noise",
     "try_": "comparison.tries.trying",
     "figures": "reporting.figures:", "tables": "reporting.tables:", "report": "reporting:write",
@@ -75,9 +77,10 @@ _HOMES = {
     ), "exporting"),
 }  # fmt: skip
 __all__ = [
-    "Results", "RunningMean", "TrainedTrial", "activations", "architectures", "augmentations", "check",
-    "compare", "continue_training", "count_parameters", "dataset", "datasets", "export", "figures", "heads",
-    "judge", "load", "load_model", "loader", "loss", "losses", "metrics", "model", "module_of", "noise",
+    "Results", "RunningMean", "StackedStudy", "TrainedTrial", "activations", "architectures",
+    "augmentations", "check", "compare", "continue_training", "count_parameters", "dataset", "datasets",
+    "export", "figures", "heads", "judge", "load", "load_model", "loader", "loss", "losses", "metrics",
+    "model", "module_of", "noise",
     "open_checkpoint", "optimizer", "optimizers", "parse", "plan", "preprocessings", "read", "report", "run",
     "scheduler", "schedules", "search", "split_dataset", "tables", "try_", "watch",
 ]  # fmt: skip

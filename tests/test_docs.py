@@ -110,4 +110,4 @@ def test_the_results_that_are_kept_are_small_enough_to_travel() -> None:
     sizes = {name: (CHECKOUT / name).stat().st_size for name in filter(None, listed)}
     assert len(sizes) > 100
     largest = sorted(sizes, key=lambda name: -sizes[name])[:5]
-    assert sum(sizes.values()) <= 30_000_000, f"the largest are {', '.join(largest)}"
+    assert sum(sizes.values()) <= 34_000_000, f"the largest are {', '.join(largest)}"

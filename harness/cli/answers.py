@@ -30,7 +30,10 @@ if TYPE_CHECKING:
 
 DIGITS = ".7g"
 """The format of outcomes; CSVs have as many digits. Settings keep all of theirs."""
-WHOLE = ("rank", "n", "more_seeds", "diverged_step", "steps_done", "parameters", "flops", "group_size")
+WHOLE = (
+    "rank", "n", "more_seeds", "diverged_step", "steps_done", "parameters", "flops", "group_size", "planned",
+    "diverged", "failed",
+)  # fmt: skip
 """Columns of whole numbers, which are floats in a frame that lacks one."""
 UNTRAINED = "not_trained"
 """The word for the empty status: not trained yet."""

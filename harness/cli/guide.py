@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 PAGE = Path(__file__).with_name("guide.md")
 WIDTH = 120
-INTERNAL = ("phase", "declared", "changed_after", "target_after")
+INTERNAL = ("phase", "declared", "changed_after", "target_after", "own")
 """Keys that the harness itself writes into study.toml."""
 
 

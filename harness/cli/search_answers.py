@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness import notes
-from harness.cli import answers, search_output
+from harness.cli import answers, search_output, winner_output
 from harness.planning.cost import cost
 from harness.planning.doubts import unseen
-from harness.searching import pruners, samplers, suggestions
+from harness.searching import pruners, samplers, suggestions, warm_start
 from harness.searching.ask_tell import arm_of, drawn_of
 from harness.searching.checks import evaluations_of, size_of
+from harness.settings.schema import KNOWN
 from harness.study.searches import STATES
 from harness.study.space import Choices, Parameter
 from harness.study.trials import settings_of
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from harness.planning.stack import Engine
     from harness.searching.loop import SearchResult
+    from harness.searching.warm_start import KnownSuggestions
     from harness.study.space import SpaceEntry
     from harness.study.study import Study
 
@@ -52,15 +54,27 @@ def plan(study: Study, engine: Engine, folder: Path, processes: int) -> dict[str
             "suggestions": search.suggestions,
             "settings": size_of(study, search.suggestions),
             "seeds": list(search.seeds),
+            "until": search.until,
+            "finalists": search.finalists,
+            "finalist_seeds": list(search.finalist_seeds) if search.finalists > 1 else [],
             "batch": search.batch,
             "sampler": search.sampler,
             "pruner": search.pruner.name,
             "asked_after": list(pruners.rungs(search.pruner, most)),
             "evaluations": most,
             "objectives": _objectives(study),
+            "constraints": search.constraints,
+            "known": _known(warm_start.earlier(study) if search.warm_start else None),
             "space": [_parameter(entry, one) for entry in study.space.entries for one in entry.parameters],
         },
     }
+
+
+def _known(known: KnownSuggestions | None) -> dict[str, Any] | None:
+    """Return what a sampler knew of an earlier search."""
+    if known is None:
+        return None
+    return {"folder": known.folder, "complete": known.complete, "suggestions": len(known.suggestions)}
 
 
 def _objectives(study: Study) -> list[dict[str, Any]]:
@@ -99,10 +113,14 @@ def results(result: SearchResult, study: Study) -> dict[str, Any]:
         "asked": result.asked,
         "seconds": round(result.seconds, 2),
         "optuna_seconds": round(result.optuna_seconds, 2),
+        "busy": round(result.busy, 3),
+        "refused": suggestions.refused(result.trials),
+        "known": _known(warm_start.read(result.folder / KNOWN)),
         "suggestions": dict.fromkeys(STATES, 0) | suggestions.counted(result.trials),
         "failures": [{"suggestions": many, "message": reason} for reason, many in failures.items()],
         "winner": None if result.winner is None else _suggestion(result, study, result.winner),
         "best": [_suggestion(result, study, number) for number in order],
+        **winner_output.facts(result, study),
         "difference": verdict,
         "confirmed": confirmed and answers.run(confirmed),
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import click
@@ -10,16 +10,18 @@ import numpy as np
 import pandas as pd
 
 from harness import notes, results, stats
+from harness.cli import winner_output
 from harness.cli.output import show_summary
 from harness.planning.cost import cost
 from harness.planning.doubts import unseen
 from harness.planning.plan import Plan, make
 from harness.planning.stack import Engine
-from harness.searching import pruners, samplers, suggestions
+from harness.searching import constraints, pruners, samplers, suggestions, warm_start
 from harness.searching.ask_tell import arm_of
 from harness.searching.checks import evaluations_of, size_of
 from harness.searching.loop import SearchResult
-from harness.settings.schema import BASELINE, CONFIRMED, WINNER
+from harness.settings.schema import BASELINE, CONFIRMED, FINALISTS, KNOWN, WINNER
+from harness.study.searches import Search
 from harness.study.space import Choices, Parameter
 from harness.study.study import Study
 from harness.study.trials import settings_of
@@ -43,8 +45,8 @@ def show_plan(study: Study, engine: Engine, processes: int) -> None:
         f"{search.suggestions}{settings} suggestions{seeds} in batches of {search.batch}, "
         f"sampler {search.sampler}"
     )
-    goals = [f"{way} {name}" for way, name in zip(search.directions, search.objective, strict=True)]
-    click.echo(f"to {' and '.join(goals)}, by val alone; test stays closed until the winner is known")
+    for line in _aims(study):
+        click.echo(line)
     for entry in space.entries:
         when = "".join(f"; when {key} is {' or '.join(values)}" for key, values in entry.when.items())
         for parameter in entry.parameters:
@@ -66,11 +68,46 @@ def show_plan(study: Study, engine: Engine, processes: int) -> None:
     seconds = cost(sample.stacks, sample.study, processes).seconds * search.suggestions / SAMPLED
     less = ", less what is pruned" if rungs else ""
     click.echo(
-        f"about {duration(seconds)} on {processes} cores (an estimate of the training alone{less}; start-up, "
-        "confirmation and report come on top)"
+        f"about {duration(seconds)} on {processes} cores (an estimate of the training alone{less}; start-up "
+        "and report come on top)"
     )
-    fresh = len(study.about.seeds)
-    click.echo(f"then the winner and the baseline with {fresh} fresh seeds and test, in {CONFIRMED}/")
+    for line in _afterwards(study, engine, processes, seconds / search.suggestions):
+        click.echo(line)
+
+
+def _aims(study: Study) -> Iterator[str]:
+    """Say what is searched for, from what the sampler sets out, and what a suggestion must keep to."""
+    search = study.search
+    assert search is not None  # noqa: S101
+    goals = [f"{way} {name}" for way, name in zip(search.directions, search.objective, strict=True)]
+    yield f"to {' and '.join(goals)}, by val alone; test stays closed until the winner is known"
+    if search.until:
+        yield f"until a complete suggestion has {search.goal}"
+    if search.warm_start:
+        yield f"warm start: the sampler knows {warm_start.earlier(study).words}"
+    if search.constraints:
+        yield f"with {constraints.in_words(search)}: what breaks it is drawn again, and never trained"
+
+
+def _afterwards(study: Study, engine: Engine, processes: int, each: float) -> Iterator[str]:
+    """Say what is trained after the search; `each` is the estimated time of a suggestion in seconds."""
+    search, fresh = study.search, len(study.about.seeds)
+    assert search is not None  # noqa: S101
+    each /= len(search.seeds)
+    of, many = search.finalists, len(search.finalist_seeds)
+    which = "the winner"
+    if of > 1:
+        yield (
+            f"then its best {of}, whole, with {many} seeds of their own, by val, in {FINALISTS}/: about "
+            f"{duration(of * many * each)}"
+        )
+        which = "the best of these"
+    baseline = make(study.in_phase("confirmed", {BASELINE: {}}), engine)
+    price = cost(baseline.stacks, baseline.study, processes).seconds + fresh * each
+    yield (
+        f"then {which} and the baseline with {fresh} fresh seeds and test, in {CONFIRMED}/: about "
+        f"{duration(price)}"
+    )
 
 
 def _baseline(study: Study) -> str:
@@ -90,7 +127,7 @@ def _values(parameter: Parameter) -> str:
 def sampled(study: Study, engine: Engine) -> Plan:
     """Plan SAMPLED random suggestions of a search, from which its time is estimated."""
     rng = np.random.default_rng(0)
-    drawn = [study.space.walk(lambda p: samplers.at_random(p, rng))[1] for _ in range(SAMPLED)]
+    drawn = constraints.drawn(study, SAMPLED, rng)
     return make(study.in_phase("search", {arm_of(i): settings for i, settings in enumerate(drawn)}), engine)
 
 
@@ -102,23 +139,33 @@ def show_results(result: SearchResult, study: Study) -> None:
     states = suggestions.counted(result.trials)
     counts = ", ".join(f"{count} {state}" for state, count in states.items())
     click.echo(f"{len(result.trials)} suggestions: {counts}")
+    if search.constraints:
+        click.echo(
+            f"{suggestions.refused(result.trials)} more points broke a constraint and were not trained"
+        )
+    if known := warm_start.read(result.folder / KNOWN):
+        click.echo(f"the sampler knew {known.words}, which are not counted")
     for reason, count in suggestions.failures(result.trials).items():
         click.secho(f"  {count} failed: {reason}", fg="red", err=True)
-    if not result.asked:
+    winner_output.show_target(result, study)
+    if not result.asked and result.reached is None:
         click.echo(f"nothing was left to ask for: {search.suggestions} suggestions are wanted")
-    if len(result.trials) < search.suggestions:
+    if len(result.trials) < search.suggestions and result.reached is None:
         notes.warn(f"the space holds no more than {len(result.trials)} settings")
     if result.asked:
         share = 100 * result.optuna_seconds / result.seconds
         click.echo(
             f"{result.asked} of them now, in {duration(result.seconds)}; Optuna's own part of it "
-            f"{duration(result.optuna_seconds)} ({share:.0f} %)"
+            f"{duration(result.optuna_seconds)} ({share:.0f} %); the workers trained for "
+            f"{100 * result.busy:.0f} % of their time"
         )
-    if result.confirmed is None:
-        click.secho("nothing to confirm: no suggestion was trained to its end", fg="yellow", err=True)
-    else:
+    winner_output.show_finalists(result, study)
+    if result.confirmed is not None:
         show_summary(result.confirmed)
         _verdict(result, study)
+        winner_output.show_optimism(result, study)
+    elif not result.undecided:
+        click.secho("nothing to confirm: no suggestion was trained to its end", fg="yellow", err=True)
     click.echo(f"results: {result.folder}/suggestions.csv, trials.csv; storage {result.storage}")
 
 
@@ -171,7 +218,7 @@ def confirmed_verdicts(result: SearchResult, study: Study) -> pd.DataFrame:
     earlier = suggestions.winners(result.folder)["number"].tolist()[:-1]
     if earlier:
         names = ", ".join(f"suggestion {number}" for number in earlier)
-        notes.warn(f"test was opened before for {names}; the search has found better ones since")
+        notes.warn(f"test was opened before for {names}; the search has another winner since")
     pairs = pd.DataFrame({"arm": [WINNER], "reference": [BASELINE]})
     differences = stats.paired_differences(trials, pairs, contrasts.metric)
     ends = stats.difference_limits(contrasts.metric)

@@ -241,20 +241,28 @@ def _say_what_is_next(older: str, folder: Path, drawn: Plan, *, report: bool) ->
 
 @click.command()
 @study_options
+@click.option(
+    "--until",
+    "goals",
+    multiple=True,
+    metavar="OBJECTIVE=LEVEL",
+    help="Ask for no more suggestions once a complete one reaches this, as val_accuracy=0.9. Repeatable.",
+)
 @click.option("--report/--no-report", default=False, help="Draw the report when the winner is confirmed.")
 @json_option
 def search(
-    study: str, overrides: Sequence[str], results: Path | None, report: bool, as_json: bool,
-    **options: Unpack[MachineKeywords],
+    study: str, overrides: Sequence[str], results: Path | None, goals: Sequence[str], report: bool,
+    as_json: bool, **options: Unpack[MachineKeywords],
 ) -> None:  # fmt: skip
     """Search a study's [space] with Optuna; suggestions train as stacks. Again, it goes on where it stopped.
 
     `harness watch` shows it in a browser meanwhile.
 
-    The winner and the baseline are then trained with fresh seeds, and test is opened for them (confirmed/).
+    Its best suggestions are then trained anew, and the winner is picked by val (finalists/). Winner and
+    baseline are trained with fresh seeds, and test is opened for them alone (confirmed/).
     """
     _keep_one_thread()
-    loaded = _load(study, overrides)
+    loaded = _load(study, [*overrides, *_goal(goals)])
     _check_design(loaded, "search")
     from harness.cli import search_output
     from harness.searching import displays as search_displays
@@ -279,6 +287,14 @@ def search(
         json_output.show("search", study=loaded.name, **found, report=page)
     if result.failed:
         sys.exit(1)
+
+
+def _goal(goals: Sequence[str]) -> list[str]:
+    """Turn the levels of `--until` into the change of the study that they mean."""
+    for goal in goals:
+        if not all(part.strip() for part in goal.partition("=")):
+            raise UsageError(f"--until {goal!r}: allowed: OBJECTIVE=LEVEL, such as val_accuracy=0.9")
+    return [f"search.until={{ {', '.join(goals)} }}"] if goals else []
 
 
 def _keep_one_thread() -> None:

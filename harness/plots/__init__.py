@@ -22,6 +22,7 @@ from harness.plots.charts import (
 )  # fmt: skip
 from harness.plots.factorial import Cells, interaction_figure, variance_figure
 from harness.plots.figures import new_figure
+from harness.plots.forecasts import forecast_figure
 from harness.plots.forest import MOST_ROWS, forest_bend, forest_figure
 from harness.plots.functions import function
 from harness.plots.hidden_layers import activations_figure, filters_figure
@@ -31,8 +32,10 @@ from harness.plots.matrices import confusion, confusion_change, confusion_figure
 from harness.plots.panels import public
 from harness.plots.search import (
     budget_figure,
+    finalists_figure,
     front_figure,
     history_figure,
+    hypervolume_figure,
     importance_figure,
     pruning_figure,
 )  # fmt: skip
@@ -45,9 +48,9 @@ __all__ = [
     "COLORS", "GREY", "MAX_LINES", "MOST_ROWS", "SEED", "STYLE", "TEST", "VAL", "Cells", "Dimension",
     "Panel", "activations_figure", "arms_figure", "budget_figure", "confusion", "confusion_change",
     "confusion_figure", "contour_figure", "curves", "curves_by_arm_figure", "curves_figure",
-    "curves_panel", "differences_figure", "dots", "effects_figure", "filters_figure", "forest_bend",
-    "forest_figure", "front_figure", "function", "history_figure", "importance_figure",
-    "interaction_figure", "ladder_figure", "log_axis", "new_figure", "parallel_figure", "pruning_figure",
-    "public", "rates_figure", "reliability_figure", "save", "slices_figure", "styled", "survival_figure",
-    "svg_uri", "variance_figure",
+    "curves_panel", "differences_figure", "dots", "effects_figure", "filters_figure", "finalists_figure",
+    "forecast_figure", "forest_bend", "forest_figure", "front_figure", "function", "history_figure",
+    "hypervolume_figure", "importance_figure", "interaction_figure", "ladder_figure", "log_axis",
+    "new_figure", "parallel_figure", "pruning_figure", "public", "rates_figure", "reliability_figure",
+    "save", "slices_figure", "styled", "survival_figure", "svg_uri", "variance_figure",
 ]  # fmt: skip

@@ -6,18 +6,18 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 from matplotlib.collections import LineCollection
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator
 
 from harness.plots.scales import value_axis
-from harness.plots.style import COLORS, GREY, PercentTicks, styled, subplots
+from harness.plots.style import COLORS, GREY, PercentTicks, beside, styled, subplots
 from harness.text import spaced
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -151,6 +151,48 @@ def front_figure(table: pd.DataFrame, names: Sequence[str], maximize: Sequence[b
         Line2D([], [], color=BLUE, marker="o", ms=6, label="front"),
         Line2D([], [], ls="", marker="o", ms=4, color=GREY, alpha=0.5, label="beaten"),
         Line2D([], [], **BEST, label=f"best {spaced(upright)}"),
+    ])  # fmt: skip
+    return figure
+
+
+@styled
+def hypervolume_figure(table: pd.DataFrame) -> Figure:
+    """Draw the hypervolume of a search's front against the suggestions' numbers, and against wall seconds.
+
+    Args:
+        table: number, seconds, hypervolume, in the order of the numbers.
+    """
+    figure, ((left, right),) = subplots(2, [1.0], (10.6, 3.4))
+    for ax, x in ((left, "number"), (right, "seconds")):
+        ax.plot(table[x], table["hypervolume"], drawstyle="steps-post", color=BLUE, lw=1.8)
+        ax.set_ylim(bottom=0)
+    left.set_ylabel("hypervolume")
+    left.set_xlabel("suggestion")
+    left.xaxis.set_major_locator(MaxNLocator(integer=True))
+    right.set_xlabel("seconds of search until it was told")
+    return figure
+
+
+@styled
+def finalists_figure(table: pd.DataFrame, objective: str) -> Figure:
+    """Draw finalists with their intervals, the number of each in the search, and how often it would win.
+
+    Args:
+        table: arm, searched, mean, low, high (NaN: no interval), wins (NaN: not known); the best first.
+        objective: the value's name.
+    """
+    figure, ((ax,),) = subplots(1, [1.0], (8.2, 0.42 * len(table) + 1.5))
+    places = np.arange(len(table))
+    ax.hlines(places, table["low"], table["high"], color=BLUE, lw=4, alpha=0.35)
+    ax.plot(table["mean"], places, ls="", marker="o", ms=6, color=BLUE)
+    ax.plot(table["searched"], places, ls="", marker="o", ms=6, mfc="none", mec=ORANGE, mew=1.4)
+    ax.set_yticks(places, list(table["arm"]))
+    ax.set_ylim(len(table) - 0.5, -0.5)
+    value_axis(ax, "x", objective, pd.concat([table[name] for name in ("searched", "mean", "low", "high")]))
+    beside(ax, ["" if math.isnan(share) else f"{100 * share:.0f} %" for share in table["wins"]])
+    _legend(figure, [
+        Line2D([], [], ls="", marker="o", ms=6, color=BLUE, label="with the finalists' seeds"),
+        Line2D([], [], ls="", marker="o", ms=6, mfc="none", mec=ORANGE, mew=1.4, label="in the search"),
     ])  # fmt: skip
     return figure
 

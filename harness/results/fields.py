@@ -241,7 +241,10 @@ SUGGESTED = _by_name(
     _number(
         "seconds", "seconds", "Time of the search until its batch was told, by the clock.", required=True
     ),
+    _count("refused", "points", "Points drawn before it that break a constraint and were not trained."),
     _number("training_flops", "operations", "Multiplications and additions of its training."),
+    _number("flops", "operations", "Multiplications and additions of a forward pass of one image."),
+    _number("latency", "microseconds", "Time that onnxruntime takes for one image on one core, a median."),
     Field("parameters", "number", "", "Weights and biases of its network.", False, {"minimum": 1}),
 )
 OPENED = _by_name(

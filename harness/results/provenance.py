@@ -65,10 +65,10 @@ class Provenance:
         }
         self._write()
 
-    def finish(self, trained: int) -> None:
-        """Note when the run ended, and how many trials it trained."""
+    def finish(self, trained: int, more: Mapping[str, Any] | None = None) -> None:
+        """Note when the run ended, how many trials it trained, and what else is known of it."""
         seconds = round(time.monotonic() - self.start, 1)
-        self.run |= {"finished": _now(), "seconds": seconds, "trials_trained": trained}
+        self.run |= {"finished": _now(), "seconds": seconds, "trials_trained": trained, **(more or {})}
         self._write()
 
     def _write(self) -> None:

@@ -8,18 +8,23 @@ killed asks for the same batch again.
 
 from __future__ import annotations
 
+import copy
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, TypeAlias
 
 import numpy as np
 import optuna
+from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from harness.data.arm_settings import Settings
 from harness.data.datasets import Dataset
 from harness.searching import pruners, samplers
+from harness.searching.costs import Costs
 from harness.searching.pruners import BATCH, EVALUATIONS
 from harness.searching.storages import quiet_optuna
 from harness.study.checker import GivenSettings
@@ -33,6 +38,10 @@ MOST_DRAWN = 1000
 """Points drawn at random to find a new one, before all of them are looked at."""
 ASKED, SIZE, REACHED, SECONDS, REASON = "asked", "batch_size", "reached", "seconds", "reason"
 """User attributes of a trial: asks before it, its batch's size, its evaluations, its time, why it stopped."""
+OUTSIDE = "outside"
+"""User attribute of a trial that was told to an Optuna study outside too: never asked for again."""
+COSTS, REFUSED = "costs", "refused"
+"""User attributes of a search with constraints: a trial's costs, and the points refused before it."""
 AGAIN = "again"
 """User attribute of a batch's trials: the suggestions that were asked for again in it."""
 
@@ -71,21 +80,74 @@ class SuggestionResult:
     reason: str = ""
 
 
+Known: TypeAlias = "Mapping[int, SuggestionResult | None]"
+"""What is known of suggestions, by number: what each came to, or how far it is; None of one in training."""
+
+
+class Memory(InMemoryStorage):
+    """Optuna's storage in memory, some of whose trials can be shown as they were before."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._shown: Mapping[int, FrozenTrial] = {}
+
+    @contextmanager
+    def showing(self, trials: Mapping[int, FrozenTrial]) -> Iterator[None]:
+        """Show these trials, by number, in place of what is stored.
+
+        What samplers note about the study meanwhile is forgotten: a search that goes on after a kill could
+        not know it.
+        """
+        self._shown = trials
+        try:
+            yield
+        finally:
+            self._shown = {}
+            for study in self._studies.values():
+                study.system_attrs = {}
+
+    def get_all_trials(
+        self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
+    ) -> list[FrozenTrial]:
+        """Return the trials of a study, in the order of their numbers."""
+        if not self._shown or states == (TrialState.WAITING,):
+            return super().get_all_trials(study_id, deepcopy, states)
+        trials = super().get_all_trials(study_id, deepcopy=False)
+        for number, trial in self._shown.items():
+            trials[number] = trial
+        kept = [trial for trial in trials if states is None or trial.state in states]
+        return copy.deepcopy(kept) if deepcopy else kept
+
+
 class AskTell:
-    """Optuna's ask-and-tell interface to a study in memory. `seconds` is the time that Optuna has taken."""
+    """Optuna's ask-and-tell interface to a study in memory. `seconds` is the time that Optuna has taken.
+
+    `costs` are those of suggestions, for the constraints; a search gives its own, which its folder keeps.
+    With `waits`, a batch is asked for once all before it were told.
+    """
+
+    waits = False
 
     def __init__(
         self, search: Search, space: Space, evaluations: int, datasets: Mapping[str, Dataset]
     ) -> None:
         self.search, self.space, self.datasets = search, space, datasets
+        self.costs = Costs(search)
         self.seconds = 0.0
         self.count = 0
         self.batch = 0
         self._identities: set[str] = set()
+        self._refused: list[dict[str, Any]] = []
+        self._earlier: list[FrozenTrial] = []
+        self._known: Known = {}
+        self._shown: dict[int, Mapping[int, FrozenTrial]] = {}
+        self._places: dict[int, int] = {}
+        self._memory = Memory()
         with quiet_optuna():
             self._study = optuna.create_study(
-                directions=search.directions, pruner=pruners.make(search.pruner, evaluations=evaluations)
-            )
+                storage=self._memory, directions=search.directions,
+                pruner=pruners.make(search.pruner, evaluations=evaluations),
+            )  # fmt: skip
 
     @contextmanager
     def timed(self) -> Iterator[None]:
@@ -97,17 +159,44 @@ class AskTell:
         finally:
             self.seconds += time.perf_counter() - start
 
+    def wanted(self, before: int) -> int:
+        """Return how many suggestions there will be, of which `before` are there already."""
+        return max(self.search.suggestions, before)
+
+    def learn(self, points: Sequence[tuple[Drawn, Sequence[float]]]) -> None:
+        """Let the sampler know points of an earlier search and their objectives, before its first suggestion.
+
+        They take the first places of the study. A point of them may be asked for as any other.
+        """
+        values = {parameter.name: parameter.values for parameter in self.space.parameters}
+        with self.timed():
+            for drawn, objectives in points:
+                trial = create_trial(
+                    values=list(objectives),
+                    params=drawn,
+                    distributions={name: samplers.distribution(values[name]) for name in drawn},
+                    system_attrs=samplers.attributes_of_known(self.search),
+                )
+                self._earlier.append(trial)
+                self._study.add_trial(trial)
+
     def restore(self, before: Sequence[FrozenTrial]) -> None:
         """Restore the trials of an earlier run of this search."""
         with self.timed():
             for trial in before:
+                refused = {entry[ASKED]: entry for entry in trial.user_attrs.get(REFUSED, [])}
                 # Asks that were refused as repeated leave their places, which samplers may count.
-                while len(self._study.get_trials(deepcopy=False)) < trial.user_attrs[ASKED]:
-                    self._study.add_trial(create_trial(state=TrialState.FAIL))
+                while (place := len(self._study.get_trials(deepcopy=False))) < trial.user_attrs[ASKED]:
+                    self._study.add_trial(self._placeholder(refused.get(place)))
                 self._study.add_trial(trial)
+        self._places = {number: trial.user_attrs[ASKED] for number, trial in enumerate(before)}
         self.count = len(before)
         self.batch = 1 + max((int(trial.user_attrs[BATCH]) for trial in before), default=-1)
         self._identities = {self._identity(self.space.settings(drawn_of(trial))) for trial in before}
+
+    def foresee(self, known: Known) -> None:
+        """Let the next batch be asked for with this in place of what suggestions have come to by now."""
+        self._known = known
 
     def ask(
         self, count: int, evaluations: Callable[[GivenSettings], int], again: Mapping[int, Drawn]
@@ -119,37 +208,97 @@ class AskTell:
         """
         with self.timed():
             seed = np.random.SeedSequence([self.search.seed, self.count]).generate_state(2)
-            self._study.sampler = samplers.make(self.search, self.space, seed=int(seed[0]))
+            self._study.sampler = samplers.make(
+                self.search, self.space, seed=int(seed[0]), earlier=self._earlier, kept=self._keeps
+            )
             rng = np.random.default_rng(int(seed[1]))
             batch = []
             repeats = list(again.values())
-            for number in range(self.count, self.count + count):
-                point = self._enqueued(repeats.pop(0)) if repeats else self._new(rng)
-                if point is None:
-                    break
-                trial, drawn, settings = point
-                if again:
-                    trial.set_user_attr(AGAIN, list(again))
-                trial.set_user_attr(BATCH, self.batch)
-                trial.set_user_attr(EVALUATIONS, evaluations(settings))
-                batch.append(Suggestion(number, drawn, settings, trial))
+            shown = self._as_known()
+            with self._memory.showing(shown):
+                for number in range(self.count, self.count + count):
+                    point = self._enqueued(repeats.pop(0)) if repeats else self._new(rng)
+                    if point is None:
+                        break
+                    trial, drawn, settings = point
+                    if again:
+                        trial.set_user_attr(AGAIN, list(again))
+                    if self._refused:
+                        trial.set_user_attr(REFUSED, self._refused)
+                        self._refused = []
+                    trial.set_user_attr(BATCH, self.batch)
+                    trial.set_user_attr(EVALUATIONS, evaluations(settings))
+                    batch.append(Suggestion(number, drawn, settings, trial))
+                    self._places[number], self._shown[number] = trial.number, shown
         self.count += len(batch)
         self.batch += 1
         return batch
+
+    def _as_known(self) -> dict[int, FrozenTrial]:
+        """Return the trials, by their places, that the next batch sees otherwise than they are by now."""
+        trials = self._study.get_trials(deepcopy=False)
+        known = {self._places[n]: result for n, result in self._known.items() if n in self._places}
+        self._known = {}
+        return {place: _as_known(trials[place], result) for place, result in known.items()}
+
+    def _placeholder(self, refused: Mapping[str, Any] | None) -> FrozenTrial:
+        """Return the trial of an ask that was not taken; of one that broke a constraint, what it drew."""
+        if refused is None:
+            return create_trial(state=TrialState.FAIL)
+        values = {parameter.name: parameter.values for parameter in self.space.parameters}
+        params = refused["params"]
+        return create_trial(
+            state=samplers.state_of_refused(self.search),
+            params=params,
+            distributions={name: samplers.distribution(values[name]) for name in params},
+            constraints=self._excess(refused[COSTS]),
+        )
 
     def _new(self, rng: np.random.Generator) -> tuple[optuna.Trial, Drawn, GivenSettings] | None:
         """Return a new point: the sampler's, or a random one where the sampler repeats itself."""
         for _ in range(MOST_ASKED):
             point = self._asked()
+            if self._refuse(*point):
+                continue
             if self._is_new(point[2]):
                 return point
             self._study.tell(point[0], state=TrialState.FAIL)
         left = self._left(rng)
         return None if left is None else self._enqueued(left)
 
+    def _refuse(self, trial: optuna.Trial, drawn: Drawn, settings: GivenSettings) -> bool:
+        """Tell the sampler of a point that breaks a constraint, if it does."""
+        costs = self._note_costs(trial, settings)
+        if self.costs.kept(costs):
+            return False
+        for name, excess in self._excess(costs).items():
+            trial.set_constraint(name, excess)
+        self._refused.append({ASKED: trial.number, "params": drawn, COSTS: costs})
+        self._study.tell(trial, state=samplers.state_of_refused(self.search))
+        return True
+
+    def _keeps(self, drawn: Drawn) -> bool:
+        """Tell whether a point keeps all constraints."""
+        if not self.search.constraints:
+            return True
+        return self.costs.kept(self.costs.bounded(self._resolved(self.space.settings(drawn))))
+
+    def _note_costs(self, trial: optuna.Trial, settings: GivenSettings) -> Mapping[str, float]:
+        """Note in a trial its costs that have a bound."""
+        if not self.search.constraints:
+            return {}
+        costs = self.costs.bounded(self._resolved(settings))
+        trial.set_user_attr(COSTS, costs)
+        return costs
+
+    def _excess(self, costs: Mapping[str, float]) -> dict[str, float]:
+        """Return Optuna's constraints of a refused point; none for a sampler that would only warn of them."""
+        return self.costs.excess(costs) if self.search.sampler in samplers.HEARS_OF_REFUSED else {}
+
     def _enqueued(self, drawn: Drawn) -> tuple[optuna.Trial, Drawn, GivenSettings]:
         self._study.enqueue_trial(drawn)
         point = self._asked()
+        self._note_costs(point[0], point[2])
         self._is_new(point[2])
         return point
 
@@ -158,16 +307,23 @@ class AskTell:
         return trial, *self.space.walk(lambda parameter: suggest(trial, parameter))
 
     def _left(self, rng: np.random.Generator) -> Drawn | None:
-        """Return a random point that was not asked for yet; None if there is none."""
-        for _ in range(MOST_DRAWN):
-            drawn, settings = self.space.walk(lambda parameter: samplers.at_random(parameter, rng))
-            if self._identity(settings) not in self._identities:
-                return drawn
+        """Return a random point that was not asked for yet and keeps all constraints; None without one."""
+        for draw in (samplers.at_random, samplers.near_an_end)[: 2 if self.search.constraints else 1]:
+            for _ in range(MOST_DRAWN):
+                drawn, settings = self.space.walk(partial(draw, rng=rng))
+                if self._is_left(settings):
+                    return drawn
         if not self.space.finite:
             return None
-        points = ((drawn, self._identity(self.space.settings(drawn))) for drawn in self.space.points())
-        left = [drawn for drawn, identity in points if identity not in self._identities]
+        left = [drawn for drawn in self.space.points() if self._is_left(self.space.settings(drawn))]
         return left[int(rng.integers(len(left)))] if left else None
+
+    def _is_left(self, settings: GivenSettings) -> bool:
+        """Tell whether settings were not asked for yet, and keep the constraints."""
+        resolved = self._resolved(settings)
+        if identity_of(resolved) in self._identities:
+            return False
+        return not self.search.constraints or self.costs.kept(self.costs.bounded(resolved))
 
     def _is_new(self, settings: GivenSettings) -> bool:
         identity = self._identity(settings)
@@ -176,7 +332,10 @@ class AskTell:
         return new
 
     def _identity(self, settings: GivenSettings) -> str:
-        return identity_of(resolve(self.space.baseline | settings, self.datasets))
+        return identity_of(self._resolved(settings))
+
+    def _resolved(self, settings: GivenSettings) -> Settings:
+        return resolve(self.space.baseline | settings, self.datasets)
 
     def report(self, suggestion: Suggestion, evaluation: int, value: float) -> None:
         """Report the value that a suggestion reached after so many evaluations."""
@@ -184,9 +343,18 @@ class AskTell:
             suggestion.trial.report(value, evaluation)
 
     def pruned(self, batch: Sequence[Suggestion]) -> set[int]:
-        """Return the numbers of the suggestions that the pruner stops, once all of them have reported."""
-        with self.timed():
+        """Return the numbers of the suggestions that the pruner stops, once all of them have reported.
+
+        A pruner that waits for the batch sees the batches before as they were when this one was asked for,
+        so that it does not matter how far they are by now.
+        """
+        shown = self._shown.get(batch[0].number, {}) if batch else {}
+        with self.timed(), self._memory.showing(shown if self.search.pruner.waits_for == "batch" else {}):
             return {suggestion.number for suggestion in batch if suggestion.trial.should_prune()}
+
+    def reported(self, suggestion: Suggestion) -> Mapping[int, float]:
+        """Return what a suggestion has reported, by evaluation."""
+        return self._study.get_trials(deepcopy=False)[suggestion.trial.number].intermediate_values
 
     def tell(
         self, batch: Sequence[Suggestion], results: Sequence[SuggestionResult], seconds: float
@@ -196,8 +364,9 @@ class AskTell:
             frozen = []
             for suggestion, result in zip(batch, results, strict=True):
                 self._catch_up(suggestion, result)
-                self._study.tell(suggestion.trial, _values(result), state=result.state)
+                self._study.tell(suggestion.trial, values_of(result), state=result.state)
                 frozen.append(self._frozen(suggestion, result, len(batch), seconds))
+                self._shown.pop(suggestion.number, None)
         return frozen
 
     def _catch_up(self, suggestion: Suggestion, result: SuggestionResult) -> None:
@@ -217,7 +386,7 @@ class AskTell:
             attributes[REASON] = result.reason
         return create_trial(
             state=result.state,
-            values=_values(result),
+            values=values_of(result),
             params=memory.params,
             distributions=memory.distributions,
             intermediate_values=dict(result.intermediate),
@@ -226,7 +395,16 @@ class AskTell:
         )
 
 
-def _values(result: SuggestionResult) -> list[float] | None:
+def _as_known(trial: FrozenTrial, result: SuggestionResult | None) -> FrozenTrial:
+    """Return a trial as it is with a result; without one, in training."""
+    shown = copy.copy(trial)
+    shown.state = TrialState.RUNNING if result is None else result.state
+    shown.values = None if result is None else values_of(result)
+    shown.intermediate_values = {} if result is None else dict(result.intermediate)
+    return shown
+
+
+def values_of(result: SuggestionResult) -> list[float] | None:
     """Return the values that Optuna takes: those of a complete trial."""
     return list(result.values) if result.state == TrialState.COMPLETE else None
 
@@ -244,7 +422,7 @@ def suggest(trial: optuna.Trial, parameter: Parameter) -> Any:
 def whole_batches(trials: Sequence[FrozenTrial]) -> tuple[list[FrozenTrial], list[FrozenTrial]]:
     """Split trials into those of whole batches, and those of a batch that was killed while it was stored."""
     last = [trial for trial in trials if trial.user_attrs[BATCH] == trials[-1].user_attrs[BATCH]]
-    if not last or len(last) == last[0].user_attrs[SIZE]:
+    if not last or OUTSIDE in last[0].user_attrs or len(last) == last[0].user_attrs[SIZE]:
         return list(trials), []
     return list(trials[: -len(last)]), last
 

@@ -12,7 +12,8 @@ from harness.data.samples import train_size
 from harness.errors import UsageError
 from harness.planning import cost
 from harness.planning.plan import misfit
-from harness.searching import networks, samplers
+from harness.searching import constraints, networks, pruners, samplers
+from harness.searching.costs import Costs
 from harness.settings.schema import BASELINE
 from harness.study.searches import Search
 from harness.study.space import Floats, Ints, Space
@@ -39,9 +40,10 @@ def check(study: Study) -> None:
             f"{study.name} is a study of design {study.about.design!r}. Train it with `harness run`; a "
             "search has design = 'search', [search] and [space]."
         )
-    if study.about.phase == "confirmed":
+    if study.about.phase in {"finalists", "confirmed"}:
+        which = "the confirmation" if study.about.phase == "confirmed" else "a study of the finalists"
         raise UsageError(
-            f"{study.path} is the confirmation of a search. Use the search's own study file, or the "
+            f"{study.path} is {which} of a search. Use the search's own study file, or the "
             "study.toml of the folder above it."
         )
     problems = list(_problems(study, study.search, study.space))
@@ -53,10 +55,15 @@ def check(study: Study) -> None:
 def _problems(study: Study, search: Search, space: Space) -> Iterator[str]:
     """Yield the problems of a search that its tables alone do not show."""
     yield from samplers.problems(search, space)
-    size = size_of(study, search.suggestions)
+    if len(search.objective) == 1:
+        yield from pruners.problems(search)
+    told = list(constraints.problems(study))
+    yield from told
+    size = None if told else size_of(study, search.suggestions)
     if size is not None and size < search.suggestions:
+        keep = " that keep [search.constraints]" if search.constraints else ""
         yield (
-            f"search.suggestions = {search.suggestions}, and [space] holds {size} different settings; "
+            f"search.suggestions = {search.suggestions}, and [space] holds {size} different settings{keep}; "
             f"allowed: at most {size}, or a wider space"
         )
     baseline = settings_of(study)
@@ -87,12 +94,21 @@ def every_component(study: Study) -> Study:
 
 
 def size_of(study: Study, enough: int) -> int | None:
-    """Count the different settings of a study's space, up to `enough`; None for a space with floats."""
+    """Count the different settings of a study's space, up to `enough`; None for a space with floats.
+
+    Settings that break a constraint are not counted; a bound of latency, which would have to be measured,
+    leaves none out.
+    """
     if not study.space.finite:
         return None
+    search = study.search
+    bounds = {n: b for n, b in (search.constraints if search else {}).items() if n != "latency"}
+    costs = Costs(search) if search and bounds else None
     different: set[str] = set()
     for drawn in study.space.points():
-        different.add(str(sorted(settings_of(study, study.space.settings(drawn)).items())))
+        settings = settings_of(study, study.space.settings(drawn))
+        if costs is None or costs.kept({name: costs.of(name, settings) for name in bounds}):
+            different.add(str(sorted(settings.items())))
         if len(different) >= enough:
             break
     return len(different)

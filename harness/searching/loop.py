@@ -1,4 +1,4 @@
-"""Searching: ask for a batch, train it as stacks, tell the results; then confirm the winner with fresh seeds.
+"""Searching: ask for a batch, train it as stacks, tell the results; then pick and confirm the winner.
 
 A search writes first the part of a batch (its trials' rows), then the storage's trials. A search that is
 killed between the two asks for the same batch again, finds the part, and tells the results in it.
@@ -7,7 +7,7 @@ killed between the two asks for the same batch again, finds the part, and tells 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,6 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from harness import notes
 from harness.axes import plugins
+from harness.data.datasets import Dataset
 from harness.engines.compiled import engine as compiled
 from harness.errors import UsageError
 from harness.lowering import builds, components
@@ -25,16 +26,30 @@ from harness.lowering.builds import Bits
 from harness.planning import cost, portability
 from harness.planning.doubts import unseen
 from harness.planning.plan import Plan, arrange, draw, make
-from harness.planning.stack import Engine
-from harness.results import documents, part_files, parts, run_folder, tables
+from harness.planning.stack import Engine, Stack
+from harness.results import documents, part_files, run_folder, tables
 from harness.results.progress_file import ProgressFile
 from harness.results.provenance import Provenance
-from harness.searching import ask_tell, checks, displays, outcomes, pruners, rounds, storages, suggestions
+from harness.searching import (
+    ask_tell,
+    checks,
+    confirming,
+    displays,
+    outcomes,
+    pruners,
+    storages,
+    suggestions,
+    warm_start,
+)
 from harness.searching.ask_tell import AskTell, Suggestion, arm_of, drawn_of
+from harness.searching.costs import Costs
 from harness.searching.displays import SearchDisplay, SearchProgress
-from harness.settings.schema import BASELINE, CONFIRMED, WINNER
+from harness.searching.scheduling import Batch, Schedule
+from harness.searching.told import Told
+from harness.study.searches import Search
+from harness.study.space import Space
 from harness.study.study import Study
-from harness.study.trials import SEMANTICS, Trial, arms, settings_of
+from harness.study.trials import SEMANTICS, arms, settings_of
 from harness.system import locks, spawning
 from harness.text import as_text
 from harness.text.cards import card
@@ -47,9 +62,12 @@ from harness.training.options import RunOptions, affordable
 
 @dataclass(frozen=True)
 class SearchResult:
-    """The result of a search: `trials` are Optuna's, one a suggestion, `winner` the number of the best.
+    """The result of a search: `trials` are Optuna's, one a suggestion, `winner` the number of the one picked.
 
-    `asked` suggestions are of this run; `optuna_seconds` are Optuna's part of its `seconds`.
+    `asked` suggestions are of this run; `optuna_seconds` are Optuna's part of its `seconds`, `busy` the share
+    of the workers' seconds for which they trained, from the first batch to the last. `reached` is the number
+    of the first suggestion that reached `[search] until`. `finalists` are the trainings that the winner was
+    picked by, None where the search's best is the winner; `undecided` says why none was picked.
     """
 
     folder: Path
@@ -59,7 +77,11 @@ class SearchResult:
     optuna_seconds: float
     storage: str
     asked: int
+    reached: int | None = None
+    finalists: runs.RunSummary | None = None
+    undecided: str = ""
     confirmed: runs.RunSummary | None = None
+    busy: float = 0.0
 
     @property
     def suggestions(self) -> pd.DataFrame:
@@ -77,7 +99,7 @@ class SearchResult:
         states = ", ".join(f"{n} {state}" for state, n in suggestions.counted(self.trials).items())
         lines = [f"{len(self.trials)} suggestions: {states}"]
         if self.winner is None:
-            return [*lines, "no winner yet"]
+            return [*lines, f"no winner yet{self.undecided and f': {self.undecided}'}"]
         best = self.trials[self.winner]
         reached = ", ".join(f"{value:.4g}" for value in best.values or ())  # noqa: PD011 (no frame's)
         given = ", ".join(f"{name} {as_text(value)}" for name, value in best.params.items())
@@ -86,10 +108,10 @@ class SearchResult:
 
     @property
     def failed(self) -> bool:
-        """True if a trial could not be trained, here or in the confirmation; one that diverged was."""
+        """True if a trial could not be trained, here or in what followed; one that diverged was."""
         reasons = suggestions.failures(self.trials)
-        return any(" failed: " in reason for reason in reasons) or bool(
-            self.confirmed and self.confirmed.statuses.get("failed")
+        return any(" failed: " in reason for reason in reasons) or any(
+            trained and trained.statuses.get("failed") for trained in (self.finalists, self.confirmed)
         )
 
 
@@ -98,13 +120,13 @@ def search(  # noqa: PLR0913 (a person's keywords; RunOptions from here on)
     workers: int | None = None, display: SearchDisplay | None = None,
     confirm: progress.Display | None = None, bits: Bits = "native",
 ) -> SearchResult:  # fmt: skip
-    """Search for the best settings in a study's space, and confirm the winner.
+    """Search for the best settings in a study's space, pick the winner among the best, and confirm it.
 
     Args:
         study: one of design "search".
         folder: the results folder; results/<study>/ if not given.
         display: a context manager made from a SearchProgress; in a notebook, a progress bar if not given.
-        confirm: a context manager made from a Progress, for the trials that confirm.
+        confirm: a context manager made from a Progress, for the finalists and the trials that confirm.
         engine: stacked, loop or numpy.
         device: auto, cpu, cuda or mps.
         workers: worker processes; one a core or GPU if not given.
@@ -121,6 +143,12 @@ def search(  # noqa: PLR0913 (a person's keywords; RunOptions from here on)
     """
     spawning.check_main()
     checks.check_engine(engine)
+    if study.search is not None and study.search.own:
+        raise UsageError(
+            f"search.own = {study.search.own!r}: an Optuna study outside asked for the suggestions of this "
+            "folder, by harness.StackedStudy. Search with the study's own file, which goes on from them, or "
+            "leave the key out: --set search.own="
+        )
     options = RunOptions(engine, device, workers, display=run_displays.chosen(confirm), bits=bits)
     with builds.using(bits):
         return _searched(study, runs.folder_of(study, folder), options, displays.chosen(display))
@@ -132,15 +160,26 @@ def _searched(study: Study, folder: Path, options: RunOptions, display: SearchDi
     check_bits(draw(checks.every_component(study), options.engine), options)
     runs.check_folder(folder, draw(study.in_phase("search"), options.engine), options)
     with locks.locked(folder):
-        with closing(_Search(study, folder, options)) as running:
-            result = running.run(display)
-        return replace(result, confirmed=_confirm(result, study, options))
+        result = evaluated(study, folder, options, AskTell, display)
+        return replace(result, **vars(confirming.confirm(folder, result.trials, study, options)))
+
+
+Asking = Callable[[Search, Space, int, Mapping[str, Dataset]], AskTell]
+"""Makes what a search asks and tells: of its table, its space, the most evaluations, and its data sets."""
+
+
+def evaluated(
+    study: Study, folder: Path, options: RunOptions, asking: Asking, display: SearchDisplay | None
+) -> SearchResult:
+    """Search in a folder that is held, asking and telling what `asking` makes, and confirm nothing."""
+    with closing(_Search(study, folder, options, asking)) as running:
+        return running.run(display)
 
 
 class _Search:
     """A search in its folder, which is held: Optuna's trials, the folder's trials, and the plan so far."""
 
-    def __init__(self, study: Study, folder: Path, options: RunOptions) -> None:
+    def __init__(self, study: Study, folder: Path, options: RunOptions, asking: Asking) -> None:
         assert study.search is not None  # noqa: S101 (`check` has made sure)
         self.start = time.monotonic()
         self.study, self.folder, self.engine, self.bits = study, folder, options.engine, options.bits
@@ -151,14 +190,16 @@ class _Search:
         self.digests = {self.data.name: self.data.facts.digest}
         self.plan = make(study.in_phase("search"), self.engine)
         self.known = documents.stacks_of(run_folder.check_compatible(folder, self.plan.study, self.digests))
+        self.earlier = warm_start.known(study, folder)
         if not self.known:
             run_folder.write_plan(folder, self.plan, self.digests)
+        warm_start.keep(folder, self.earlier)
         self.data.load()
         self.storage = storages.open_storage(
             self.search.storage, folder, study.name, self.search.directions, self._about()
         )
         try:
-            self._restore()
+            self._restore(asking)
         except BaseException:
             self.storage.close()
             raise
@@ -173,6 +214,10 @@ class _Search:
         entries |= {f"baseline.{name}": value for name, value in self.study.baseline.items()}
         search = self.search
         entries |= {"objective": search.objective, "seeds": search.seeds, "diverged": search.diverged}
+        if search.constraints:
+            entries["constraints"] = search.constraints
+        if self.earlier:
+            entries["warm start"] = f"{self.earlier.words} ({self.earlier.digest})"
         entries |= {f"source of {name}": digest for name, digest in self._sources()}
         if self.bits == "portable":
             entries["bits"] = self.bits
@@ -185,16 +230,22 @@ class _Search:
                 if entry.third_party:
                     yield f"{axis} {entry.name}", entry.source_digest
 
-    def _restore(self) -> None:
+    def _restore(self, asking: Asking) -> None:
         """Restore the suggestions of an earlier run of this search."""
         evaluations = checks.evaluations_of(self.study)
         self.trials, self.incomplete = ask_tell.whole_batches(self.storage.trials())
         self.before = max((float(trial.user_attrs[ask_tell.SECONDS]) for trial in self.trials), default=0.0)
-        self.ask_tell = AskTell(self.search, self.space, max(evaluations), self.study.datasets)
+        self.costs = Costs(self.search, self.folder)
+        self.ask_tell = asking(self.search, self.space, max(evaluations), self.study.datasets)
+        self.ask_tell.costs = self.costs
+        if self.earlier:
+            self.ask_tell.learn(self.earlier.points)
         self.ask_tell.restore(self.trials)
+        self.exhausted = False
         self.again, since = suggestions.died(self.trials)
         # Suggestions that are asked for again take no other's place.
-        self.wanted = max(self.search.suggestions + len(since), len(self.trials)) + len(self.again)
+        before = len(self.trials)
+        self.wanted = max(self.ask_tell.wanted(before) + len(since), before) + len(self.again)
         self.finished = frozenset(run_folder.finished(self.folder, set_aside=True))
         self.rungs = pruners.rungs(self.search.pruner, max(evaluations))
         chosen = {arm_of(i): self.space.settings(drawn_of(trial)) for i, trial in enumerate(self.trials)}
@@ -237,18 +288,27 @@ class _Search:
         remarks = unseen(self.study, every.trials)
         progress = SearchProgress(self.wanted, notes=remarks, before=before, file=file)
         self._note(progress)
+        workers = Workers(count, modules)
+        self.workers, self.progress = workers, progress
+        self.schedule = Schedule(
+            self.study, self.ask_tell, Told(self.folder), self.costs, self.rungs, self.devices, count
+        )
 
         def finish() -> None:
             file.remove()
             suggestions.write(self.folder, self.trials, self.search, self.space)
             tables.consolidate(self.folder)
-            provenance.finish(len(self.trials) - before)
+            taken = {"optuna_seconds": round(self.ask_tell.seconds, 2), "busy": round(self.schedule.busy, 3)}
+            provenance.finish(len(self.trials) - before, taken)
 
         end = runs.put_in_order(self.folder, finish)
-        with end, (display or nullcontext)(progress), closing(Workers(count, modules)) as workers:
-            while len(self.trials) < self.wanted:
-                if not self._run_batch(workers, progress):
-                    break
+        with end, (display or nullcontext)(progress), closing(workers):
+            if self._ask_next():
+                workers.start({stack.engine for stack in self.plan.stacks})
+                for result in workers.serve(self.schedule.take, self.devices, self._meanwhile, ahead=True):
+                    self.schedule.arrive(result)
+                    self._show()
+            self.schedule.stop()
         return SearchResult(
             self.folder,
             self.trials,
@@ -257,28 +317,73 @@ class _Search:
             self.ask_tell.seconds,
             self.storage.shown,
             len(self.trials) - before,
+            suggestions.reached(self.trials, self.search),
+            busy=self.schedule.busy,
         )
 
-    def _run_batch(self, workers: Workers, progress: SearchProgress) -> bool:
-        """Ask for one batch, train it, and tell its results; returns False if nothing was left to ask for."""
-        batch = self._ask()
-        if not batch:
+    def _meanwhile(self) -> bool:
+        """Do one thing that has to be done beside the training; returns False if there is none."""
+        return self._ask_next() or self._finish_next() or self.schedule.release()
+
+    def _ask_next(self) -> bool:
+        """Ask for the next batch, if it is its time, and begin to train it; False if there is none."""
+        number = self.ask_tell.batch
+        if self.exhausted or self.ask_tell.count >= self.wanted or not self.schedule.may_ask():
             return False
-        plan = self._planned(batch)
-        self._add(plan)
-        progress.in_training = len(batch)
-        trained = self._results(batch, plan, workers, progress)
-        results = [outcomes.combine(_trials(plan, suggestion), trained, self.search) for suggestion in batch]
-        self._store(self.ask_tell.tell(batch, results, self.before + time.monotonic() - self.start))
+        if self._is_over(number) or (self.schedule.batches and self.ask_tell.waits):
+            return False
+        self.schedule.foresee(number)
+        batch = self._ask()
+        self.exhausted = not batch
+        if batch:
+            plan = self._planned(batch)
+            self._add(plan)
+            ended, stacks = self._ended(batch, plan)
+            self.workers.limit(affordable(self.workers.count, stacks))
+            self.schedule.add(number, batch, plan, ended, stacks)
+            self._show()
+        return bool(batch)
+
+    def _is_over(self, number: int) -> bool:
+        """Tell whether the target was reached before a batch was asked for.
+
+        A batch that was stored in part is told whole first. One that was asked for while the batch before it
+        was in training goes on, whatever that has reached since.
+        """
+        noted = number in self.schedule.told.known
+        if noted and self.schedule.waits_for == "stack":
+            return False
+        last = number - (2 if noted else 1)
+        told = [trial for trial in self.trials if trial.user_attrs[pruners.BATCH] <= last]
+        return not self.incomplete and suggestions.reached(told, self.search) is not None
+
+    def _finish_next(self) -> bool:
+        """Write what has ended: batches are told and stored in their order; False if nothing has."""
+        for batch in self.schedule.batches:
+            if batch.is_over or self.schedule.waits_for == "search":
+                before = len(batch.written)
+                batch.write(self.folder)
+                if batch.is_over and batch is self.schedule.batches[0]:
+                    self._tell(batch)
+                    return True
+                if len(batch.written) > before:
+                    return True
+        return False
+
+    def _tell(self, batch: Batch) -> None:
+        """Tell and store the results of a batch that has ended."""
+        results = batch.results(self.search, self.costs)
+        seconds = self.before + time.monotonic() - self.start
+        self._store(self.ask_tell.tell(batch.suggestions, results, seconds))
+        self.schedule.remove(batch)
         suggestions.write(self.folder, self.trials, self.search, self.space)
-        self._note(progress)
-        return True
+        self._note(self.progress)
 
     def _ask(self) -> list[Suggestion]:
         """Ask for a batch: again for suggestions whose worker died, else for new ones."""
-        count = min(self.search.batch, self.wanted - len(self.trials))
+        count = min(self.search.batch, self.wanted - self.ask_tell.count)
         again = self.again[:count]
-        if self.incomplete:
+        if self.incomplete and self.ask_tell.count == len(self.trials):
             attributes = self.incomplete[0].user_attrs
             count, again = attributes[ask_tell.SIZE], attributes.get(ask_tell.AGAIN, [])
         self.again = [number for number in self.again if number not in again]
@@ -308,29 +413,20 @@ class _Search:
         processes = 2 * self.processes if self.processes > 1 else 1
         return arrange(drawn, self.engine, self.known, device, processes, ())
 
-    def _results(
-        self, batch: Sequence[Suggestion], plan: Plan, workers: Workers, progress: SearchProgress
-    ) -> Mapping[str, outcomes.TrialResult]:
-        """Return the results of a batch's trials, which are trained unless an earlier run has done so."""
-        objectives = self.search.objective
+    def _ended(
+        self, batch: Sequence[Suggestion], plan: Plan
+    ) -> tuple[Mapping[str, outcomes.TrialResult], Sequence[Stack]]:
+        """Return the results that need no training, such as those of an earlier run, and the other stacks."""
         ended = {trial_id: outcomes.TrialResult("failed", why) for trial_id, why in plan.skipped.items()}
         finished = self.finished.intersection(trial.trial_id for trial in plan.trials)
         if finished:
-            ended |= outcomes.of_part(part_files.rows_of(self.folder, finished), objectives)
-        left = [
-            suggestion
-            for suggestion in batch
-            if any(trial.trial_id not in ended for trial in _trials(plan, suggestion))
-        ]
+            ended |= outcomes.of_part(part_files.rows_of(self.folder, finished), self.search.objective)
+        left = {trial.arm.name for trial in plan.trials if trial.trial_id not in ended}
         if not left:
-            return ended
+            return ended, ()
         if len(left) < len(batch):
-            plan = self._planned(left)
-        workers.limit(affordable(workers.count, plan.stacks))
-        trained = rounds.Round(self.study, left, plan.stacks, self.ask_tell, self.rungs)
-        trained.train(workers, self.devices, progress.tell)
-        parts.write_batch(self.folder, rounds.name_of(plan.trials), trained.shares, trained.failed)
-        return ended | outcomes.of_round(trained, objectives)
+            plan = self._planned([suggestion for suggestion in batch if suggestion.arm in left])
+        return ended, plan.stacks
 
     def _store(self, frozen: Sequence[FrozenTrial]) -> None:
         """Add a batch to the storage; of one that was killed meanwhile, the missing suggestions."""
@@ -345,40 +441,16 @@ class _Search:
             self.storage.add(frozen[len(self.incomplete) :])
         self.trials, self.incomplete = [*self.trials, *frozen], []
 
+    def _show(self) -> None:
+        """Show how far the batches in training are."""
+        batches = self.schedule.batches
+        self.progress.in_training = sum(len(batch.suggestions) for batch in batches)
+        done = sum(len(batch.suggestions) * batch.share for batch in batches)
+        self.progress.tell(done / max(1, self.progress.in_training))
+
     def _note(self, progress: SearchProgress) -> None:
         progress.done, progress.in_training, progress.share = len(self.trials), 0, 0.0
         progress.states = suggestions.counted(self.trials)
         best = suggestions.best(self.trials, self.search)
         progress.best = None if best is None else self.trials[best].values[0]  # noqa: PD011 (Optuna's)
         progress.keep()
-
-
-def _trials(plan: Plan, suggestion: Suggestion) -> list[Trial]:
-    return [trial for trial in plan.trials if trial.arm.name == suggestion.arm]
-
-
-def _confirm(result: SearchResult, study: Study, options: RunOptions) -> runs.RunSummary | None:
-    """Train the winner and the baseline with the study's seeds, which chose nothing, and open test."""
-    if result.winner is None:
-        return None
-    folder = result.folder / CONFIRMED
-    settings = study.space.settings(drawn_of(result.trials[result.winner]))
-    suggestions.note_winner(
-        result.folder, result.winner, len(result.trials), lambda: _opened(result.trials, study, folder)
-    )
-    confirmed = study.in_phase("confirmed", {BASELINE: {}, WINNER: settings})
-    declared = {"declared": True, "pairs": [[WINNER, BASELINE]], "levels": []}
-    confirmed = replace(confirmed, contrasts=study.contrasts.model_copy(update=declared))
-    return runs.train_phases(draw(confirmed, options.engine), folder, options)
-
-
-def _opened(trials: Sequence[FrozenTrial], study: Study, folder: Path) -> list[int]:
-    """Return the numbers of the suggestions whose settings were trained to confirm them."""
-    finished = run_folder.finished(folder).keys()
-    opened = []
-    for number, trial in enumerate(trials):
-        settings = study.space.settings(drawn_of(trial))
-        planned = draw(study.in_phase("confirmed", {WINNER: settings}))
-        if finished & {trial.trial_id for trial in planned.trials if trial.arm.name == WINNER}:
-            opened.append(number)
-    return opened

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,12 +10,11 @@ import numpy as np
 import pandas as pd
 from optuna.trial import TrialState
 
-from harness.data.batches import Budget
-from harness.data.samples import train_size
-from harness.planning.stack import widths_of
+from harness.engines.outcome import Outcome
 from harness.searching.ask_tell import SuggestionResult
+from harness.searching.costs import Costs
 from harness.searching.rounds import Round, curve, rounded
-from harness.study.searches import Search
+from harness.study.searches import COSTS, Search
 from harness.study.trials import Trial
 
 
@@ -31,19 +29,36 @@ class TrialResult:
 
 
 def of_round(trained: Round, objectives: Sequence[str]) -> dict[str, TrialResult]:
-    """Return the result of each trial of a round, by trial_id."""
+    """Return the result of each trial of a round that has ended, by trial_id."""
     results = {trial_id: TrialResult("failed", message) for trial_id, (_, message) in trained.failed.items()}
     for _, share in trained.shares:
-        outcome = share.outcome
-        for k, trial in enumerate(share.trials):
-            step = int(outcome.diverged_step[k])
-            reason = share.reasons.get(trial.trial_id, "")
-            curves = {name: curve(outcome, k, name) for name in objectives if name.startswith("val_")}
-            parameters = int(outcome.parameters[k])
-            status = "diverged" if step else "pruned" if reason else "ok"
-            why = f"the loss was not finite at step {step}" if step else reason  # as in trials.csv
-            results[trial.trial_id] = TrialResult(status, why, curves, parameters)
+        results |= _of_members(share.trials, share.outcome, objectives, share.reasons)
     return results
+
+
+def so_far(trained: Round, objectives: Sequence[str]) -> dict[str, TrialResult]:
+    """Return the result of each trial of a round, by trial_id: of one in training, when all arrived last.
+
+    A trial that has not arrived anywhere yet is left out.
+    """
+    results = of_round(trained, objectives)
+    for result in trained.in_training:
+        if result.outcome is not None:
+            results |= _of_members(result.stage.stack.trials, result.outcome, objectives, {})
+    return results
+
+
+def _of_members(
+    trials: Sequence[Trial], outcome: Outcome, objectives: Sequence[str], reasons: Mapping[str, str]
+) -> Iterator[tuple[str, TrialResult]]:
+    """Yield the trial_id and the result of each trial of a stack."""
+    for k, trial in enumerate(trials):
+        step = int(outcome.diverged_step[k])
+        reason = reasons.get(trial.trial_id, "")
+        curves = {name: curve(outcome, k, name) for name in objectives if name.startswith("val_")}
+        status = "diverged" if step else "pruned" if reason else "ok"
+        why = f"the loss was not finite at step {step}" if step else reason  # as in trials.csv
+        yield trial.trial_id, TrialResult(status, why, curves, int(outcome.parameters[k]))
 
 
 def of_part(tables: Mapping[str, pd.DataFrame], objectives: Sequence[str]) -> dict[str, TrialResult]:
@@ -69,7 +84,9 @@ def _curve(values: pd.Series[str]) -> Iterator[tuple[int, float]]:
             yield evaluation, rounded(float(value)) if value else math.nan
 
 
-def combine(trials: Sequence[Trial], results: Mapping[str, TrialResult], search: Search) -> SuggestionResult:
+def combine(
+    trials: Sequence[Trial], results: Mapping[str, TrialResult], search: Search, costs: Costs | None = None
+) -> SuggestionResult:
     """Combine the results, by trial_id, of a suggestion's trials: the mean over seeds, or what stopped it."""
     seeds = [results[trial.trial_id] for trial in trials]
     first = next((name for name in search.objective if name.startswith("val_")), "")
@@ -89,7 +106,8 @@ def combine(trials: Sequence[Trial], results: Mapping[str, TrialResult], search:
     pruned = next((seed for seed in seeds if seed.status == "pruned"), None)
     values = {first: means[max(means)]} if pruned is not None and means else {}
     if pruned is None:
-        values = {name: _value(name, trials[0], seeds) for name in search.objective}
+        costs = costs or Costs(search)
+        values = {name: _value(name, trials[0], seeds, costs) for name in search.objective}
     for name, value in values.items():
         if not math.isfinite(value):
             return _lost(search, means, reached, f"{name} is {value}, not finite")
@@ -105,24 +123,9 @@ def _lost(search: Search, intermediate: Mapping[int, float], reached: int, reaso
     return SuggestionResult(TrialState.COMPLETE, [float(search.diverged)], intermediate, reached, reason)
 
 
-def _value(name: str, trial: Trial, seeds: Sequence[TrialResult]) -> float:
+def _value(name: str, trial: Trial, seeds: Sequence[TrialResult], costs: Costs) -> float:
     if name == "parameters":
         return float(seeds[0].parameters)
-    if name == "training_flops":
-        return training_flops(trial)
+    if name in COSTS:
+        return costs.of(name, trial.arm.settings)
     return float(np.mean([seed.curves[name][max(seed.curves[name])] for seed in seeds]))
-
-
-def training_flops(trial: Trial) -> float:
-    """Count the multiplications and additions of a trial's training, in its products of matrices alone.
-
-    Each weight takes 2 forward and 2 for its own gradient a sample; all but layer one's take 2 more, to
-    hand the gradient on. Biases, activations, loss and updates are left out, as is usual.
-    """
-    settings = trial.arm.settings
-    layers = [i * o for i, o in itertools.pairwise(widths_of(settings))]
-    n = train_size(settings)
-    budget = Budget.of(settings, n)
-    full, rest = divmod(budget.steps, budget.steps_per_epoch)
-    samples = full * n + rest * budget.batch_size
-    return rounded(float(samples * (6 * sum(layers) - 2 * layers[0])))

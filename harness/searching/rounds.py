@@ -1,4 +1,4 @@
-"""Rounds: a batch of suggestions trains as stacks, from rung to rung, and the pruned leave their stack.
+"""Rounds: suggestions train as stacks, from rung to rung, and the pruned leave their stack.
 
 A stage of a stack is a pure function: the stack's state goes in, the state at the next rung comes out. So any
 worker can train any stage, pruned members are left out between two stages, and a worker that dies loses
@@ -29,7 +29,6 @@ from harness.results.parts import ShareOutcome
 from harness.searching.ask_tell import AskTell, Suggestion
 from harness.study.study import Study
 from harness.study.trials import Trial
-from harness.training.executors import Workers
 from harness.training.progress import SharedProgress
 from harness.training.tasks import Task, quiet_arithmetic, undisturbed
 
@@ -112,12 +111,16 @@ def _copied(value: Any) -> Any:
 
 @dataclass
 class Round:
-    """A batch of suggestions in training.
+    """Suggestions in training that wait for one another: a batch, or what cannot be judged apart.
 
-    `stacks` are the batch's trials, as the plan has put them together; `ask_tell` hears what suggestions
-    reach, and asks the pruner after the evaluations `rungs`. `shares` are members of stacks that ended
-    together, `failed` the stack and the message of trials that could not be trained, by trial_id;
-    `in_training` is what still trains.
+    `stacks` are their trials, as the plan has put them together; `ask_tell` hears what suggestions reach, and
+    asks the pruner after the evaluations `rungs`. Stacks also wait for one another after the evaluations
+    `stops`. With `holds` whoever passes the first rung waits there until it is released. `join` may put
+    stacks together that wait for the same rung.
+
+    `shares` are members of stacks that ended together, `failed` the stack and the message of trials that
+    could not be trained, by trial_id; `in_training` is what goes on, as it was when all had arrived last, and
+    `rung` the evaluation to which it trains.
     """
 
     study: Study
@@ -125,39 +128,80 @@ class Round:
     stacks: Sequence[Stack]
     ask_tell: AskTell
     rungs: Sequence[int]
+    stops: Sequence[int] = ()
+    holds: bool = False
+    join: Callable[[Sequence[StageResult]], list[StageResult]] = list
+    judge: Callable[[Sequence[Suggestion], int], set[int]] | None = None
     shares: list[tuple[Stack, ShareOutcome]] = field(default_factory=list)
     failed: dict[str, tuple[Stack, str]] = field(default_factory=dict)
     in_training: list[StageResult] = field(default_factory=list)
+    rung: int = 0
+    passed: int = 0
+    held: bool = False
+    _arrived: list[StageResult] = field(default_factory=list)
+    _awaited: int = 0
     _reported: set[tuple[int, int]] = field(default_factory=set)
 
-    def train(
-        self, workers: Workers, devices: Sequence[str], tell: Callable[[float], None] = lambda _share: None
-    ) -> None:
-        """Train the batch to its end, or as far as the pruner lets each suggestion go.
+    @property
+    def last(self) -> int:
+        """The number of evaluations of the suggestion that gets most."""
+        return max((len(budget_of(stack).eval_steps) - 1 for stack in self.stacks), default=0)
 
-        `tell` is told now and then which share of the stages is done.
-        """
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing of the round trains or waits any more."""
+        return not self.in_training and not self._arrived and not self._awaited
+
+    def begin(self, devices: Sequence[str]) -> list[StageTask]:
+        """Return the first stage of each stack."""
         self.in_training = [
             StageResult(StageTask(stack, devices[i % len(devices)], self.study))
             for i, stack in enumerate(self.stacks)
         ]
-        last = max((len(budget_of(stack).eval_steps) - 1 for stack in self.stacks), default=0)
-        rungs = [*(rung for rung in self.rungs if rung < last), last]
-        for done, rung in enumerate(rungs):
-            stages = [self._next(result, rung) for result in self.in_training]
-            stages.sort(key=lambda stage: stack_seconds(stage.stack) * stage.until, reverse=True)
-            self.in_training = []
-            for count, result in enumerate(_results(stages, workers), 1):
-                self.in_training.append(result)
-                tell((done + min(1.0, count / len(stages))) / len(rungs))
-            # In the order of the plan: which stack is done first must not decide which is asked about first.
-            self.in_training.sort(key=lambda result: result.stage.stack.group)
-            self.report()
-            self._remove_ended(rung, self._stopped() if rung in self.rungs else set())
-            if not self.in_training:
-                break
-        self._check_complete()
-        tell(1.0)
+        return self._onward()
+
+    def arrive(self, result: StageResult) -> list[StageTask]:
+        """Take the result of a stage; return the stages that come next, none while others are awaited.
+
+        A stack that failed is trained again in halves, so that only faulty members fail.
+        """
+        members = len(result.stage.stack.trials)
+        if result.failure and members > 1:
+            self._awaited += 1
+            return [result.stage.only(range(members // 2)), result.stage.only(range(members // 2, members))]
+        self._arrived.append(result)
+        self._awaited -= 1
+        if self._awaited:
+            return []
+        # In the order of the plan: which stack is done first must not decide which is asked about first.
+        self.in_training = sorted(self._arrived, key=_place)
+        self._arrived = []
+        self.report()
+        self._remove_ended(self.rung, self._stopped() if self.rung in self.rungs else set())
+        self.passed = self.rung
+        self.in_training = self.join(self.in_training)
+        if self.holds and self.passed in self.rungs and self.in_training:
+            self.held = True
+            return []
+        return self._onward()
+
+    def judge_again(self) -> None:
+        """Ask the pruner again about those that are held, who may have better rivals by now."""
+        if self.held:
+            self._remove_ended(self.passed, self._stopped())
+
+    def release(self) -> list[StageTask]:
+        """Return the stages of those that were held."""
+        self.held = False
+        return self._onward()
+
+    def _onward(self) -> list[StageTask]:
+        """Return the stages to the next rung, the longest first."""
+        later = (rung for rung in sorted({*self.rungs, *self.stops}) if self.passed < rung < self.last)
+        self.rung = next(later, self.last)
+        stages = [self._next(result, self.rung) for result in self.in_training]
+        self._awaited = len(stages)
+        return sorted(stages, key=lambda stage: stack_seconds(stage.stack) * stage.until, reverse=True)
 
     def _next(self, result: StageResult, rung: int) -> StageTask:
         """Return the stage from a stack's state to the next rung, or to its own end."""
@@ -196,8 +240,11 @@ class Round:
             for trial in result.stage.stack.trials
         } - {*self._lost()}
         candidates = [suggestion for suggestion in self.batch if suggestion.arm in unfinished]
-        stopped = self.ask_tell.pruned(candidates)
+        stopped = (self.judge or self._judged)(candidates, self.rung)
         return {suggestion.arm for suggestion in candidates if suggestion.number in stopped}
+
+    def _judged(self, candidates: Sequence[Suggestion], rung: int) -> set[int]:  # noqa: ARG002
+        return self.ask_tell.pruned(candidates)
 
     def _remove_ended(self, rung: int, stopped: set[str]) -> None:
         """Take the members out of the stacks that end here: trained to their end, diverged, or pruned."""
@@ -223,7 +270,7 @@ class Round:
             kept = [k for k in range(len(stack.trials)) if k not in set(ended)]
             if kept and ended:
                 stage = replace(stage, state=result.state).only(kept)
-                remaining.append(StageResult(stage, state=stage.state, seconds=result.seconds))
+                remaining.append(StageResult(stage, outcome.of(kept), stage.state, result.seconds))
             elif kept:
                 remaining.append(result)
         self.in_training = remaining
@@ -236,7 +283,7 @@ class Round:
                     yield trial.arm.name
         yield from (trial.arm.name for stack, _ in self.failed.values() for trial in stack.trials)
 
-    def _check_complete(self) -> None:
+    def check_complete(self) -> None:
         """Raise MachineError where a trial has no end: a batch is told whole, or not at all."""
         planned = {trial.trial_id for stack in self.stacks for trial in stack.trials}
         ended = {trial.trial_id for _, share in self.shares for trial in share.trials} | set(self.failed)
@@ -247,18 +294,9 @@ class Round:
             )
 
 
-def _results(stages: Sequence[StageTask], workers: Workers) -> Iterator[StageResult]:
-    """Train stages; a stack that fails is trained again in halves, so that only faulty members fail."""
-    waiting = list(stages)
-    while waiting:
-        halves: list[StageTask] = []
-        for result in workers.run(waiting):
-            if result.failure and len(result.stage.stack.trials) > 1:
-                half, count = len(result.stage.stack.trials) // 2, len(result.stage.stack.trials)
-                halves += [result.stage.only(range(half)), result.stage.only(range(half, count))]
-            else:
-                yield result
-        waiting = halves
+def _place(result: StageResult) -> tuple[str, str]:
+    stack = result.stage.stack
+    return stack.group, stack.trials[0].trial_id
 
 
 def _is_finished(stage: StageTask) -> bool:

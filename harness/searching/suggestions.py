@@ -15,10 +15,11 @@ from optuna.trial import FrozenTrial, TrialState
 from harness import notes, stats
 from harness.errors import UsageError
 from harness.results import columns, csv_rows, documents, tables
+from harness.searching import ask_tell
 from harness.searching.ask_tell import REACHED, REASON, SECONDS, arm_of
 from harness.searching.pruners import BATCH
 from harness.settings.schema import CONFIRMED, WINNERS
-from harness.study.searches import COLUMNS, STATES, SUGGESTIONS, Search
+from harness.study.searches import REFUSED, STATES, SUGGESTIONS, Search
 from harness.study.space import Space
 from harness.system import files
 from harness.text import as_text
@@ -30,7 +31,7 @@ STATE_NAMES = dict(zip((TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 
 
 def table(trials: Sequence[FrozenTrial], search: Search, space: Space) -> pd.DataFrame:
-    """Tabulate the suggestions as text: COLUMNS, the objectives, and the parameters, empty if not drawn."""
+    """Tabulate the suggestions as text: `Search.columns`, and the parameters, empty if not drawn."""
     names = [parameter.name for parameter in space.parameters]
     rows = [
         {
@@ -41,12 +42,21 @@ def table(trials: Sequence[FrozenTrial], search: Search, space: Space) -> pd.Dat
             "reason": trial.user_attrs.get(REASON, ""),
             "evaluations": trial.user_attrs[REACHED],
             "seconds": f"{trial.user_attrs[SECONDS]:.2f}",
+            **_costs(trial, search),
             **_objectives(trial, search),
             **{name: as_text(trial.params.get(name)) for name in names},
         }
         for number, trial in enumerate(trials)
     ]
-    return pd.DataFrame(rows, columns=[*COLUMNS, *search.objective, *names])
+    return pd.DataFrame(rows, columns=[*search.columns, *names])
+
+
+def _costs(trial: FrozenTrial, search: Search) -> dict[str, str]:
+    """Return as text the costs that have a bound, and the number of points before it that broke one."""
+    if not search.constraints:
+        return {}
+    costs = {name: f"{value:.7g}" for name, value in trial.user_attrs.get(ask_tell.COSTS, {}).items()}
+    return {REFUSED: str(len(trial.user_attrs.get(ask_tell.REFUSED, []))), **costs}
 
 
 def _objectives(trial: FrozenTrial, search: Search) -> dict[str, str]:
@@ -129,9 +139,22 @@ def best(trials: Sequence[FrozenTrial], search: Search) -> int | None:
     return next(iter(ranked(trials, search)), None)
 
 
+def reached(trials: Sequence[FrozenTrial], search: Search) -> int | None:
+    """Return the number of the first complete suggestion that reaches the target; None without one."""
+    if not search.until:
+        return None
+    values = ({name: _value(trial, place) for place, name in enumerate(search.objective)} for trial in trials)
+    return next((number for number, one in enumerate(values) if search.is_reached(one)), None)
+
+
 def counted(trials: Sequence[FrozenTrial]) -> dict[str, int]:
     """Count the suggestions by state."""
     return dict(Counter(STATE_NAMES[trial.state] for trial in trials))
+
+
+def refused(trials: Sequence[FrozenTrial]) -> int:
+    """Count the points that were drawn between suggestions, broke a constraint, and were not trained."""
+    return sum(len(trial.user_attrs.get(ask_tell.REFUSED, [])) for trial in trials)
 
 
 def died(trials: Sequence[FrozenTrial]) -> tuple[list[int], list[int]]:

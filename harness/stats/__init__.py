@@ -27,7 +27,9 @@ from harness.stats.calibrations import (
 from harness.stats.confusion import confusion_differences, confusion_matrix
 from harness.stats.contrasts import contrasts, level_differences, paired_differences
 from harness.stats.effects import axis_spreads, effect_cells, main_effects, seed_effects
+from harness.stats.extrapolation import Forecast, forecast_errors, forecast_summary, least_curves
 from harness.stats.factorial import anova, anova_cells, interaction
+from harness.stats.finalists import finalist_verdicts, finalists, optimism
 from harness.stats.paired_samples import mcnemar, sample_bootstrap, sample_verdicts
 from harness.stats.pooled import interquartile_mean, probability_of_improvement
 from harness.stats.power_analysis import (
@@ -37,7 +39,14 @@ from harness.stats.power_analysis import (
     seeds_needed,
     wilcoxon_floor,
 )
-from harness.stats.search import best_quantiles, best_so_far, expected_best, pareto_front, ranked
+from harness.stats.search import (
+    best_quantiles,
+    best_so_far,
+    expected_best,
+    hypervolume,
+    pareto_front,
+    ranked,
+)
 from harness.stats.summaries import (
     CONFIDENCE,
     OUTCOMES,
@@ -58,13 +67,15 @@ from harness.stats.unpaired import unpaired_verdicts
 from harness.stats.verdicts import IDENTICAL, VERDICTS, holm, verdicts
 
 __all__ = [
-    "CONFIDENCE", "IDENTICAL", "OUTCOMES", "ROUNDED", "VERDICTS", "anova", "anova_cells", "as_array",
-    "axis_spreads", "best_quantiles", "best_so_far", "brier", "calibration", "confusion_differences",
-    "confusion_matrix", "contrasts", "detectable_difference", "difference_limits", "ece", "ece_of_table",
-    "effect_cells", "event_times", "expected_best", "finished", "holm", "interaction", "interquartile_mean",
-    "level_differences", "main_effects", "mcnemar", "mean_curves", "nll", "outcomes",
-    "overconfidence_of_table", "paired_differences", "pareto_front", "power", "probability_of_improvement",
-    "rank_arms", "ranked", "restricted", "sample_bootstrap", "sample_verdicts", "sd_interval",
-    "seed_effects", "seeds_needed", "summarise", "survival_curves", "unpaired_verdicts", "verdicts",
-    "whole_block", "whole_cells", "wilcoxon_floor",
+    "CONFIDENCE", "IDENTICAL", "OUTCOMES", "ROUNDED", "VERDICTS", "Forecast", "anova", "anova_cells",
+    "as_array", "axis_spreads", "best_quantiles", "best_so_far", "brier", "calibration",
+    "confusion_differences", "confusion_matrix", "contrasts", "detectable_difference",
+    "difference_limits", "ece", "ece_of_table", "effect_cells", "event_times", "expected_best",
+    "finalist_verdicts", "finalists", "finished", "forecast_errors", "forecast_summary", "holm",
+    "hypervolume", "interaction", "interquartile_mean", "least_curves", "level_differences",
+    "main_effects", "mcnemar", "mean_curves", "nll", "optimism", "outcomes", "overconfidence_of_table",
+    "paired_differences", "pareto_front", "power", "probability_of_improvement", "rank_arms", "ranked",
+    "restricted", "sample_bootstrap", "sample_verdicts", "sd_interval", "seed_effects", "seeds_needed",
+    "summarise", "survival_curves", "unpaired_verdicts", "verdicts", "whole_block", "whole_cells",
+    "wilcoxon_floor",
 ]  # fmt: skip

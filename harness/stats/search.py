@@ -78,6 +78,48 @@ def pareto_front(values: ArrayLike, maximize: Sequence[bool]) -> NDArray[np.bool
     return np.asarray(front, dtype=bool)
 
 
+def hypervolume(
+    values: ArrayLike, maximize: Sequence[bool], reference: Sequence[float]
+) -> NDArray[np.float64]:
+    """Compute the hypervolume of the first, the first two, .. of some points of two objectives, exactly.
+
+    The area of what the points beat and the reference point does not (Zitzler and Thiele 1998). It never
+    falls, and rises where a point comes onto the front.
+
+    Args:
+        values: (points, 2) in the order they were made; a row with a NaN adds nothing.
+        maximize: for both objectives, whether more is better.
+        reference: a point, (2,). What does not beat it in both objectives adds nothing.
+
+    Returns:
+        (points,), in the product of the objectives' units.
+
+    Raises:
+        ValueError: `values`, `maximize` and `reference` are not of two objectives.
+
+    >>> hypervolume([[0.5, 100], [0.75, 300], [0.5, 50]], [True, False], [0.25, 500]).tolist()
+    [100.0, 150.0, 162.5]
+    """
+    rows, signs = np.asarray(values, dtype=float), np.where(maximize, -1.0, 1.0)
+    if rows.ndim != 2 or {rows.shape[1], len(maximize), len(reference)} != {2}:
+        raise ValueError(
+            f"values of shape {rows.shape} and a reference {reference!r} are not of two objectives"
+        )
+    gains = (np.asarray(reference, dtype=float) - rows) * signs  # by how much a point beats the reference
+    front: list[tuple[float, float]] = []  # by falling first gain, so by rising second one
+    areas, area = [], 0.0
+    for gain in gains:
+        first, second = map(float, gain)
+        if first > 0 and second > 0 and not any(a >= first and b >= second for a, b in front):
+            front = sorted(
+                [*((a, b) for a, b in front if a > first or b > second), (first, second)], reverse=True
+            )
+            below = [0.0, *(b for _, b in front)]
+            area = sum(a * (b - under) for (a, b), under in zip(front, below, strict=False))
+        areas.append(area)
+    return np.array(areas)
+
+
 def expected_best(values: ArrayLike, budgets: Sequence[int]) -> pd.DataFrame:
     """Compute the expected best value of a random search with a smaller budget, over subsets of its trials.
 

@@ -10,7 +10,7 @@ from harness.settings import Seeds, one_or_list, seeds_or_count
 from harness.study import targets
 from harness.study.designs import Design
 
-PhaseName = Literal["fixed", "tuning", "tuned", "search", "confirmed", "tries"]
+PhaseName = Literal["fixed", "tuning", "tuned", "search", "finalists", "confirmed", "tries"]
 LONGEST_NAME = 100
 """Characters of a study's name: a folder is called by it, and files begin with it."""
 REFERENCE = "reference"

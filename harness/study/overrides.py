@@ -69,7 +69,9 @@ def _override(key: str, text: str, tables: dict[str, Any], about: Container[str]
         current = tables.get(table, {})
         if not isinstance(current, Mapping):
             return []  # the table's own check adds the problem
-        tables[table] = {**current, inner: values[0] if len(values) == 1 else values}
+        tables[table] = _with(
+            current, inner, values[0] if len(values) == 1 else values, nested=table == "search"
+        )
     elif dot and table in TABLES_OF_STUDY:
         tables["study"][table] = {inner: values[0] if len(values) == 1 else values}
     elif key in about:
@@ -92,6 +94,14 @@ def _override(key: str, text: str, tables: dict[str, Any], about: Container[str]
         # A budget is in epochs or in steps: the one just given.
         tables["baseline"].pop({"epochs": "steps", "steps": "epochs"}.get(key, ""), None)
     return []
+
+
+def _with(table: Mapping[str, Any], key: str, value: Any, *, nested: bool) -> dict[str, Any]:
+    """Return a table with a key set; of `nested` ones, INNER.KEY is the key of a table in it."""
+    inner, dot, rest = key.partition(".")
+    if nested and dot and isinstance(table.get(inner, {}), Mapping):
+        return {**table, inner: {**table.get(inner, {}), rest: value}}
+    return {**table, key: value}
 
 
 def _misplaced(table: str, key: str, text: str, tables: Mapping[str, Any], about: Container[str]) -> str:

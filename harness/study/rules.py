@@ -43,13 +43,15 @@ class Draft:
 
 
 Rule = Callable[[Draft], Iterator[str]]
+PHASES_OF_SEARCH = ("search", "finalists", "confirmed")
+"""Phases in which study.toml stands in a folder of a search."""
 
 
 def _phase(draft: Draft) -> Iterator[str]:
     phase = draft.about.phase
     if phase in {"tuning", "tuned"} and draft.tune is None:
         yield f"study.phase = {phase!r}: only for a study with [tune]"
-    if phase in {"search", "confirmed"} and not draft.searches:
+    if phase in PHASES_OF_SEARCH and not draft.searches:
         yield f"study.phase = {phase!r}: only for design = 'search'"
 
 
@@ -170,11 +172,13 @@ def problems(draft: Draft, *, about_is_known: bool) -> list[str]:
 def size_problems(draft: Draft) -> Iterator[str]:
     """Say where a study means more trials than a plan can hold, in any of its phases."""
     about, search = draft.about, draft.search
-    if about.phase in {"search", "confirmed"}:
+    if about.phase in PHASES_OF_SEARCH:
         return
     if search is not None:
         counts = {"suggestions": search.suggestions, "seeds": len(search.seeds)}
         yield limits.trials_problem("search.suggestions", counts)
+        counts = {"finalists": search.finalists, "seeds": len(search.finalist_seeds)}
+        yield limits.trials_problem("search.finalist_seeds", counts)
         yield limits.trials_problem("study.seeds", {"arms": 2, "seeds": len(about.seeds)})
         return
     arms = limits.arms(about.design, draft.axes, draft.steps)

@@ -174,14 +174,15 @@ class Layers(SpaceEntry):
     @property
     def parameters(self) -> list[Parameter]:
         """The depth, then the widths of the deepest network."""
-        return [Parameter(self.depth, self.values), *self._widths(_highest(self.values))]
+        return [Parameter(self.depth, self.values), *self.widths(_highest(self.values))]
 
     @property
     def depths(self) -> set[str]:
         """The depths it may draw, as text."""
         return {str(depth) for depth in self.values.every()}
 
-    def _widths(self, depth: int) -> list[Parameter]:
+    def widths(self, depth: int) -> list[Parameter]:
+        """Return the widths of a network of a depth: one of all layers, or each layer's."""
         if self.same or self.double:
             return [Parameter(f"{self.name}.width", self.width)] if depth else []
         return [Parameter(f"{self.name}.width.{i}", self.width) for i in range(1, depth + 1)]
@@ -190,13 +191,13 @@ class Layers(SpaceEntry):
         """Draw a depth, and as many widths."""
         depth = int(draw(Parameter(self.depth, self.values)))
         drawn: Drawn = {self.depth: str(depth) if isinstance(self.values, Choices) else depth}
-        return drawn | {parameter.name: draw(parameter) for parameter in self._widths(depth)}
+        return drawn | {parameter.name: draw(parameter) for parameter in self.widths(depth)}
 
     def every(self) -> Iterator[Drawn]:
         """Yield all depths, each with all widths."""
         widths = tuple(self.width.every())
         for depth in self.values.every():
-            names = [parameter.name for parameter in self._widths(int(depth))]
+            names = [parameter.name for parameter in self.widths(int(depth))]
             for combination in itertools.product(widths, repeat=len(names)):
                 yield {self.depth: depth, **dict(zip(names, combination, strict=True))}
 

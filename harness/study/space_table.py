@@ -26,7 +26,7 @@ from harness.errors import did_you_mean, quoted
 from harness.settings import CORE, DEFAULTS, Setting
 from harness.settings.schema import TAKEN
 from harness.study.checker import Checker, GivenSettings
-from harness.study.searches import COLUMNS, COSTS
+from harness.study.searches import COLUMNS, COSTS, REFUSED
 from harness.study.space import (
     BOUNDS,
     COMPONENTS,
@@ -128,7 +128,7 @@ def _when(where: str, given: object, problems: list[str]) -> dict[str, tuple[str
 
 def _linked(name: str, given: object, checker: Checker) -> SpaceEntry | None:
     where, problems = f"space.{name}", checker.problems
-    if name in {*checker.known, *TAKEN, *COLUMNS, *COSTS}:
+    if name in {*checker.known, *TAKEN, *COLUMNS, *COSTS, REFUSED}:
         taken = "setting" if name in checker.known else "column of the results"
         problems.append(f"{where}: linked settings need a name of their own; {name!r} is a {taken}")
     before = len(problems)

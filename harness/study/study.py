@@ -15,7 +15,7 @@ from harness.data.generated_tables import GeneratedTable
 from harness.data.image_folders import Folder
 from harness.errors import UsageError, did_you_mean, few, quoted
 from harness.registry import PACKAGE_ROOT
-from harness.settings.schema import CONFIRMED, OF_ARM, TRIES, TUNED, TUNING
+from harness.settings.schema import CONFIRMED, FINALISTS, OF_ARM, TRIES, TUNED, TUNING
 from harness.study import contrasts, file_tables, rules, searches, space_table, toml_text, tuning_space
 from harness.study.about import About, PhaseName
 from harness.study.checker import Checker, GivenSettings, known_settings
@@ -137,6 +137,16 @@ class _Searching(Phase):
             yield Variant(arm, study.baseline | chosen)
 
 
+class _Finalists(_Searching):
+    """A search's best suggestions, with seeds that had no part in the search."""
+
+    name: PhaseName = "finalists"
+    title, folder = "training the finalists", FINALISTS
+
+    def seeds(self, study: Study) -> Sequence[int]:
+        return study.search.finalist_seeds if study.search else study.about.seeds
+
+
 class _Confirming(_Searching):
     """A search's winner and its baseline, with the study's seeds."""
 
@@ -163,7 +173,8 @@ class _Tries(Phase):
 
 
 PHASES: Mapping[PhaseName, Phase] = {
-    phase.name: phase for phase in (Phase(), _Tuning(), _Tuned(), _Searching(), _Confirming(), _Tries())
+    phase.name: phase
+    for phase in (Phase(), _Tuning(), _Tuned(), _Searching(), _Finalists(), _Confirming(), _Tries())
 }
 
 

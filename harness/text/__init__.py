@@ -127,6 +127,15 @@ def count(n: int, noun: str) -> str:
     return f"{n:,} {noun}" + ("" if n == 1 else "s")
 
 
+def ordinal(n: int) -> str:
+    """Write a place.
+
+    >>> ordinal(1), ordinal(12), ordinal(23)
+    ('1st', '12th', '23rd')
+    """
+    return f"{n}{'th' if 10 <= n % 100 <= 20 else {1: 'st', 2: 'nd', 3: 'rd'}.get(n % 10, 'th')}"
+
+
 def between(values: Sequence[str]) -> str:
     """Write ordered numbers as a range, or as one number where the ends read the same.
 

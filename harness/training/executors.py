@@ -8,14 +8,15 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections import deque
-from collections.abc import Collection, Generator, Iterable, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from harness import notes
 from harness.axes import plugins
@@ -37,13 +38,17 @@ STOPPING = [getattr(signal, name) for name in signals.NAMES if hasattr(signal, n
 NO_PROCESS = (OSError, NotImplementedError, ImportError)
 """Exceptions of starting a process: too few open files or processes allowed, no semaphores (no /dev/shm)."""
 
+Take: TypeAlias = "Callable[[], Task[Result] | None]"
+"""Gives the next task to run; None while there is none."""
+
 
 class Workers:
     """Worker processes, one thread each; or none, and this process runs the tasks: simplest to debug.
 
     Of tasks in flight when a worker dies (killed, out of memory) each is tried again by itself, so that it
     takes no other along, MOST_TRIES times in all. `modules` are those that a worker must import to know the
-    components; with None, if it cannot, or with one process, this process runs the tasks.
+    components; with None, if it cannot, or with one process, this process runs the tasks. `idle` are the
+    seconds for which workers had nothing to do while others trained, summed over them.
     """
 
     def __init__(
@@ -53,6 +58,9 @@ class Workers:
         self.modules, self.shared = modules or (), shared
         self._pool: ProcessPoolExecutor | None = None
         self._engines: Collection[str] = ()
+        self._devices: Sequence[str] = ()
+        self._size = 0
+        self.idle = 0.0
 
     def start(self, engines: Collection[str], *, early: bool = False) -> None:
         """Start the workers, whose imports take seconds, while the caller prepares their tasks (`early`).
@@ -75,10 +83,8 @@ class Workers:
             )
 
     def limit(self, count: int) -> None:
-        """Have at most so many workers from now on."""
-        if count < self.count:
-            self.close()
-            self.count = count
+        """Have at most so many workers from now on; tasks that are in flight come to their end."""
+        self.count = min(self.count, count)
 
     def close(self) -> None:
         """End the workers, whatever they do."""
@@ -88,36 +94,60 @@ class Workers:
 
     def run(self, tasks: Sequence[Task[Result]]) -> Generator[Result]:
         """Run tasks, the first ones first; yields their results as they are done, in any order."""
-        self.start({task.stack.engine for task in tasks})
-        if self.count <= 1:
-            yield from (run_task(task, self.shared) for task in tasks)
-            return
         waiting = deque(tasks)
-        while waiting:
-            for suspect in (yield from self._run_until_death(waiting, self.count)):
+        self.start({task.stack.engine for task in tasks})
+        devices = list(dict.fromkeys(task.device for task in tasks))
+        yield from self.serve(lambda: waiting.popleft() if waiting else None, devices)
+
+    def serve(
+        self, take: Take[Result], devices: Sequence[str], meanwhile: Callable[[], bool] = lambda: False,
+        *, ahead: bool = False,
+    ) -> Generator[Result]:  # fmt: skip
+        """Run the tasks that `take` gives, until it gives none, none is in flight and nothing is left to do.
+
+        Each runs on the one of the `devices` that trains the fewest. `take` is asked whenever a worker is
+        free, so that whoever consumes the results may decide by them what comes next. `meanwhile` does one
+        thing that has to be done beside the training, and returns whether there was one. With `ahead` each
+        worker has its next task before it is done with the last one.
+        """
+        if self.count <= 1 and self._pool is None:
+            while True:
+                while meanwhile():
+                    pass
+                task = take()
+                if task is None:
+                    return
+                yield run_task(task, self.shared)
+        self._devices = devices
+        waiting: deque[Task[Result]] = deque()
+        while suspects := (yield from self._run_until_death(waiting, take, meanwhile, ahead=ahead)):
+            for suspect in suspects:
                 yield from self._run_alone(suspect)
                 self.close()
 
     def _run_alone(self, task: Task[Result]) -> Generator[Result]:
         """Run a task whose worker has died once, by itself."""
         for deaths in range(1, MOST_TRIES):
-            if not (yield from self._run_until_death(deque([task.retry(deaths)]), 1)):
+            alone = deque([task.retry(deaths)])
+            if not (yield from self._run_until_death(alone, lambda: None, lambda: False, most=1)):
                 return
         yield task.died(f"{DIED} {MOST_TRIES} times")
 
     def _run_until_death(
-        self, waiting: deque[Task[Result]], count: int
-    ) -> Generator[Result, None, list[Task[Result]]]:
-        """Run waiting tasks, one a worker at a time; returns those that were in flight when a worker died."""
+        self, waiting: deque[Task[Result]], take: Take[Result], meanwhile: Callable[[], bool],
+        *, most: int | None = None, ahead: bool = False,
+    ) -> Generator[Result, None, list[Task[Result]]]:  # fmt: skip
+        """Run the tasks that wait, then those taken; returns those in flight when a worker died."""
         in_flight: dict[Future[Result], Task[Result]] = {}
-        devices = list(dict.fromkeys(task.device for task in waiting))
         try:
-            while waiting or in_flight:
-                while waiting and len(in_flight) < count:
-                    task = replace(waiting[0], device=idlest(devices, in_flight.values()))
-                    in_flight[self._submit(task, count, idle=not in_flight)] = task
-                    waiting.popleft()
-                for future in wait(in_flight, return_when=FIRST_COMPLETED).done:
+            while True:
+                self._fill(in_flight, waiting, take, most, ahead=ahead)
+                done = [future for future in in_flight if future.done()]
+                if not done and meanwhile():
+                    continue
+                if not in_flight:
+                    return []
+                for future in done or self._first_done(in_flight):
                     result = future.result()
                     del in_flight[future]
                     yield result
@@ -127,7 +157,31 @@ class Workers:
             self.close()
             yield from results
             return suspects if in_flight else [waiting.popleft()]
-        return []
+
+    def _fill(
+        self, in_flight: dict[Future[Result], Task[Result]], waiting: deque[Task[Result]],
+        take: Take[Result], most: int | None, *, ahead: bool,
+    ) -> None:  # fmt: skip
+        """Submit tasks until each worker has one, or, `ahead`, one more."""
+        count = self.count if most is None else most
+        # A pool with more processes than are allowed by now would train what is submitted ahead at once.
+        allowed = 2 * count if ahead and count == self._size else count
+        while len(in_flight) < allowed:
+            task = waiting[0] if waiting else take()
+            if task is None:
+                return
+            if not waiting:
+                waiting.append(task)
+            task = replace(task, device=idlest(self._devices, in_flight.values()))
+            in_flight[self._submit(task, count, idle=not in_flight)] = task
+            waiting.popleft()
+
+    def _first_done(self, in_flight: dict[Future[Result], Task[Result]]) -> set[Future[Result]]:
+        """Wait for the first results; counts the seconds of workers that have nothing to do meanwhile."""
+        start, free = time.perf_counter(), max(0, self.count - len(in_flight))
+        done = wait(in_flight, return_when=FIRST_COMPLETED).done
+        self.idle += free * (time.perf_counter() - start)
+        return done
 
     def _submit(self, task: Task[Result], count: int, *, idle: bool) -> Future[Result]:
         """Submit a task; if the pool is `idle`, to a new one where a worker has died since."""
@@ -150,7 +204,7 @@ class Workers:
             if spawning.can_fork():
                 quick = [name for name in self._engines if name in WITHOUT_TORCH or is_own(name)]
                 _import_engines(quick)
-            self._pool = pool(count, self.shared, self.modules)
+            self._pool, self._size = pool(count, self.shared, self.modules), count
             warm(self._pool, count, self._engines)
         return self._pool
 

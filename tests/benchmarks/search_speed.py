@@ -1,22 +1,28 @@
-"""`harness search` beside `study.optimize` over the labs' loop: the same space, sampler, epochs and seconds.
+"""`harness search` beside `study.optimize` over a loop written by hand: same space, sampler, epochs, seconds.
 
-    python tests/benchmarks/search_speed.py                                             # a few minutes
-    python tests/benchmarks/search_speed.py --rounds 1 --suggestions 500 --confirm 10   # all of the study
+    python tests/benchmarks/search_speed.py --results FOLDER                    # 5 repeats of 96 suggestions
+    python tests/benchmarks/search_speed.py --results FOLDER --suggestions 500 --confirm 10
 
-In a round the harness goes on with its search for so many suggestions, and then each form of the search by
-hand (optuna_loop.py) goes on with its own for as many seconds. The harness's clock counts its start, the data
-and its files as well, and it evaluates train besides val; the clock of a search by hand starts when its data
-are in memory. Rounds go to search_speed.csv. With --confirm all winners are trained by the harness with
-the same fresh seeds, and compared on test.
+In each repeat the harness searches anew, with seeds of that repeat, and then each form of the search by hand
+(optuna_loop.py) searches for as many seconds. The rival that counts has its tensors in memory and two
+processes of one thread each. The harness's clock counts its start, the data and its files as well; the clock
+of a search by hand starts when its data are in memory. Rows go to search_speed.csv, and the same command goes
+on with what is missing there. With --confirm all winners by val are trained by the harness with the same
+fresh seeds, and compared on test, a mean a repeat.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
+import resource
+import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import click
 import optuna
@@ -28,98 +34,154 @@ from rich.table import Table
 
 from harness import results, stats
 from harness.searching import loop
-from harness.searching.ask_tell import REACHED, drawn_of
+from harness.searching.ask_tell import REACHED, AskTell, drawn_of
 from harness.study import study
 from harness.study.checker import GivenSettings
 from harness.study.study import Study
+from harness.system import locks
+from harness.system.resources import cores
 from harness.text import as_text, duration
 from harness.training import runs
+from harness.training.options import RunOptions
 
 STUDY, FILE, HARNESS = "search", "search_speed.csv", "harness search"
-ONE_PROCESS, TWO_PROCESSES = Rival(1), Rival(2)
-WITHOUT_LOADER = Rival(2, "slices")
+IN_MEMORY = Rival(2, "slices")
+WITH_LOADER = (Rival(1), Rival(2))
 COUNTED = ("suggestions", "complete", "epochs")
+MARGIN = 0.003
+"""Up to which confirmed accuracies count as the same."""
+FIRST_SEED = 2000
+"""The seed of all trainings of the harness's first search; the next repeat's search has the next one."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Contest:
-    """Who searches, where, and for how long: rounds of so many suggestions of the harness's."""
+    """Who searches, where, and for how long: repeats of so many suggestions of the harness's."""
 
     folder: Path
-    rounds: int = 3
-    suggestions: int = 32
-    rivals: Sequence[Rival] = (ONE_PROCESS, TWO_PROCESSES)
+    repeats: int = 5
+    suggestions: int = 96
+    rivals: Sequence[Rival] = (IN_MEMORY,)
     overrides: Sequence[str] = ()
 
-    def of(self, rival: Rival) -> Path:
-        """The folder of a search by hand."""
-        return self.folder / f"by_hand_{rival.feed}_{rival.processes}"
+    def of(self, search: str, repeat: int) -> Path:
+        """The folder of one search of one repeat."""
+        return self.folder / f"{search.replace(', ', ' ').replace(' ', '_')}-{repeat}"
 
     def study(self, *overrides: str) -> Study:
         """The study that the harness searches."""
         return study.load(STUDY, [*self.overrides, *overrides])
 
 
+@dataclasses.dataclass
+class Use:
+    """Processor seconds of this process and of those it started, in a block."""
+
+    seconds: float = 0.0
+
+
+@contextmanager
+def measured() -> Iterator[Use]:
+    """Measure the processor seconds of a block, those of all processes that end in it too."""
+    use, before = Use(), _used()
+    yield use
+    use.seconds = _used() - before
+
+
+def _used() -> float:
+    whose = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    return sum(used.ru_utime + used.ru_stime for used in map(resource.getrusage, whose))
+
+
 def run(contest: Contest) -> pd.DataFrame:
-    """All rounds.
+    """All repeats that are not in the contest's folder yet.
 
     Returns:
-        A row a round and search: round, search, load (the machine's, when it began), seconds, suggestions
-        (all that are over, pruned ones too), complete, epochs, each of them also `_per_hour`, and
-        optuna_seconds (of the harness's).
+        A row a repeat and search: repeat, search, load (the machine's, when it began), seconds, suggestions
+        (all that are over, pruned ones too), complete, epochs, each of them also `_per_hour`, cpu_seconds (of
+        all processes), winner (settings as JSON, empty if none was complete), and of the harness's
+        optuna_seconds.
     """
-    rows: list[dict[str, object]] = []
-    for i in range(contest.rounds):
-        load = os.getloadavg()[0]
-        found = harness_round(contest, i)
-        over = found.trials[len(found.trials) - found.asked :]
-        complete = sum(trial.state == optuna.trial.TrialState.COMPLETE for trial in over)
-        epochs = sum(int(trial.user_attrs[REACHED]) for trial in over)
-        ours = optuna_loop.Done(found.seconds, len(over), complete, epochs)
-        rows.append({**_row(i, HARNESS, load, [ours]), "optuna_seconds": found.optuna_seconds})
-        for rival in contest.rivals:
-            load = os.getloadavg()[0]
-            done = optuna_loop.search(rival, contest.of(rival), found.seconds, seed=i)
-            rows.append(_row(i, rival.name, load, done))
-        pd.DataFrame(rows).to_csv(contest.folder / FILE, index=False)
+    path = contest.folder / FILE
+    kept = pd.read_csv(path).to_dict("records") if path.is_file() else []
+    rows: list[Any] = list(kept)
+    finished = {(row["repeat"], row["search"]): row for row in rows}
+    for i in range(contest.repeats):
+        searches = {HARNESS: None, **{rival.name: rival for rival in contest.rivals}}
+        for name, rival in searches.items():
+            if (i, name) in finished:
+                continue
+            shutil.rmtree(contest.of(name, i), ignore_errors=True)
+            seconds = finished[i, HARNESS]["seconds"] if rival else 0.0
+            row = rival_row(contest, rival, i, seconds) if rival else harness_row(contest, i)
+            finished[i, name] = row
+            rows.append(row)
+            pd.DataFrame(rows).to_csv(path, index=False)
     return pd.DataFrame(rows)
 
 
-def harness_round(contest: Contest, i: int) -> loop.SearchResult:
-    """Go on with the harness's search; its own confirmation is cut short, and outside of the clock."""
-    suggestions = f"search.suggestions={(i + 1) * contest.suggestions}"
-    return loop.search(contest.study(suggestions, "seeds=1"), contest.folder / "harness")
+def harness_row(contest: Contest, i: int) -> dict[str, Any]:
+    """The harness's search of a repeat; nothing is confirmed in it."""
+    load, folder = os.getloadavg()[0], contest.of(HARNESS, i)
+    seeds = (f"search.seed={i}", f"search.seeds=[{FIRST_SEED + i}]")
+    chosen = contest.study(f"search.suggestions={contest.suggestions}", *seeds)
+    with measured() as use, locks.locked(folder):
+        found = loop.evaluated(chosen, folder, RunOptions(), AskTell, None)
+    complete = sum(trial.state == optuna.trial.TrialState.COMPLETE for trial in found.trials)
+    epochs = sum(int(trial.user_attrs[REACHED]) for trial in found.trials)
+    done = [optuna_loop.Done(found.seconds, len(found.trials), complete, epochs)]
+    winner = None
+    if found.winner is not None:
+        winner = chosen.space.settings(drawn_of(found.trials[found.winner]))
+    row = _row(i, HARNESS, load, done, use.seconds, winner)
+    return {**row, "optuna_seconds": found.optuna_seconds}
 
 
-def _row(i: int, search: str, load: float, done: Sequence[optuna_loop.Done]) -> dict[str, object]:
-    """A round of one search; processes end at different times, so each one's rate counts for itself."""
+def rival_row(contest: Contest, rival: Rival, i: int, seconds: float) -> dict[str, Any]:
+    """A search by hand of a repeat, for as many seconds as the harness's took."""
+    load, folder = os.getloadavg()[0], contest.of(rival.name, i)
+    with measured() as use:
+        done = optuna_loop.search(rival, folder, seconds, seed=i)
+    trials = optuna_loop.load(folder).get_trials(states=[optuna.trial.TrialState.COMPLETE])
+    best = max(trials, key=lambda trial: trial.value or 0.0, default=None)
+    winner = settings_of(contest, best.params) if best else None
+    return _row(i, rival.name, load, done, use.seconds, winner)
+
+
+def _row(
+    i: int, search: str, load: float, done: Sequence[optuna_loop.Done], used: float,
+    winner: GivenSettings | None,
+) -> dict[str, Any]:  # fmt: skip
+    """A search of a repeat; processes end at different times, so each one's rate counts for itself."""
     seconds = max(one.seconds for one in done)
     counts = {name: sum(getattr(one, name) for one in done) for name in COUNTED}
     hourly = {
         f"{name}_per_hour": 3600 * sum(getattr(one, name) / one.seconds for one in done) for name in COUNTED
     }
-    return {"round": i, "search": search, "load": load, "seconds": seconds, **counts, **hourly}
+    about = {"repeat": i, "search": search, "load": load, "seconds": seconds, "cpu_seconds": used}
+    return {**about, **counts, **hourly, "winner": "" if winner is None else json.dumps(winner)}
 
 
-def show(rounds: pd.DataFrame) -> None:
-    """Rates over all rounds, and how many times the harness's are of each, round by round."""
-    table = Table(title="an hour, median over rounds (lowest to highest)", title_justify="left")
+def show(rows: pd.DataFrame) -> None:
+    """Rates over all repeats, and how many times the harness's are of each, repeat by repeat."""
+    table = Table(title="an hour, median over repeats (lowest to highest)", title_justify="left")
     table.add_column("search", overflow="fold")
-    for name in COUNTED:
+    for name in (*COUNTED, "CPU s a suggestion", "cores busy, %", "times fewer suggestions"):
         table.add_column(name, justify="right")
-    table.add_column("times fewer suggestions", justify="right")
-    ours = rounds[rounds["search"] == HARNESS].set_index("round")
-    for searched, own in rounds.groupby("search", sort=False):
+    ours = rows[rows["search"] == HARNESS].set_index("repeat")
+    for searched, own in rows.groupby("search", sort=False):
         rates = [_spread(own[f"{name}_per_hour"], 0) for name in COUNTED]
-        theirs = own.set_index("round")["suggestions_per_hour"]
+        price = _spread(own["cpu_seconds"] / own["suggestions"], 2)
+        busy = _spread(100 * own["cpu_seconds"] / (cores() * own["seconds"]), 0)
+        theirs = own.set_index("repeat")["suggestions_per_hour"]
         ratio = "" if searched == HARNESS else _spread(ours["suggestions_per_hour"] / theirs, 1)
-        table.add_row(str(searched), *rates, ratio)
-    Console(width=130).print(table)
+        table.add_row(str(searched), *rates, price, busy, ratio)
+    Console(width=150).print(table)
     share = 100 * ours["optuna_seconds"] / ours["seconds"]
     took = duration(float(ours["seconds"].sum()))
     click.echo(
         f"{HARNESS}: {int(ours['suggestions'].sum())} suggestions in {took}; Optuna's own part of it, in %: "
-        f"{_spread(share, 1)}; load of the machine: {_spread(rounds['load'], 1)}"
+        f"{_spread(share, 1)}; load of the machine: {_spread(rows['load'], 1)}"
     )
 
 
@@ -128,76 +190,73 @@ def _spread(values: pd.Series[float], digits: int) -> str:
     return f"{values.median():,.{digits}f} ({low:,.{digits}f} to {high:,.{digits}f})"
 
 
-def winners(contest: Contest) -> dict[str, GivenSettings]:
-    """What each search found best by val; of those that completed a suggestion."""
-    space = contest.study().space
-    assert space is not None
-    found: dict[str, GivenSettings] = {}
-    last = loop.search(
-        contest.study(f"search.suggestions={contest.rounds * contest.suggestions}", "seeds=1"),
-        contest.folder / "harness",
-    )
-    if last.winner is not None:
-        found[HARNESS] = space.settings(drawn_of(last.trials[last.winner]))
-    for rival in contest.rivals:
-        trials = optuna_loop.load(contest.of(rival)).get_trials(states=[optuna.trial.TrialState.COMPLETE])
-        if trials:
-            best = max(trials, key=lambda trial: trial.value or 0.0)
-            found[rival.name] = settings_of(contest, best.params)
-    return found
-
-
 def settings_of(contest: Contest, params: Mapping[str, object]) -> GivenSettings:
     """The harness's settings of what a search by hand drew."""
     space = contest.study().space
-    assert space is not None
     choices = {p.name for p in space.parameters if hasattr(p.values, "names")}
     return space.settings({name: as_text(v) if name in choices else v for name, v in params.items()})
 
 
-def confirm(contest: Contest, seeds: int) -> None:
-    """Train all winners with fresh seeds, and tell how they compare on test."""
-    arms = winners(contest)
-    fresh = contest.study(f"seeds={seeds}").in_phase("confirmed", arms)
-    pairs = [[HARNESS, name] for name in arms if name != HARNESS]
-    declared = fresh.contrasts.model_copy(update={"declared": True, "pairs": pairs, "levels": []})
-    runs.train(dataclasses.replace(fresh, contrasts=declared), contest.folder / "winners")
-    trials = results.read(contest.folder / "winners").trials
-    for name, own in trials.groupby("arm", sort=False):
-        click.echo(f"{name}: test accuracy {own['test_accuracy'].mean():.4f}, {len(own)} fresh seeds")
-    frame = pd.DataFrame(pairs, columns=["arm", "reference"])
-    differences = stats.paired_differences(trials, frame, "test_accuracy")
-    judged = stats.verdicts(differences, margin=declared.margin, alpha=declared.alpha)
-    for row in judged.to_dict("records"):
+def confirmed(contest: Contest, rows: pd.DataFrame, seeds: int) -> pd.DataFrame:
+    """Train the winners of every repeat with the same fresh seeds.
+
+    Returns:
+        dataset, arm (the search), seed (the repeat), status, test_accuracy (the mean over fresh seeds; NaN
+        where one of them diverged).
+    """
+    tables = []
+    for i, own in rows[rows["winner"].notna() & rows["winner"].ne("")].groupby("repeat"):
+        arms = {str(row["search"]): json.loads(row["winner"]) for row in own.to_dict("records")}
+        folder = contest.folder / f"winners-{i}"
+        runs.train(contest.study(f"seeds={seeds}").in_phase("confirmed", arms), folder)
+        trials = results.read(folder).trials
+        accuracy = trials["test_accuracy"].where(trials["status"].eq("ok"))
+        by = trials.assign(accuracy=accuracy).groupby(["dataset", "arm"], sort=False)["accuracy"]
+        tables.append(by.agg(lambda values: values.mean(skipna=False)).rename("test_accuracy").reset_index())
+        tables[-1]["seed"] = i
+    table = pd.concat(tables, ignore_index=True)
+    return table.assign(status=["ok" if known else "diverged" for known in table["test_accuracy"].notna()])
+
+
+def judged(confirmed: pd.DataFrame) -> pd.DataFrame:
+    """The harness's confirmed accuracy less each rival's, repeat by repeat, as `stats.verdicts` has it."""
+    others = [name for name in confirmed["arm"].unique() if name != HARNESS]
+    pairs = pd.DataFrame({"arm": HARNESS, "reference": others})
+    return stats.verdicts(stats.paired_differences(confirmed, pairs, "test_accuracy"), margin=MARGIN)
+
+
+def show_confirmed(confirmed: pd.DataFrame) -> None:
+    """Means of the confirmed accuracies, and the verdicts on their differences."""
+    for name, own in confirmed.groupby("arm", sort=False):
+        click.echo(f"{name}: test accuracy {own['test_accuracy'].mean():.4f}, winners of {len(own)} repeats")
+    for row in judged(confirmed).to_dict("records"):
         click.echo(
             f"{HARNESS} - {row['reference']}: {100 * row['difference']:+.2f} points "
-            f"[{100 * row['low']:+.2f}, {100 * row['high']:+.2f}]: {row['verdict']}"
+            f"[{100 * row['low']:+.2f}, {100 * row['high']:+.2f}]: {row['verdict']}; "
+            f"p of the same within {100 * MARGIN:g} points: {row['p_same']:.2g}"
         )
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.option("--rounds", default=3, show_default=True, type=click.IntRange(min=1))
-@click.option("--suggestions", default=32, show_default=True, type=click.IntRange(min=1), help="A round.")
-@click.option("--slices", is_flag=True, help="Also a search by hand without a DataLoader, 2 processes.")
+@click.option("--repeats", default=5, show_default=True, type=click.IntRange(min=1))
+@click.option("--suggestions", default=96, show_default=True, type=click.IntRange(min=1), help="A repeat.")
+@click.option("--loader", is_flag=True, help="Also searches by hand over a DataLoader, in 1 and 2 processes.")
 @click.option("--confirm", "seeds", default=0, type=click.IntRange(min=0), help="Fresh seeds of the winners.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Of the study, as in harness.")
-@click.option(
-    "--results", "folder", type=click.Path(path_type=Path), help="A new folder.  [default: temporary]"
-)
+@click.option("--results", "folder", type=click.Path(path_type=Path), help="A folder.  [default: temporary]")
 def main(
-    rounds: int, suggestions: int, slices: bool, seeds: int, overrides: Sequence[str], folder: Path | None
+    repeats: int, suggestions: int, loader: bool, seeds: int, overrides: Sequence[str], folder: Path | None
 ) -> None:
-    """Time `harness search` beside `study.optimize` over the labs' loop."""
+    """Time `harness search` beside `study.optimize` over a loop written by hand."""
     folder = folder or Path(tempfile.mkdtemp(prefix="search_speed-"))
-    if folder.exists() and any(folder.iterdir()):
-        raise click.UsageError(f"{folder} is not empty, and a contest begins anew. Name a new folder.")
     folder.mkdir(parents=True, exist_ok=True)
-    rivals = (ONE_PROCESS, TWO_PROCESSES, *((WITHOUT_LOADER,) if slices else ()))
-    contest = Contest(folder, rounds, suggestions, rivals, overrides)
-    show(run(contest))
-    click.echo(f"rounds: {folder / FILE}")
+    rivals = (IN_MEMORY, *(WITH_LOADER if loader else ()))
+    contest = Contest(folder, repeats, suggestions, rivals, overrides)
+    rows = run(contest)
+    show(rows)
+    click.echo(f"rows: {folder / FILE}")
     if seeds:
-        confirm(contest, seeds)
+        show_confirmed(confirmed(contest, rows, seeds))
 
 
 if __name__ == "__main__":

@@ -350,14 +350,23 @@ def test_a_search_says_its_winner_and_the_verdict_on_it(
     monkeypatch.chdir(folder)
     found = call("search", "found.toml", *ONE, "--json").object
     table = harness.search(harness.load("found.toml"), "results/found", workers=1).suggestions
-    best = table.sort_values("val_accuracy", kind="stable").iloc[-1]
-    assert found["winner"]["number"] == best["number"]
-    assert found["winner"]["values"]["val_accuracy"] == pytest.approx(best["val_accuracy"])
+    means = harness.read("results/found/finalists").trials.groupby("arm")["val_accuracy"].mean()
+    told = found["finalists"]
+    assert {row["arm"]: row["mean"] for row in told["arms"]} == pytest.approx(means.to_dict(), rel=1e-6)
+    assert told["arms"][0]["mean"] == pytest.approx(means.max())
+    assert told["picked"] == told["arms"][0]["number"] == found["winner"]["number"]
+    assert sum(row["wins"] for row in told["arms"]) == pytest.approx(1)
+    assert [row["reference"] for row in told["differences"]] == [row["arm"] for row in told["arms"][1:]]
+    searched = table.set_index("number")["val_accuracy"][told["picked"]]
+    assert found["winner"]["values"]["val_accuracy"] == pytest.approx(searched)
     assert found["winner"]["settings"]["lr"] == pytest.approx(found["winner"]["drawn"]["lr"])
     assert found["suggestions"] == {"complete": 4, "pruned": 0, "failed": 0}
     trials = harness.read("results/found/confirmed").trials.pivot_table(
         index="seed", columns="arm", values="test_accuracy"
     )
+    fresh = harness.read("results/found/confirmed").trials.query("arm == 'winner'")["val_accuracy"].mean()
+    assert found["optimism"]["optimism"] == pytest.approx(searched - fresh, abs=1e-6)
+    assert found["until"] is None
     difference = (trials["winner"] - trials["baseline"]).mean()
     assert found["difference"]["difference"] == pytest.approx(difference, rel=1e-5, abs=1e-9)
     assert found["verdict"] == found["difference"]["verdict"]

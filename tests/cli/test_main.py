@@ -735,11 +735,31 @@ def test_a_search_prints_its_winner(harness: Harness) -> None:
     assert answer.code == 0, answer.stderr
     in_order(
         answer.stdout, "the best suggestions, by val", r"4 suggestions: .*complete", "4 of them now, in",
-        r"winner - baseline on test: [+-]", r"results: results/found/suggestions\.csv",
+        "the finalists, by val accuracy", "picked: suggestion ", r"winner - baseline on test: [+-]",
+        r"the winner's val accuracy: [\d.]+ % in the search, [\d.]+ % with fresh seeds; the search ",
+        r"results: results/found/suggestions\.csv",
     )  # fmt: skip
     again = harness("search", study(SEARCH), "--workers", 1, "--set", "search.suggestions=5")
     assert again.code == 0, again.stderr
     in_order(again.stdout, "5 suggestions: ", "1 of them now")
+
+
+def test_a_search_stops_at_its_target_and_goes_on_to_another(harness: Harness) -> None:
+    low = harness("search", study(SEARCH), "--workers", 1, "--until", "val_accuracy=0.01")
+    assert low.code == 0, low.stderr
+    in_order(
+        low.stdout, "2 suggestions: ",
+        r"suggestion \d has val accuracy of at least 1\s%: no more are asked for, after 2 of 4",
+    )  # fmt: skip
+    assert "the space holds no more" not in low.stderr
+    high = harness("search", study(SEARCH), "--workers", 1, "--until", "val_accuracy=1.0")
+    assert high.code == 0, high.stderr
+    in_order(high.stdout, "4 suggestions: ", "2 of them now")
+    assert "no suggestion has val accuracy of at least 100\u00a0%" in high.stderr
+    for given in ("val_accuracy", "=0.9", "val_accuracy="):
+        wrong = harness("search", study(SEARCH), "--until", given)
+        assert wrong.code == 2
+        assert f"--until {given!r}: allowed: OBJECTIVE=LEVEL, such as val_accuracy=0.9" in wrong.stderr
 
 
 def test_plan_shows_a_search(harness: Harness) -> None:
@@ -748,7 +768,9 @@ def test_plan_shows_a_search(harness: Harness) -> None:
     in_order(
         answer.stdout, "found: search", "4 suggestions in batches of 2, sampler tpe", "maximize val_accuracy",
         r"activation +one of relu, tanh", r"lr +0\.001 to 1, log", r"halving: asked after evaluation 1 of 3",
-        "about .* on 2 cores", "then the winner and the baseline with 2 fresh seeds and test, in confirmed/",
+        "about .* on 2 cores",
+        "then its best 3, whole, with 5 seeds of their own, by val, in finalists/: about ",
+        "then the best of these and the baseline with 2 fresh seeds and test, in confirmed/: about ",
     )  # fmt: skip
     assert [path.name for path in Path().iterdir()] == ["study.toml"]
 

@@ -97,6 +97,24 @@ def confirm(folder: Path, lr: float, optimizer: str, val: float) -> None:
     (folder / "confirmed" / "study.toml").write_text(text)
 
 
+def make_finalists(folder: Path, values: dict[str, list[float]], status: str = "ok") -> None:
+    """Write finalists/: a trial a value, with seeds from 3000 on; the last one has the status."""
+    rows = [
+        {
+            "trial_id": f"f{place}{k}", "arm": arm, "dataset": "digits", "head": "identity", "loss": "ce",
+            "seed": 3000 + k, "status": "ok", "reason": "", "diverged_step": "", "val_accuracy": value,
+            "test_accuracy": "",
+        }
+        for place, (arm, given) in enumerate(values.items())
+        for k, value in enumerate(given)
+    ]  # fmt: skip
+    rows[-1]["status"] = status
+    columns = ["trial_id", "epoch", "step", "split", "loss", "accuracy"]
+    _write(folder / "finalists", pd.DataFrame(rows), pd.DataFrame(columns=columns))
+    study = {"name": "known", "design": "search", "phase": "finalists", "seeds": [0, 1, 2]}
+    (folder / "finalists" / "study.toml").write_text(tomli_w.dumps({"study": study}))
+
+
 def _write(folder: Path, trials: pd.DataFrame, epochs: pd.DataFrame) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     trials.to_csv(folder / "trials.csv", index=False)

@@ -100,7 +100,7 @@ def test_a_search_tells_how_far_it_is_and_its_best(search: tuple[Path, list[Watc
     assert (told[0].trained, told[-1].trained, told[-1].total) == (0, 6, 6)
     assert told[-1].states == {"complete": 6}
     shown = state_of(folder)
-    first, confirmed = shown["phases"]
+    first, finalists, confirmed = shown["phases"]
     rows = first["suggestions"]["rows"]
     values = [float(row[2]) for row in rows]
     assert len(rows) == 6
@@ -111,8 +111,10 @@ def test_a_search_tells_how_far_it_is_and_its_best(search: tuple[Path, list[Watc
     assert best["y"] == sorted(best["y"])
     assert best["y"][-1] == pytest.approx(told[-1].best)
     assert {row["arm"] for row in confirmed["arms"][0]["rows"]} == {"winner", "baseline"}
+    assert len(finalists["arms"][0]["rows"]) == 3
     assert shown["status"]["words"].endswith(
-        "Suggestions: 6 ok; Confirmation: the winner and the baseline: 4 ok."
+        "Suggestions: 6 ok; Finalists: the best suggestions, trained anew: 15 ok; "
+        "Confirmation: the winner and the baseline: 4 ok."
     )
 
 

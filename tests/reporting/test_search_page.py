@@ -9,12 +9,13 @@ import numpy as np
 import optuna
 import pandas as pd
 import pytest
+from optuna._hypervolume import compute_hypervolume
 from searches import confirm, suggestions, write
 
 from harness import reporting
 from harness.errors import UsageError
 from harness.reporting.model import Section
-from harness.reporting.search import confirmation, importance, pruning
+from harness.reporting.search import confirmation, constraints, importance, pareto, pruning
 from harness.reporting.search import data as search_data
 from harness.reporting.search import figures as search_figures
 from harness.reporting.search import page as search_page
@@ -205,14 +206,65 @@ def test_two_objectives_have_a_front_as_figure_and_table(tmp_path: Path) -> None
     ways = {"objective": ["parameters", "val_accuracy"], "direction": ["minimize", "maximize"]}
     found = read(write(tmp_path, table, sampler="nsga2", **ways))
     assert found.objective.name == "val_accuracy"
-    section = search_page._front(found)
+    section = pareto.section(found)
     assert section is not None
     (front,) = section.tables
     assert front.data is not None
     for row in front.data.to_dict("records"):
         better = found.complete["val_accuracy"].gt(row["val_accuracy"])
         assert not (better & found.complete["parameters"].le(row["parameters"])).any()
-    assert search_page._front(read(write(tmp_path / "one", suggestions()))) is None
+    assert pareto.section(read(write(tmp_path / "one", suggestions()))) is None
+
+
+def test_the_hypervolume_is_of_the_complete_suggestions_and_its_reference_is_told(tmp_path: Path) -> None:
+    table = suggestions()
+    complete = table["state"].eq("complete")
+    table.insert(8, "parameters", np.where(complete, 100 * table["hidden.width.1"], np.nan))
+    ways = {"objective": ["parameters", "val_accuracy"], "direction": ["minimize", "maximize"]}
+    found = read(write(tmp_path / "worst", table, sampler="nsga2", **ways))
+    worst = [table.loc[complete, "val_accuracy"].min(), table.loc[complete, "parameters"].max()]
+    assert pareto.reference(found) == worst
+    areas = pareto.hypervolume(found)
+    assert len(areas) == len(table)
+    assert areas["hypervolume"].is_monotonic_increasing
+    points = table.loc[complete, ["val_accuracy", "parameters"]].to_numpy() * [-1, 1]
+    expected = compute_hypervolume(points, np.array([-worst[0], worst[1]]))
+    assert areas["hypervolume"].iloc[-1] == pytest.approx(expected)
+    words = words_of(pareto.section(found))
+    assert f"parameters {worst[1]:,.0f} (the worst)" in words
+    assert "Another search has another worst value" in words
+
+
+def test_the_bound_of_a_cost_is_its_reference(tmp_path: Path) -> None:
+    table = suggestions()
+    table.insert(7, "refused", 2)
+    table.insert(9, "parameters", 100 * table["hidden.width.1"])
+    found = read(
+        write(tmp_path, table, sampler="tpe", objective=["val_accuracy", "parameters"],
+              direction=["maximize", "minimize"], constraints={"parameters": 6400.0})
+    )  # fmt: skip
+    assert pareto.reference(found)[1] == 6400
+    assert "parameters 6,400 (its bound)" in words_of(pareto.section(found))
+
+
+def test_what_constraints_refused_is_counted(tmp_path: Path) -> None:
+    table = suggestions()
+    table.insert(7, "refused", [3] + 19 * [1] + 20 * [0])
+    table.insert(9, "parameters", 100 * table["hidden.width.1"])
+    found = read(write(tmp_path / "some", table, constraints={"parameters": 6400.0}))
+    assert found.parameters[0].name == "lr"
+    words = words_of(constraints.section(found))
+    assert "Of 62 points that were drawn 22 broke a constraint (35.5 %)" in words
+    assert "22 of them came before the first half of the suggestions, 0 before the others" in words
+    assert "22 more points that the sampler drew did not" in " ".join(search_page.answers(found)[-1])
+    section = constraints.section(found)
+    assert section is not None
+    assert section.tables[0].data is not None
+    row = section.tables[0].data.iloc[0]
+    assert row["largest"] == table["parameters"].max()
+    assert found.best is not None
+    assert row["best"] == found.best["parameters"]
+    assert constraints.section(read(write(tmp_path / "none", suggestions()))) is None
 
 
 def test_the_page_of_a_search_without_results_says_so(tmp_path: Path) -> None:
@@ -249,12 +301,22 @@ def test_a_trained_search_has_a_page(tmp_path: Path) -> None:
     page = reporting.write(tmp_path)
     text = page.read_text(encoding="utf-8")
     ids = re.findall(r'<details class="part" id="([\w-]+)"', text)
-    assert ids[:4] == ["full", "searched", "confirmation", "history"]
+    assert ids[:5] == ["full", "searched", "confirmation", "finalists", "history"]
     assert not {"figures", "calibration", "flips"} & set(ids)
     assert "Test is evaluated once for each trial" not in text
     assert "The test split was closed for the whole search" in text
     tables = {path.name for path in (tmp_path / "tables").iterdir()}
-    assert {"space.csv", "space.tex", "best.csv", "suggestions.csv", "verdicts.csv"} <= tables
+    assert {
+        "space.csv",
+        "space.tex",
+        "best.csv",
+        "suggestions.csv",
+        "verdicts.csv",
+        "finalists.csv",
+    } <= tables
+    anew = reporting.write(tmp_path / "finalists").read_text(encoding="utf-8")
+    assert "Finalists of a search" in anew
+    assert "one is picked, on the page of their search" in anew
     confirmed = reporting.write(tmp_path / "confirmed").read_text(encoding="utf-8")
     assert "Confirmation of a search" in confirmed
     assert "The winner was searched for and the baseline was not" in confirmed

@@ -7,7 +7,8 @@ import math
 import pytest
 from optuna.trial import TrialState
 
-from harness.searching.outcomes import TrialResult, combine, training_flops
+from harness.searching.costs import training_flops
+from harness.searching.outcomes import TrialResult, combine
 from harness.study.searches import Search
 from harness.study.study import parse
 from harness.study.trials import Trial, trials
@@ -57,7 +58,9 @@ def test_a_value_that_is_not_finite_counts_as_diverged(value: float) -> None:
 def test_training_flops_are_those_of_the_products() -> None:
     (trial,) = members(1, hidden=[16], epochs=3, batch_size=100, val_fraction=0.0)
     samples, first, second = 3 * 1437, 64 * 16, 16 * 10
-    assert training_flops(trial) == pytest.approx(samples * (4 * first + 6 * second), rel=1e-6)
+    assert training_flops(trial.arm.settings) == pytest.approx(samples * (4 * first + 6 * second), rel=1e-6)
     (trial,) = members(1, hidden=[16], steps=20, batch_size=100, val_fraction=0.0)
     # A pass is 14 batches of 100 and one of 37.
-    assert training_flops(trial) == pytest.approx((1437 + 500) * (4 * first + 6 * second), rel=1e-6)
+    assert training_flops(trial.arm.settings) == pytest.approx(
+        (1437 + 500) * (4 * first + 6 * second), rel=1e-6
+    )

@@ -72,6 +72,11 @@ def survivors(values: Sequence[float], reduction: int) -> set[int]:
         (Pruning(name="patient", patience=1), 5, [3, 4]),
         (Pruning(name="patient", warmup=3, patience=1), 5, [4]),
         (Pruning(name="median"), 1, []),
+        (Pruning(name="top-k"), 5, [1]),
+        (Pruning(name="top-k", first=4), 5, [4]),
+        (Pruning(name="top-k", first=5), 5, []),
+        (Pruning(name="extrapolation"), 4, [1, 2, 3]),
+        (Pruning(name="extrapolation", first=3), 5, [3, 4]),
     ],
 )
 def test_rungs_are_at_their_documented_evaluations(
@@ -105,6 +110,48 @@ def test_halving_keeps_the_best_in_any_order_of_asking(
             kept.add(i)
     sign = 1 if direction == "maximize" else -1
     assert kept == survivors([sign * value for value in values], reduction)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    stacks=st.lists(VALUES, min_size=1, max_size=5), reduction=st.integers(2, 4),
+    direction=st.sampled_from(["maximize", "minimize"]),
+)  # fmt: skip
+def test_asynchronous_halving_judges_a_stack_by_all_that_have_reported(
+    stacks: list[list[float]], reduction: int, direction: Direction
+) -> None:
+    study = new(pruners.make(Pruning(name="asha", reduction=reduction), evaluations=5), direction)
+    sign = 1 if direction == "maximize" else -1
+    reported: list[float] = []
+    for number, values in enumerate(stacks):
+        members = batch(study, [5] * len(values), number)
+        for member, value in zip(members, values, strict=True):
+            member.report(value, 1)
+        before = len(reported)
+        reported += [sign * value for value in values]
+        kept = {before + i for i, member in enumerate(members) if not member.should_prune()}
+        assert kept == {i for i in survivors(reported, reduction) if i >= before}
+
+
+def test_asynchronous_hyperband_compares_within_a_bracket_over_all_batches() -> None:
+    pruning = Pruning(name="async-hyperband")
+    study, seen = new(pruners.make(pruning, evaluations=5)), Counter[int]()
+    turn = pruners.turns(pruners.shares(3, 3), 12)
+    rng = np.random.default_rng(0)
+    reported: dict[int, float] = {}
+    for number in range(4):
+        members = batch(study, [5] * 12, number)
+        reported |= {member.number: rng.random() for member in members}
+        for member in members:
+            member.report(reported[member.number], 1)
+        for member in members:
+            own = [n for n in reported if turn[n % 12] == turn[member.number % 12]]
+            better = sum(reported[n] > reported[member.number] for n in own)
+            stops = turn[member.number % 12] == 0 and better >= math.ceil(len(own) / 3)
+            assert member.should_prune() == stops
+            seen[turn[member.number % 12]] += stops
+    assert seen[0] > 10
+    assert not seen[1] + seen[2]
 
 
 def test_halving_keeps_a_third_at_each_rung() -> None:
@@ -234,6 +281,60 @@ def test_a_search_that_was_rebuilt_prunes_as_it_would_have() -> None:
         member.report(old.intermediate_values[1], 1)
     assert [member.should_prune() for member in again] == decided
     assert 0 < sum(decided) < 16
+
+
+# ------------------------------------------------------------------------------------------------------ top-k
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    values=VALUES, keep=st.integers(1, 5), direction=st.sampled_from(["maximize", "minimize"]),
+    randomness=st.randoms(use_true_random=False),
+)  # fmt: skip
+def test_top_k_keeps_the_best_of_all_batches_in_any_order_of_asking(
+    values: list[float], keep: int, direction: Direction, randomness: object
+) -> None:
+    study = new(pruners.make(Pruning(name="top-k", keep=keep), evaluations=5), direction)
+    members = [member for i in range(len(values)) for member in batch(study, [5], number=i // 7)]
+    for member, value in zip(members, values, strict=True):
+        member.report(value, 1)
+    order = list(range(len(values)))
+    randomness.shuffle(order)  # type: ignore[attr-defined]
+    kept = set()
+    for i in order:
+        if members[i].should_prune():
+            study.tell(members[i], state=TrialState.PRUNED)
+        else:
+            kept.add(i)
+    sign = 1 if direction == "maximize" else -1
+    sound = [i for i, value in enumerate(values) if math.isfinite(value)]
+    best = sorted(sound, key=lambda i: (-sign * values[i], i))
+    assert kept == set(best[:keep])
+
+
+def test_top_k_judges_at_its_own_evaluation_alone_and_lets_the_finished_be() -> None:
+    study = new(pruners.make(Pruning(name="top-k", keep=1, first=2), evaluations=9))
+    members = batch(study, [9, 9, 2])
+    for member, value in zip(members, [0.5, 0.4, 0.9], strict=True):
+        member.report(value, 1)
+    assert not any(member.should_prune() for member in members)
+    for member, value in zip(members, [0.5, 0.4, 0.9], strict=True):
+        member.report(value, 2)
+    assert [member.should_prune() for member in members] == [False, True, False]
+    members[0].report(0.1, 3)
+    assert not members[0].should_prune()
+
+
+def test_an_extended_top_k_search_compares_new_suggestions_with_all_before() -> None:
+    study = new(pruners.make(Pruning(name="top-k", keep=2), evaluations=5))
+    for value in (0.7, 0.8, 0.3):
+        ended = {"value": value} if value > 0.5 else {"state": TrialState.PRUNED}
+        attributes = {pruners.BATCH: 0, pruners.EVALUATIONS: 5}
+        study.add_trial(create_trial(intermediate_values={1: value}, user_attrs=attributes, **ended))
+    members = batch(study, [5, 5], number=1)
+    for member, value in zip(members, [0.75, 0.6], strict=True):
+        member.report(value, 1)
+    assert [member.should_prune() for member in members] == [False, True]
 
 
 # ------------------------------------------------------------------------------------------- Optuna's pruners

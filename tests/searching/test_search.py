@@ -336,13 +336,13 @@ def test_a_batch_that_was_trained_but_not_told_is_not_trained_again(
         with pytest.raises(MachineError):
             search(study(), tmp_path / "s")
     trained: list[int] = []
-    really = rounds.Round.train
+    really = rounds.Round.begin
 
-    def train(self: rounds.Round, *others: Any) -> None:
+    def begin(self: rounds.Round, *others: Any) -> list[rounds.StageTask]:
         trained.extend(suggestion.number for suggestion in self.batch)
-        really(self, *others)
+        return really(self, *others)
 
-    monkeypatch.setattr(rounds.Round, "train", train)
+    monkeypatch.setattr(rounds.Round, "begin", begin)
     search(study(), tmp_path / "s")
     assert trained == [3, 4, 5]
     pd.testing.assert_frame_equal(read_suggestions(tmp_path / "s"), read_suggestions(folder))
@@ -489,13 +489,13 @@ def test_only_faulty_members_of_a_stack_fail(tmp_path: Path, monkeypatch: pytest
 def test_a_worker_that_dies_once_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fault = "Path('armed').unlink(); os.kill(os.getpid(), 9)"
     given = with_plugin(tmp_path, fault, monkeypatch)
-    really = rounds.Round.train
+    really = rounds.Round.begin
 
-    def train(self: rounds.Round, *arguments: Any) -> None:
+    def begin(self: rounds.Round, *arguments: Any) -> list[rounds.StageTask]:
         Path("armed").touch()
-        really(self, *arguments)
+        return really(self, *arguments)
 
-    monkeypatch.setattr(rounds.Round, "train", train)
+    monkeypatch.setattr(rounds.Round, "begin", begin)
     found = search(given, tmp_path / "s", workers=2)
     assert not Path("armed").exists()
     assert set(read_suggestions(tmp_path / "s")["state"]) == {"complete"}

@@ -10,6 +10,7 @@ import numpy.testing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from optuna._hypervolume import compute_hypervolume
 
 from harness import stats
 
@@ -31,6 +32,30 @@ def test_the_pareto_front_has_the_rows_that_no_other_beats(rows: list[tuple[int,
     for row, on in zip(rows, front, strict=True):
         beaten = any(a >= row[0] and b <= row[1] and (a, b) != row for a, b in rows)
         assert on != beaten
+
+
+POINTS = st.lists(st.tuples(st.floats(0, 1), st.floats(1, 100)), min_size=1, max_size=12)
+
+
+@given(POINTS, st.floats(0, 1), st.floats(1, 100))
+def test_the_hypervolume_is_that_of_optuna(
+    rows: list[tuple[float, float]], worst: float, most: float
+) -> None:
+    found = stats.hypervolume(rows, [True, False], [worst, most])
+    for count, area in enumerate(found, 1):
+        costs = np.array(rows[:count]) * [-1, 1]
+        better = costs[(costs < [-worst, most]).all(axis=1)]
+        expected = compute_hypervolume(better, np.array([-worst, most])) if len(better) else 0.0
+        assert area == pytest.approx(expected, rel=1e-9, abs=1e-12)
+
+
+def test_a_hypervolume_takes_any_directions_and_skips_points_without_a_value() -> None:
+    rows = [[math.nan, 1.0], [2.0, 3.0], [3.0, 5.0], [2.0, 3.0], [9.0, 9.0]]
+    found = stats.hypervolume(rows, [False, True], [4.0, 1.0])
+    assert found.tolist() == [0.0, 4.0, 6.0, 6.0, 6.0]
+    assert stats.hypervolume([[1.0, 2.0]], [False, False], [1.0, 3.0]).tolist() == [0.0]
+    with pytest.raises(ValueError, match="not of two objectives"):
+        stats.hypervolume([[1.0, 2.0, 3.0]], [True, True, True], [0.0, 0.0, 0.0])
 
 
 def test_a_row_without_a_value_is_on_no_front_and_beats_nothing() -> None:

@@ -40,6 +40,7 @@ def test_defaults_of_a_search_are_resolved() -> None:
     assert found is not None
     assert (found.sampler, found.seeds, found.directions) == ("tpe", [2000, 2001], ["minimize"])
     assert found.pruner.name == "halving"
+    assert (found.finalists, found.finalist_seeds, found.until) == (3, [3000, 3001, 3002, 3003, 3004], None)
     assert study(tables={"search": searches.table(found)}).search == found.model_copy(
         update={"direction": ["minimize"]}
     )
@@ -54,7 +55,7 @@ BAD = {
     ),
     "a typo in a pruner's table": (
         "pruner = { name = 'halving', reductoin = 3 }",
-        "search.pruner.reductoin: unknown key; did you mean 'reduction'? Allowed: first, name,",
+        "search.pruner.reductoin: unknown key; did you mean 'reduction'? Allowed: confidence, control,",
     ),
     "a pruner without a name": (
         "pruner = { reduction = 3 }",
@@ -64,6 +65,34 @@ BAD = {
         "pruner = { name = 'halving', reduction = 1 }",
         "search.pruner.reduction = 1: allowed: greater than or equal to 2",
     ),
+    "a key of another pruner": (
+        "pruner = { name = 'median', keep = 5 }",
+        "search.pruner.keep: 'median' does not use it; allowed with 'median': startup, warmup",
+    ),
+    "top-k and a sampler that learns": (
+        "pruner = 'top-k'",
+        "search.pruner = 'top-k' with search.sampler = 'tpe': all suggestions are asked for before one is",
+    ),
+    "top-k that keeps all": (
+        "sampler = 'random'\nsuggestions = 3\npruner = { name = 'top-k', keep = 3 }",
+        "search.pruner.keep = 3 of 3 suggestions stops none; allowed: less than search.suggestions",
+    ),
+    "top-k that keeps none": (
+        "pruner = { name = 'top-k', keep = 0 }",
+        "search.pruner.keep = 0: allowed: greater than or equal to 1",
+    ),
+    "an extrapolation from no curve": (
+        "suggestions = 19\npruner = 'extrapolation'",
+        "search.pruner = 'extrapolation' with confidence 0.95 stops nothing before 19 suggestions are",
+    ),
+    "a confidence that no search can reach": (
+        "pruner = { name = 'extrapolation', confidence = 1.0 }",
+        "search.pruner.confidence = 1.0: allowed: less than or equal to 0.999",
+    ),
+    "two objectives and top-k": (
+        "objective = ['val_accuracy', 'parameters']\npruner = 'top-k'",
+        "search.pruner = 'top-k': allowed with two objectives: none",
+    ),
     "no suggestions": ("suggestions = 0", "search.suggestions = 0: allowed: greater than or equal to 1"),
     "half a suggestion": ("suggestions = 1.5", "search.suggestions = 1.5: allowed: a valid integer"),
     "quoted suggestions": ("suggestions = '50'", "search.suggestions = '50': allowed: a valid integer"),
@@ -72,6 +101,30 @@ BAD = {
     "a seed twice": ("seeds = [5, 5]", "search.seeds = [5, 5]: allowed: every seed once"),
     "a negative seed": ("seeds = [-1]", "search.seeds.0 = -1: allowed: greater than or equal to 0"),
     "seeds that confirm": ("seeds = [1, 7]", "search.seeds: [1] are seeds of the study too"),
+    "seeds of finalists that searched": (
+        "seeds = [2000, 3001]",
+        "search.finalist_seeds: [3001] are seeds of search.seeds, by which finalists are chosen; take",
+    ),
+    "seeds of finalists that confirm": (
+        "finalist_seeds = [1, 9]",
+        "search.finalist_seeds: [1] are seeds of study.seeds, with which the winner is confirmed; take",
+    ),
+    "no finalists": ("finalists = 0", "search.finalists = 0: allowed: greater than or equal to 1"),
+    "too many finalists": ("finalists = 11", "search.finalists = 11: allowed: at most 10: each is trained"),
+    "finalists without seeds": ("finalist_seeds = 0", "allowed: a finalist needs at least 1 seed"),
+    "a target in percent": (
+        "until = { val_accuracy = 90 }",
+        "search.until = { val_accuracy = 90 }: allowed: a share above 0 and up to 1: 90\u00a0% is 0.9;",
+    ),
+    "a target on test": (
+        "until = { test_accuracy = 0.9 }",
+        "search.until: 'test_accuracy' is no objective of this search; did you mean 'val_accuracy'?",
+    ),
+    "a target in words": ("until = { val_accuracy = 'high' }", "allowed: a number for val_accuracy, as in"),
+    "a target without its objective": (
+        "until = 0.9",
+        "search.until = 0.9: allowed: a table with a level for",
+    ),
     "to choose by test": (
         "objective = 'test_accuracy'",
         "search.objective = 'test_accuracy': test chooses nothing; allowed: val_accuracy",
@@ -215,6 +268,12 @@ def test_an_objective_of_ones_own_needs_a_direction() -> None:
         told = problems("objective = 'val_margin'", tables)
         assert told == ["search.direction: missing; is val_margin to be maximized or minimized?"]
         assert study("objective = 'val_margin'\ndirection = 'maximize'", tables)
+
+
+def test_seeds_of_finalists_matter_only_where_there_are_some() -> None:
+    given = {"study": HEAD | {"seeds": [3000, 3001]}}
+    assert "search.finalist_seeds: [3000, 3001] are seeds of study.seeds" in problems(tables=given)[0]
+    assert study("finalists = 1", given).search is not None
 
 
 def test_the_command_line_changes_search_and_space() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,13 @@ from harness.engines import stack_engine as stacked
 from harness.engines.stacked import cuda_graphs
 from harness.errors import MachineError
 from harness.planning import plan
+from harness.planning.stack import Stack
 from harness.results import parts, run_folder
 from harness.searching.rounds import StageTask
 from harness.study.study import Study, load
 from harness.training import executors, runs
 from harness.training.progress import SharedProgress
-from harness.training.tasks import StackTask, quiet_arithmetic
+from harness.training.tasks import StackTask, Task, quiet_arithmetic
 
 Make = Callable[..., Study]
 LRS = [0.1, 0.2, 0.3, 0.4, 0.5]
@@ -335,3 +337,56 @@ def test_a_stack_whose_part_cannot_be_made_fails_alone(
     summary = runs.train(study_of(), tmp_path, device="cpu", workers=1)
     assert summary.statuses == {"failed": 2}
     assert set(results.read(tmp_path).trials["reason"]) == {"ZeroDivisionError: division by zero"}
+
+
+@dataclass(frozen=True)
+class Number(Task[int]):
+    """A task whose result is its number."""
+
+    number: int = 0
+
+    def run(self, shared: SharedProgress | None = None) -> int:  # noqa: ARG002 (the tasks' signature)
+        return self.number
+
+    def train(self, *_: Any) -> int:
+        raise NotImplementedError
+
+    def failed(self, message: str) -> int:
+        raise NotImplementedError
+
+
+def number(n: int) -> Number:
+    return Number(Stack("g", "numpy", ()), "cpu", None, n)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_tasks_may_follow_from_results_and_other_things_are_done_meanwhile(count: int) -> None:
+    waiting, chores, done = [number(0), number(10)], [1, 2, 3], []
+    with closing(executors.Workers(count, [])) as workers:
+        workers.start({"numpy"})
+        take = lambda: waiting.pop(0) if waiting else None  # noqa: E731
+        for result in workers.serve(take, ["cpu"], lambda: bool(chores and chores.pop())):
+            done.append(result)
+            if result < 3:
+                waiting.append(number(result + 1))
+    assert sorted(done) == [0, 1, 2, 3, 10]
+    assert not chores
+
+
+@pytest.mark.parametrize(("ahead", "expected"), [(False, 2), (True, 4)])
+def test_a_worker_has_its_next_task_early(ahead: bool, expected: int) -> None:
+    taken: list[int] = []
+
+    def take() -> Number | None:
+        taken.append(len(taken))
+        return number(len(taken)) if len(taken) <= 8 else None
+
+    with closing(executors.Workers(2, [])) as workers:
+        workers.start({"numpy"})
+        results = workers.serve(take, ["cpu"], ahead=ahead)
+        first = [next(results)]
+        assert len(taken) == expected
+        workers.limit(1)
+        rest = [(result, len(taken)) for result in results]
+    assert sorted([*first, *(result for result, _ in rest)]) == list(range(1, 9))
+    assert all(many <= len(first) + i + expected for i, (_, many) in enumerate(rest))

@@ -9,10 +9,9 @@ from harness.reporting import ladder, tuned
 from harness.reporting.contrasts import contrast
 from harness.reporting.data import rank
 from harness.reporting.ladder_steps import ladders
-from harness.reporting.search import confirmation
-from harness.reporting.search.tables import value_words
+from harness.reporting.search import confirmation, finalists
 from harness.reporting.verdict_text import counts, sentence
-from harness.settings.schema import CONFIRMED
+from harness.settings.schema import CONFIRMED, FINALISTS
 from harness.stats.verdicts import DIFFERENT, UNDECIDED
 from harness.text import capitalised, count, joined, listed, percent, points, spaced
 
@@ -49,6 +48,10 @@ def of_study(evidence: Evidence) -> Iterator[str]:
     default = not evidence.fixed.family.declared and evidence.tuned_verdicts is None
     if default:
         yield from mattered
+    if reading.study.phase == FINALISTS:
+        yield "They are compared, and one is picked, on the page of their search."
+        yield from _best(reading)
+        return
     told = list(_verdicts(evidence.main, tuned=evidence.tuned_verdicts is not None))
     # Where choices are ranked above, the largest contrast is mostly one of them.
     yield from told[:1] if default and mattered and len(evidence.main.table) > FEW else told
@@ -205,14 +208,12 @@ def _climbs(reading: ReportData) -> Iterator[str]:
 
 
 def of_search(search: SearchData) -> Iterator[str]:
-    """Answer a search's question: the best suggestion, its confirmation, and how much it flattered."""
-    best, objective, judged = search.best, search.objective, search.judged
+    """Answer a search's question: the winner, its confirmation, and how much the search flattered it."""
+    best, judged = search.chosen, search.judged
     if best is None:
         yield "No suggestion has been trained to its end, so there is nothing to conclude."
         return
-    complete = count(len(search.complete), "complete suggestion")
-    value = value_words(objective, float(best["value"]))
-    yield f"The best of {complete} by {spaced(objective.name)}: {best['arm']}, {value}."
+    yield from finalists.leading(search, best)
     if judged is None:
         yield "It is not confirmed: that number is the best of many, on the images it was chosen by."
         return

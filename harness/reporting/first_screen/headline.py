@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 from harness import stats
 from harness.reporting.first_screen import answers, pictures
 from harness.reporting.first_screen.model import SENTENCES, Headline
+from harness.reporting.search import finalists
+from harness.reporting.search import page as search_page
 from harness.reporting.tuned import FACTS
-from harness.settings.schema import CONFIRMED
+from harness.settings.schema import CONFIRMED, FINALISTS
 from harness.study.searches import STATES
 from harness.text import as_word, between, count, joined, listed, points, spaced
 
@@ -32,14 +34,14 @@ KINDS = {
     "one-factor": "Ablation, one factor at a time",
     "ladder": "Ablation, a ladder of steps",
 }
+KINDS_OF_PHASES = {FINALISTS: "Finalists of a search", CONFIRMED: "Confirmation of a search"}
 
 
 def of_study(evidence: Evidence) -> Headline:
     """Make the first screen of a study's page."""
     reading = evidence.reading
     kind = KINDS.get(reading.design, f"Ablation, {reading.design}")
-    if reading.study.phase == CONFIRMED:
-        kind = "Confirmation of a search"
+    kind = KINDS_OF_PHASES.get(reading.study.phase, kind)
     hypothesis = reading.study.hypothesis
     sentences = list(answers.of_study(evidence))[:SENTENCES]
     picture = pictures.of_study(evidence)
@@ -114,6 +116,8 @@ def _tuning(evidence: Evidence) -> Iterator[tuple[str, str]]:
     reading = evidence.reading
     if reading.study.phase == CONFIRMED:
         yield "Not tuned", BASELINE
+    elif reading.study.phase == FINALISTS:
+        yield "Chosen", "by val with other seeds, among the suggestions of the search."
     elif evidence.tuned_verdicts is not None or reading.study.phase == "tuned":
         seeds = len(reading.study.tuning_seeds)
         on = f", {count(seeds, 'seed')}" if seeds else ""
@@ -159,11 +163,13 @@ def _search_sureness(search: SearchData) -> Iterator[tuple[str, str]]:
         yield "Seeds", f"{seeds}; the best of many looks better than it is. Test is still closed."
     else:
         yield from _seeds(judged)
+    yield from finalists.sureness(search)
     yield "Not tuned", BASELINE
     states = search.suggestions["state"].value_counts()
     lost = [f"{states[state]} {state}" for state in STATES[1:] if states.get(state, 0)]
     ended = count(len(search.suggestions), "suggestion")
     waiting = search.settings.suggestions - len(search.suggestions)
+    waiting = 0 if search_page.reached(search) is not None else waiting
     lost += [f"{waiting} not trained yet"] if waiting > 0 else []
     yield "Missing", f"{', '.join(lost)}, beside {ended} that ended." if waiting > 0 else (
         f"{', '.join(lost) or 'none'}, of {ended}.")  # fmt: skip

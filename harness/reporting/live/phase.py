@@ -68,7 +68,7 @@ class LivePhase:
             self._stamp = stamp
             self._due = time.monotonic() + REST * (time.thread_time() - start)
         told = _ToldTrials(self.tables, state)
-        is_search = self.tables.study.get("study", {}).get("design") == "search" and not self.confirms
+        is_search = self.tables.study.get("study", {}).get("phase") == "search"
         shown = live_search.described(self.folder, self.tables.study) if is_search else told.arms()
         return {
             "title": self.title,
@@ -80,11 +80,6 @@ class LivePhase:
             "wrong": told.wrong(),
             **shown,
         }
-
-    @property
-    def confirms(self) -> bool:
-        """Tell whether it confirms a search."""
-        return bool(self.tables.study.get("study", {}).get("phase") == "confirmed")
 
     def _read(self, groups: Sequence[str]) -> None:
         """Read the tables; the curves only where they are new: of what trains now, the run tells."""

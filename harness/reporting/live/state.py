@@ -18,7 +18,7 @@ from harness.errors import MachineError, UsageError
 from harness.reporting.live.phase import LivePhase, heard, training
 from harness.results import documents
 from harness.results.progress_file import WatchedState
-from harness.settings.schema import CONFIRMED, TUNED, TUNING
+from harness.settings.schema import CONFIRMED, FINALISTS, TUNED, TUNING
 from harness.system import locks
 from harness.text.json_values import plain
 
@@ -34,7 +34,11 @@ TUNED_TITLES = {
     TUNING: "Tuning: the settings that each arm tries",
     TUNED: "Arms, tuned",
 }
-SEARCH_TITLES = {"": "Suggestions", CONFIRMED: "Confirmation: the winner and the baseline"}
+SEARCH_TITLES = {
+    "": "Suggestions",
+    FINALISTS: "Finalists: the best suggestions, trained anew",
+    CONFIRMED: "Confirmation: the winner and the baseline",
+}
 
 
 def check(folder: Path) -> None:
@@ -95,7 +99,11 @@ class LiveState:
             "began": _clock(since) if going else None,
             "status": self._status(going, shown, states),
             "phases": [phase for phase in shown if phase["planned"] or phase["training"]],
-            "waits": [title for name, title in titles.items() if name and going and title not in there],
+            "waits": [
+                title
+                for name, title in titles.items()
+                if name and going and title not in there and not (name == FINALISTS and _has_one(study))
+            ],
             "report": self._report(),
         }
 
@@ -162,6 +170,11 @@ class LiveState:
                 older = page.stat().st_mtime < (self.folder / "trials.csv").stat().st_mtime
                 return {**told, "there": True, "older": older}
         return {**told, "there": False, "older": False}
+
+
+def _has_one(study: Mapping[str, Any]) -> bool:
+    """Tell whether a search confirms its best itself, so that there are no finalists to train."""
+    return study.get("search", {}).get("finalists") in (None, 1)
 
 
 def _runs(folder: Path) -> list[dict[str, Any]]:

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from harness import stats
 from harness.reporting import verdict_text, verdict_views
 from harness.reporting.arm_tables import arms
 from harness.reporting.model import Section
 from harness.reporting.search.data import confirmed_number
 from harness.reporting.search.tables import value_words
-from harness.settings.schema import CONFIRMED, WINNER
-from harness.text import hundredths, interval, points, spaced
+from harness.results import finalists
+from harness.settings.schema import CONFIRMED
+from harness.text import hundredths, interval, ordinal, points, significant, spaced
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from harness.reporting.search.data import SearchData
     from harness.study.searches import Objective
@@ -59,7 +60,7 @@ def section(search: SearchData) -> Section:
 
 def flattered(search: SearchData) -> Sequence[str]:
     """Compare the winner's objective in the search, a maximum, with that of fresh seeds."""
-    number, best = confirmed_number(search), search.best
+    number, best = confirmed_number(search), search.chosen
     if number is None or best is None:
         strange = f"The settings of {CONFIRMED}/ match no suggestion of this search."
         return [strange, "Run the search again to confirm its best."]
@@ -69,39 +70,49 @@ def flattered(search: SearchData) -> Sequence[str]:
             f"Suggestion {number} was confirmed; {best['arm']} has since become the best and is not.",
             "Run the search again.",
         ]
-    fresh = _fresh(search)
-    if fresh is None:
-        return sentences
-    value = float(search.suggestions["value"][search.suggestions["number"].eq(number)].iloc[0])
-    return [*sentences, *_compared(search, value, fresh, number)]
+    fresh = _fresh(search, number)
+    return sentences if fresh.empty else [*sentences, *_compared(search, fresh.iloc[0].to_dict(), number)]
 
 
-def _fresh(search: SearchData) -> pd.Series[Any] | None:
-    """Summarise the winner's objective over the fresh seeds: a row of `stats.summarise`; None without any."""
-    if search.confirmed is None or search.objective.name not in search.confirmed.trials:
-        return None
-    trials = search.confirmed.trials
-    done = stats.finished(trials[trials["arm"].eq(WINNER)], search.objective.name)
-    return None if done.empty else stats.summarise(done, ["dataset"], search.objective.name).iloc[0]
+def _fresh(search: SearchData, number: int) -> pd.DataFrame:
+    """Compare the winner's objective in the search with the fresh seeds; an empty table without any."""
+    if search.confirmed is None:
+        return pd.DataFrame()
+    return finalists.optimism(number, search.confirmed.trials, search.suggestions, search.settings)
 
 
-def _compared(search: SearchData, value: float, fresh: pd.Series[Any], number: int) -> list[str]:
-    objective, many = search.objective, len(search.complete)
+def _compared(search: SearchData, row: Mapping[Any, Any], number: int) -> list[str]:
+    objective = search.objective
     seeds = "one seed" if search.seeds == 1 else f"a mean of {search.seeds} seeds"
-    extreme = "highest" if objective.maximize else "lowest"
-    mean = float(fresh["mean"])
-    worse = value - mean if objective.maximize else mean - value
-    spread = interval(fresh, hundredths if objective.is_accuracy else lambda number: f"{number:.4g}")
-    name = spaced(objective.name)
+    ends = hundredths if objective.is_accuracy else significant
+    spread = interval({"low": row["fresh_low"], "high": row["fresh_high"], "n": row["n"]}, ends)
+    worse = row["optimism"]
     out = (
-        f"In the search suggestion {number} had {name} {value_words(objective, value)} ({seeds} each, the "
-        f"{extreme} of {many} such numbers); with fresh seeds its mean is {value_words(objective, mean)} "
-        f"({spread}), {_size(objective, worse)} {'worse' if worse >= 0 else 'better'}"
+        f"In the search suggestion {number} had {spaced(objective.name)} "
+        f"{value_words(objective, row['searched'])} ({seeds} each, the "
+        f"{_place(search, row['searched'])} such numbers); with fresh seeds its mean is "
+        f"{value_words(objective, row['fresh'])} ({spread}), "
+        f"{_size(objective, worse)} {'worse' if worse >= 0 else 'better'}"
     )
     if worse <= 0:
         return [f"{out}.", "Here the choice of the best was not too optimistic."]
-    return [f"{out}.", f"The {extreme} of many noisy numbers is too optimistic; believe the fresh one."]
+    size = "" if math.isnan(row["low"]) else (
+        f": the search flattered it by that much ({_signed(objective, row['low'])} to "
+        f"{_signed(objective, row['high'])})")  # fmt: skip
+    return [f"{out}{size}.", "The best of many noisy numbers is too optimistic; believe the fresh one."]
+
+
+def _place(search: SearchData, value: float) -> str:
+    """Say which of the complete suggestions' values this one is: "highest of 32", "2nd highest of 32"."""
+    values, maximize = search.complete["value"], search.objective.maximize
+    place = 1 + int((values.gt(value) if maximize else values.lt(value)).sum())
+    extreme = "highest" if maximize else "lowest"
+    return f"{extreme if place == 1 else f'{ordinal(place)} {extreme}'} of {len(values)}"
 
 
 def _size(objective: Objective, difference: float) -> str:
     return f"{points(abs(difference))} points" if objective.is_accuracy else f"{abs(difference):.3g}"
+
+
+def _signed(objective: Objective, difference: float) -> str:
+    return points(difference) if objective.is_accuracy else significant(difference)

@@ -15,9 +15,11 @@ from harness.errors import UsageError
 from harness.reporting import contrasts
 from harness.reporting.data import ReportData, prepare
 from harness.reporting.search.space import parameters
-from harness.results import columns, tables
-from harness.settings.schema import CONFIRMED, WINNER, outcome_columns
-from harness.study.searches import COLUMNS, STATES, SUGGESTIONS, Objective, Search
+from harness.results import columns, finalists, tables
+from harness.results.finalists import Finalists
+from harness.settings.schema import CONFIRMED, FINALISTS, WINNER, outcome_columns
+from harness.study.contrasts import Contrasts
+from harness.study.searches import STATES, SUGGESTIONS, Objective, Search
 from harness.study.space import Parameter
 from harness.text import as_word
 
@@ -45,6 +47,7 @@ class SearchData:
     parameters: tuple[Parameter, ...]  # the parameters in the order in which they are drawn
     confirmed: ReportData | None  # the folder confirmed/; None if it is not there yet or cannot be read
     doubts: Sequence[str]  # in words, what cannot be read
+    finalists: Finalists | None = None  # None if the folder finalists/ is not there or cannot be read
 
     @property
     def objective(self) -> Objective:
@@ -62,6 +65,25 @@ class SearchData:
         """The best complete suggestion, the earliest of those that tie."""
         best = self.suggestions[self.suggestions["best"]]
         return None if best.empty else best.iloc[0]
+
+    @property
+    def chosen(self) -> pd.Series[Any] | None:
+        """The winner that the finalists picked, or else the best complete suggestion."""
+        if self.finalists is None or self.finalists.picked is None:
+            return self.best
+        rows = self.suggestions[self.suggestions["number"].eq(self.finalists.picked)]
+        return rows.iloc[0]
+
+    @property
+    def went_on(self) -> bool:
+        """True if the search's best suggestions are others than the finalists that were trained."""
+        if self.finalists is None:
+            return False
+        eligible = self.suggestions[_eligible(self.suggestions)]
+        ranking = self.settings.ranking
+        values = eligible[[objective.name for objective in ranking]]
+        best = stats.ranked(values, [objective.maximize for objective in ranking])[: self.settings.finalists]
+        return set(eligible["number"].iloc[best]) != set(self.finalists.table["number"])
 
     @cached_property
     def judged(self) -> Verdicts | None:
@@ -88,7 +110,7 @@ def read(reading: ReportData) -> SearchData:
     """
     search = _read_settings(reading)
     path = reading.results.folder / SUGGESTIONS
-    needed = [*COLUMNS, *search.objective]
+    needed = search.columns
     try:
         tables.check_unchanged(path.parent, path.name)
         table = columns.read(path, reading.results.study)
@@ -104,7 +126,10 @@ def read(reading: ReportData) -> SearchData:
     value = table[search.ranking[0].name].astype(float)
     table = table.assign(**names, value=value, best=_best(table, search))
     doubts: list[str] = []
-    return SearchData(reading, search, table, space, _confirmed(reading, doubts), doubts)
+    confirmed = _confirmed(reading, doubts)
+    return SearchData(
+        reading, search, table, space, confirmed, doubts, _finalists(reading, table, search, doubts)
+    )
 
 
 def _read_settings(reading: ReportData) -> Search:
@@ -119,10 +144,24 @@ def _read_settings(reading: ReportData) -> Search:
 
 def _best(table: pd.DataFrame, search: Search) -> pd.Series[bool]:
     """Mark the best suggestion, as the search chooses its winner: one that diverged cannot be it."""
-    eligible = table["state"].eq(COMPLETE) & table["reason"].eq("")
-    values = table[[objective.name for objective in search.ranking]].where(eligible)
+    values = table[[objective.name for objective in search.ranking]].where(_eligible(table))
     best = stats.ranked(values, [objective.maximize for objective in search.ranking])[:1]
     return pd.Series(np.isin(np.arange(len(table)), best), table.index)
+
+
+def _eligible(table: pd.DataFrame) -> pd.Series[bool]:
+    return table["state"].eq(COMPLETE) & table["reason"].eq("")
+
+
+def _finalists(
+    reading: ReportData, table: pd.DataFrame, search: Search, doubts: list[str]
+) -> Finalists | None:
+    try:
+        family = Contrasts.model_validate(reading.results.study.get("contrasts", {}))
+        return finalists.read(reading.results.folder, table, search, family)
+    except (UsageError, ValidationError):
+        doubts.append(f"The folder {FINALISTS}/ cannot be read, so the finalists are not shown.")
+        return None
 
 
 def _confirmed(reading: ReportData, doubts: list[str]) -> ReportData | None:

@@ -13,25 +13,41 @@ import numpy as np
 import pandas as pd
 
 from harness import plots, stats
+from harness.errors import UsageError
 from harness.reporting.model import Figure, Section
 from harness.reporting.search import charts as search_charts
-from harness.reporting.search import confirmation, importance, pruning
+from harness.reporting.search import (
+    confirmation,
+    constraints,
+    extrapolation,
+    finalists,
+    importance,
+    pareto,
+    pruning,
+    top_k,
+)  # fmt: skip
 from harness.reporting.search import figures as search_figures
 from harness.reporting.search import space as search_space
 from harness.reporting.search import tables as search_tables
 from harness.reporting.search.data import COMPLETE, FAILED, PRUNED
 from harness.reporting.search.tables import value_words
+from harness.settings.schema import KNOWN
 from harness.study.searches import STATES
-from harness.text import capitalised, count, spaced
+from harness.text import count, ordinal, spaced
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from harness.reporting.search.data import SearchData
+    from harness.study.searches import Search
     from harness.study.space import Parameter
 
 MOST_BUDGETS = 200
 FEWEST_BUDGET = 5
+ASYNCHRONOUS = (
+    " Stacks were judged in the order in which they arrived, which is the machine's: another search from the "
+    "start gives other suggestions."
+)
 CLOSED = (
     "The test split was closed during the search: suggestions were compared, pruned and chosen on validation "
     "only."
@@ -50,7 +66,7 @@ BUDGET = (
 )
 DEPENDENT = (
     "Left out: the result of a smaller search can be estimated from this one only if suggestions are "
-    "independent draws, as those of the sampler random are. Here each suggestion of the sampler {sampler} "
+    "independent draws, as those of the sampler random are. Here each suggestion of {asker} "
     "depends on the others, so a subset of them is not a smaller search of its kind. The history shows the "
     "best of this search at each number; only further searches with other sampler seeds can show how that "
     "varies."
@@ -59,19 +75,13 @@ DEPENDENT = (
 
 def answers(search: SearchData) -> list[list[str]]:
     """State the result in paragraphs: the best suggestion, its confirmation, the outcomes."""
-    best, objective = search.best, search.objective
+    best = search.chosen
     if best is None:
         nothing = "No suggestion has been trained to its end, so there is nothing to conclude."
         return [[nothing, *_outcomes(search)]]
     drawn = [parameter for parameter in search.parameters if pd.notna(best[parameter.name])]
     settings = "; ".join(f"{p.name} = {search_tables.setting(p, best[p.name]).text}" for p in drawn)
-    complete = count(len(search.complete), "complete suggestion")
-    value = value_words(objective, float(best["value"]))
-    first = [
-        f"The best of {complete} by {spaced(objective.name)}: {best['arm']}, {value}.",
-        f"Its settings: {settings}.",
-        *_edges(drawn, best),
-    ]
+    first = [*finalists.leading(search, best), f"Its settings: {settings}.", *_edges(drawn, best)]
     return [first, *confirmation.answers(search), list(_outcomes(search))]
 
 
@@ -81,8 +91,9 @@ def facts(search: SearchData) -> str:
     pruner = search.settings.pruner.name
     return (
         f"{count(len(search.suggestions), 'suggestion')} of "
-        f"{count(len(search.parameters), 'parameter')} by the sampler {search.settings.sampler}, "
+        f"{count(len(search.parameters), 'parameter')} by {search.settings.asked_by}, "
         f"{'nothing was pruned' if pruner == 'none' else f'pruned by {pruner}'}; {seeds} each."
+        f"{ASYNCHRONOUS if search.settings.pruner.waits_for == 'stack' else ''}"
     )
 
 
@@ -97,26 +108,56 @@ def _outcomes(search: SearchData) -> Iterator[str]:
     table = search.suggestions
     states = table["state"].value_counts()
     counts = ", ".join(f"{states.get(state, 0)} {state}" for state in STATES)
-    if len(table) < search.settings.suggestions:
+    first = reached(search)
+    if first is not None:
+        yield (
+            f"Suggestion {first} reached the target, {search.settings.goal}, so that no more were asked for: "
+            f"{len(table)} of {search.settings.suggestions} suggestions, {counts}."
+        )
+    elif not search.settings.own and len(table) < search.settings.suggestions:
         yield f"{len(table)} of {search.settings.suggestions} suggestions have ended so far: {counts}."
     else:
         yield f"{count(len(table), 'suggestion')}: {counts}."
+    if first is None and search.settings.goal:
+        yield f"No suggestion has reached the target, {search.settings.goal}."
+    yield from constraints.answers(search)
     if states.get(FAILED, 0):
         reasons = table.loc[table["state"].eq(FAILED), "reason"].value_counts()
         why = "; ".join(f"{reason or 'no reason given'} ({n})" for reason, n in reasons.head(3).items())
         yield f"Failed ones stay in every count and are never the best: {why}."
 
 
+def reached(search: SearchData) -> int | None:
+    """Return the number of the first complete suggestion that reached the target; None without one."""
+    complete = search.complete[search.complete["reason"].eq("")]
+    rows = complete[["number", *search.settings.objective]].to_dict("records")
+    return next(
+        (row["number"] for row in rows if search.settings.is_reached({str(k): v for k, v in row.items()})),
+        None,
+    )
+
+
 def sections(search: SearchData) -> list[Section]:
     """Make the page's sections, in the order in which they are read."""
     shares = importance.judge(search)
     optional = [
-        _setup(search), confirmation.section(search), _history(search), _budget(search),
-        search_figures.mattered(search, shares), search_figures.section(search, shares), _front(search),
-        pruning.section(search),
+        _setup(search), constraints.section(search), confirmation.section(search), finalists.section(search),
+        _history(search), _budget(search),
+        search_figures.mattered(search, shares), search_figures.section(search, shares),
+        pareto.section(search), pruning.section(search), top_k.section(search),
+        extrapolation.section(search),
     ]  # fmt: skip
     last = Section("all-suggestions", "All suggestions", [], [search_tables.suggestions(search)])
     return [section for section in [*optional, last] if section is not None]
+
+
+def _asked(settings: Search) -> str:
+    if settings.own:
+        return f"Asked by {settings.asked_by}, in batches of {settings.batch}"
+    return (
+        f"Sampler {settings.sampler}, seed {settings.seed}, in batches of {settings.batch}; pruner "
+        f"{settings.pruner.name}"
+    )
 
 
 def _setup(search: SearchData) -> Section:
@@ -128,19 +169,40 @@ def _setup(search: SearchData) -> Section:
     mean = f"{search.seeds} seeds, of which the objective is the mean"
     seeds = "one seed" if search.seeds == 1 else mean
     setup = (
-        f"Sampler {settings.sampler}, seed {settings.seed}, in batches of {settings.batch}; pruner "
-        f"{settings.pruner.name}. Objective{'s' if several else ''}: {objectives}. Each suggestion was "
+        f"{_asked(settings)}. Objective{'s' if several else ''}: {objectives}. Each suggestion was "
         f"trained with {seeds}."
     )
-    words = [setup, " ".join(_outcomes(search)), CLOSED]
+    words = [setup, *_known(search), *constraints.measured(search), " ".join(_outcomes(search)), CLOSED]
     if several:
         words.append(f"The best suggestion is that by {spaced(search.objective.name)}.")
     if settings.diverged != "fail":
         words.append(f"A training that diverged counts as the declared worst value, {settings.diverged:g}.")
     tables = [search_tables.space(search), search_tables.outcomes(search)]
-    if search.best is not None:
-        tables.insert(0, search_tables.best(search, search.best))
+    if search.chosen is not None:
+        tables.insert(0, search_tables.best(search, search.chosen))
     return Section("searched", "What was searched", words, tables)
+
+
+def _known(search: SearchData) -> Iterator[str]:
+    """Yield what the sampler knew of an earlier search."""
+    if not search.settings.warm_start:
+        return
+    from harness.searching import warm_start  # imports optuna
+
+    try:
+        known = warm_start.read(search.reading.results.folder / KNOWN)
+    except UsageError:
+        known = None
+    if known is None:
+        yield f"Warm start: from {search.settings.warm_start}; {KNOWN}, which says more, cannot be read."
+        return
+    place, objective = search.settings.objectives.index(search.objective), search.objective
+    best = (max if objective.maximize else min)(values[place] for _, values in known.points)
+    yield (
+        f"Warm start: before its first suggestion the sampler knew {known.words}; their best "
+        f"{spaced(objective.name)} was {value_words(objective, best)} there. They are no suggestions of this "
+        "search: none is counted here, and none can be its best."
+    )
 
 
 def history(search: SearchData) -> pd.DataFrame:
@@ -158,18 +220,13 @@ def _history(search: SearchData) -> Section | None:
     figure = plots.history_figure(table, search.objective.name)
     words = []
     if search.best is not None:
-        nth = f"the {_ordinal(int(search.best['number']) + 1)} of {len(table)}"
+        nth = f"the {ordinal(int(search.best['number']) + 1)} of {len(table)}"
         when = f"{search.best['seconds']:,.0f} of {table['seconds'].max():,.0f} seconds"
         words = [f"The best suggestion was {nth}, reported after {when}."]
     told = search_tables.told(search.suggestions, search.parameters)
     chart = search_charts.history(table, search.objective.name, told)
     drawn = [Figure("search-history", "History", HISTORY, figure, chart=chart)]
     return Section("history", "History", words, [], drawn)
-
-
-def _ordinal(number: int) -> str:
-    ending = "th" if 10 <= number % 100 <= 20 else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
-    return f"{number}{ending}"
 
 
 def budget(search: SearchData) -> pd.DataFrame:
@@ -190,11 +247,11 @@ def budget(search: SearchData) -> pd.DataFrame:
 
 
 def _budget(search: SearchData) -> Section | None:
-    title, sampler = "Expected best against budget", search.settings.sampler
+    title = "Expected best against budget"
     if len(search.complete) < FEWEST_BUDGET:
         return None
-    if sampler != "random":
-        return Section("budget", title, [DEPENDENT.format(sampler=sampler)])
+    if search.settings.own or search.settings.sampler != "random":
+        return Section("budget", title, [DEPENDENT.format(asker=search.settings.asked_by)])
     curve, table = budget(search), history(search)
     so_far = table.assign(number=np.arange(1, len(table) + 1)).dropna(subset=["so_far"])
     figure = plots.budget_figure(
@@ -226,21 +283,3 @@ def _budget_words(search: SearchData, curve: pd.DataFrame) -> Iterator[str]:
             "might have trained them on: with a pruner this curve is an approximation, and too low rather "
             "than too high."
         )
-
-
-def _front(search: SearchData) -> Section | None:
-    if len(search.settings.objectives) < 2 or search.complete.empty:
-        return None
-    ranking = search.settings.ranking
-    names, maximize = [objective.name for objective in ranking], [objective.maximize for objective in ranking]
-    complete = search.complete
-    table = complete.assign(front=stats.pareto_front(complete[names].to_numpy(dtype=float), maximize))
-    beaten = list(table.loc[table["best"] & ~table["front"], "arm"])
-    tie = "is beaten by one of the front: as good, and better in the other objective."
-    words = [f"The best by {spaced(names[0])}, {beaten[0]}, {tie}"] if beaten else []
-    title = capitalised(f"{spaced(names[0])} against {spaced(names[1])}")
-    caption = f"{search_tables.FRONT} Faint: complete suggestions that are beaten."
-    figure = plots.front_figure(table, names, maximize)
-    chart = search_charts.front(table, names, search_tables.told(table, search.parameters))
-    drawn = [Figure("search-front", title, caption, figure, chart=chart)]
-    return Section("pareto", "The Pareto front", words, [search_tables.front(search, table)], drawn)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -72,6 +73,26 @@ def learning_curves(search: SearchData) -> pd.DataFrame:
     curves = table.groupby(by, sort=False)[column].mean().rename("value").reset_index().dropna()
     trained = curves[curves["epoch"].gt(0)]
     return trained if len(trained) else curves
+
+
+def by_evaluation(search: SearchData) -> pd.DataFrame:
+    """Return the leading objective by evaluation: a row a suggestion (its number), a column an evaluation.
+
+    Evaluations count from 1, the one before training left out. Values are means over the search seeds, NaN
+    where a seed has none.
+    """
+    column = search.objective.name.removeprefix("val_")
+    epochs, trials = search.reading.results.epochs, search.reading.trials
+    if not search.objective.is_val or column not in epochs:
+        return pd.DataFrame()
+    val = epochs.loc[epochs["split"].eq("val") & epochs["step"].gt(0), ["trial_id", "step", column]]
+    val = val.sort_values(["trial_id", "step"], kind="stable")
+    val = val.assign(evaluation=val.groupby("trial_id").cumcount() + 1)
+    table = val.merge(trials[["arm", "trial_id"]], on="trial_id")
+    table = table.merge(search.suggestions[["number", "arm"]], on="arm")
+    values = table.groupby(["number", "evaluation"])[column].agg(["mean", "count"]).reset_index()
+    values.loc[values["count"].ne(search.seeds), "mean"] = math.nan
+    return values.pivot_table(values="mean", index="number", columns="evaluation", dropna=False)
 
 
 def _curve_name(objective: Objective) -> str:

@@ -13,7 +13,7 @@ from harness.reporting.search.data import FAILED
 from harness.reporting.search.space import EDGE
 from harness.study.searches import STATES
 from harness.study.space import Choices
-from harness.text import DASH, as_word, count, percent, spaced
+from harness.text import DASH, as_word, count, percent, points, spaced
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -52,6 +52,11 @@ def value_words(objective: Objective, value: float) -> str:
     if objective.is_accuracy:
         return percent(value, 2)
     return f"{value:,.0f}" if abs(value) >= 1e4 or float(value).is_integer() else f"{value:.4g}"
+
+
+def difference_words(objective: Objective, difference: float) -> str:
+    """Put a difference of an objective into words: of accuracies in points, else with three digits."""
+    return f"{points(difference)} points" if objective.is_accuracy else f"{difference:.3g}"
 
 
 def setting(parameter: Parameter, value: Any) -> Cell:
@@ -145,7 +150,9 @@ def best(search: SearchData, row: pd.Series[Any]) -> Table:
         for p, edge in zip(drawn, edges, strict=True)
     ]
     columns = [Column("parameter"), Column("value", numeric=True), Column("range"), Column("edge")]
-    title = f"The best suggestion: {row['arm']}, {value_words(search.objective, row['value'])}"
+    picked = search.finalists is not None and search.finalists.picked == row["number"]
+    which = "The winner" if picked else "The best suggestion"
+    title = f"{which}: {row['arm']}, in the search {value_words(search.objective, row['value'])}"
     return Table("best", title, BEST.format(share=percent(EDGE)), columns, rows, data)
 
 
