@@ -150,7 +150,7 @@ class Round:
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing of the round trains or waits any more."""
+        """True if nothing of the round trains or waits any more."""
         return not self.in_training and not self._arrived and not self._awaited
 
     def begin(self, devices: Sequence[str]) -> list[StageTask]:

@@ -80,7 +80,7 @@ class Batch:
 
     @property
     def is_over(self) -> bool:
-        """Whether all trials have ended."""
+        """True if all trials have ended."""
         return all(trained.is_over for trained in self.rounds)
 
     @property
@@ -142,7 +142,7 @@ class Batch:
         self.written |= ids
 
 
-class Schedule:
+class StageSchedule:
     """The batches in training, oldest first, and their stages that wait for a worker.
 
     `trained` are the seconds that stages took, summed over the `workers`.
