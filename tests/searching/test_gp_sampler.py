@@ -20,7 +20,7 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import Matern
 from test_samplers import SPACE, choices_of
 
-from harness.searching import gaussian_process, gp_sampler, samplers
+from harness.searching import draws, gaussian_process, gp_sampler
 from harness.searching.ask_tell import suggest
 from harness.searching.gaussian_process import Prediction
 from harness.searching.gp_sampler import Candidates, Encoding, GpSampler, front_of, key_of, scores
@@ -129,8 +129,8 @@ def test_a_value_has_a_quantile_that_gives_it(u: float, low: int, more: int, log
         IntDistribution(low, low + more, log=log), IntDistribution(low, low + 3 * more, step=3),
         FloatDistribution(0.0, 0.25 * more, step=0.25), CategoricalDistribution(tuple(range(low))),
     ):  # fmt: skip
-        value = samplers.at(distribution, u)
-        assert samplers.at(distribution, samplers.quantile(distribution, value)) == value
+        value = draws.at(distribution, u)
+        assert draws.at(distribution, draws.quantile(distribution, value)) == value
 
 
 def test_candidates_have_the_parameters_that_apply() -> None:
@@ -282,7 +282,7 @@ def test_little_that_is_known_is_no_reason_to_fit() -> None:
     points = asked(study, LINE, gp_sampler.STARTUP - 1)
     tell(study, hill)
     points += asked(study, LINE, 2)
-    sobol = samplers.SobolSampler(["lr", "weight_decay"], seed=0)
+    sobol = draws.SobolSampler(["lr", "weight_decay"], seed=0)
     study.sampler = sobol
     expected = optuna.create_study(sampler=sobol)
     for point in points:
