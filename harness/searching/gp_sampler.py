@@ -322,7 +322,8 @@ def scores(trials: Sequence[FrozenTrial], objective: int, direction: StudyDirect
     values = np.array([sign * _value(trial, objective, gains) for trial in trials])
     values[~np.isfinite(values)] = -np.inf
     scored: Array = ndtri((rankdata(values) - 0.5) / len(values))
-    return (scored - scored.mean()) / max(float(scored.std()), 1e-12)
+    standardised: Array = (scored - scored.mean()) / max(float(scored.std()), 1e-12)
+    return standardised
 
 
 def _value(trial: FrozenTrial, objective: int, gains: Mapping[int, Sequence[float]]) -> float:

@@ -182,9 +182,11 @@ def test_a_pruned_suggestion_counts_with_the_gain_of_the_others() -> None:
 LINE = Space((SpaceEntry("lr", Floats(0.0, 1.0)), SpaceEntry("weight_decay", Floats(0.0, 1.0))), {})
 
 
-def asked(study: optuna.Study, space: Space, count: int, kept: Any = lambda _point: True) -> list[Drawn]:
+def asked(
+    study: optuna.Study, space: Space, count: int, kept: Any = lambda _point: True
+) -> list[dict[str, Any]]:
     study.sampler = GpSampler(space, kept, seed=1000 + len(study.trials), sobol_seed=0)
-    points = []
+    points: list[dict[str, Any]] = []
     for _ in range(count):
         trial = study.ask()
         points.append(space.walk(lambda p, trial=trial: suggest(trial, p))[0])  # type: ignore[misc]
@@ -216,11 +218,11 @@ def test_the_members_of_a_batch_keep_apart() -> None:
         tell(study, hill)
     batch = asked(study, LINE, 8)
     spread = np.std([point["lr"] for point in batch])
-    alone = []
+    alone: list[dict[str, Any]] = []
     for i in range(8):
         again = optuna.create_study(direction="maximize")
-        for trial in study.trials[:16]:
-            again.add_trial(trial)
+        for known in study.trials[:16]:
+            again.add_trial(known)
         again.sampler = GpSampler(LINE, lambda _point: True, seed=i, sobol_seed=0)
         trial = again.ask()
         alone.append(LINE.walk(lambda p, trial=trial: suggest(trial, p))[0])  # type: ignore[misc]
@@ -232,7 +234,7 @@ def test_a_small_grid_is_never_drawn_twice() -> None:
     names = ("relu", "elu", "gelu", "silu", "tanh")
     grid = Space((choices_of("activation", *names), SpaceEntry("epochs", Ints(1, 12))), {})
     study = optuna.create_study(direction="maximize")
-    points = []
+    points: list[dict[str, Any]] = []
     for _ in range(6):
         points += asked(study, grid, 8)
         tell(study, lambda point: -abs(point["epochs"] - 5) + (point["activation"] == "gelu"))
