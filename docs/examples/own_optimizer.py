@@ -30,7 +30,7 @@ def with_own_optimizer(space):
     """Ask and tell: a random walk in the logarithm of lr that keeps what is better."""
     stacked, rng = harness.StackedStudy(None, space), np.random.default_rng(0)
     best, lr = -1.0, 0.1
-    for _ in range(3):
+    for _ in range(2):
         rates = np.clip(lr * 10 ** rng.normal(0, 0.3, size=8), 1e-3, 1.0)
         values = stacked.evaluate([{"lr": rate, "activation": "relu"} for rate in rates])["val_accuracy"]
         if values.max() > best:

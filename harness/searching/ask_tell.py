@@ -23,7 +23,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from harness.data.arm_settings import Settings
 from harness.data.datasets import Dataset
-from harness.searching import pruners, samplers
+from harness.searching import draws, pruners, samplers
 from harness.searching.costs import Costs
 from harness.searching.pruners import BATCH, EVALUATIONS
 from harness.searching.storages import quiet_optuna
@@ -174,7 +174,7 @@ class AskTell:
                 trial = create_trial(
                     values=list(objectives),
                     params=drawn,
-                    distributions={name: samplers.distribution(values[name]) for name in drawn},
+                    distributions={name: draws.distribution(values[name]) for name in drawn},
                     system_attrs=samplers.attributes_of_known(self.search),
                 )
                 self._earlier.append(trial)
@@ -250,7 +250,7 @@ class AskTell:
         return create_trial(
             state=samplers.state_of_refused(self.search),
             params=params,
-            distributions={name: samplers.distribution(values[name]) for name in params},
+            distributions={name: draws.distribution(values[name]) for name in params},
             constraints=self._excess(refused[COSTS]),
         )
 

@@ -17,9 +17,9 @@ from scipy.special import ndtri
 from scipy.stats import rankdata
 
 from harness.searching import gaussian_process
+from harness.searching.draws import SobolSampler, at, distribution, quantile
 from harness.searching.gaussian_process import Array, Prediction
 from harness.searching.pruners import BATCH
-from harness.searching.samplers import SobolSampler, at, distribution, quantile
 from harness.study.space import Choices, Drawn, Layers, Parameter, Space
 
 STARTUP = 10
@@ -137,6 +137,10 @@ class Encoding:
         return rows
 
 
+def _given(point: Drawn) -> Callable[[Parameter], Any]:
+    return lambda parameter: point[parameter.name]
+
+
 def key_of(point: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
     """Return what makes a point the same as another."""
     return tuple(sorted(point.items()))
@@ -167,7 +171,7 @@ class Candidates:
             point = dict(zip(self._names, row, strict=True))
             kind = tuple(point[name] for name in self._deciding)
             if kind not in self._kinds:
-                self._kinds[kind] = tuple(self._space.walk(lambda p, point=point: point[p.name])[0])  # type: ignore[misc]
+                self._kinds[kind] = tuple(self._space.walk(_given(point))[0])
             drawn.append({name: point[name] for name in self._kinds[kind]})
         return drawn
 
@@ -322,7 +326,8 @@ def scores(trials: Sequence[FrozenTrial], objective: int, direction: StudyDirect
     values = np.array([sign * _value(trial, objective, gains) for trial in trials])
     values[~np.isfinite(values)] = -np.inf
     scored: Array = ndtri((rankdata(values) - 0.5) / len(values))
-    return (scored - scored.mean()) / max(float(scored.std()), 1e-12)
+    standardised: Array = (scored - scored.mean()) / max(float(scored.std()), 1e-12)
+    return standardised
 
 
 def _value(trial: FrozenTrial, objective: int, gains: Mapping[int, Sequence[float]]) -> float:

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import optuna
@@ -35,8 +36,8 @@ from harness.searching.ask_tell import (
     drawn_of,
     suggest,
 )
+from harness.searching.draws import distribution
 from harness.searching.pruners import BATCH, EVALUATIONS
-from harness.searching.samplers import distribution
 from harness.study.checker import GivenSettings
 from harness.study.searches import Pruning, Search
 from harness.study.space import Choices, Drawn, Floats, Space, Values
@@ -146,7 +147,7 @@ class OwnAskTell(AskTell):
         with self.timed():
             while len(batch) < count and (self._interrupted or self._outside.left):
                 trial = self._next()
-                drawn, settings = self.space.walk(lambda p, trial=trial: suggest(trial, p))  # type: ignore[misc]
+                drawn, settings = self.space.walk(partial(suggest, trial))
                 if self._breaks(trial, settings):
                     continue
                 number = self._number(trial, settings)

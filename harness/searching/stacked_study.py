@@ -16,7 +16,7 @@ import pandas as pd
 from harness.errors import UsageError, quoted
 from harness.lowering import builds
 from harness.planning.plan import draw
-from harness.searching import checks, displays, loop, own_studies, samplers
+from harness.searching import checks, displays, draws, loop, own_studies
 from harness.searching.ask_tell import arm_of
 from harness.searching.own_studies import Outside, OwnAskTell
 from harness.searching.storages import quiet_optuna
@@ -222,7 +222,7 @@ def _point(where: str, given: object, space: Space, problems: list[str]) -> Draw
     def value_of(parameter: Parameter) -> Any:
         if parameter.name not in point:
             missing.append(parameter.name)
-            return samplers.at(samplers.distribution(parameter.values), 0.0)
+            return draws.at(draws.distribution(parameter.values), 0.0)
         return point[parameter.name]
 
     problems += wrong

@@ -136,6 +136,8 @@ class Search(BaseModel):
 
     The search asks for no more once a complete suggestion reaches all levels of `until`. Its best `finalists`
     are trained anew with `finalist_seeds`, by which the winner is chosen; 1: the search's best is the winner.
+    `constraints` are upper bounds of costs, `warm_start` the results folder of an earlier search.
+
     `own` is written by harness.StackedStudy: the sampler and the pruner of the Optuna study that asked.
     """
 

@@ -20,7 +20,7 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import Matern
 from test_samplers import SPACE, choices_of
 
-from harness.searching import gaussian_process, gp_sampler, samplers
+from harness.searching import draws, gaussian_process, gp_sampler
 from harness.searching.ask_tell import suggest
 from harness.searching.gaussian_process import Prediction
 from harness.searching.gp_sampler import Candidates, Encoding, GpSampler, front_of, key_of, scores
@@ -129,8 +129,8 @@ def test_a_value_has_a_quantile_that_gives_it(u: float, low: int, more: int, log
         IntDistribution(low, low + more, log=log), IntDistribution(low, low + 3 * more, step=3),
         FloatDistribution(0.0, 0.25 * more, step=0.25), CategoricalDistribution(tuple(range(low))),
     ):  # fmt: skip
-        value = samplers.at(distribution, u)
-        assert samplers.at(distribution, samplers.quantile(distribution, value)) == value
+        value = draws.at(distribution, u)
+        assert draws.at(distribution, draws.quantile(distribution, value)) == value
 
 
 def test_candidates_have_the_parameters_that_apply() -> None:
@@ -182,9 +182,11 @@ def test_a_pruned_suggestion_counts_with_the_gain_of_the_others() -> None:
 LINE = Space((SpaceEntry("lr", Floats(0.0, 1.0)), SpaceEntry("weight_decay", Floats(0.0, 1.0))), {})
 
 
-def asked(study: optuna.Study, space: Space, count: int, kept: Any = lambda _point: True) -> list[Drawn]:
+def asked(
+    study: optuna.Study, space: Space, count: int, kept: Any = lambda _point: True
+) -> list[dict[str, Any]]:
     study.sampler = GpSampler(space, kept, seed=1000 + len(study.trials), sobol_seed=0)
-    points = []
+    points: list[dict[str, Any]] = []
     for _ in range(count):
         trial = study.ask()
         points.append(space.walk(lambda p, trial=trial: suggest(trial, p))[0])  # type: ignore[misc]
@@ -216,11 +218,11 @@ def test_the_members_of_a_batch_keep_apart() -> None:
         tell(study, hill)
     batch = asked(study, LINE, 8)
     spread = np.std([point["lr"] for point in batch])
-    alone = []
+    alone: list[dict[str, Any]] = []
     for i in range(8):
         again = optuna.create_study(direction="maximize")
-        for trial in study.trials[:16]:
-            again.add_trial(trial)
+        for known in study.trials[:16]:
+            again.add_trial(known)
         again.sampler = GpSampler(LINE, lambda _point: True, seed=i, sobol_seed=0)
         trial = again.ask()
         alone.append(LINE.walk(lambda p, trial=trial: suggest(trial, p))[0])  # type: ignore[misc]
@@ -232,7 +234,7 @@ def test_a_small_grid_is_never_drawn_twice() -> None:
     names = ("relu", "elu", "gelu", "silu", "tanh")
     grid = Space((choices_of("activation", *names), SpaceEntry("epochs", Ints(1, 12))), {})
     study = optuna.create_study(direction="maximize")
-    points = []
+    points: list[dict[str, Any]] = []
     for _ in range(6):
         points += asked(study, grid, 8)
         tell(study, lambda point: -abs(point["epochs"] - 5) + (point["activation"] == "gelu"))
@@ -280,7 +282,7 @@ def test_little_that_is_known_is_no_reason_to_fit() -> None:
     points = asked(study, LINE, gp_sampler.STARTUP - 1)
     tell(study, hill)
     points += asked(study, LINE, 2)
-    sobol = samplers.SobolSampler(["lr", "weight_decay"], seed=0)
+    sobol = draws.SobolSampler(["lr", "weight_decay"], seed=0)
     study.sampler = sobol
     expected = optuna.create_study(sampler=sobol)
     for point in points:

@@ -15,7 +15,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.study import StudyDirection as Best
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
-from harness.searching import samplers
+from harness.searching import draws, samplers
 from harness.study.searches import Sampler, Search
 from harness.study.space import Choices, Floats, Ints, Layers, Space, SpaceEntry
 
@@ -53,7 +53,7 @@ def quiet() -> Iterator[None]:
 
 def draw_parameters(trial: Trial, space: Space) -> dict[str, Any]:
     def draw(parameter: Any) -> Any:
-        values = samplers.distribution(parameter.values)
+        values = draws.distribution(parameter.values)
         match values:
             case CategoricalDistribution():
                 return trial.suggest_categorical(parameter.name, values.choices)
@@ -207,13 +207,10 @@ def test_optuna_is_what_optuna_takes_where_nobody_chooses(objectives: int) -> No
         default.add_trial(trial)
     study.sampler = samplers.make(search, SPACE, seed=7)
     assert type(study.sampler) is type(default.sampler)
-    default.sampler.__init__(seed=7)  # type: ignore[misc] (its class's own defaults, and a seed)
-    expected = [default.ask() for _ in range(BATCH)]
-    for trial in expected:
-        draw_parameters(trial, SPACE)
-    found = [study.ask() for _ in range(BATCH)]
-    for trial in found:
-        draw_parameters(trial, SPACE)
+    default.sampler = type(default.sampler)(seed=7)  # type: ignore[call-arg]
+    expected, found = ([each.ask() for _ in range(BATCH)] for each in (default, study))
+    for asked in (*expected, *found):
+        draw_parameters(asked, SPACE)
     assert params(found) == params(expected)
 
 
@@ -253,7 +250,7 @@ def test_sobol_draws_conditional_parameters_evenly() -> None:
     ],
 )
 def test_space_entries_become_optuna_distributions(values: Any, expected: Any) -> None:
-    assert samplers.distribution(values) == expected
+    assert draws.distribution(values) == expected
 
 
 @pytest.mark.parametrize(
@@ -266,7 +263,7 @@ def test_space_entries_become_optuna_distributions(values: Any, expected: Any) -
     ],
 )
 def test_each_value_of_a_grid_has_an_equal_share(values: Any, expected: list[Any]) -> None:
-    grid = [samplers.at(samplers.distribution(values), u) for u in (np.arange(1200) + 0.5) / 1200]
+    grid = [draws.at(draws.distribution(values), u) for u in (np.arange(1200) + 0.5) / 1200]
     assert [grid.count(value) for value in expected] == [1200 // len(expected)] * len(expected)
 
 
@@ -276,7 +273,7 @@ def test_a_quantile_is_a_value_of_the_distribution(u: float, low: int, more: int
         IntDistribution(low, low + more, log=log), FloatDistribution(low / 10, low / 10 + more, log=log),
         CategoricalDistribution(tuple(range(low))),
     ):  # fmt: skip
-        value = samplers.at(distribution, u)
+        value = draws.at(distribution, u)
         assert distribution.to_external_repr(distribution.to_internal_repr(value)) == value
         if not isinstance(distribution, CategoricalDistribution):
             assert distribution.low <= value <= distribution.high

@@ -20,6 +20,7 @@ from optuna.trial import TrialState, create_trial
 import harness
 from harness import results
 from harness.errors import UsageError
+from harness.registry import PACKAGE_ROOT
 from harness.searching import loop, own_studies
 from harness.study.study import Study, parse
 
@@ -152,6 +153,30 @@ def test_two_objectives(tmp_path: Path) -> None:
 
 
 HIDDEN: dict[str, Any] = {"hidden": {"depth": [1], "width": {"low": 4, "high": 32}}}
+
+
+def test_trials_that_break_a_constraint_are_told_and_not_trained(tmp_path: Path) -> None:
+    most = 64 * 16 + 16 + 10 * 16 + 10
+    given = space({"constraints": {"parameters": most}}, **HIDDEN)
+    study = new_study()
+    for width in (8, 32, 16):
+        study.enqueue_trial({"hidden.width.1": width})
+    frame = stacked(study, tmp_path, given).optimize(3)
+    assert [trial.state.name for trial in study.trials] == ["COMPLETE", "PRUNED", "COMPLETE"]
+    assert study.trials[1].constraints["parameters"] > 0
+    assert frame["number"].tolist()[::2] == [0, 1]
+    assert frame["number"].isna().tolist() == [False, True, False]
+    assert f"parameters 2410 > {most}" in frame["reason"][1]
+    assert len(results.read(tmp_path / "mine").trials) == 2
+
+
+def test_the_example_runs(tmp_path: Path) -> None:
+    example = PACKAGE_ROOT.parent / "docs" / "examples" / "own_optimizer.py"
+    done = subprocess.run(
+        [sys.executable, str(example)], cwd=tmp_path, check=True, capture_output=True, text=True
+    )
+    assert done.stdout.count("best:") == 2
+    assert len(results.read(tmp_path / "results" / "own_optimizer").trials) > 20
 
 
 def test_a_trial_that_diverges_fails(tmp_path: Path) -> None:
