@@ -35,7 +35,7 @@ from scipy import stats as scipy_stats
 FULL, SHORT = PROBLEMS["full"], PROBLEMS["short"]
 ENVIRONMENTS = Path(os.environ.get("ANYTIME_ENVIRONMENTS", "results/anytime/environments"))
 PEERS = {name: method for name, method in environments.known().items() if method.requirements}
-HERE = [pytest.param(name, marks=[] if name == "optuna" else pytest.mark.slow) for name in PEERS]
+NAMES = [pytest.param(name, marks=[] if name == "optuna" else pytest.mark.slow) for name in PEERS]
 """Fast where the tests' own environment has the peer."""
 DRAWN = 400
 DRAWS = {
@@ -129,6 +129,17 @@ def test_a_cell_names_the_code_that_its_peer_shares() -> None:
     assert shared in environments.sources(PEERS["dehb"])
     assert shared not in environments.sources(PEERS["optuna"])
     assert environments.digest(changed) != given["dehb"] != given["optuna"]
+
+
+def test_a_cell_in_a_relative_folder_is_written_for_a_process_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("cells").mkdir()
+    Cell("peer", SHORT, 0, 1, Path("cells"), "", 0.0).write(Path("cells/cell.json"))
+    monkeypatch.chdir(tmp_path / "cells")
+    Cell.read("cell.json").note_incumbent(good(), 0.5, "any")
+    assert Cell.read("cell.json").folder == tmp_path / "cells"
 
 
 # ---------------------------------------------------------------------------------------- asking
@@ -239,7 +250,7 @@ def even(parameter: Parameter, count: int) -> np.ndarray[Any, np.dtype[np.float6
     return np.array([parameter.at((k + 0.5) / count) for k in range(count)])
 
 
-@pytest.mark.parametrize("name", HERE)
+@pytest.mark.parametrize("name", NAMES)
 def test_a_peer_draws_from_the_space(name: str) -> None:
     drawn = drawn_by(name)
     assert len(drawn) >= DRAWN

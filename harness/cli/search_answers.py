@@ -72,11 +72,9 @@ def plan(study: Study, engine: Engine, folder: Path, processes: int) -> dict[str
 
 def _known(known: KnownSuggestions | None) -> dict[str, Any] | None:
     """Return what a sampler knew of an earlier search."""
-    return known and {
-        "folder": known.folder,
-        "complete": known.complete,
-        "suggestions": len(known.suggestions),
-    }
+    if known is None:
+        return None
+    return {"folder": known.folder, "complete": known.complete, "suggestions": len(known.suggestions)}
 
 
 def _objectives(study: Study) -> list[dict[str, Any]]:

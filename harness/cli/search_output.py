@@ -45,9 +45,8 @@ def show_plan(study: Study, engine: Engine, processes: int) -> None:
         f"{search.suggestions}{settings} suggestions{seeds} in batches of {search.batch}, "
         f"sampler {search.sampler}"
     )
-    goals = [f"{way} {name}" for way, name in zip(search.directions, search.objective, strict=True)]
-    click.echo(f"to {' and '.join(goals)}, by val alone; test stays closed until the winner is known")
-    _show_given(study, search)
+    for line in _aims(study):
+        click.echo(line)
     for entry in space.entries:
         when = "".join(f"; when {key} is {' or '.join(values)}" for key, values in entry.when.items())
         for parameter in entry.parameters:
@@ -72,10 +71,22 @@ def show_plan(study: Study, engine: Engine, processes: int) -> None:
         f"about {duration(seconds)} on {processes} cores (an estimate of the training alone{less}; start-up "
         "and report come on top)"
     )
-    if search.until:
-        click.echo(f"it stops asking once a complete suggestion has {search.goal}")
     for line in _afterwards(study, engine, processes, seconds / search.suggestions):
         click.echo(line)
+
+
+def _aims(study: Study) -> Iterator[str]:
+    """Say what is searched for, from what the sampler sets out, and what a suggestion must keep to."""
+    search = study.search
+    assert search is not None  # noqa: S101
+    goals = [f"{way} {name}" for way, name in zip(search.directions, search.objective, strict=True)]
+    yield f"to {' and '.join(goals)}, by val alone; test stays closed until the winner is known"
+    if search.until:
+        yield f"until a complete suggestion has {search.goal}"
+    if search.warm_start:
+        yield f"warm start: the sampler knows {warm_start.earlier(study).words}"
+    if search.constraints:
+        yield f"with {constraints.in_words(search)}: what breaks it is drawn again, and never trained"
 
 
 def _afterwards(study: Study, engine: Engine, processes: int, each: float) -> Iterator[str]:
@@ -97,14 +108,6 @@ def _afterwards(study: Study, engine: Engine, processes: int, each: float) -> It
         f"then {which} and the baseline with {fresh} fresh seeds and test, in {CONFIRMED}/: about "
         f"{duration(price)}"
     )
-
-
-def _show_given(study: Study, search: Search) -> None:
-    """Show what a search knows before its first suggestion, and its constraints."""
-    if search.warm_start:
-        click.echo(f"warm start: the sampler knows {warm_start.earlier(study).words}")
-    if search.constraints:
-        click.echo(f"with {constraints.in_words(search)}: what breaks it is drawn again, and never trained")
 
 
 def _baseline(study: Study) -> str:

@@ -23,7 +23,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from harness.data.arm_settings import Settings
 from harness.data.datasets import Dataset
-from harness.searching import pruners, samplers
+from harness.searching import draws, pruners, samplers
 from harness.searching.costs import Costs
 from harness.searching.pruners import BATCH, EVALUATIONS
 from harness.searching.storages import quiet_optuna
@@ -84,7 +84,7 @@ Known: TypeAlias = "Mapping[int, SuggestionResult | None]"
 """What is known of suggestions, by number: what each came to, or how far it is; None of one in training."""
 
 
-class Memory(InMemoryStorage):
+class TrialMemory(InMemoryStorage):
     """Optuna's storage in memory, some of whose trials can be shown as they were before."""
 
     def __init__(self) -> None:
@@ -142,7 +142,7 @@ class AskTell:
         self._known: Known = {}
         self._shown: dict[int, Mapping[int, FrozenTrial]] = {}
         self._places: dict[int, int] = {}
-        self._memory = Memory()
+        self._memory = TrialMemory()
         with quiet_optuna():
             self._study = optuna.create_study(
                 storage=self._memory, directions=search.directions,
@@ -174,7 +174,7 @@ class AskTell:
                 trial = create_trial(
                     values=list(objectives),
                     params=drawn,
-                    distributions={name: samplers.distribution(values[name]) for name in drawn},
+                    distributions={name: draws.distribution(values[name]) for name in drawn},
                     system_attrs=samplers.attributes_of_known(self.search),
                 )
                 self._earlier.append(trial)
@@ -250,7 +250,7 @@ class AskTell:
         return create_trial(
             state=samplers.state_of_refused(self.search),
             params=params,
-            distributions={name: samplers.distribution(values[name]) for name in params},
+            distributions={name: draws.distribution(values[name]) for name in params},
             constraints=self._excess(refused[COSTS]),
         )
 

@@ -40,9 +40,10 @@ def check(study: Study) -> None:
             f"{study.name} is a study of design {study.about.design!r}. Train it with `harness run`; a "
             "search has design = 'search', [search] and [space]."
         )
-    if study.about.phase == "confirmed":
+    if study.about.phase in {"finalists", "confirmed"}:
+        which = "the confirmation" if study.about.phase == "confirmed" else "a study of the finalists"
         raise UsageError(
-            f"{study.path} is the confirmation of a search. Use the search's own study file, or the "
+            f"{study.path} is {which} of a search. Use the search's own study file, or the "
             "study.toml of the folder above it."
         )
     problems = list(_problems(study, study.search, study.space))

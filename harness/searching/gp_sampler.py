@@ -1,4 +1,4 @@
-"""The sampler `gp`: a Gaussian process over the whole space, fitted once a batch, that places point after point."""
+"""The sampler `gp`: a Gaussian process over the whole space, fitted once a batch."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from scipy.special import ndtri
 from scipy.stats import rankdata
 
 from harness.searching import gaussian_process
+from harness.searching.draws import SobolSampler, at, distribution, quantile
 from harness.searching.gaussian_process import Array, Prediction
 from harness.searching.pruners import BATCH
-from harness.searching.samplers import SobolSampler, at, distribution, quantile
 from harness.study.space import Choices, Drawn, Layers, Parameter, Space
 
 STARTUP = 10
@@ -34,6 +34,8 @@ CLIMBS = (0.1, 0.03, 0.01)
 """The spread of the steps by which each chosen point is improved, in shares of a parameter's range."""
 STEPS = 32
 """Points that are tried in each climb."""
+EXPLORING = 0.1
+"""How far beyond the best a point is to improve, on average, in standard deviations of the values."""
 LISTED = 2048
 """Points of a finite space up to which all of them are candidates."""
 
@@ -42,11 +44,11 @@ class GpSampler(BaseSampler):
     """Bayesian optimization of a conditional space in batches.
 
     The first suggestion of a batch fits the process to what is known. Each one then takes the candidate with
-    the largest expected improvement (of the hypervolume, for two objectives), and is added to the process with
-    the mean as its value, so that the next one keeps away (kriging believer: Ginsbourger, Le Riche & Carraro
+    the largest expected improvement (of the hypervolume, for two objectives), and joins the process with the
+    mean as its value, so that the next one keeps away (kriging believer: Ginsbourger, Le Riche & Carraro
     2010, https://doi.org/10.1007/978-3-642-10701-6_6). So do suggestions that are still in training.
 
-    Values count by their rank, as quantiles of a normal distribution. A pruned suggestion counts with its last
+    Values count by rank, as quantiles of a normal distribution. A pruned suggestion counts with its last
     value and what the complete ones gained from there on, in the median; one that failed as the worst. A
     parameter that does not apply stands in the middle of its range, or is a choice of its own. What was drawn
     once is no candidate. Everything follows from the trials, the seed and the number of the trial.
@@ -102,7 +104,7 @@ def _has_result(trial: FrozenTrial) -> bool:
 
 
 class Encoding:
-    """Points of a space as rows of numbers: a number as its place in its range, a choice as one column each."""
+    """Points of a space as rows of numbers: a number as its place in its range, a choice as a column each."""
 
     def __init__(self, parameters: Sequence[Parameter]) -> None:
         self._columns: list[tuple[Parameter, int, int]] = []
@@ -135,6 +137,10 @@ class Encoding:
         return rows
 
 
+def _given(point: Drawn) -> Callable[[Parameter], Any]:
+    return lambda parameter: point[parameter.name]
+
+
 def key_of(point: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
     """Return what makes a point the same as another."""
     return tuple(sorted(point.items()))
@@ -165,7 +171,7 @@ class Candidates:
             point = dict(zip(self._names, row, strict=True))
             kind = tuple(point[name] for name in self._deciding)
             if kind not in self._kinds:
-                self._kinds[kind] = tuple(self._space.walk(lambda p, point=point: point[p.name])[0])  # type: ignore[misc]
+                self._kinds[kind] = tuple(self._space.walk(_given(point))[0])
             drawn.append({name: point[name] for name in self._kinds[kind]})
         return drawn
 
@@ -206,6 +212,7 @@ class Placing:
         rows, values = encoding.rows([known[i].params for i in chosen]), values[:, chosen]
         fitted = _spread(len(chosen), MOST_FITTED)
         self.processes = [gaussian_process.fit(rows, value, encoding.owners, fitted) for value in values]
+        self._beyond = 0.0
         self._followed = {trial.number for trial in known}
         self._taken = {key_of(trial.params) for trial in known}
         self._reached = [Prediction(process, rows).mean for process in self.processes]
@@ -231,9 +238,10 @@ class Placing:
             yield from self._candidates.points(np.vstack(near))
 
     def follow(self, trials: Sequence[FrozenTrial]) -> None:
-        """Add suggestions that are in training, and take out of the candidates what was drawn at all."""
+        """Add suggestions that are in training, which are no candidates any more."""
         for trial in trials:
-            if trial.number in self._followed or not trial.params:
+            # What was refused as repeated leaves nothing in a study that is rebuilt: it must not count.
+            if trial.state != TrialState.RUNNING or trial.number in self._followed or not trial.params:
                 continue
             self._followed.add(trial.number)
             self._taken.add(key_of(trial.params))
@@ -245,10 +253,13 @@ class Placing:
 
     def place(self, rng: np.random.Generator) -> Drawn | None:
         """Return the best candidate, improved by climbs; None where all of a small space was drawn."""
+        self._beyond = float(rng.exponential(EXPLORING))
         gains = self._gains(self._predictions)
         for i in np.argsort(-gains, kind="stable"):
             if self._is_left(self._pool[i]):
-                return self._climbed(self._pool[i], float(gains[i]), rng)
+                point = self._climbed(self._pool[i], float(gains[i]), rng)
+                self._taken.add(key_of(point))
+                return point
         return None
 
     def _climbed(self, point: Drawn, gain: float, rng: np.random.Generator) -> Drawn:
@@ -273,7 +284,7 @@ class Placing:
     def _gains(self, predictions: Sequence[Prediction]) -> Array:
         """Return the logarithm of the expected improvement of each candidate, or that of the hypervolume."""
         if len(predictions) == 1:
-            best = float(self._reached[0].max())
+            best = float(self._reached[0].max()) + self._beyond
             return gaussian_process.log_expected_improvement(
                 predictions[0].mean, predictions[0].variance, best
             )
@@ -294,7 +305,7 @@ def front_of(values: Array) -> Array:
 
 
 def _spread(count: int, most: int) -> NDArray[np.int64]:
-    """Return up to `most` of so many places, best first: the first half of them, and of the rest every so many."""
+    """Return up to `most` of so many places: half of them the first ones, the others evenly from the rest."""
     if count <= most:
         return np.arange(count)
     first = most // 2
@@ -315,7 +326,8 @@ def scores(trials: Sequence[FrozenTrial], objective: int, direction: StudyDirect
     values = np.array([sign * _value(trial, objective, gains) for trial in trials])
     values[~np.isfinite(values)] = -np.inf
     scored: Array = ndtri((rankdata(values) - 0.5) / len(values))
-    return (scored - scored.mean()) / max(float(scored.std()), 1e-12)
+    standardised: Array = (scored - scored.mean()) / max(float(scored.std()), 1e-12)
+    return standardised
 
 
 def _value(trial: FrozenTrial, objective: int, gains: Mapping[int, Sequence[float]]) -> float:

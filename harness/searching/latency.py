@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import io
 import json
 import math
+import tempfile
 import time
 import warnings
 from dataclasses import asdict, dataclass
@@ -29,10 +29,13 @@ from harness.errors import UsageError
 from harness.settings.schema import LATENCY
 from harness.study.trials import lone_trial
 from harness.system import files, machine
+from harness.system.lazy import torch
 from harness.text import as_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from torch import Tensor, nn
 
 PACKAGES = ("onnx", "onnxruntime")
 """Packages of the extra `latency`: torch writes the network with the first, the second runs it."""
@@ -137,28 +140,18 @@ def needs(absent: list[str]) -> str:
 def _runner(settings: Settings) -> Callable[[], Any]:
     """Return a function that runs an arm's network on one image, in one thread."""
     import onnxruntime
-    import torch
 
     from harness.engines.classifier import Classifier
 
     shape = shape_of(settings)
     network = Classifier(lone_trial(settings, 0), shape, len(settings.facts.classes)).eval()
     image = np.random.default_rng(0).random((1, math.prod(shape)), np.float32)
-    content = io.BytesIO()
     try:
-        with warnings.catch_warnings(), torch.no_grad():
-            warnings.simplefilter("ignore")  # that this exporter is the older one: it needs no onnxscript
-            torch.onnx.export(
-                network.to(torch.float32),
-                (torch.from_numpy(image),),
-                content,  # type: ignore[arg-type]  # this exporter writes into memory, too
-                dynamo=False,
-                input_names=["x"],
-            )
+        content = _as_onnx(network.to(torch.float32), torch.from_numpy(image))
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 3
-        session = onnxruntime.InferenceSession(content.getvalue(), options, ["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(content, options, ["CPUExecutionProvider"])
         session.run(None, {"x": image})
     except Exception as error:  # the exporter, onnxruntime and a person's network raise anything
         why = next(iter(str(error).splitlines()), type(error).__name__)
@@ -168,6 +161,15 @@ def _runner(settings: Settings) -> Callable[[], Any]:
             "of latency"
         ) from error
     return lambda: session.run(None, {"x": image})
+
+
+def _as_onnx(network: nn.Module, image: Tensor) -> bytes:
+    """Write a network as ONNX."""
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # that this exporter is the older one: it needs no onnxscript
+        path = Path(folder) / "network.onnx"
+        torch.onnx.export(network, (image,), path, dynamo=False, input_names=["x"])
+        return path.read_bytes()
 
 
 def _deciding(settings: Settings) -> list[str]:

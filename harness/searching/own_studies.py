@@ -1,7 +1,7 @@
 """A person's own Optuna study, asked and told in place of a search's: any storage, sampler and pruner.
 
-A trial is marked when it is asked for, with the results folder that it belongs to, and once its parameters are
-drawn with its suggestion's number. So whoever comes after a kill finds those that were left running:
+A trial is marked when it is asked for, with the results folder that it belongs to, and once its parameters
+are drawn with its suggestion's number. So whoever comes after a kill finds those that were left running:
 they are trained, or found in the folder, and told.
 """
 
@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import optuna
@@ -21,6 +22,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from harness.data.datasets import Dataset
 from harness.errors import UsageError, did_you_mean, few, quoted
+from harness.searching import ask_tell
 from harness.searching.ask_tell import (
     ASKED,
     OUTSIDE,
@@ -33,10 +35,9 @@ from harness.searching.ask_tell import (
     SuggestionResult,
     drawn_of,
     suggest,
-    values_of,
 )
+from harness.searching.draws import distribution
 from harness.searching.pruners import BATCH, EVALUATIONS
-from harness.searching.samplers import distribution
 from harness.study.checker import GivenSettings
 from harness.study.searches import Pruning, Search
 from harness.study.space import Choices, Drawn, Floats, Space, Values
@@ -146,7 +147,7 @@ class OwnAskTell(AskTell):
         with self.timed():
             while len(batch) < count and (self._interrupted or self._outside.left):
                 trial = self._next()
-                drawn, settings = self.space.walk(lambda p, trial=trial: suggest(trial, p))  # type: ignore[misc]
+                drawn, settings = self.space.walk(partial(suggest, trial))
                 if self._breaks(trial, settings):
                     continue
                 number = self._number(trial, settings)
@@ -229,7 +230,7 @@ class OwnAskTell(AskTell):
                         trial.report(result.intermediate[evaluation], evaluation)
                 if result.reason:
                     trial.set_user_attr(WHY, result.reason)
-                self._study.tell(trial, values_of(result), state=result.state)
+                self._study.tell(trial, ask_tell.values_of(result), state=result.state)
             del self._outside.pending[number]
             self._note(trial, suggestion, result)
 
@@ -241,12 +242,12 @@ class OwnAskTell(AskTell):
         attributes[OUTSIDE] = suggestion.trial.number
         if result.reason:
             attributes[REASON] = result.reason
-        parameters = {parameter.name: parameter for parameter in self.space.parameters}
+        known = values_of(self.space)
         return create_trial(
             state=result.state,
-            values=values_of(result),
+            values=ask_tell.values_of(result),
             params=suggestion.drawn,
-            distributions={name: distribution(parameters[name].values) for name in suggestion.drawn},
+            distributions={name: distribution(known[name]) for name in suggestion.drawn},
             intermediate_values=dict(result.intermediate),
             user_attrs=attributes,
         )
@@ -287,7 +288,7 @@ def check(study: object, search: Search, space: Space) -> None:
 
 def _problems(study: optuna.Study, space: Space) -> Iterator[str]:
     """Yield what does not fit of the trials in the study: distributions, and values of enqueued ones."""
-    known = {parameter.name: parameter.values for parameter in space.parameters}
+    known = values_of(space)
     for trial in study.get_trials(deepcopy=False):
         for name, theirs in trial.distributions.items():
             if name not in known:
@@ -300,6 +301,11 @@ def _problems(study: optuna.Study, space: Space) -> Iterator[str]:
         if trial.state == TrialState.WAITING:
             fixed = trial.system_attrs.get("fixed_params", {})
             yield from (f"enqueued trial {trial.number}: {why}" for why in misfits(fixed, known))
+
+
+def values_of(space: Space) -> dict[str, Values]:
+    """Return what each parameter of a space may be."""
+    return {parameter.name: parameter.values for parameter in space.parameters}
 
 
 def _same_kind(theirs: BaseDistribution, ours: BaseDistribution) -> bool:

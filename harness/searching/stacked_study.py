@@ -12,13 +12,12 @@ from typing import Any, Unpack
 import numpy as np
 import optuna
 import pandas as pd
-from optuna.trial import FrozenTrial
 
 from harness.errors import UsageError, quoted
 from harness.lowering import builds
 from harness.planning.plan import draw
-from harness.searching import checks, displays, loop, own_studies, samplers
-from harness.searching.ask_tell import arm_of, drawn_of
+from harness.searching import checks, displays, draws, loop, own_studies
+from harness.searching.ask_tell import arm_of
 from harness.searching.own_studies import Outside, OwnAskTell
 from harness.searching.storages import quiet_optuna
 from harness.searching.suggestions import STATE_NAMES
@@ -172,7 +171,12 @@ def _frame(outside: Outside, study: Study) -> pd.DataFrame:
     rows = []
     for trial, number, result in told:
         arm = None if number is None else arm_of(number)
-        row = {"trial": trial, "number": number, "arm": arm, "state": STATE_NAMES[result.state]}
+        row: dict[str, Any] = {
+            "trial": trial,
+            "number": number,
+            "arm": arm,
+            "state": STATE_NAMES[result.state],
+        }
         row |= {"reason": result.reason, "evaluations": result.reached}
         row |= dict(zip(study.search.objective, result.values, strict=False))
         row |= {EVALUATION.format(i): result.intermediate.get(i, math.nan) for i in range(1, most + 1)}
@@ -210,7 +214,7 @@ def _point(where: str, given: object, space: Space, problems: list[str]) -> Draw
     if not isinstance(given, Mapping):
         problems.append(f"{where} is {quoted(given)}; allowed: a dict of each parameter's name to its value")
         return {}
-    known = {parameter.name: parameter.values for parameter in space.parameters}
+    known = own_studies.values_of(space)
     point = {str(name): _plain(value, known.get(str(name))) for name, value in given.items()}
     wrong = [f"{where}: {why}" for why in own_studies.misfits(point, known)]
     missing: list[str] = []
@@ -218,7 +222,7 @@ def _point(where: str, given: object, space: Space, problems: list[str]) -> Draw
     def value_of(parameter: Parameter) -> Any:
         if parameter.name not in point:
             missing.append(parameter.name)
-            return samplers.at(samplers.distribution(parameter.values), 0.0)
+            return draws.at(draws.distribution(parameter.values), 0.0)
         return point[parameter.name]
 
     problems += wrong

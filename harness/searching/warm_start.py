@@ -56,14 +56,14 @@ class KnownSuggestions:
 
     @property
     def words(self) -> str:
-        """How many there are and whence, in words."""
+        """The number of them and the folder, in words."""
         many = len(self.suggestions)
         of = f"all {many}" if many == self.complete else f"{many} of the {self.complete}"
         return f"{of} complete suggestions of {self.folder}"
 
     @property
     def points(self) -> list[tuple[Drawn, Sequence[float]]]:
-        """What was drawn, with its objectives."""
+        """The points, each with its objectives."""
         return [(suggestion.drawn, suggestion.values) for suggestion in self.suggestions]
 
 

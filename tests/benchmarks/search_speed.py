@@ -103,7 +103,8 @@ def run(contest: Contest) -> pd.DataFrame:
         optuna_seconds.
     """
     path = contest.folder / FILE
-    rows: list[dict[str, Any]] = pd.read_csv(path).to_dict("records") if path.is_file() else []
+    kept = pd.read_csv(path).to_dict("records") if path.is_file() else []
+    rows: list[Any] = list(kept)
     finished = {(row["repeat"], row["search"]): row for row in rows}
     for i in range(contest.repeats):
         searches = {HARNESS: None, **{rival.name: rival for rival in contest.rivals}}

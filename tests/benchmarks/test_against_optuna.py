@@ -16,7 +16,7 @@ from search_speed import Contest
 from torch.utils.data import TensorDataset
 
 from harness import results
-from harness.searching import samplers
+from harness.searching import draws
 from harness.training import runs
 
 MODEST = {
@@ -42,7 +42,7 @@ def test_both_search_the_same_space() -> None:
     contest = Contest(Path())
     space = contest.study().space
     assert space is not None
-    declared = {p.name: samplers.distribution(p.values) for p in space.parameters}
+    declared = {p.name: draws.distribution(p.values) for p in space.parameters}
     drawn = {name: own for trial in by_hand.trials for name, own in trial.distributions.items()}
     assert {name: as_declared(own) for name, own in drawn.items()} == declared
     for trial in by_hand.trials:  # momentum and widths where they apply, and nowhere else

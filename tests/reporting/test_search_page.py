@@ -314,6 +314,9 @@ def test_a_trained_search_has_a_page(tmp_path: Path) -> None:
         "verdicts.csv",
         "finalists.csv",
     } <= tables
+    anew = reporting.write(tmp_path / "finalists").read_text(encoding="utf-8")
+    assert "Finalists of a search" in anew
+    assert "one is picked, on the page of their search" in anew
     confirmed = reporting.write(tmp_path / "confirmed").read_text(encoding="utf-8")
     assert "Confirmation of a search" in confirmed
     assert "The winner was searched for and the baseline was not" in confirmed

@@ -10,12 +10,16 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from harness import reporting
 from harness.errors import UsageError
+from harness.reporting.search import data as search_data
+from harness.reporting.search import page as search_page
 from harness.searching import checks, latency, loop
 from harness.searching.latency import Latencies, Latency
 from harness.settings.schema import LATENCY
 from harness.study.study import Study, parse
 from harness.study.trials import settings_of
+from harness.system import machine
 
 installed = pytest.mark.skipif(
     any(importlib.util.find_spec(name) is None for name in ("onnx", "onnxruntime")),
@@ -84,6 +88,10 @@ def test_a_search_for_accuracy_and_latency_has_a_front(tmp_path: Path) -> None:
     kept = json.loads((tmp_path / "s" / LATENCY).read_text())["networks"]
     assert result.winner is not None
     assert set(table["latency"]) <= {entry["microseconds"] for entry in kept.values()}
+    page = search_page.sections(search_data.read(reporting.read(tmp_path / "s")))
+    words = " ".join(next(section for section in page if section.name == "searched").words)
+    assert f"on one thread of {machine.host()}, by onnxruntime" in words
+    assert "measured once, with new weights" in words
 
 
 def test_a_network_is_measured_once_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,7 @@ from optuna.trial import TrialState, create_trial
 import harness
 from harness import results
 from harness.errors import UsageError
+from harness.registry import PACKAGE_ROOT
 from harness.searching import loop, own_studies
 from harness.study.study import Study, parse
 
@@ -144,15 +145,38 @@ def test_two_objectives(tmp_path: Path) -> None:
         directions=["maximize", "minimize"], sampler=optuna.samplers.NSGAIISampler(seed=0)
     )
     frame = stacked(study, tmp_path, given).optimize(3)
-    assert [trial.values for trial in study.trials] == frame[
-        ["val_accuracy", "parameters"]
-    ].to_numpy().tolist()
+    told = frame[["val_accuracy", "parameters"]].to_numpy().tolist()
+    assert [trial.values for trial in study.trials] == told  # noqa: PD011 (Optuna's)
     assert frame["parameters"].tolist() == [
         64 * w + w + 10 * w + 10 for w in frame["hidden.width.1"].astype(int)
     ]
 
 
 HIDDEN: dict[str, Any] = {"hidden": {"depth": [1], "width": {"low": 4, "high": 32}}}
+
+
+def test_trials_that_break_a_constraint_are_told_and_not_trained(tmp_path: Path) -> None:
+    most = 64 * 16 + 16 + 10 * 16 + 10
+    given = space({"constraints": {"parameters": most}}, **HIDDEN)
+    study = new_study()
+    for width in (8, 32, 16):
+        study.enqueue_trial({"hidden.width.1": width})
+    frame = stacked(study, tmp_path, given).optimize(3)
+    assert [trial.state.name for trial in study.trials] == ["COMPLETE", "PRUNED", "COMPLETE"]
+    assert study.trials[1].constraints["parameters"] > 0
+    assert frame["number"].tolist()[::2] == [0, 1]
+    assert frame["number"].isna().tolist() == [False, True, False]
+    assert f"parameters 2410 > {most}" in frame["reason"][1]
+    assert len(results.read(tmp_path / "mine").trials) == 2
+
+
+def test_the_example_runs(tmp_path: Path) -> None:
+    example = PACKAGE_ROOT.parent / "docs" / "examples" / "own_optimizer.py"
+    done = subprocess.run(
+        [sys.executable, str(example)], cwd=tmp_path, check=True, capture_output=True, text=True
+    )
+    assert done.stdout.count("best:") == 2
+    assert len(results.read(tmp_path / "results" / "own_optimizer").trials) > 20
 
 
 def test_a_trial_that_diverges_fails(tmp_path: Path) -> None:
@@ -166,7 +190,7 @@ def test_a_trial_that_diverges_fails(tmp_path: Path) -> None:
     assert frame["state"].tolist() == ["failed", "complete"]
 
 
-# ------------------------------------------------------------------------------------------- interrupted, killed
+# -------------------------------------------------------------------------------------- interrupted, killed
 
 
 def test_an_interrupted_call_leaves_nothing_running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -254,7 +278,7 @@ def test_trials_of_other_processes_are_left_alone(tmp_path: Path) -> None:
     assert frame["trial"].tolist() == [1, 2]
 
 
-# ------------------------------------------------------------------------------------------------- what is refused
+# -------------------------------------------------------------------------------------------- what is refused
 
 
 def refused(study: Any, given: Any = None, folder: Path = Path("never")) -> str:
@@ -365,7 +389,7 @@ def test_a_page_says_who_asked(tmp_path: Path) -> None:
         loop.search(harness.load(tmp_path / "mine" / "study.toml"), tmp_path / "mine")
 
 
-# ------------------------------------------------------------------------------------- optimizers not of Optuna's
+# -------------------------------------------------------------------------------- optimizers not of Optuna's
 
 
 def test_points_are_evaluated_in_their_order(tmp_path: Path) -> None:

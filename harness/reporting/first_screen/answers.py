@@ -11,7 +11,7 @@ from harness.reporting.data import rank
 from harness.reporting.ladder_steps import ladders
 from harness.reporting.search import confirmation, finalists
 from harness.reporting.verdict_text import counts, sentence
-from harness.settings.schema import CONFIRMED
+from harness.settings.schema import CONFIRMED, FINALISTS
 from harness.stats.verdicts import DIFFERENT, UNDECIDED
 from harness.text import capitalised, count, joined, listed, percent, points, spaced
 
@@ -48,6 +48,10 @@ def of_study(evidence: Evidence) -> Iterator[str]:
     default = not evidence.fixed.family.declared and evidence.tuned_verdicts is None
     if default:
         yield from mattered
+    if reading.study.phase == FINALISTS:
+        yield "They are compared, and one is picked, on the page of their search."
+        yield from _best(reading)
+        return
     told = list(_verdicts(evidence.main, tuned=evidence.tuned_verdicts is not None))
     # Where choices are ranked above, the largest contrast is mostly one of them.
     yield from told[:1] if default and mattered and len(evidence.main.table) > FEW else told

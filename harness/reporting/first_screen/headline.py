@@ -14,7 +14,7 @@ from harness.reporting.first_screen.model import SENTENCES, Headline
 from harness.reporting.search import finalists
 from harness.reporting.search import page as search_page
 from harness.reporting.tuned import FACTS
-from harness.settings.schema import CONFIRMED
+from harness.settings.schema import CONFIRMED, FINALISTS
 from harness.study.searches import STATES
 from harness.text import as_word, between, count, joined, listed, points, spaced
 
@@ -34,14 +34,14 @@ KINDS = {
     "one-factor": "Ablation, one factor at a time",
     "ladder": "Ablation, a ladder of steps",
 }
+KINDS_OF_PHASES = {FINALISTS: "Finalists of a search", CONFIRMED: "Confirmation of a search"}
 
 
 def of_study(evidence: Evidence) -> Headline:
     """Make the first screen of a study's page."""
     reading = evidence.reading
     kind = KINDS.get(reading.design, f"Ablation, {reading.design}")
-    if reading.study.phase == CONFIRMED:
-        kind = "Confirmation of a search"
+    kind = KINDS_OF_PHASES.get(reading.study.phase, kind)
     hypothesis = reading.study.hypothesis
     sentences = list(answers.of_study(evidence))[:SENTENCES]
     picture = pictures.of_study(evidence)
@@ -116,6 +116,8 @@ def _tuning(evidence: Evidence) -> Iterator[tuple[str, str]]:
     reading = evidence.reading
     if reading.study.phase == CONFIRMED:
         yield "Not tuned", BASELINE
+    elif reading.study.phase == FINALISTS:
+        yield "Chosen", "by val with other seeds, among the suggestions of the search."
     elif evidence.tuned_verdicts is not None or reading.study.phase == "tuned":
         seeds = len(reading.study.tuning_seeds)
         on = f", {count(seeds, 'seed')}" if seeds else ""

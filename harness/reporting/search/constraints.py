@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import statistics
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from harness.reporting.model import Cell, Column, Section, Table, rows_of
 from harness.reporting.search.tables import value_words
+from harness.settings.schema import LATENCY
 from harness.study.searches import REFUSED, Objective
 from harness.text import count, percent, spaced
 
@@ -36,6 +38,28 @@ def answers(search: SearchData) -> Iterator[str]:
         )
         more = count(refused(search), "more point")
         yield f"Every suggestion keeps {bounds}; {more} that the sampler drew did not, and got no training."
+
+
+def measured(search: SearchData) -> Iterator[str]:
+    """Yield how latencies were measured, and how far they can be believed."""
+    if "latency" not in search.settings.costs:
+        return
+    from harness.searching import latency  # imports optuna
+
+    known = latency.read(search.reading.results.folder / LATENCY).values()
+    if not known:
+        yield f"How the latencies were measured is not known any more: {LATENCY} cannot be read."
+        return
+    hosts, versions = (sorted({getattr(one, name) for one in known}) for name in ("host", "onnxruntime"))
+    spread = statistics.median((one.high - one.low) / one.microseconds for one in known)
+    runs = sorted(one.runs for one in known)
+    text = (
+        f"Latency is in microseconds of one image, on one thread of {' and '.join(hosts)}, by onnxruntime "
+        f"{' and '.join(versions)}: of each of {count(len(known), 'network')} the median of "
+        f"{runs[0]:,} to {runs[-1]:,} runs, measured once, with new weights. The middle half of a network's "
+        f"runs spread over {percent(spread)} of it. It is of that machine, with the search at work there."
+    )
+    yield f"{text} Two hosts measured: their values cannot be compared." if len(hosts) > 1 else text
 
 
 def section(search: SearchData) -> Section | None:

@@ -119,7 +119,7 @@ def _importances(
 def _trial(row: Mapping[Any, Any], parameters: Mapping[str, Parameter]) -> optuna.trial.FrozenTrial:
     import optuna
 
-    from harness.searching.samplers import distribution
+    from harness.searching.draws import distribution
 
     drawn = {name: parameter for name, parameter in parameters.items() if not pd.isna(row[name])}
     return optuna.create_trial(

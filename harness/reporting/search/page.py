@@ -172,7 +172,7 @@ def _setup(search: SearchData) -> Section:
         f"{_asked(settings)}. Objective{'s' if several else ''}: {objectives}. Each suggestion was "
         f"trained with {seeds}."
     )
-    words = [setup, *_known(search), " ".join(_outcomes(search)), CLOSED]
+    words = [setup, *_known(search), *constraints.measured(search), " ".join(_outcomes(search)), CLOSED]
     if several:
         words.append(f"The best suggestion is that by {spaced(search.objective.name)}.")
     if settings.diverged != "fail":

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 from numpy.typing import NDArray
 from standings import OURS, median
 
@@ -50,7 +51,9 @@ def figure(
     right.set_yticks(range(len(titles)), list(titles.values()))
     right.set_ylim(len(titles) - 0.5, -0.5)
     for ax in (left, right):
+        ax.set_xlim(seconds[0], 1.1 * end)
         ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        ax.xaxis.set_minor_formatter(NullFormatter())
     return drawn
 
 

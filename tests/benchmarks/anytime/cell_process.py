@@ -11,6 +11,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from environments import HERE, MARK, Method, environment
 from problem import Cell
@@ -62,7 +63,8 @@ def run(cell: Cell, method: Method) -> Ended:
         finally:
             end(mark, process)
     # It is missing where even the measuring process had to be ended.
-    cost = {"cpu": float("nan"), "wall": cell.clock() - cell.start, "status": -signal.SIGKILL}
+    killed = {"cpu": float("nan"), "wall": cell.clock() - cell.start, "status": -signal.SIGKILL}
+    cost: dict[str, Any] = killed
     with contextlib.suppress(FileNotFoundError):
         cost = json.loads((cell.folder / COST).read_text(encoding="utf-8"))
     return Ended(cost["cpu"], cost["wall"], cost["status"], last_line(cell.folder / PRINTED))

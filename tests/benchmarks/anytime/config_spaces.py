@@ -11,8 +11,8 @@ def space(problem: Problem, seed: int) -> ConfigSpace.ConfigurationSpace:
     made = ConfigSpace.ConfigurationSpace(seed=seed)
     for parameter in problem.parameters:
         if parameter.whole:
-            bounds = (int(parameter.low), int(parameter.high))
-            made.add(ConfigSpace.Integer(parameter.name, bounds, log=parameter.log))
+            ends = (int(parameter.low), int(parameter.high))
+            made.add(ConfigSpace.Integer(parameter.name, ends, log=parameter.log))
         else:
             bounds = (parameter.low, parameter.high)
             made.add(ConfigSpace.Float(parameter.name, bounds, log=parameter.log))

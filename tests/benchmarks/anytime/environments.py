@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import shutil
 import subprocess
@@ -46,9 +47,9 @@ def known() -> dict[str, Method]:
         name: Method(name, own.title, script, short=own.short) for name, own in own_cell.METHODS.items()
     }
     for name, table in tomllib.loads(TABLE.read_text(encoding="utf-8")).items():
-        lists = {key: tuple(table[key]) for key in ("requirements", "modules")}
+        requirements, modules = tuple(table["requirements"]), tuple(table["modules"])
         script = HERE / f"peers_{name}.py"
-        methods[name] = Method(name, table["title"], script, **lists, short=table["short"])
+        methods[name] = Method(name, table["title"], script, requirements, modules, short=table["short"])
     return methods
 
 
@@ -88,7 +89,7 @@ def prepared(methods: Sequence[Method], folder: Path, tell: Callable[[str], None
         except subprocess.CalledProcessError as error:
             problems.append(f"{method.name} ({method.title}): {_end(error)}")
             continue
-        ready.append(Method(**{**vars(method), "python": python}))
+        ready.append(dataclasses.replace(method, python=python))
     if problems:
         others = ",".join(method.name for method in ready)
         raise UsageError(

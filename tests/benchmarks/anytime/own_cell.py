@@ -40,7 +40,7 @@ class OwnMethod:
 
 METHODS: Mapping[str, OwnMethod] = {
     "harness": OwnMethod("the harness, TPE + Hyperband", ["search.pruner=hyperband"]),
-    "harness_asha": OwnMethod("the harness, TPE + ASHA", ["search.pruner=asha", "search.batch=16"]),
+    "harness_asha": OwnMethod("the harness, TPE + ASHA", ["search.pruner=asha", "search.batch=8"]),
 }
 RULE = "the highest val accuracy of a suggestion that was trained to its end"
 

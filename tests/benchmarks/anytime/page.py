@@ -20,6 +20,7 @@ COLUMNS = (
     "method", "seconds to come near", "repeats that came near", "best val", "incumbent on test", "tried",
     "epochs", "both cores busy",
 )  # fmt: skip
+SAME = "same within margin"
 AHEAD = 2.0
 """How many times as long as the harness another method is to take to come near the best."""
 
@@ -29,7 +30,8 @@ def write(folder: Path, titles: Mapping[str, str]) -> Path | None:
 
     `titles` names methods, in the order of the page.
     """
-    cells = standings.whole_repeats(read(folder / CELLS)) if (folder / CELLS).is_file() else pd.DataFrame()
+    finished = read(folder / CELLS)
+    cells = standings.whole_repeats(finished) if len(finished) else finished
     if not len(cells):
         return None
     found = standings.curves(folder, cells)
@@ -42,14 +44,15 @@ def write(folder: Path, titles: Mapping[str, str]) -> Path | None:
     means = (
         standings.confirmed_means(read(folder / CONFIRMED), cells) if (folder / CONFIRMED).is_file() else None
     )
-    lines = [*_head(cells, best, near), *_standings(cells, reached, means, named)]
+    unpaired = sorted({*finished["repeat"]} - {*cells["repeat"]})
+    lines = [*_head(cells, best, near, unpaired), *_standings(cells, reached, means, named)]
     lines += [*_time_verdicts(reached, named), *_test_verdicts(means, named)]
     page = folder / PAGE
     page.write_text("\n".join([*lines, *_machine(cells)]) + "\n", encoding="utf-8")
     return page
 
 
-def _head(cells: pd.DataFrame, best: float, near: float) -> Iterator[str]:
+def _head(cells: pd.DataFrame, best: float, near: float, unpaired: Sequence[int]) -> Iterator[str]:
     first = cells.iloc[0]
     repeats = cells["repeat"].nunique()
     minutes = f"{first['minutes']:g} minutes a cell"
@@ -62,6 +65,9 @@ def _head(cells: pd.DataFrame, best: float, near: float) -> Iterator[str]:
         f"*near* it is within {100 * NEAR:.1f} points, {_percent(near)}."
     )
     yield ""
+    if unpaired:
+        yield f"Left out, since not every method has finished it: repeat {', '.join(map(str, unpaired))}."
+        yield ""
     yield f"![best val accuracy so far, and seconds to come near the best]({FIGURE}.png)"
     yield ""
 
@@ -106,7 +112,7 @@ def _time_verdicts(reached: pd.DataFrame, titles: Mapping[str, str]) -> Iterator
     table = standings.judged(standings.log_times(reached), "log2_seconds", None, higher=False)
     yield "## Seconds to come near the best, repeat by repeat\n"
     yield "A time that was never reached counts as the whole time of the cell: the ratio is a bound there."
-    yield "The verdict is of a paired t test of the logarithms.\n"
+    yield "Verdicts are of paired t tests of the logarithms, p values corrected for their number (Holm).\n"
     yield "| method | times as long as the harness, median (interval) | the harness |"
     yield "|---|---|---|"
     medians, behind = {}, []
@@ -121,7 +127,7 @@ def _time_verdicts(reached: pd.DataFrame, titles: Mapping[str, str]) -> Iterator
     if behind:
         yield f"**Not {AHEAD:g} times as long in the median: {'; '.join(behind)}.**\n"
     else:
-        yield f"All take at least {AHEAD:g} times as long in the median.\n"
+        yield f"All other tools take at least {AHEAD:g} times as long in the median.\n"
 
 
 def _ratios(reached: pd.DataFrame, name: str) -> list[float]:
@@ -140,7 +146,7 @@ def _test_verdicts(means: pd.DataFrame | None, titles: Mapping[str, str]) -> Ite
     yield "## Confirmed test accuracy, repeat by repeat\n"
     yield (
         "Incumbents trained anew with fresh seeds, a mean a repeat; the same within "
-        f"{100 * MARGIN:.1f} points by two one-sided tests.\n"
+        f"{100 * MARGIN:.1f} points by two one-sided tests; p values corrected for their number (Holm).\n"
     )
     yield "| the harness minus | points [95 %] | the harness |"
     yield "|---|---|---|"
@@ -155,9 +161,10 @@ def _test_verdicts(means: pd.DataFrame | None, titles: Mapping[str, str]) -> Ite
     yield f"Higher in the mean: {'; '.join(lower) or 'none'}.\n"
 
 
-def _verdict(row: Mapping[str, Any]) -> str:
-    p = "" if pd.isna(row["p_holm"]) else f" (p {row['p_holm']:.2g}, corrected)"
-    return f"{row['verdict']}{p}"
+def _verdict(row: Mapping[Any, Any]) -> str:
+    """Write a verdict with the corrected p value of the test that decided it."""
+    p = row["p_same_holm" if row["verdict"] == SAME else "p_holm"]
+    return str(row["verdict"]) if pd.isna(p) else f"{row['verdict']} (p {p:.2g})"
 
 
 def _machine(cells: pd.DataFrame) -> Iterator[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import multiprocessing
 import sys
-from multiprocessing.synchronize import Lock
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ def space(problem: Problem) -> Any:
     return type("Space", (neps.PipelineSpace,), entries)()
 
 
-def work(cell: Cell, worker: int, lock: Lock, best: Any) -> None:
+def work(cell: Cell, worker: int, lock: AbstractContextManager[bool], best: Any) -> None:
     """Search in one process until the time is over; `best` is the lowest error of all processes."""
     rungs = cell.problem.rungs
     # NePS draws from the global generators.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import multiprocessing
 import sys
-from multiprocessing.synchronize import Lock
+from contextlib import AbstractContextManager
 
 import optuna
 from optuna.samplers import TPESampler
@@ -52,7 +52,7 @@ def study(cell: Cell, worker: int) -> optuna.Study:
     )
 
 
-def work(cell: Cell, worker: int, lock: Lock) -> None:
+def work(cell: Cell, worker: int, lock: AbstractContextManager[bool]) -> None:
     """Search in one process until the time is over."""
 
     def note(searched: optuna.Study, trial: FrozenTrial) -> None:

@@ -35,7 +35,7 @@ def space(problem: Problem) -> dict[str, Any]:
     return {parameter.name: domain(parameter) for parameter in problem.parameters}
 
 
-class Notes(tune.Callback):
+class Notes(tune.Callback):  # type: ignore[misc]
     """Writes the incumbent down whenever it changes."""
 
     def __init__(self, cell: Cell) -> None:

@@ -138,9 +138,9 @@ class Cell:
             raise OutOfTimeError
 
     def write(self, path: Path) -> None:
-        """Write the cell as JSON, for the process of its method."""
+        """Write the cell as JSON, for the process of its method, which has another working directory."""
         known = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "clock"}
-        document = known | {"problem": self.problem.name, "folder": str(self.folder)}
+        document = known | {"problem": self.problem.name, "folder": str(self.folder.resolve())}
         path.write_text(json.dumps(document, indent=1), encoding="utf-8")
 
     @classmethod
