@@ -147,7 +147,6 @@ class StackedStudy:
         outside = Outside(optuna_study, trials, f"{machine.host()}:{self.folder.resolve()}")
         changes: dict[str, Any] = {"own": outside.name, "pruner": outside.pruning, "until": None}
         changes["warm_start"] = ""
-        changes |= {"constraints": {}, "warm_start": ""}
         changes["batch"] = _count("batch", batch or self._search.batch, limits.TOGETHER)
         study = replace(self.study, search=self._search.model_copy(update=changes))
         check_bits(draw(checks.every_component(study), self._options.engine), self._options)
