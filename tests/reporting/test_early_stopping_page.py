@@ -1,4 +1,4 @@
-"""What a search's page says of pruning: 1-epoch top-k on its curves, and the error of extrapolated ones."""
+"""Pruning on a search's page: 1-epoch top-k on its curves, and the error of extrapolated ones."""
 
 from __future__ import annotations
 

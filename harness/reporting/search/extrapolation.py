@@ -1,4 +1,4 @@
-"""How well a search's learning curves foretell their end: the error of their extrapolation."""
+"""The error of extrapolating a search's learning curves: predicted against reached ends."""
 
 from __future__ import annotations
 
