@@ -11,7 +11,7 @@ from harness.reporting.model import NONE, Cell, Column, Section, Table, rows_of
 from harness.reporting.search.data import COMPLETE, PRUNED
 from harness.reporting.search.pruning import by_evaluation
 from harness.reporting.search.tables import difference_words, value_words
-from harness.text import spaced
+from harness.text import capitalised, spaced
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -119,9 +119,9 @@ def _words(search: SearchData, table: pd.DataFrame) -> Iterator[str]:
                 f"This search pruned {row['unknown']} of these {keep}; what they would have become is not "
                 "known, and may be better."
             )
-    if search.settings.sampler not in {"random", "qmc"}:
+    if search.settings.own or search.settings.sampler not in {"random", "qmc"}:
         yield (
-            f"The sampler {search.settings.sampler} learned from suggestions that were trained further; with "
+            f"{capitalised(search.settings.asked_by)} learned from suggestions that were trained further; with "
             "top-k they would have been other ones. So this judges the choice after one evaluation, not a "
             "search by it."
         )
