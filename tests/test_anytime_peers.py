@@ -35,7 +35,7 @@ from scipy import stats as scipy_stats
 FULL, SHORT = PROBLEMS["full"], PROBLEMS["short"]
 ENVIRONMENTS = Path(os.environ.get("ANYTIME_ENVIRONMENTS", "results/anytime/environments"))
 PEERS = {name: method for name, method in environments.known().items() if method.requirements}
-HERE = [pytest.param(name, marks=[] if name == "optuna" else pytest.mark.slow) for name in PEERS]
+NAMES = [pytest.param(name, marks=[] if name == "optuna" else pytest.mark.slow) for name in PEERS]
 """Fast where the tests' own environment has the peer."""
 DRAWN = 400
 DRAWS = {
@@ -250,7 +250,7 @@ def even(parameter: Parameter, count: int) -> np.ndarray[Any, np.dtype[np.float6
     return np.array([parameter.at((k + 0.5) / count) for k in range(count)])
 
 
-@pytest.mark.parametrize("name", HERE)
+@pytest.mark.parametrize("name", NAMES)
 def test_a_peer_draws_from_the_space(name: str) -> None:
     drawn = drawn_by(name)
     assert len(drawn) >= DRAWN

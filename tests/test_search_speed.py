@@ -6,12 +6,15 @@ import json
 from pathlib import Path
 from typing import Any
 
+import optuna_loop
 import pandas as pd
 import pytest
 import search_speed
 from search_speed import HARNESS, IN_MEMORY, Contest
 
-SETTINGS = {"lr": 0.01, "hidden": [64]}
+from harness.study.checker import GivenSettings
+
+SETTINGS: GivenSettings = {"lr": 0.01, "hidden": [64]}
 
 
 @pytest.fixture
@@ -21,7 +24,7 @@ def searches(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int, float]]:
 
     def row(name: str, i: int, seconds: float) -> dict[str, Any]:
         made.append((name, i, seconds))
-        done = [search_speed.optuna_loop.Done(seconds or 30.0 + i, 12, 6, 20)]
+        done = [optuna_loop.Done(seconds or 30.0 + i, 12, 6, 20)]
         return search_speed._row(i, name, 0.0, done, 50.0, SETTINGS)
 
     monkeypatch.setattr(

@@ -21,7 +21,6 @@ from harness.searching.ask_tell import arm_of
 from harness.searching.checks import evaluations_of, size_of
 from harness.searching.loop import SearchResult
 from harness.settings.schema import BASELINE, CONFIRMED, FINALISTS, KNOWN, WINNER
-from harness.study.searches import Search
 from harness.study.space import Choices, Parameter
 from harness.study.study import Study
 from harness.study.trials import settings_of

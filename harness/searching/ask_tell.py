@@ -84,7 +84,7 @@ Known: TypeAlias = "Mapping[int, SuggestionResult | None]"
 """What is known of suggestions, by number: what each came to, or how far it is; None of one in training."""
 
 
-class Memory(InMemoryStorage):
+class TrialMemory(InMemoryStorage):
     """Optuna's storage in memory, some of whose trials can be shown as they were before."""
 
     def __init__(self) -> None:
@@ -142,7 +142,7 @@ class AskTell:
         self._known: Known = {}
         self._shown: dict[int, Mapping[int, FrozenTrial]] = {}
         self._places: dict[int, int] = {}
-        self._memory = Memory()
+        self._memory = TrialMemory()
         with quiet_optuna():
             self._study = optuna.create_study(
                 storage=self._memory, directions=search.directions,
@@ -159,9 +159,9 @@ class AskTell:
         finally:
             self.seconds += time.perf_counter() - start
 
-    def wanted(self, before: int) -> int:
-        """Return how many suggestions there will be, of which `before` are there already."""
-        return max(self.search.suggestions, before)
+    def wanted(self, before: int) -> int:  # noqa: ARG002 (what a study outside needs)
+        """Return how many suggestions are wanted, beside those repeated; `before` are there already."""
+        return self.search.suggestions
 
     def learn(self, points: Sequence[tuple[Drawn, Sequence[float]]]) -> None:
         """Let the sampler know points of an earlier search and their objectives, before its first suggestion.

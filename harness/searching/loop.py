@@ -44,7 +44,7 @@ from harness.searching import (
 from harness.searching.ask_tell import AskTell, Suggestion, arm_of, drawn_of
 from harness.searching.costs import Costs
 from harness.searching.displays import SearchDisplay, SearchProgress
-from harness.searching.scheduling import Batch, Schedule
+from harness.searching.scheduling import Batch, StageSchedule
 from harness.searching.told import Told
 from harness.study.searches import Search
 from harness.study.space import Space
@@ -290,7 +290,7 @@ class _Search:
         self._note(progress)
         workers = Workers(count, modules)
         self.workers, self.progress = workers, progress
-        self.schedule = Schedule(
+        self.schedule = StageSchedule(
             self.study, self.ask_tell, Told(self.folder), self.costs, self.rungs, self.devices, count
         )
 

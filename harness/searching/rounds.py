@@ -118,9 +118,10 @@ class Round:
     `stops`. With `holds` whoever passes the first rung waits there until it is released. `join` may put
     stacks together that wait for the same rung.
 
-    `shares` are members of stacks that ended together, `failed` the stack and the message of trials that
-    could not be trained, by trial_id; `in_training` is what goes on, as it was when all had arrived last, and
-    `rung` the evaluation to which it trains.
+    `reported` are the numbers and the evaluations that the pruner has heard of. `shares` are members of
+    stacks that ended together, `failed` the stack and the message of trials that could not be trained, by
+    trial_id; `in_training` is what goes on, as it was when all had arrived last, and `rung` the evaluation to
+    which it trains.
     """
 
     study: Study
@@ -135,12 +136,12 @@ class Round:
     shares: list[tuple[Stack, ShareOutcome]] = field(default_factory=list)
     failed: dict[str, tuple[Stack, str]] = field(default_factory=dict)
     in_training: list[StageResult] = field(default_factory=list)
+    reported: set[tuple[int, int]] = field(default_factory=set)
     rung: int = 0
     passed: int = 0
     held: bool = False
     _arrived: list[StageResult] = field(default_factory=list)
     _awaited: int = 0
-    _reported: set[tuple[int, int]] = field(default_factory=set)
 
     @property
     def last(self) -> int:
@@ -149,7 +150,7 @@ class Round:
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing of the round trains or waits any more."""
+        """True if nothing of the round trains or waits any more."""
         return not self.in_training and not self._arrived and not self._awaited
 
     def begin(self, devices: Sequence[str]) -> list[StageTask]:
@@ -226,8 +227,8 @@ class Round:
             if len(seeds) < len(search.seeds):  # a seed diverged, or its stack failed
                 continue
             for evaluation in sorted(set.intersection(*(set(points) for points in seeds))):
-                if (suggestion.number, evaluation) not in self._reported:
-                    self._reported.add((suggestion.number, evaluation))
+                if (suggestion.number, evaluation) not in self.reported:
+                    self.reported.add((suggestion.number, evaluation))
                     value = float(np.mean([points[evaluation] for points in seeds]))
                     self.ask_tell.report(suggestion, evaluation, value)
 

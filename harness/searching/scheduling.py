@@ -80,7 +80,7 @@ class Batch:
 
     @property
     def is_over(self) -> bool:
-        """Whether all trials have ended."""
+        """True if all trials have ended."""
         return all(trained.is_over for trained in self.rounds)
 
     @property
@@ -142,7 +142,7 @@ class Batch:
         self.written |= ids
 
 
-class Schedule:
+class StageSchedule:
     """The batches in training, oldest first, and their stages that wait for a worker.
 
     `trained` are the seconds that stages took, summed over the `workers`.
@@ -162,6 +162,7 @@ class Schedule:
         self._begun, self._ended = time.monotonic(), 0.0
         self._queue: list[tuple[tuple[int, int, int], StageTask]] = []
         self._counter = itertools.count()
+        self._reported: set[tuple[int, int]] = set()
         self._rounds: dict[str, tuple[Batch, Round]] = {}
 
     def add(
@@ -189,8 +190,8 @@ class Schedule:
         members = [suggestion for suggestion in batch.suggestions if suggestion.arm in arms]
         return Round(
             self.study, members, stacks, self.ask_tell, self.rungs, holds=self.waits_for == "search",
-            join=lambda results: joining.joined(results, self.workers),
-            judge=self._judged if self.waits_for == "stack" else None,
+            join=lambda results: joining.joined(results, 2 * self.workers if self.workers > 1 else 1),
+            judge=self._judged if self.waits_for == "stack" else None, reported=self._reported,
         )  # fmt: skip
 
     def _restore(self, batch: Batch) -> None:
@@ -201,6 +202,7 @@ class Schedule:
             for suggestion in batch.suggestions:
                 for evaluation, value in self._reports(batch, suggestion).items():
                     self.ask_tell.report(suggestion, evaluation, value)
+                    self._reported.add((suggestion.number, evaluation))
 
     def _reports(self, batch: Batch, suggestion: Suggestion) -> Mapping[int, float]:
         trials = batch.trials_of(suggestion)

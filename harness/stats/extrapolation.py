@@ -45,7 +45,7 @@ def least_curves(confidence: float) -> int:
 
 @dataclass(frozen=True)
 class Forecast:
-    """What finished curves say about the end of a curve, by its value at one evaluation.
+    """The end of a curve, as finished curves foretell it from its value at one evaluation.
 
     `at` and `end` (n,) are the finished curves' values at that evaluation and at their end, `errors` (n,)
     what each reached less what the others predict for it, `scales` (n,) the mean absolute error near it.

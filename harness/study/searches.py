@@ -48,7 +48,7 @@ SEVERAL_OBJECTIVES: tuple[Sampler, ...] = ("random", "qmc", "tpe", "optuna", "gp
 """Samplers that can optimize more than one objective."""
 
 Waits = Literal["batch", "stack", "search"]
-"""What a suggestion waits for at a rung: its batch, its stack alone, or all suggestions of the search."""
+"""Who is waited for at a rung: the batch, the stack alone, or all suggestions of the search."""
 WAITS: Mapping[str, Waits] = {"asha": "stack", "async-hyperband": "stack", "top-k": "search"}
 """What pruners wait for that do not wait for the batch."""
 
@@ -127,7 +127,7 @@ class Pruning(BaseModel):
 
     @property
     def waits_for(self) -> Waits:
-        """What a suggestion waits for at a rung before it is judged."""
+        """The suggestions that one waits for at a rung before it is judged."""
         return WAITS.get(self.name, "batch")
 
 
@@ -136,6 +136,8 @@ class Search(BaseModel):
 
     The search asks for no more once a complete suggestion reaches all levels of `until`. Its best `finalists`
     are trained anew with `finalist_seeds`, by which the winner is chosen; 1: the search's best is the winner.
+    `constraints` are upper bounds of costs, `warm_start` the results folder of an earlier search.
+
     `own` is written by harness.StackedStudy: the sampler and the pruner of the Optuna study that asked.
     """
 

@@ -120,8 +120,8 @@ class Workers:
                 yield run_task(task, self.shared)
         self._devices = devices
         waiting: deque[Task[Result]] = deque()
-        while suspects := (yield from self._run_until_death(waiting, take, meanwhile, ahead=ahead)):
-            for suspect in suspects:
+        while (died := (yield from self._run_until_death(waiting, take, meanwhile, ahead=ahead))) is not None:
+            for suspect in died:
                 yield from self._run_alone(suspect)
                 self.close()
 
@@ -129,15 +129,15 @@ class Workers:
         """Run a task whose worker has died once, by itself."""
         for deaths in range(1, MOST_TRIES):
             alone = deque([task.retry(deaths)])
-            if not (yield from self._run_until_death(alone, lambda: None, lambda: False, most=1)):
+            if (yield from self._run_until_death(alone, lambda: None, lambda: False, most=1)) is None:
                 return
         yield task.died(f"{DIED} {MOST_TRIES} times")
 
     def _run_until_death(
         self, waiting: deque[Task[Result]], take: Take[Result], meanwhile: Callable[[], bool],
         *, most: int | None = None, ahead: bool = False,
-    ) -> Generator[Result, None, list[Task[Result]]]:  # fmt: skip
-        """Run the tasks that wait, then those taken; returns those in flight when a worker died."""
+    ) -> Generator[Result, None, list[Task[Result]] | None]:  # fmt: skip
+        """Run the tasks that wait, then those taken; returns those in flight at a worker's death, or None."""
         in_flight: dict[Future[Result], Task[Result]] = {}
         try:
             while True:
@@ -146,7 +146,7 @@ class Workers:
                 if not done and meanwhile():
                     continue
                 if not in_flight:
-                    return []
+                    return None
                 for future in done or self._first_done(in_flight):
                     result = future.result()
                     del in_flight[future]

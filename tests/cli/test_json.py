@@ -122,7 +122,7 @@ CALLS: Mapping[str, Sequence[Sequence[str]]] = {
 """Calls of every command that answers in JSON, on real images; they may use what earlier ones wrote."""
 OPEN = (
     "axes", "settings", "labels", "drawn", "values", "metrics", "allowed", "when", "default", "read_as",
-    "differences", "target", "horizons", "until",
+    "differences", "target", "horizons", "until", "constraints",
 )  # fmt: skip
 """Fields whose keys or values a schema leaves open, because a person's study decides them."""
 
@@ -370,6 +370,21 @@ def test_a_search_says_its_winner_and_the_verdict_on_it(
     difference = (trials["winner"] - trials["baseline"]).mean()
     assert found["difference"]["difference"] == pytest.approx(difference, rel=1e-5, abs=1e-9)
     assert found["verdict"] == found["difference"]["verdict"]
+
+
+def test_a_search_says_what_it_refused_and_what_it_knew(
+    folder: Path, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    given = [
+        "found.toml", "--set", "search.sampler=tpe", "--set", "search.warm_start=results/found",
+        "--set", "search.constraints.parameters=400", "--set", "hidden=[4]", "--json",
+    ]  # fmt: skip
+    known = {"folder": "results/found", "complete": 4, "suggestions": 4}
+    planned = call("plan", *given).object["search"]
+    assert (planned["constraints"], planned["known"]) == ({"parameters": 400}, known)
+    found = call("search", *given, *ONE, "--results", "warm").object
+    assert (found["refused"], found["known"]) == (0, known)
 
 
 def test_what_list_allows_is_what_a_study_takes(call: Call) -> None:

@@ -745,17 +745,20 @@ def test_a_search_prints_its_winner(harness: Harness) -> None:
 
 
 def test_a_search_stops_at_its_target_and_goes_on_to_another(harness: Harness) -> None:
-    low = harness("search", study(SEARCH), "--workers", 1, "--until", "val_accuracy=0.01")
+    eight = ("search", study(SEARCH), "--workers", 1, "--set", "search.suggestions=8")
+    low = harness(*eight, "--until", "val_accuracy=0.01")
     assert low.code == 0, low.stderr
     in_order(
-        low.stdout, "2 suggestions: ",
-        r"suggestion \d has val accuracy of at least 1\s%: no more are asked for, after 2 of 4",
+        low.stdout, r"\d suggestions: ",
+        r"suggestion \d has val accuracy of at least 1\s%: no more are asked for, after [246] of 8",
     )  # fmt: skip
     assert "the space holds no more" not in low.stderr
-    high = harness("search", study(SEARCH), "--workers", 1, "--until", "val_accuracy=1.0")
+    high = harness(*eight, "--until", "val_accuracy=1.0")
     assert high.code == 0, high.stderr
-    in_order(high.stdout, "4 suggestions: ", "2 of them now")
+    in_order(high.stdout, "8 suggestions: ", r"[246] of them now")
     assert "no suggestion has val accuracy of at least 100\u00a0%" in high.stderr
+    planned = harness("plan", study(SEARCH), "--set", "search.until={val_accuracy=0.5}")
+    assert "until a complete suggestion has val accuracy of at least 50\u00a0%" in planned.stdout
     for given in ("val_accuracy", "=0.9", "val_accuracy="):
         wrong = harness("search", study(SEARCH), "--until", given)
         assert wrong.code == 2

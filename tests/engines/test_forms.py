@@ -146,12 +146,21 @@ def test_expanded_batches_are_the_images() -> None:
 
 
 def test_the_form_follows_what_was_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = kernels.Measured(thresholds=((1, 9.0, 9.0), (8, 0.5, 0.7), (64, 0.3, 0.2)))
-    monkeypatch.setattr(kernels, "measured", lambda: found)
+    rows = ((1, "0" * 20), (8, "0" * 10 + "1" * 10), (64, "2" * 5 + "3" * 15))
+    monkeypatch.setattr(kernels, "measured", lambda: kernels.Measured(forms=rows))
     assert forms.chosen(0.6, 1) == Forms(False, False)
     assert forms.chosen(0.6, 63) == Forms(True, False)
-    assert forms.chosen(0.25, 1024) == Forms(False, True)
-    assert forms.chosen(1.0, 8) == Forms(True, True)
+    assert forms.chosen(0.49, 63) == Forms(False, False)
+    assert forms.chosen(0.24, 1024) == Forms(False, True)
+    assert forms.chosen(1.0, 64) == Forms(True, True)
+
+
+def test_the_form_where_nothing_is_measured_stays_what_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Portable bits hang on it: products in full from a density of 0.5 on, gradients from 0.6 on."""
+    monkeypatch.setattr(kernels, "measured", kernels.Measured)
+    for density in np.arange(0, 1001) / 1000:
+        assert forms.chosen(density, 7) == Forms(False, False)
+        assert forms.chosen(density, 8) == Forms(bool(density >= 0.5), bool(density >= 0.6))
 
 
 def test_images_take_the_fewer_bytes() -> None:
@@ -160,19 +169,22 @@ def test_images_take_the_fewer_bytes() -> None:
     assert in_full(samples, SparseForm(None, 0.7))  # 6 bytes a pixel that is left, 4 in full
 
 
-def test_a_threshold_is_where_a_line_crosses_zero() -> None:
-    low, high = self_test.DENSITIES
-    assert self_test.crossing(-1.0, 1.0) == round((low + high) / 2, 1)
-    assert self_test.crossing(-5.0, -1.0) == round(high + (high - low) / 4, 1)
-    assert self_test.crossing(-3.0, -2.0) == self_test.NEVER  # beyond a density of 1
-    assert self_test.crossing(-1.0, -2.0) == self_test.NEVER
-    assert self_test.crossing(2.0, 1.0) == 0
+def test_the_fastest_form_is_read_off_lines_between_densities() -> None:
+    assert self_test.DENSITIES == (0.25, 0.5, 0.75)
+    # Without pixels 2 + 8 (p - 1/4), products in full 3 + 4 (p - 1/4), all in full 5.5 - 4 (p - 1/2).
+    taken = np.array([[2.0, 3.0, 9.0, 9.0], [4.0, 4.0, 9.0, 5.5], [6.0, 5.0, 9.0, 4.5]])
+    assert self_test.fastest(taken) == "0" * 10 + "1" * 4 + "3" * 6
+    assert self_test.fastest(taken[[0, 0, 0]]) == "0" * 20
+    # Beyond the last density lines go on: gradients in full fall by 2 in a cell of 1/20.
+    assert self_test.fastest(
+        np.array([[1.0, 2.0, 99.0, 9.0], [1.0, 2.0, 20.0, 9.0], [1.0, 2.0, 9.9, 9.0]])
+    ) == ("0" * 19 + "2")
 
 
 def test_the_self_tests_words_are_read_or_refused() -> None:
-    told = {"complaint": "", "wide": False, "dense": True, "thresholds": [[1, 0.5, 0.25]]}
+    told = {"complaint": "", "wide": False, "dense": True, "forms": [[1, "0123"]]}
     found = kernels.Measured.from_text(json.dumps(told))
-    assert found == kernels.Measured("", wide=False, dense=True, thresholds=((1, 0.5, 0.25),))
+    assert found == kernels.Measured("", wide=False, dense=True, forms=((1, "0123"),))
     for wrong in ("", "fast", "[]", '{"complaint": ""}'):
         with pytest.raises(ValueError, match=r"self-test says|Expecting value"):
             kernels.Measured.from_text(wrong)
@@ -219,7 +231,7 @@ def test_wide_layers_have_pytorchs_layer_one_where_it_is_faster(monkeypatch: pyt
 
 def test_the_first_process_decides_what_was_measured(tmp_path: Path) -> None:
     kept = tmp_path / "kept.json"
-    first, second = (json.dumps(vars(kernels.Measured(thresholds=((1, x, x),)))) for x in (0.5, 0.7))
+    first, second = (json.dumps(vars(kernels.Measured(forms=((1, x),)))) for x in ("0", "3"))
     kept.write_text("damaged")
     assert files.keep_first(kept, first, kernels._read) == kernels.Measured.from_text(first)
     assert files.keep_first(kept, second, kernels._read) == kernels.Measured.from_text(first)

@@ -138,17 +138,17 @@ def test_the_self_tests_verdict_is_stored_and_followed(
     assert not kernels.why_not()
 
 
-@pytest.mark.parametrize("damaged", ["", "{", '"thresholds": [[1e999, 0.5, 0.7]]'])
+@pytest.mark.parametrize("damaged", ["", "{", '"forms": [[1e999, "0"]]'])
 def test_a_damaged_verdict_is_measured_anew(
     damaged: str, copied: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told = {"complaint": "", "wide": True, "dense": True, "thresholds": [[1, 0.5, 0.7]]}
+    told = {"complaint": "", "wide": True, "dense": True, "forms": [[1, "0"]]}
     monkeypatch.setattr(kernels, "_self_test", lambda: json.dumps(told))
     assert not kernels.why_not()
     [path] = copied.glob("kernels/*.json")
-    path.write_text(json.dumps(told).replace('"thresholds": [[1, 0.5, 0.7]]', damaged))
+    path.write_text(json.dumps(told).replace('"forms": [[1, "0"]]', damaged))
     kernels.forget()
-    assert kernels.measured().thresholds == ((1, 0.5, 0.7),)
+    assert kernels.measured().forms == ((1, "0"),)
     assert path.read_text() == json.dumps(told)
 
 
@@ -156,7 +156,7 @@ def test_without_links_a_verdict_is_kept(copied: Path, monkeypatch: pytest.Monke
     def refused(*_: object) -> None:
         raise PermissionError
 
-    told = {"complaint": "", "wide": True, "dense": True, "thresholds": []}
+    told = {"complaint": "", "wide": True, "dense": True, "forms": []}
     monkeypatch.setattr(kernels, "_self_test", lambda: json.dumps(told))
     monkeypatch.setattr(Path, "hardlink_to", refused)
     assert not kernels.why_not()

@@ -1,4 +1,4 @@
-"""What a search's page says of pruning: 1-epoch top-k on its curves, and the error of extrapolated ones."""
+"""Pruning on a search's page: 1-epoch top-k on its curves, and the error of extrapolated ones."""
 
 from __future__ import annotations
 
@@ -42,6 +42,12 @@ def of_curves(curves: np.ndarray) -> pd.DataFrame:
     return table.assign(state="complete", reason="", evaluations=curves.shape[1], val_accuracy=curves[:, -1])
 
 
+def end(table: pd.DataFrame, rows: pd.Series[bool], state: str, evaluations: int) -> None:
+    """Let some suggestions end in another state, after so many evaluations."""
+    table.loc[rows, "state"] = state
+    table.loc[rows, "evaluations"] = evaluations
+
+
 def words_of(section: Section | None) -> str:
     assert section is not None
     return " ".join(section.words).replace("\u00a0", " ")
@@ -65,10 +71,10 @@ def test_curves_are_means_over_the_seeds_that_all_of_them_have(tmp_path: Path) -
     more = more[more["trial_id"].ne("u002") | more["epoch"].lt(3)]
     pd.concat([epochs, more]).to_csv(tmp_path / "epochs.csv", index=False)
     curves = pruning.by_evaluation(search_data.read(reporting.read(tmp_path)))
-    assert list(curves.columns) == [1, 2, 3, 4, 5]
+    assert curves.columns.to_numpy().tolist() == [1, 2, 3, 4, 5]
     first = epochs[epochs["trial_id"].eq("t002") & epochs["epoch"].eq(1)]["accuracy"].item()
     assert curves.loc[2, 1] == pytest.approx(first + 0.05)
-    assert curves.loc[2].isna().tolist() == [False, False, True, True, True]
+    assert curves.isna().to_numpy()[2].tolist() == [False, False, True, True, True]
     assert curves.drop(index=2).notna().all(axis=None)
 
 
@@ -105,13 +111,13 @@ def test_what_the_search_pruned_is_not_known_and_what_failed_is_nothing(tmp_path
     curves = noisy(12)
     order = np.argsort(-curves[:, 0])
     table = of_curves(curves)
-    table.loc[order[0], ["state", "evaluations"]] = ["pruned", 2]
-    table.loc[order[1], ["state", "evaluations", "reason"]] = ["failed", 3, "the loss was nan"]
-    table.loc[order[1], "val_accuracy"] = np.nan
+    end(table, table["number"].eq(order[0]), "pruned", 2)
+    end(table, table["number"].eq(order[1]), "failed", 3)
+    table.loc[table["number"].eq(order[1]), "val_accuracy"] = np.nan
     search = searched(tmp_path, table, curves, sampler="tpe")
     rows = top_k.outcomes(search).set_index("kept")
     assert rows["unknown"].tolist() == [1, 1, 1, 1]
-    assert np.isnan(rows.loc[1, "best"])
+    assert rows["best"].isna().tolist() == [True, False, False, False]
     assert rows.loc[3, "best"] == order[2]
     assert (
         rows.loc[3, "evaluations"] == 12 + 4 + 2 + 4
@@ -198,7 +204,7 @@ def test_only_curves_of_as_many_evaluations_are_compared(tmp_path: Path) -> None
 def test_what_a_pruner_stopped_is_said_to_be_left_out(tmp_path: Path) -> None:
     curves = noisy(60)
     table = of_curves(curves)
-    table.loc[::4, ["state", "evaluations"]] = ["pruned", 2]
+    end(table, table["number"].mod(4).eq(0), "pruned", 2)
     words = words_of(extrapolation.section(searched(tmp_path, table, curves)))
     assert "Only curves that the pruner median let come to their end are here" in words
 

@@ -1,16 +1,20 @@
-"""Workers in simulated time: stages train in this process, and end in an order that a seed decides."""
+"""Workers in simulated time, whose stages train nothing, and end in an order that a seed decides."""
 
 from __future__ import annotations
 
 import heapq
+import zlib
 from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 import numpy as np
+import pytest
 
+from harness.engines.outcome import Outcome, Point
+from harness.engines.states import State
 from harness.planning.stack import budget_of
-from harness.searching import loop
-from harness.training.executors import run_task
+from harness.searching import joining, loop, rounds
+from harness.searching.rounds import StageResult, StageTask
 
 
 class Killed(BaseException):
@@ -57,20 +61,51 @@ class SimulatedWorkers:
             self.idle += free * (end - now)
             self.busy += (self.count - free) * (end - now)
             now = end
-            yield run_task(task)
+            yield observed(task)
             self._dies_after -= 1
             if not self._dies_after:
                 raise Killed
 
-    def _duration(self, task: Any) -> float:
+    def _duration(self, task: StageTask) -> float:
         begun = 0 if task.state is None else task.state.step
         steps = budget_of(task.stack).eval_steps
         evaluations = steps.index(task.until) - steps.index(begun)
         return len(task.stack.trials) * evaluations * float(np.exp(self._spread * self._rng.normal()))
 
 
+def observed(task: StageTask) -> StageResult:
+    """Return a stage's result without training: each trial's curve is its own, and rises."""
+    trials, budget = task.stack.trials, budget_of(task.stack)
+    draws = [np.random.default_rng(zlib.crc32(trial.trial_id.encode())).random(2) for trial in trials]
+    start, rise = np.array(draws).T
+    until = [step for step in budget.eval_steps if step <= task.until]
+    curve = [
+        Point(budget.epoch_of(step), step, "val", 1 - accuracy, accuracy)
+        for i, step in enumerate(until)
+        for accuracy in [(start + rise * i / len(budget.eval_steps)) / 2]
+    ]
+    zeros = np.zeros(len(trials), np.int64)
+    outcome = Outcome(zeros, zeros + 10, budget.epoch_of(task.until), task.until, curve)
+    return StageResult(task, outcome, State(task.until, {}), task.seconds + 1.0)
+
+
+class _NoEngine:
+    def select(self, state: State, *_: Any) -> State:
+        return state
+
+    def join(self, states: Sequence[State], *_: Any) -> State:
+        return states[0]
+
+
 def simulate(
-    monkeypatch: Any, seed: int = 0, *, count: int = 2, dies_after: int = 0, spread: float = 1.0
+    monkeypatch: pytest.MonkeyPatch,
+    seed: int = 0,
+    *,
+    count: int = 2,
+    dies_after: int = 0,
+    spread: float = 1.0,
 ) -> None:
-    """Have searches train with such workers."""
+    """Have searches use such workers, and train nothing."""
     monkeypatch.setattr(loop, "Workers", lambda *_: SimulatedWorkers(seed, count, dies_after, spread))
+    for module in (rounds, joining):
+        monkeypatch.setattr(module, "engine", lambda _: _NoEngine())

@@ -132,7 +132,7 @@ def test_a_rebuilt_search_stops_the_same() -> None:
     rng = np.random.default_rng(3)
     curves = straight(40, seed=2) + rng.normal(0, 0.05, (40, 5))
     values = rng.uniform(0.2, 0.9, 20).tolist()
-    decided = []
+    decided: list[list[bool]] = []
     for study in (new(curves), new(curves)):
         members = [begun(study, [value]) for value in values]
         order = range(20) if not decided else reversed(range(20))

@@ -86,6 +86,7 @@ def test_as_many_stacks_are_left_as_there_are_cores(digits_study: Study) -> None
 
 def test_what_failed_or_waits_elsewhere_stays_as_it_is(digits_study: Study) -> None:
     a, b = waiting(digits_study, trial("a")), waiting(digits_study, trial("b"))
+    assert b.state is not None
     later = replace(b, state=replace(b.state, step=40))
     assert joined([a, later]) == [a, later]
     elsewhere = replace(b, stage=replace(b.stage, device="cuda:0"))
@@ -133,4 +134,9 @@ def test_networks_of_other_modules_join_those_of_their_form(digits_study: Study)
     assert sorted(map(sorted, names(together))) == [["a", "b"], ["c"]]
     every = itertools.chain(*(result.stage.stack.trials for result in together))
     assert sorted(t.trial_id for t in every) == ["a_1", "b_2", "c_1"]
-    assert engine("stacked").select(together[0].state, together[0].stage.stack.trials, [0]) is not None
+    one = together[names(together).index(["b", "a"])]
+    assert one.state is not None
+    alone = engine("stacked").select(one.state, one.stage.stack.trials, [0])
+    assert apart[1].state is not None
+    for name, value in apart[1].state.values.items():
+        assert np.array_equal(alone.values[name], value), name

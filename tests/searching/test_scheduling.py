@@ -172,14 +172,14 @@ def test_workers_have_something_to_do_while_a_batch_waits(
         if way != "overlapping":
             monkeypatch.setattr(scheduling, "next_at", lambda *_: 0)
         simulate(monkeypatch, 1, spread=0.5)
-        given = study(5, pruner="hyperband", suggestions=60, batch=12, sampler="random")
+        given = study(5, pruner="hyperband", suggestions=96, batch=12, sampler="random")
         search(given, tmp_path / way)
         workers = SimulatedWorkers.last
         idle[way] = workers.idle / (workers.idle + workers.busy)
-    assert idle["overlapping"] < 0.1 < idle["one after the other"]
+    assert idle["overlapping"] < min(0.08, 0.7 * idle["one after the other"])
 
 
-# --------------------------------------------------------------------------------------------- without barriers
+# ------------------------------------------------------------------------------------------- without barriers
 
 
 @pytest.mark.parametrize("pruner", ["asha", "async-hyperband"])
@@ -187,7 +187,7 @@ def test_a_killed_asynchronous_search_repeats_its_log(
     pruner: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given = study(pruner=pruner, suggestions=24)
-    for after in (5, 6):
+    for after in (8, 14):
         simulate(monkeypatch, after, dies_after=after)
         with pytest.raises(Killed):
             search(given, tmp_path)
@@ -199,16 +199,15 @@ def test_a_killed_asynchronous_search_repeats_its_log(
     simulate(monkeypatch, 8)
     search(given, tmp_path)
     assert lines(tmp_path)[: len(logged)] == logged
-    table = read(tmp_path).set_index("number")
+    table = {row["number"]: row for row in read(tmp_path).to_dict("records")}
     assert len(table) == 24
     for number, point in drawn.items():
-        assert table.loc[number, "activation"] == point["activation"]
-        assert float(table.loc[number, "lr"]) == pytest.approx(point["lr"], rel=1e-6)
+        assert table[number]["activation"] == point["activation"]
+        assert table[number]["lr"] == pytest.approx(point["lr"], rel=1e-6)
     for line in judged:
         for number in map(int, line["reported"]):
             stopped = number in line["stopped"]
-            ended = table.loc[number, "evaluations"] == line["evaluation"]
-            assert ended == stopped
+            assert (table[number]["evaluations"] == line["evaluation"]) == stopped
 
 
 def test_an_asynchronous_search_waits_for_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -237,3 +237,11 @@ def test_what_settings_would_have_drawn() -> None:
     assert drawn(optimizer="adam", epochs=1, hidden=[4]) is None
     assert drawn(optimizer="sgd", epochs=1, hidden=[5]) is None
     assert drawn(optimizer="sgd", epochs=1, hidden=[4, 4, 4]) is None
+
+
+def test_a_damaged_copy_is_told_before_training(earlier: Path, tmp_path: Path) -> None:
+    loop.search(study(warm_start=str(earlier), suggestions=3), tmp_path / "s", workers=1)
+    for content in ("{", '{"folder": "x"}', '{"folder": "x", "complete": 1, "suggestions": [1]}'):
+        (tmp_path / "s" / "known.json").write_text(content)
+        with pytest.raises(UsageError, match=r"known\.json cannot be read .*Bring back a copy"):
+            loop.search(study(warm_start=str(earlier)), tmp_path / "s", workers=1)

@@ -132,8 +132,18 @@ BAD = {
     "an objective without its split": ("objective = 'accuracy'", "did you mean 'val_accuracy'?"),
     "a metric that is not tracked": (
         "objective = 'val_nll'",
-        "unknown 'val_nll'; did you mean 'val_loss'? Allowed: parameters, training_flops, val_accuracy,",
+        "unknown 'val_nll'; did you mean 'val_loss'? Allowed: flops, latency, parameters, training_flops,",
     ),
+    "constraints that are no table": (
+        "constraints = 5",
+        "allowed: a table of upper bounds, as in constraints =",
+    ),
+    "a constraint on what is no cost": (
+        "constraints = { params = 5 }",
+        "did you mean 'parameters'? Allowed: flops, latency, parameters, training_flops",
+    ),
+    "a bound of nothing": ("constraints = { flops = 0 }", "for flops a number above 0"),
+    "a bound in words": ("constraints = { flops = 'few' }", "for flops a number above 0"),
     "three objectives": (
         "objective = ['val_accuracy', 'parameters', 'training_flops']",
         "allowed: one objective, or two",
@@ -150,7 +160,7 @@ BAD = {
     ),
     "two objectives and cmaes": (
         "objective = ['val_accuracy', 'parameters']\nsampler = 'cmaes'",
-        "search.sampler = 'cmaes' optimizes one objective; allowed for two: random, qmc, tpe, gp, nsga2",
+        "search.sampler = 'cmaes' optimizes one objective; allowed for two: random, qmc, tpe, optuna, gp, nsga2",
     ),
     "two objectives and a worst value": (
         "objective = ['val_accuracy', 'parameters']\ndiverged = 0.0",
@@ -334,3 +344,17 @@ def test_neither_a_bad_file_nor_a_plan_imports_torch(tmp_path: Path, command: st
     assert done.stdout.splitlines()[-1] == ("['optuna']" if good else "[]")
     assert good or "bad.toml: 3 problems, nothing was run" in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["bad.toml"]
+
+
+def test_a_constraint_is_set_by_its_own_name() -> None:
+    tables = {
+        "study": {"name": "s", "design": "search"},
+        "baseline": {"dataset": "digits", "epochs": 1},
+        "search": {"constraints": {"flops": 10_000}},
+        "space": {"lr": {"low": 0.01, "high": 0.1}},
+    }
+    given = parse(tables, ["search.constraints.parameters=500"])
+    assert given.search is not None
+    assert given.search.constraints == {"flops": 10_000, "parameters": 500}
+    assert given.search.columns[-4:] == ["refused", "val_accuracy", "flops", "parameters"]
+    assert "constraints" not in searches.table(parse(tables | {"search": {}}).search or searches.Search())

@@ -210,7 +210,7 @@ def _training(name: str, study: Path) -> Scenario:
     if not search:
         words = (*words, "--checkpoint-every", "1 epochs")
     more = {"tune": ["results/tuning", "results/tuned"], "report": []}.get(
-        name, ["results/confirmed"] if search else []
+        name, ["results/finalists", "results/confirmed"] if search else []
     )
     workers = name != "report"
     return Scenario(name, words, "results", {"study.toml": study}, ["results", *more], workers=workers)

@@ -112,22 +112,22 @@ class Measured:
         complaint: why they are not to be used; empty where they are.
         wide: they are faster than PyTorch in wide layers, too.
         dense: they are faster than PyTorch with images without common pixels, too.
-        thresholds: by batch size, the densities of pixels from which images in full are faster: for layer
-            one's products, and for its gradients. Empty where nothing was measured.
+        forms: by batch size, the fastest form of a batch in cells of density: a digit a cell, a place in
+            `compiled.forms.FORMS`. Empty where nothing was measured.
     """
 
     complaint: str = ""
     wide: bool = True
     dense: bool = True
-    thresholds: Sequence[tuple[int, float, float]] = ()
+    forms: Sequence[tuple[int, str]] = ()
 
     @classmethod
     def from_text(cls, text: str) -> Measured:
         """Read what the self-test prints; raise ValueError for anything else."""
         told = json.loads(text)
-        if not isinstance(told, dict) or told.keys() != {"complaint", "wide", "dense", "thresholds"}:
+        if not isinstance(told, dict) or told.keys() != {"complaint", "wide", "dense", "forms"}:
             raise ValueError(f"the self-test says {text[:80]!r}")
-        rows = tuple((int(batch), float(p), float(g)) for batch, p, g in told["thresholds"])
+        rows = tuple((int(batch), str(cells)) for batch, cells in told["forms"])
         return cls(str(told["complaint"]), told["wide"] is True, told["dense"] is True, rows)
 
 
@@ -167,7 +167,7 @@ def why_not(dtype: object = "float32") -> str:
 
 
 def identity(dtype: object = "float32") -> str:
-    """Return a digest of what decides their bits: source, compiler, flags, processor, measured thresholds."""
+    """Return a digest of what decides their bits: source, compiler, flags, processor, measured forms."""
     return _found(dtype).identity
 
 
@@ -209,7 +209,7 @@ def _find(dtype: str, build: builds.Build) -> _Kernels:
             compilation.note_wide(faster=found.wide)
         layout = (c_int64 * LAYOUT)()
         loaded.layout(layout)
-        forms = hashlib.sha256(f"{found.thresholds} {_rules()}".encode()).hexdigest()[:8]
+        forms = hashlib.sha256(f"{found.forms} {_rules()}".encode()).hexdigest()[:8]
         return _Kernels(loaded, f"{path.stem}-{forms}", lanes=layout[0], measured=found)
     except UnavailableError as error:
         return _Kernels(missing=str(error))
@@ -263,7 +263,7 @@ def _declared(loaded: ctypes.CDLL) -> ctypes.CDLL:
 
 def _measured(path: Path) -> Measured:
     """Return what a self-test measures, or measured earlier; raise UnavailableError for its complaint."""
-    facts = [metadata.version("torch"), *machine.tuning()]
+    facts = [metadata.version("torch"), *machine.tuning(), _rules()]
     digest = hashlib.sha256("\n".join(facts).encode()).hexdigest()[:8]
     kept = path.with_name(f"{path.stem}-{digest}.json")
     found = _read(kept)

@@ -56,8 +56,8 @@ def measured(search: SearchData) -> Iterator[str]:
     text = (
         f"Latency is in microseconds of one image, on one thread of {' and '.join(hosts)}, by onnxruntime "
         f"{' and '.join(versions)}: of each of {count(len(known), 'network')} the median of "
-        f"{runs[0]:,} to {runs[-1]:,} runs, measured once, with new weights. The middle half of a network's runs "
-        f"spread over {percent(spread)} of it. It is of this machine, while the search was at work there."
+        f"{runs[0]:,} to {runs[-1]:,} runs, measured once, with new weights. The middle half of a network's "
+        f"runs spread over {percent(spread)} of it. It is of that machine, with the search at work there."
     )
     yield f"{text} Two hosts measured: their values cannot be compared." if len(hosts) > 1 else text
 

@@ -1,4 +1,4 @@
-"""How well a search's learning curves foretell their end: the error of their extrapolation."""
+"""The error of extrapolating a search's learning curves: predicted against reached ends."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def errors_of(search: SearchData) -> pd.DataFrame:
     if evaluations < 2 or not set(steps) <= set(curves.columns):
         return pd.DataFrame()
     table = curves.loc[alike["number"], steps]
-    whole = np.isfinite(table).all(axis=1).to_numpy()
+    whole = np.isfinite(table.to_numpy()).all(axis=1)
     confidence = search.settings.pruner.confidence
     errors = stats.forecast_errors(
         table[whole].to_numpy(), alike.loc[whole, "batch"], confidence, maximize=search.objective.maximize
@@ -104,7 +104,7 @@ def _words(search: SearchData, errors: pd.DataFrame, summary: pd.DataFrame) -> I
 def _doubts(search: SearchData, summary: pd.DataFrame) -> Iterator[str]:
     share = 2 * search.settings.pruner.confidence - 1
     seldom = binom.cdf(summary["covered"], summary["n"], share) <= SELDOM
-    for row in summary[seldom].head(1).to_dict("records"):
+    for row in summary.iloc[np.flatnonzero(seldom)[:1]].to_dict("records"):
         yield (
             f"After evaluation {row['evaluation']} the bounds held in {row['covered']} of {row['n']}, less "
             f"often than in {percent(share, 0)}: do not rely on them."

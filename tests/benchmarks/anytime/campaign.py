@@ -182,14 +182,14 @@ def incumbent(cell: Cell) -> dict[str, Any]:
     }
 
 
-def about(ended: Ended, method: Method, load: float, machine: str, commit: str) -> dict[str, Any]:
-    """Return the columns of cells.csv that say how a cell was run."""
+def about(ended: Ended, method: Method, load: float, machine: str, code: str) -> dict[str, Any]:
+    """Return the columns of cells.csv that say how a cell was run; `code` names this checkout's."""
     return {
         "cpu_seconds": ended.cpu,
         "wall_seconds": ended.wall,
         "status": ended.status,
         "load": load,
-        "version": " ".join(method.requirements) or commit,
+        "version": " ".join([*method.requirements, code]),
         "processor": machine,
         "cores": os.cpu_count(),
     }

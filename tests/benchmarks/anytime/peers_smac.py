@@ -45,21 +45,21 @@ def main() -> None:
         _, accuracy = train(cell, dict(config), round(budget))
         return 1 - accuracy
 
-    scenario = Scenario(
-        space(cell.problem, cell.seed),
-        output_directory=cell.folder / "smac",
-        deterministic=True,
-        walltime_limit=max(1.0, cell.left),
-        n_trials=TRIALS,
-        min_budget=rungs[0],
-        max_budget=rungs[-1],
-        seed=cell.seed,
-        crash_cost=1.0,
-    )
     # As SMAC makes it for n_workers=2, but closed before Python's exit, where SMAC waits a minute for it.
     with Client(
         n_workers=WORKERS, processes=True, threads_per_worker=1, local_directory=str(cell.folder)
     ) as client:
+        scenario = Scenario(
+            space(cell.problem, cell.seed),
+            output_directory=cell.folder / "smac",
+            deterministic=True,
+            walltime_limit=max(1.0, cell.left),
+            n_trials=TRIALS,
+            min_budget=rungs[0],
+            max_budget=rungs[-1],
+            seed=cell.seed,
+            crash_cost=1.0,
+        )
         MultiFidelityFacade(
             scenario,
             error,

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sys
 import time
 from pathlib import Path
@@ -30,7 +31,7 @@ from environments import Method
 from problem import PROBLEMS, WORKERS
 from sides import ROOT, commit_of
 
-from harness.data.samples import SPLITS, prepare
+from harness.data.samples import TRAINED_ON, prepare
 from harness.errors import MachineError, UsageError
 from harness.study import study
 from harness.study.trials import settings_of
@@ -44,14 +45,12 @@ EARLY = 1.0
 
 def images(folder: Path) -> str:
     """Write the harness's train and val images as arrays that all methods map; test stays closed."""
-    names = [f"{split}_{part}.npy" for split in ("train", "val") for part in "xy"]
-    if not all((folder / name).is_file() for name in names):
-        folder.mkdir(parents=True, exist_ok=True)
-        tables = {"study": {"name": "anytime_images"}, "baseline": {"dataset": "fashion_mnist"}}
-        data = prepare(settings_of(study.parse(tables)))
-        for split in SPLITS[:2]:
-            for part in "xy":
-                np.save(folder / f"{split}_{part}.npy", getattr(data[split], part))
+    folder.mkdir(parents=True, exist_ok=True)
+    tables = {"study": {"name": "anytime_images"}, "baseline": {"dataset": "fashion_mnist"}}
+    data = prepare(settings_of(study.parse(tables)))
+    for split in TRAINED_ON:
+        for part in "xy":
+            np.save(folder / f"{split}_{part}.npy", getattr(data[split], part))
     return str(folder.resolve())
 
 
@@ -117,6 +116,7 @@ def warm_up(method: Method, campaign: Campaign) -> None:
     import own_cell
 
     if method.name in own_cell.METHODS:
+        shutil.rmtree(campaign.work / "warm_up", ignore_errors=True)
         own_cell.warm_up(campaign.problem, campaign.work / "warm_up")
 
 
@@ -140,6 +140,7 @@ def main(
     out: Path | None, work: Path,
 ) -> None:  # fmt: skip
     """Run a campaign."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that a cell's processes are ended
     problem = PROBLEMS["short" if short else "full"]
     minutes = minutes or MINUTES[problem.name]
     name = f"{problem.name}-{minutes:g}"
