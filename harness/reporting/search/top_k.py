@@ -122,8 +122,8 @@ def _words(search: SearchData, table: pd.DataFrame) -> Iterator[str]:
     if search.settings.own or search.settings.sampler not in {"random", "qmc"}:
         yield (
             f"{capitalised(search.settings.asked_by)} learned from suggestions that were trained further; "
-            "with top-k they would have been other ones. So this judges the choice after one evaluation, not a "
-            "search by it."
+            "with top-k they would have been other ones. So this judges the choice after one evaluation, not "
+            "a search by it."
         )
 
 
