@@ -101,6 +101,7 @@ class OwnAskTell(AskTell):
         self._numbers: dict[str, int] = {}
         self._results: dict[int, SuggestionResult] = {}
         self._reported: dict[int, set[int]] = {}
+        self._over: dict[int, FrozenTrial] = {}
         self._facts: dict[int, dict[str, int]] = {}
         self._interrupted: deque[optuna.Trial] = deque()
 
@@ -136,7 +137,11 @@ class OwnAskTell(AskTell):
                     self._outside.pending[trial.number] = trial, None
                     self._outside.fail(trial.number, INTERRUPTED)
                 else:
-                    self._reported[trial.number] = set(frozen.intermediate_values)
+                    self._reported[trial.number] = set(frozen.intermediate_values) if running else set()
+                    if running:
+                        self._outside.pending[trial.number] = trial, None
+                    else:
+                        self._over[trial.number] = frozen
                     yield trial
 
     def ask(
@@ -203,9 +208,25 @@ class OwnAskTell(AskTell):
         return number
 
     def report(self, suggestion: Suggestion, evaluation: int, value: float) -> None:
-        """Report the value that a suggestion reached after so many evaluations."""
-        self._reported[suggestion.trial.number].add(evaluation)
-        super().report(suggestion, evaluation, value)
+        """Report the value that a suggestion reached after so many evaluations, unless the study has it."""
+        trial = suggestion.trial.number
+        if trial not in self._over and evaluation not in self._reported[trial]:
+            super().report(suggestion, evaluation, value)
+        self._reported[trial].add(evaluation)
+
+    def pruned(self, batch: Sequence[Suggestion]) -> set[int]:
+        """Return the numbers of the suggestions that the study's pruner stops.
+
+        A trial that the study was told before its suggestion was stored is stopped where it was then.
+        """
+        told = {s.number: s.trial.number for s in batch if s.trial.number in self._over}
+        again = {number for number, trial in told.items() if self._was_pruned(trial)}
+        return again | super().pruned([s for s in batch if s.number not in told])
+
+    def _was_pruned(self, trial: int) -> bool:
+        """Tell whether a trial was pruned after no more evaluations than its suggestion has had by now."""
+        then = self._over[trial]
+        return then.state == TrialState.PRUNED and {*then.intermediate_values} <= self._reported[trial]
 
     def tell(
         self, batch: Sequence[Suggestion], results: Sequence[SuggestionResult], seconds: float

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+import os
+import shutil
 import signal
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -246,12 +249,19 @@ stacked(study, place).optimize(4)
 """
 
 
+def kill(place: Path, moment: str) -> None:
+    """Optimize four trials in a process that is killed at a moment."""
+    path = os.pathsep.join([str(Path(__file__).parent), *filter(None, sys.path)])
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, str(place), moment],
+        check=False, capture_output=True, env={**os.environ, "PYTHONPATH": path},
+    )  # fmt: skip
+    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+
+
 @pytest.mark.parametrize("moment", ["asking", "training", "telling", "storing"])
 def test_what_a_killed_process_left_running_is_trained_and_told(tmp_path: Path, moment: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", KILLED, str(tmp_path), moment], check=False, capture_output=True
-    )
-    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+    kill(tmp_path, moment)
     study = new_study(seed=9, storage=f"sqlite:///{tmp_path}/own.db", study_name="own", load_if_exists=True)
     left = study.trials
     assert len(left) == 4 if moment != "asking" else len(left) in {2, 3}
@@ -268,6 +278,36 @@ def test_what_a_killed_process_left_running_is_trained_and_told(tmp_path: Path, 
     trials = results.read(tmp_path / "mine").trials
     assert len(trials) == len(suggestions) == whole + 1
     assert not trials.duplicated("trial_id").any()
+
+
+def test_an_interrupted_call_leaves_nothing_running_of_a_killed_one_either(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kill(tmp_path, "training")
+    study = new_study(storage=f"sqlite:///{tmp_path}/own.db", study_name="own", load_if_exists=True)
+    assert [trial.state.name for trial in study.trials] == ["RUNNING"] * 4
+
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(own_studies.OwnAskTell, "tell", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        stacked(study, tmp_path).optimize(1, batch=2)
+    assert [trial.state.name for trial in study.trials] == ["FAIL"] * 4
+
+
+def test_trials_whose_folder_is_gone_end_as_the_study_has_them(tmp_path: Path) -> None:
+    """The pruner would judge them otherwise now, since it knows all of them."""
+    study = new_study(pruner=optuna.pruners.MedianPruner(n_startup_trials=0, n_warmup_steps=0))
+    before = stacked(study, tmp_path).optimize(6, batch=2)
+    assert set(before["state"]) == {"complete", "pruned"}
+    told = study.trials
+    shutil.rmtree(tmp_path / "mine")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # Optuna's, of a value that is reported twice
+        again = stacked(study, tmp_path).optimize(1, batch=8)
+    pd.testing.assert_frame_equal(again[:6][before.columns], before)
+    assert study.trials[:6] == told
 
 
 def test_trials_of_other_processes_are_left_alone(tmp_path: Path) -> None:
