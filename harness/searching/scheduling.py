@@ -95,11 +95,16 @@ class Batch:
 
     def results(self, search: Search, costs: Costs) -> list[SuggestionResult]:
         """Return the result of each suggestion, once all have ended."""
+        self.check_complete()
         trained = dict(self.ended)
         for one in self.rounds:
-            one.check_complete()
             trained |= outcomes.of_round(one, search.objective)
         return [outcomes.combine(self.trials_of(s), trained, search, costs) for s in self.suggestions]
+
+    def check_complete(self) -> None:
+        """Raise MachineError where a trial has no end: a batch is told whole, or not at all."""
+        for one in self.rounds:
+            one.check_complete()
 
     def known(self, search: Search, costs: Costs) -> dict[int, SuggestionResult | None]:
         """Return what is known of each suggestion by now."""
@@ -227,8 +232,10 @@ class StageSchedule:
         return self.trained / max(1e-9, self.workers * spent)
 
     def stop(self) -> None:
-        """Note that the search is over."""
+        """Note that the search is over. Raises MachineError where a trial has no end."""
         self._ended = time.monotonic()
+        for batch in self.batches:
+            batch.check_complete()
 
     def take(self) -> StageTask | None:
         """Return the stage to train next; None while there is none."""

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from simulated_workers import Killed, SimulatedWorkers, simulate
 
-from harness.errors import UsageError
+from harness.errors import MachineError, UsageError
 from harness.searching import loop, pruners, scheduling
 from harness.searching.ask_tell import AskTell, SuggestionResult
 from harness.searching.loop import SearchResult
@@ -76,6 +76,24 @@ def test_the_next_batch_is_asked_for_at_a_rung_with_something_left_to_train(
 
 
 # ----------------------------------------------------------------------------------------------- determinism
+
+
+def test_a_search_that_loses_a_stage_does_not_end_as_if_it_were_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = study(pruner="hyperband")
+    simulate(monkeypatch)
+    arrive, count = scheduling.StageSchedule.arrive, iter(range(100))
+
+    def lose_one(self: scheduling.StageSchedule, result: Any) -> None:
+        if next(count) != 4:
+            arrive(self, result)
+
+    monkeypatch.setattr(scheduling.StageSchedule, "arrive", lose_one)
+    with pytest.raises(MachineError, match=r"of 6 trials of a batch did not end, .* Run the same command"):
+        search(given, tmp_path)
+    search(given, tmp_path)
+    assert len(read(tmp_path)) == 18
 
 
 @pytest.mark.parametrize("kind", SYNCHRONOUS)
