@@ -47,7 +47,8 @@ class SimulatedWorkers:
     def serve(
         self, take: Callable[[], Any], _: Sequence[str], meanwhile: Callable[[], bool], **__: bool
     ) -> Generator[Any]:
-        now, number, flight = 0.0, 0, []
+        now, number = 0.0, 0
+        flight: list[tuple[float, int, Any]] = []
         while True:
             while len(flight) < self.count and (task := take()) is not None:
                 number += 1
