@@ -58,7 +58,7 @@ class SimulatedWorkers:
             if not flight:
                 return
             free = self.count - len(flight)
-            end, _, task = heapq.heappop(flight)
+            end, _order, task = heapq.heappop(flight)
             self.idle += free * (end - now)
             self.busy += (self.count - free) * (end - now)
             now = end
