@@ -64,7 +64,7 @@ class _Work:
 
     @property
     def now(self) -> float:
-        """How many are done, those in work by their share."""
+        """The number that is done; those in work count by their share."""
         return self._done()
 
     @property

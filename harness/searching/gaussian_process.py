@@ -60,7 +60,7 @@ class GaussianProcess:
 
 
 class Prediction:
-    """What a process says of points (M, C): `mean` (M,) and `variance` (M,) without the noise."""
+    """A process at points (M, C): `mean` (M,) and `variance` (M,) without the noise."""
 
     def __init__(self, process: GaussianProcess, points: Array) -> None:
         self.points = points

@@ -222,7 +222,7 @@ class Search(BaseModel):
 
     @property
     def asked_by(self) -> str:
-        """What asked for the suggestions, in words."""
+        """The sampler, or the study outside, that asked for the suggestions, in words."""
         return f"an Optuna study outside ({self.own})" if self.own else f"the sampler {self.sampler}"
 
     @property

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from modules.test_module_states import CASES
+from module_members import CASES
 from test_agreement import assert_same_observations, assert_same_weights
 from test_ragged import ragged
 from test_rungs import ENGINES, RUNG, mixed, outcome_of, trial

@@ -47,7 +47,8 @@ class SimulatedWorkers:
     def serve(
         self, take: Callable[[], Any], _: Sequence[str], meanwhile: Callable[[], bool], **__: bool
     ) -> Generator[Any]:
-        now, number, flight = 0.0, 0, []
+        now, number = 0.0, 0
+        flight: list[tuple[float, int, Any]] = []
         while True:
             while len(flight) < self.count and (task := take()) is not None:
                 number += 1
@@ -57,7 +58,7 @@ class SimulatedWorkers:
             if not flight:
                 return
             free = self.count - len(flight)
-            end, _, task = heapq.heappop(flight)
+            end, _order, task = heapq.heappop(flight)
             self.idle += free * (end - now)
             self.busy += (self.count - free) * (end - now)
             now = end

@@ -160,7 +160,10 @@ BAD = {
     ),
     "two objectives and cmaes": (
         "objective = ['val_accuracy', 'parameters']\nsampler = 'cmaes'",
-        "search.sampler = 'cmaes' optimizes one objective; allowed for two: random, qmc, tpe, optuna, gp, nsga2",
+        (
+            "search.sampler = 'cmaes' optimizes one objective; allowed for two: "
+            "random, qmc, tpe, optuna, gp, nsga2"
+        ),
     ),
     "two objectives and a worst value": (
         "objective = ['val_accuracy', 'parameters']\ndiverged = 0.0",

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from module_members import CASES, MEMBERS
 
 from harness.data.batches import Budget
 from harness.data.samples import prepare
@@ -15,10 +16,9 @@ from harness.engines import stack_engine as engine
 from harness.engines.base import DEFAULT_OPTIONS, EngineOptions
 from harness.engines.outcome import Outcome
 from harness.engines.states import State, copied
-from harness.planning.grouping import side_by_side
 from harness.planning.stack import Stack
 from harness.results import checkpoints, origins
-from harness.study.trials import Arm, Trial, resolve
+from harness.study.trials import Trial
 
 ORIGIN = origins.Origin.here(Stack.of("stacked", []), "cpu")
 HEADER = checkpoints.CheckpointHeader("g", ["t"], 1.0)
@@ -44,28 +44,6 @@ class KilledOnce:
     def save(self, step: int, values: Mapping[str, Any]) -> None:
         checkpoints.write(self.path, ORIGIN, HEADER, step, values)
         raise Killed
-
-
-def trial(name: str, seed: int = 0, **settings: Any) -> Trial:
-    base: dict[str, Any] = {
-        "dataset": "digits", "steps": 100, "batch_size": 16, "eval_every": "25 steps", "architecture": "cnn",
-        "channels": [3, 4], "norm": "batch", "dropout": 0.2,
-    }  # fmt: skip
-    return Trial(name, Arm(name, resolve({**base, **settings})), seed)
-
-
-MEMBERS = side_by_side([
-    trial("a"), trial("b", 1, optimizer="adam", amsgrad=True, activation="tanh"),
-    trial("c", optimizer="momentum", dropout=0.4), trial("d", 1, optimizer="momentum", lr=0.01),
-])  # fmt: skip
-CASES = {
-    "cnn": MEMBERS,
-    "augmented": [trial("e", augmentation="shift"), trial("f", augmentation="shift", activation="tanh")],
-    "mlp": [
-        trial(f"g{seed}", seed, architecture="mlp", hidden=[6, 6], norm="batch", optimizer="adam")
-        for seed in (0, 1)
-    ],
-}
 
 
 def train(trials: list[Trial], options: EngineOptions = DEFAULT_OPTIONS) -> Outcome:
