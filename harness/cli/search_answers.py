@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from harness.planning.stack import Engine
-    from harness.searching.loop import SearchResult
+    from harness.searching.search_result import SearchResult
     from harness.searching.warm_start import KnownSuggestions
     from harness.study.space import SpaceEntry
     from harness.study.study import Study

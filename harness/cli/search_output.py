@@ -19,7 +19,7 @@ from harness.planning.stack import Engine
 from harness.searching import constraints, pruners, samplers, suggestions, warm_start
 from harness.searching.ask_tell import arm_of
 from harness.searching.checks import evaluations_of, size_of
-from harness.searching.loop import SearchResult
+from harness.searching.search_result import SearchResult
 from harness.settings.schema import BASELINE, CONFIRMED, FINALISTS, KNOWN, WINNER
 from harness.study.space import Choices, Parameter
 from harness.study.study import Study

@@ -27,7 +27,7 @@ from harness.text import (
 
 if TYPE_CHECKING:
     from harness.results.finalists import Finalists
-    from harness.searching.loop import SearchResult
+    from harness.searching.search_result import SearchResult
     from harness.study.study import Study
 
 TOLD = ("number", "arm", "searched", "n", "mean", "low", "high", "planned", "diverged", "failed", "wins")

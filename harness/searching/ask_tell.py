@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +18,6 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import optuna
-from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from harness.data.arm_settings import Settings
@@ -27,6 +26,7 @@ from harness.searching import draws, pruners, samplers
 from harness.searching.costs import Costs
 from harness.searching.pruners import BATCH, EVALUATIONS
 from harness.searching.storages import quiet_optuna
+from harness.searching.trial_memory import TrialMemory
 from harness.study.checker import GivenSettings
 from harness.study.searches import Search
 from harness.study.space import Choices, Drawn, Floats, Parameter, Space
@@ -84,41 +84,6 @@ Known: TypeAlias = "Mapping[int, SuggestionResult | None]"
 """What is known of suggestions, by number: what each came to, or how far it is; None of one in training."""
 
 
-class TrialMemory(InMemoryStorage):
-    """Optuna's storage in memory, some of whose trials can be shown as they were before."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._shown: Mapping[int, FrozenTrial] = {}
-
-    @contextmanager
-    def showing(self, trials: Mapping[int, FrozenTrial]) -> Iterator[None]:
-        """Show these trials, by number, in place of what is stored.
-
-        What samplers note about the study meanwhile is forgotten: a search that goes on after a kill could
-        not know it.
-        """
-        self._shown = trials
-        try:
-            yield
-        finally:
-            self._shown = {}
-            for study in self._studies.values():
-                study.system_attrs = {}
-
-    def get_all_trials(
-        self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
-    ) -> list[FrozenTrial]:
-        """Return the trials of a study, in the order of their numbers."""
-        if not self._shown or states == (TrialState.WAITING,):
-            return super().get_all_trials(study_id, deepcopy, states)
-        trials = super().get_all_trials(study_id, deepcopy=False)
-        for number, trial in self._shown.items():
-            trials[number] = trial
-        kept = [trial for trial in trials if states is None or trial.state in states]
-        return copy.deepcopy(kept) if deepcopy else kept
-
-
 class AskTell:
     """Optuna's ask-and-tell interface to a study in memory. `seconds` is the time that Optuna has taken.
 
@@ -168,13 +133,12 @@ class AskTell:
 
         They take the first places of the study. A point of them may be asked for as any other.
         """
-        values = {parameter.name: parameter.values for parameter in self.space.parameters}
         with self.timed():
             for drawn, objectives in points:
                 trial = create_trial(
                     values=list(objectives),
                     params=drawn,
-                    distributions={name: draws.distribution(values[name]) for name in drawn},
+                    distributions=draws.distributions(self.space, drawn),
                     system_attrs=samplers.attributes_of_known(self.search),
                 )
                 self._earlier.append(trial)
@@ -214,7 +178,7 @@ class AskTell:
             rng = np.random.default_rng(int(seed[1]))
             batch = []
             repeats = list(again.values())
-            shown = self._as_known()
+            shown = self._foreseen()
             with self._memory.showing(shown):
                 for number in range(self.count, self.count + count):
                     point = self._enqueued(repeats.pop(0)) if repeats else self._new(rng)
@@ -234,7 +198,7 @@ class AskTell:
         self.batch += 1
         return batch
 
-    def _as_known(self) -> dict[int, FrozenTrial]:
+    def _foreseen(self) -> dict[int, FrozenTrial]:
         """Return the trials, by their places, that the next batch sees otherwise than they are by now."""
         trials = self._study.get_trials(deepcopy=False)
         known = {self._places[n]: result for n, result in self._known.items() if n in self._places}
@@ -245,12 +209,11 @@ class AskTell:
         """Return the trial of an ask that was not taken; of one that broke a constraint, what it drew."""
         if refused is None:
             return create_trial(state=TrialState.FAIL)
-        values = {parameter.name: parameter.values for parameter in self.space.parameters}
         params = refused["params"]
         return create_trial(
             state=samplers.state_of_refused(self.search),
             params=params,
-            distributions={name: draws.distribution(values[name]) for name in params},
+            distributions=draws.distributions(self.space, params),
             constraints=self._excess(refused[COSTS]),
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 from scipy.stats import qmc
 
-from harness.study.space import Choices, Ints, Values
+from harness.study.space import Choices, Ints, Space, Values
 
 
 def distribution(values: Values) -> BaseDistribution:
@@ -24,6 +24,12 @@ def distribution(values: Values) -> BaseDistribution:
     if isinstance(values, Ints):
         return IntDistribution(values.low, values.high, log=values.log, step=values.step)
     return FloatDistribution(values.low, values.high, log=values.log, step=values.step)
+
+
+def distributions(space: Space, names: Iterable[str]) -> dict[str, BaseDistribution]:
+    """Return Optuna's distributions of some parameters of a space, by their names."""
+    values = {parameter.name: parameter.values for parameter in space.parameters}
+    return {name: distribution(values[name]) for name in names}
 
 
 def at(values: BaseDistribution, quantile: float) -> Any:

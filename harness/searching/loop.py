@@ -9,11 +9,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 
 from harness import notes
@@ -45,74 +44,18 @@ from harness.searching.ask_tell import AskTell, Suggestion, arm_of, drawn_of
 from harness.searching.costs import Costs
 from harness.searching.displays import SearchDisplay, SearchProgress
 from harness.searching.scheduling import Batch, StageSchedule
+from harness.searching.search_result import SearchResult
 from harness.searching.told import Told
 from harness.study.searches import Search
 from harness.study.space import Space
 from harness.study.study import Study
 from harness.study.trials import SEMANTICS, arms, settings_of
 from harness.system import locks, spawning
-from harness.text import as_text
-from harness.text.cards import card
 from harness.training import displays as run_displays
 from harness.training import progress, runs
 from harness.training.bit_checks import check_bits, compile_portable
 from harness.training.executors import Workers
 from harness.training.options import RunOptions, affordable
-
-
-@dataclass(frozen=True)
-class SearchResult:
-    """The result of a search: `trials` are Optuna's, one a suggestion, `winner` the number of the one picked.
-
-    `asked` suggestions are of this run; `optuna_seconds` are Optuna's part of its `seconds`, `busy` the share
-    of the workers' seconds for which they trained, from the first batch to the last. `reached` is the number
-    of the first suggestion that reached `[search] until`. `finalists` are the trainings that the winner was
-    picked by, None where the search's best is the winner; `undecided` says why none was picked.
-    """
-
-    folder: Path
-    trials: Sequence[FrozenTrial] = field(repr=False)
-    winner: int | None
-    seconds: float
-    optuna_seconds: float
-    storage: str
-    asked: int
-    reached: int | None = None
-    finalists: runs.RunSummary | None = None
-    undecided: str = ""
-    confirmed: runs.RunSummary | None = None
-    busy: float = 0.0
-
-    @property
-    def suggestions(self) -> pd.DataFrame:
-        """The table suggestions.csv."""
-        return suggestions.read(self.folder)
-
-    def __repr__(self) -> str:
-        return f"SearchResult {str(self.folder)!r}: {', '.join(self._lines()[:2])}"
-
-    def _repr_html_(self) -> str:
-        """Show the search in a notebook: its suggestions, the winner, and the confirmation's folder."""
-        return card(f"search in {self.folder}", self._lines())
-
-    def _lines(self) -> list[str]:
-        states = ", ".join(f"{n} {state}" for state, n in suggestions.counted(self.trials).items())
-        lines = [f"{len(self.trials)} suggestions: {states}"]
-        if self.winner is None:
-            return [*lines, f"no winner yet{self.undecided and f': {self.undecided}'}"]
-        best = self.trials[self.winner]
-        reached = ", ".join(f"{value:.4g}" for value in best.values or ())  # noqa: PD011 (no frame's)
-        given = ", ".join(f"{name} {as_text(value)}" for name, value in best.params.items())
-        lines.append(f"winner: suggestion {self.winner}, by val: {reached}")
-        return [*lines, given, *([f"confirmed in {self.confirmed.folder}"] if self.confirmed else [])]
-
-    @property
-    def failed(self) -> bool:
-        """True if a trial could not be trained, here or in what followed; one that diverged was."""
-        reasons = suggestions.failures(self.trials)
-        return any(" failed: " in reason for reason in reasons) or any(
-            trained and trained.statuses.get("failed") for trained in (self.finalists, self.confirmed)
-        )
 
 
 def search(  # noqa: PLR0913 (a person's keywords; RunOptions from here on)
@@ -298,7 +241,11 @@ class _Search:
             file.remove()
             suggestions.write(self.folder, self.trials, self.search, self.space)
             tables.consolidate(self.folder)
-            taken = {"optuna_seconds": round(self.ask_tell.seconds, 2), "busy": round(self.schedule.busy, 3)}
+            taken = {
+                "optuna_seconds": round(self.ask_tell.seconds, 2),
+                "busy": round(self.schedule.busy, 3),
+                "idle_seconds": round(workers.idle, 2),
+            }
             provenance.finish(len(self.trials) - before, taken)
 
         end = runs.put_in_order(self.folder, finish)
@@ -452,5 +399,5 @@ class _Search:
         progress.done, progress.in_training, progress.share = len(self.trials), 0, 0.0
         progress.states = suggestions.counted(self.trials)
         best = suggestions.best(self.trials, self.search)
-        progress.best = None if best is None else self.trials[best].values[0]  # noqa: PD011 (Optuna's)
+        progress.best = None if best is None else self.trials[best].values[0]
         progress.keep()

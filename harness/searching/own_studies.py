@@ -36,7 +36,7 @@ from harness.searching.ask_tell import (
     drawn_of,
     suggest,
 )
-from harness.searching.draws import distribution
+from harness.searching.draws import distribution, distributions
 from harness.searching.pruners import BATCH, EVALUATIONS
 from harness.study.checker import GivenSettings
 from harness.study.searches import Pruning, Search
@@ -247,7 +247,7 @@ class OwnAskTell(AskTell):
             frozen = self._study.get_trials(deepcopy=False)[number]
             if not frozen.state.is_finished():
                 if len(self._study.directions) == 1:
-                    for evaluation in set(result.intermediate) - self._reported[number]:
+                    for evaluation in sorted(set(result.intermediate) - self._reported[number]):
                         trial.report(result.intermediate[evaluation], evaluation)
                 if result.reason:
                     trial.set_user_attr(WHY, result.reason)
@@ -263,12 +263,11 @@ class OwnAskTell(AskTell):
         attributes[OUTSIDE] = suggestion.trial.number
         if result.reason:
             attributes[REASON] = result.reason
-        known = values_of(self.space)
         return create_trial(
             state=result.state,
             values=ask_tell.values_of(result),
             params=suggestion.drawn,
-            distributions={name: distribution(known[name]) for name in suggestion.drawn},
+            distributions=distributions(self.space, suggestion.drawn),
             intermediate_values=dict(result.intermediate),
             user_attrs=attributes,
         )

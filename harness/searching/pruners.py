@@ -21,14 +21,12 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from harness import stats
-from harness.study.searches import Pruning, Sampler, Search
+from harness.study.searches import LEARN_NOTHING, Pruning, Search
 
 BATCH = "batch"
 """User attribute of a trial: the number of the batch that it trains in."""
 EVALUATIONS = "evaluations"
 """User attribute of a trial: the number of evaluations that it would get, unpruned."""
-LEARN_NOTHING: tuple[Sampler, ...] = ("random", "qmc")
-"""Samplers that learn nothing from results."""
 KEYS: Mapping[str, tuple[str, ...]] = {
     "none": (),
     "median": ("startup", "warmup"),

@@ -290,8 +290,8 @@ class Round:
         ended = {trial.trial_id for _, share in self.shares for trial in share.trials} | set(self.failed)
         if planned != ended:
             raise MachineError(
-                f"{len(planned - ended)} of {len(planned)} trials of a batch did not end, so it was not told. "
-                "Run the same command again: it trains what is missing."
+                f"{len(planned - ended)} of {len(planned)} trials of a batch did not end, so it was not "
+                "told. Run the same command again: it trains what is missing."
             )
 
 

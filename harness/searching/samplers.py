@@ -20,14 +20,12 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from harness.searching.draws import SobolSampler, at, distribution
 from harness.searching.gp_sampler import GpSampler
-from harness.study.searches import Search
+from harness.study.searches import LEARN_NOTHING, Search
 from harness.study.space import Choices, Drawn, Parameter, Space
 
 _WALKS = 512
 FEWEST_KNOWN = {"cmaes": 10}
 """Trials of an earlier search that a sampler needs: CMA-ES begins at the best tenth of them."""
-LEARNS_NOTHING = ("random", "qmc")
-"""Samplers to which results mean nothing."""
 HEARS_OF_REFUSED = ("tpe", "optuna")
 """Samplers that learn where constraints are broken; of the others a point that breaks one is drawn again."""
 ASKS_FIRST = ("gp",)
@@ -110,7 +108,7 @@ def problems(search: Search, space: Space) -> list[str]:
 
 
 def _of_warm_start(search: Search) -> list[str]:
-    if not search.warm_start or search.sampler not in LEARNS_NOTHING:
+    if not search.warm_start or search.sampler not in LEARN_NOTHING:
         return []
     told = f"the sampler {search.sampler} learns nothing from an earlier search"
     return [f"search.warm_start: {told}; allowed: tpe, optuna, gp, cmaes, nsga2; or leave it out"]
@@ -146,7 +144,7 @@ def _of_constraints(search: Search) -> list[str]:
 
 def _of_sampler(search: Search, space: Space) -> list[str]:
     name = search.sampler
-    if name in LEARNS_NOTHING:
+    if name in LEARN_NOTHING:
         return [f"{name} learns nothing from results"]
     if name in {"tpe", "gp"}:
         return []

@@ -47,6 +47,9 @@ IN_MEMORY = re.compile(r"sqlite[^:]*://(/?$|/:memory:|.*mode=memory)")
 SEVERAL_OBJECTIVES: tuple[Sampler, ...] = ("random", "qmc", "tpe", "optuna", "gp", "nsga2")
 """Samplers that can optimize more than one objective."""
 
+LEARN_NOTHING: tuple[Sampler, ...] = ("random", "qmc")
+"""Samplers to which results mean nothing."""
+
 Waits = Literal["batch", "stack", "search"]
 """Who is waited for at a rung: the batch, the stack alone, or all suggestions of the search."""
 WAITS: Mapping[str, Waits] = {"asha": "stack", "async-hyperband": "stack", "top-k": "search"}

@@ -18,7 +18,8 @@ from harness import results
 from harness.errors import MachineError, UsageError
 from harness.registry import PACKAGE_ROOT
 from harness.results import finalists
-from harness.searching.loop import SearchResult, search
+from harness.searching.loop import search
+from harness.searching.search_result import SearchResult
 from harness.study.searches import Search
 from harness.study.study import Study, load, parse
 from harness.training import runs

@@ -17,7 +17,7 @@ from simulated_workers import Killed, SimulatedWorkers, simulate
 from harness.errors import MachineError, UsageError
 from harness.searching import loop, pruners, scheduling
 from harness.searching.ask_tell import AskTell, SuggestionResult
-from harness.searching.loop import SearchResult
+from harness.searching.search_result import SearchResult
 from harness.searching.told import Told
 from harness.study.searches import Pruning
 from harness.study.study import Study, parse

@@ -24,7 +24,7 @@ from harness.registry import PACKAGE_ROOT
 from harness.results import part_files, parts
 from harness.searching import loop as searching
 from harness.searching import rounds, storages
-from harness.searching.loop import SearchResult
+from harness.searching.search_result import SearchResult
 from harness.study.study import Study, load, parse
 from harness.system import locks
 from harness.training import runs
@@ -98,6 +98,9 @@ def test_a_search_makes_the_requested_number_of_distinct_suggestions(folder: Pat
     assert set(found["state"]) == {"complete"}
     assert found["evaluations"].tolist() == [2] * 6
     assert found["batch"].tolist() == [0, 0, 0, 1, 1, 1]
+    run = json.loads((folder / "provenance.json").read_text())["runs"][-1]
+    assert 0 < run["busy"] <= 1
+    assert 0 <= run["idle_seconds"] < run["seconds"]
 
 
 def test_the_objective_equals_the_trained_value(folder: Path) -> None:

@@ -11,6 +11,7 @@ from harness.reporting.model import NONE, Cell, Column, Section, Table, rows_of
 from harness.reporting.search.data import COMPLETE, PRUNED
 from harness.reporting.search.pruning import by_evaluation
 from harness.reporting.search.tables import difference_words, value_words
+from harness.study.searches import LEARN_NOTHING
 from harness.text import capitalised, spaced
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ def _words(search: SearchData, table: pd.DataFrame) -> Iterator[str]:
                 f"This search pruned {row['unknown']} of these {keep}; what they would have become is not "
                 "known, and may be better."
             )
-    if search.settings.own or search.settings.sampler not in {"random", "qmc"}:
+    if search.settings.own or search.settings.sampler not in LEARN_NOTHING:
         yield (
             f"{capitalised(search.settings.asked_by)} learned from suggestions that were trained further; "
             "with top-k they would have been other ones. So this judges the choice after one evaluation, not "
