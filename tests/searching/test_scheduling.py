@@ -31,6 +31,14 @@ SYNCHRONOUS: dict[str, dict[str, Any]] = {
     "none": {"pruner": "none"},
     "two objectives": {"objective": ["val_accuracy", "parameters"], "sampler": "nsga2", "batch": 8},
     "two seeds": {"pruner": "hyperband", "seeds": 2},
+    "optuna": {"pruner": "hyperband", "sampler": "optuna", "batch": 9},
+    "gp": {"pruner": "hyperband", "sampler": "gp"},
+    "cmaes": {
+        "pruner": "hyperband",
+        "sampler": "cmaes",
+        "space": {**SPACE, "dropout": {"low": 0.0, "high": 0.5}},
+    },
+    "extrapolation": {"pruner": {"name": "extrapolation", "confidence": 0.5, "control": 9}},
     "top-k": {"pruner": {"name": "top-k", "keep": 3}, "sampler": "random"},
 }
 
