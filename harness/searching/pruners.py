@@ -111,11 +111,14 @@ def problems(search: Search) -> Iterator[str]:
             "less than search.suggestions"
         )
     least = stats.least_curves(pruning.confidence)
-    if name == "extrapolation" and search.suggestions <= least:
+    # A batch is asked for while the one before it trains.
+    finished = search.batch * max(0, math.ceil(search.suggestions / search.batch) - 2)
+    if name == "extrapolation" and finished < least:
         yield (
             f"search.pruner = 'extrapolation' with confidence {pruning.confidence:g} stops nothing before "
-            f"{least} suggestions are finished, and search.suggestions = {search.suggestions}; ask for more, "
-            "or lower the confidence"
+            f"{least} suggestions are finished; of search.suggestions = {search.suggestions} in batches of "
+            f"{search.batch}, {finished} are when the last batch is asked for. Ask for more, in smaller "
+            "batches, or lower the confidence"
         )
 
 

@@ -22,7 +22,7 @@ from harness.searching.own_studies import Outside, OwnAskTell
 from harness.searching.storages import quiet_optuna
 from harness.searching.suggestions import STATE_NAMES
 from harness.settings import limits
-from harness.study.searches import Search
+from harness.study.searches import Pruning, Search
 from harness.study.space import Choices, Drawn, Floats, Ints, Parameter, Space, Values
 from harness.study.study import Study, load
 from harness.system import locks, machine, spawning
@@ -73,7 +73,8 @@ class StackedStudy:
         checks.check_engine(options.get("engine", "stacked"))
         self._options = RunOptions(**options)
         search = self.study.search
-        checks.check(replace(self.study, search=search and search.model_copy(update={"suggestions": 1})))
+        others = {"suggestions": 1, "sampler": "random", "pruner": Pruning(), "warm_start": ""}
+        checks.check(replace(self.study, search=search and search.model_copy(update=others)))
         if not self.study.space.parameters:
             raise UsageError(
                 f"{self.study.name}: [space] is empty, so there is nothing to suggest; add a parameter"

@@ -401,6 +401,19 @@ def test_what_is_no_study_is_refused(study: Any, given: Any, words: str) -> None
     assert words in refused(study, given)
 
 
+@pytest.mark.parametrize(
+    "of_the_file",
+    [
+        {"sampler": "random", "pruner": {"name": "top-k", "keep": 5}},
+        {"pruner": "extrapolation", "suggestions": 400},
+        {"sampler": "cmaes"},
+    ],
+)
+def test_sampler_and_pruner_of_the_file_do_not_count(of_the_file: dict[str, Any], tmp_path: Path) -> None:
+    entries = {name: TABLES["space"][name] for name in ("lr", "activation")}
+    harness.StackedStudy(new_study(), space(of_the_file, **entries), tmp_path / "mine")
+
+
 @pytest.mark.parametrize("count", [0, -1, 2.5, "8", True])
 def test_a_number_of_trials_that_is_none_is_refused(tmp_path: Path, count: Any) -> None:
     with pytest.raises(UsageError, match="n_trials"):

@@ -85,6 +85,10 @@ BAD = {
         "suggestions = 19\npruner = 'extrapolation'",
         "search.pruner = 'extrapolation' with confidence 0.95 stops nothing before 19 suggestions are",
     ),
+    "an extrapolation of two batches": (
+        "suggestions = 64\npruner = 'extrapolation'",
+        "of search.suggestions = 64 in batches of 32, 0 are when the last batch is asked for",
+    ),
     "a confidence that no search can reach": (
         "pruner = { name = 'extrapolation', confidence = 1.0 }",
         "search.pruner.confidence = 1.0: allowed: less than or equal to 0.999",
