@@ -201,8 +201,7 @@ class StageSchedule:
 
     def _restore(self, batch: Batch) -> None:
         """Report again what an earlier run had reported, for those who are judged against it."""
-        if self.waits_for == "stack":
-            self.told.note_drawn({s.number: s.drawn for s in batch.suggestions})
+        self.told.note_drawn({s.number: s.drawn for s in batch.suggestions})
         if self.waits_for != "batch":
             for suggestion in batch.suggestions:
                 for evaluation, value in self._reports(batch, suggestion).items():

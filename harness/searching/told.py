@@ -1,7 +1,8 @@
 """told.jsonl: what was known when each batch was asked for and, without barriers, who was judged and how.
 
 A line is a JSON object. A batch that is asked for before the one before it has ended is asked for with what
-is known then; a search that is killed asks for it again with the same. Under an asynchronous pruner the order
+is known then; a search that is killed asks for it again with the same, unless the suggestions that were in
+training are others by now, as with another sampler. Under an asynchronous pruner the order
 in which stacks arrive is the machine's, so every judgement is written down before it takes effect, and a
 search that goes on repeats it. Lines are only appended; a last line that a kill has torn does not count.
 """
@@ -76,11 +77,11 @@ class Told:
             self._append({"batch": batch, "known": entries})
 
     def note_drawn(self, drawn: Mapping[int, Drawn]) -> None:
-        """Note what was asked for; forget judgements of other suggestions that had these numbers."""
-        for number, point in drawn.items():
-            if self._drawn.get(number, point) != point:
-                self._reported.pop(number, None)
-                self._judged = {key: stop for key, stop in self._judged.items() if key[0] != number}
+        """Note what was asked for; forget what is known of other suggestions that had these numbers."""
+        others = {n for n, point in drawn.items() if self._drawn.get(n, point) != point}
+        self.known = {batch: known for batch, known in self.known.items() if not others & {*known}}
+        self._judged = {key: stop for key, stop in self._judged.items() if key[0] not in others}
+        self._reported = {n: curve for n, curve in self._reported.items() if n not in others}
         if any(self._drawn.get(number) != point for number, point in drawn.items()):
             self._append({"drawn": {str(number): point for number, point in drawn.items()}})
         self._drawn |= drawn

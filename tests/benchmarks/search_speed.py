@@ -56,7 +56,7 @@ FIRST_SEED = 2000
 
 @dataclasses.dataclass(frozen=True)
 class Contest:
-    """Who searches, where, and for how long: repeats of so many suggestions of the harness's."""
+    """Searches side by side: repeats of so many suggestions of the harness's, in a folder."""
 
     folder: Path
     repeats: int = 5

@@ -1,4 +1,4 @@
-"""What a thin stack costs, and each form of a batch: `python tests/benchmarks/thin_stacks.py`.
+"""The cost of a thin stack, and of each form of a batch: `python tests/benchmarks/thin_stacks.py`.
 
 Eight members as a search suggests them, each of its own shape, train on FashionMNIST in stacks of 8, 4, 2
 and 1. Then they train in one stack with each form of a batch in layer one. It prints processor microseconds a

@@ -1,4 +1,4 @@
-"""How much a search's choice is worth: of the best suggestion, or of a few trained anew with some seeds.
+"""The worth of a search's choice: of the best suggestion, or of a few trained anew with some seeds.
 
 `python tests/benchmarks/worth_of_finalists.py FOLDER` reads a search that had ten finalists with many
 seeds. Again and again it takes a few seeds at random, picks the best of the first few finalists by these,

@@ -62,6 +62,10 @@ def read(folder: Path) -> pd.DataFrame:
     return pd.read_csv(folder / "suggestions.csv", keep_default_na=False).drop(columns="seconds")
 
 
+def complete(value: float) -> SuggestionResult:
+    return SuggestionResult(optuna.trial.TrialState.COMPLETE, [value], {1: value}, 1)
+
+
 def lines(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "told.jsonl").read_text().splitlines()]
 
@@ -138,8 +142,9 @@ def test_a_search_that_is_killed_anywhere_comes_to_the_same(
     pd.testing.assert_frame_equal(read(tmp_path / "killed"), read(tmp_path / "unkilled"))
 
 
+@pytest.mark.parametrize("earlier", ["none", "of another sampler"])
 def test_the_next_batch_is_asked_for_with_what_was_known_at_the_rung(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    earlier: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given, at = study(pruner="none", suggestions=12), scheduling.next_at(Pruning(), 4, 6)
     seen: list[Mapping[int, Any]] = []
@@ -150,6 +155,13 @@ def test_the_next_batch_is_asked_for_with_what_was_known_at_the_rung(
         seen.append(self._shown[batch[0].number])
         return batch
 
+    if earlier != "none":  # killed in its first batch, whose suggestions were others
+        simulate(monkeypatch, dies_after=1)
+        with pytest.raises(Killed):
+            search(given, tmp_path)
+        log = Told(tmp_path)
+        log.note_drawn({number: {"lr": 0.5, "activation": "relu"} for number in range(6)})
+        log.note_known(1, {number: complete(0.99) for number in range(6)})
     monkeypatch.setattr(AskTell, "ask", ask)
     simulate(monkeypatch)
     search(given, tmp_path)
@@ -162,10 +174,6 @@ def test_the_next_batch_is_asked_for_with_what_was_known_at_the_rung(
         ]
         assert then.intermediate_values == {i: v for i, v in trial.intermediate_values.items() if i <= at}
         assert max(trial.intermediate_values) == 4 > at
-
-
-def complete(value: float) -> SuggestionResult:
-    return SuggestionResult(optuna.trial.TrialState.COMPLETE, [value], {1: value}, 1)
 
 
 def test_a_search_of_two_batches_learns_from_the_first(

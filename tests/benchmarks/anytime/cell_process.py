@@ -25,7 +25,7 @@ PRINTED, CELL, COST = "printed.txt", "cell.json", "cost.json"
 
 @dataclass(frozen=True)
 class Ended:
-    """How a cell's processes ended.
+    """The end of a cell's processes.
 
     Attributes:
         cpu: processor seconds of all of them.

@@ -58,7 +58,7 @@ class Training:
         )
 
     def next_epoch(self) -> float:
-        """Train one more epoch, and return the accuracy; NaN if a loss of the epoch is not finite."""
+        """Train one more epoch, and return the accuracy; NaN if its last loss is not finite."""
         x, y = images(self.cell.images, "train")
         size = int(self.configuration["batch_size"])
         self.model.train()
