@@ -1,4 +1,4 @@
-"""Which method finds a good network first: `nox -s anytime`.
+"""Compare methods over time, the best network so far at every second: `nox -s anytime`.
 
 \b
     nox -s anytime                # 15 minutes a cell, 5 repeats, all methods; again: it goes on
