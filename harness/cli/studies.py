@@ -80,7 +80,7 @@ def _plan_search(study: Study, folder: Path, options: MachineKeywords, *, as_jso
     asked = RunOptions(**options)
     engine, processes = asked.engine, options["workers"] or cores()
     checks.check_engine(engine)
-    checks.check(study)
+    checks.check(study, folder)
     check_bits(draw(checks.every_component(study), engine), asked)
     if as_json:
         from harness.cli import search_answers

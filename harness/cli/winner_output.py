@@ -10,6 +10,7 @@ import pandas as pd
 from harness import notes, results
 from harness.cli import answers
 from harness.results import finalists
+from harness.results.finalists import ALL_DIVERGED
 from harness.settings.schema import CONFIRMED, FINALISTS
 from harness.study.searches import Objective, Search
 from harness.text import (
@@ -61,13 +62,18 @@ def show_target(result: SearchResult, study: Study) -> None:
         notes.warn(f"no suggestion has {search.goal}")
 
 
+def _unpicked(result: SearchResult) -> str:
+    """Say why no winner was picked, and what to do."""
+    more = "Narrow [space] and search into another folder, or ask for more suggestions"
+    advice = more if result.undecided == ALL_DIVERGED else "Run the same command again"
+    return f"no winner is picked: {result.undecided}. {advice}"
+
+
 def show_finalists(result: SearchResult, study: Study) -> None:
     """Show the finalists in a table, and which one was picked or why none was."""
     found, objective = read(result, study), _search(study).ranking[0]
     if result.undecided:
-        click.secho(
-            f"no winner is picked: {result.undecided}. Run the same command again.", fg="red", err=True
-        )
+        click.secho(f"{_unpicked(result)}.", fg="red", err=True)
     if found is None:
         if result.winner is not None and _search(study).finalists > 1:
             click.echo("one suggestion is complete: it is the winner, without other finalists")
@@ -125,7 +131,7 @@ def facts(result: SearchResult, study: Study) -> dict[str, Any]:
     search, found = _search(study), read(result, study)
     flattered = answers.rows(optimism(result, study))
     if result.undecided:
-        notes.warn(f"no winner is picked: {result.undecided}. Run the same command again")
+        notes.warn(_unpicked(result))
     return {
         "until": search.until and {"levels": search.until, "reached": result.reached},
         "finalists": None if found is None else {

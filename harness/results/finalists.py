@@ -14,6 +14,8 @@ from harness.study.searches import Search
 
 SETTLED = ("ok", "diverged")
 """Statuses of trials that no further run changes."""
+ALL_DIVERGED = "every finalist diverged with every finalist seed"
+"""Why no winner can be picked where the same finalists would diverge again."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ def _undecided(trials: pd.DataFrame, table: pd.DataFrame) -> str:
     unsettled = int((~trials["status"].isin(SETTLED)).sum())
     if unsettled:
         return f"no result of {unsettled} of the finalists' {len(trials)} trials"
-    return "" if table["n"].iloc[0] else "every finalist diverged with every finalist seed"
+    return "" if table["n"].iloc[0] else ALL_DIVERGED
 
 
 def optimism(number: int, confirmed: pd.DataFrame, suggestions: pd.DataFrame, search: Search) -> pd.DataFrame:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from harness.axes import own_networks, planned_components
@@ -12,7 +13,7 @@ from harness.data.samples import train_size
 from harness.errors import UsageError
 from harness.planning import cost
 from harness.planning.plan import misfit
-from harness.searching import constraints, networks, pruners, samplers
+from harness.searching import constraints, networks, pruners, samplers, warm_start
 from harness.searching.costs import Costs
 from harness.settings.schema import BASELINE
 from harness.study.searches import Search
@@ -33,8 +34,11 @@ def check_engine(engine: object) -> None:
     )
 
 
-def check(study: Study) -> None:
-    """Raise UsageError where a study is not a search, or is one that cannot come to its end."""
+def check(study: Study, folder: Path | None = None) -> None:
+    """Raise UsageError where a study is not a search, or is one that cannot come to its end.
+
+    With the results `folder` that it searches into, its warm start is checked, too.
+    """
     if study.search is None:
         raise UsageError(
             f"{study.name} is a study of design {study.about.design!r}. Train it with `harness run`; a "
@@ -47,6 +51,8 @@ def check(study: Study) -> None:
             "study.toml of the folder above it."
         )
     problems = list(_problems(study, study.search, study.space))
+    if folder is not None:
+        problems += warm_start.problems(study, folder)
     if problems:
         listed = "\n".join(f"  - {problem}" for problem in problems)
         raise UsageError(f"{study.name}: nothing was run\n{listed}")

@@ -99,7 +99,7 @@ def search(  # noqa: PLR0913 (a person's keywords; RunOptions from here on)
 
 def _searched(study: Study, folder: Path, options: RunOptions, display: SearchDisplay | None) -> SearchResult:
     """Search as `search`, in the build that is in use."""
-    checks.check(study)
+    checks.check(study, folder)
     check_bits(draw(checks.every_component(study), options.engine), options)
     runs.check_folder(folder, draw(study.in_phase("search"), options.engine), options)
     with locks.locked(folder):
@@ -136,12 +136,13 @@ class _Search:
         self.earlier = warm_start.known(study, folder)
         if not self.known:
             run_folder.write_plan(folder, self.plan, self.digests)
-        warm_start.keep(folder, self.earlier)
+            warm_start.keep(folder, self.earlier)
         self.data.load()
         self.storage = storages.open_storage(
             self.search.storage, folder, study.name, self.search.directions, self._about()
         )
         try:
+            warm_start.keep(folder, self.earlier)
             self._restore(asking)
         except BaseException:
             self.storage.close()

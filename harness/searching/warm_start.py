@@ -87,6 +87,14 @@ def known(study: Study, folder: Path) -> KnownSuggestions | None:
     return there
 
 
+def problems(study: Study, folder: Path) -> Iterator[str]:
+    """Yield why a search into a folder cannot be warm-started."""
+    try:
+        known(study, folder)
+    except UsageError as error:
+        yield str(error)
+
+
 def keep(folder: Path, known: KnownSuggestions | None) -> None:
     """Keep what a search knows in its results folder, unless it is there."""
     if known is not None and not (folder / KNOWN).exists():

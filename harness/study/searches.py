@@ -8,7 +8,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    ValidationError,
+    field_validator,
+)
 
 from harness.errors import did_you_mean, quoted
 from harness.settings import Seed, Seeds, limits, one_or_list, seeds_or_count
@@ -55,6 +63,9 @@ Waits = Literal["batch", "stack", "search"]
 WAITS: Mapping[str, Waits] = {"asha": "stack", "async-hyperband": "stack", "top-k": "search"}
 """What pruners wait for that do not wait for the batch."""
 
+GOALS = ("objective", "direction", "until")
+"""The keys that say what a search is for, which are checked together."""
+
 Evaluations = limits.at_most(limits.EVALUATIONS, "no suggestion gets more evaluations")
 
 
@@ -80,11 +91,14 @@ def _bounds(given: Any) -> Any:
     """Check upper bounds of costs, by their names. Raises ValueError."""
     if not isinstance(given, Mapping):
         raise ValueError(f"a table of upper bounds, as in {BOUNDS}")  # noqa: TRY004 (pydantic's)
+    wrong = []
     for name, bound in given.items():
         if name not in COSTS:
-            raise ValueError(f"upper bounds of costs, as in {BOUNDS}; {did_you_mean(str(name), COSTS)}")
-        if isinstance(bound, bool) or not isinstance(bound, int | float) or not 0 < bound < math.inf:
-            raise ValueError(f"for {name} a number above 0, as in {BOUNDS}; not {quoted(bound, most=60)}")
+            wrong.append(f"no {quoted(name, most=60)}: {did_you_mean(str(name), COSTS)}")
+        elif isinstance(bound, bool) or not isinstance(bound, int | float) or not 0 < bound < math.inf:
+            wrong.append(f"for {name} a number above 0, not {quoted(bound, most=60)}")
+    if wrong:
+        raise ValueError(f"upper bounds of costs, as in {BOUNDS}; {'; '.join(wrong)}")
     return {str(name): float(bound) for name, bound in given.items()}
 
 
@@ -273,6 +287,17 @@ def problems(search: Search, seeds: Sequence[int], tracked: Sequence[str]) -> It
     both = sorted(set(search.seeds) & set(seeds))
     if both:
         yield f"search.seeds: {both} are seeds of the study too; the winner is confirmed with fresh seeds"
+
+
+def problems_beside(table: Mapping[str, Any], tracked: Sequence[str]) -> Iterator[str]:
+    """Yield what is wrong with the objective and the target where other keys of [search] are wrong."""
+    try:
+        search = Search.model_validate({key: table[key] for key in GOALS if key in table})
+    except ValidationError:  # told already
+        return
+    yield from _objective_problems(search, tracked)
+    yield from _direction_problems(search)
+    yield from _goal_problems(search)
 
 
 def _objective_problems(search: Search, tracked: Sequence[str]) -> Iterator[str]:

@@ -478,6 +478,8 @@ def _draft(raw: Mapping[str, Any], about: About, checker: Checker) -> Draft:
         checker.name("an arm in [chosen]", arm)
     chosen = {arm: checker.table(f"chosen.{arm}", values) for arm, values in raw["chosen"].items()}
     search = validated(Search, "search", raw["search"], problems) if about.design == "search" else None
+    if search is None and about.design == "search":
+        problems += searches.problems_beside(raw["search"], about.metrics or ())
     columns = [*checker.known, *axes]
     return Draft(about, baseline, axes, steps, compared, tune, checker.spaces, chosen, search, columns)
 

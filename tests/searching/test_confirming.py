@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 
 from harness import results
+from harness.cli import winner_output
 from harness.errors import MachineError, UsageError
 from harness.registry import PACKAGE_ROOT
 from harness.results import finalists
@@ -270,6 +271,16 @@ def test_test_stays_closed_while_a_finalist_fails(tmp_path: Path, monkeypatch: p
     assert again.confirmed is not None
     assert again.confirmed.statuses == {"ok": 4}
     assert not again.undecided
+
+
+def test_finalists_that_all_diverged_are_not_asked_for_again(capsys: pytest.CaptureFixture[str]) -> None:
+    for why, advice in ((finalists.ALL_DIVERGED, "Narrow [space]"), ("no result of 1", "the same command")):
+        result = SearchResult(Path("nowhere"), [], None, 1.0, 0.1, "sqlite", 0, undecided=why)
+        winner_output.show_finalists(result, study())
+        told = capsys.readouterr().err
+        assert why in told
+        assert advice in told
+        assert told.count("same command") == (why != finalists.ALL_DIVERGED)
 
 
 # ---------------------------------------------------------------------------------------------- the target

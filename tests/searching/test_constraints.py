@@ -231,3 +231,10 @@ def test_another_bound_is_another_search(tmp_path: Path) -> None:
     loop.search(study({"parameters": 1500}, suggestions=4), tmp_path / "s", workers=1)
     with pytest.raises(UsageError, match=r"constraints: there .*1500.*, here .*1600"):
         loop.search(study({"parameters": 1600}, suggestions=8), tmp_path / "s", workers=1)
+
+
+def test_all_bounds_and_targets_that_are_wrong_are_told_at_once() -> None:
+    with pytest.raises(UsageError) as told:
+        study({"paramters": 5, "flops": -1}, sampler="tpee", until={"val_acuracy": 0.9})
+    for words in ("did you mean 'parameters'", "for flops a number above 0", "'tpee'", "'val_acuracy'"):
+        assert words in str(told.value)

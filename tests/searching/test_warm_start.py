@@ -245,3 +245,21 @@ def test_a_damaged_copy_is_told_before_training(earlier: Path, tmp_path: Path) -
         (tmp_path / "s" / "known.json").write_text(content)
         with pytest.raises(UsageError, match=r"known\.json cannot be read .*Bring back a copy"):
             loop.search(study(warm_start=str(earlier)), tmp_path / "s", workers=1)
+
+
+def test_a_warm_start_that_another_search_refuses_leaves_its_folder_as_it_was(
+    earlier: Path, tmp_path: Path
+) -> None:
+    loop.search(study(suggestions=3), tmp_path / "s", workers=1)
+    with pytest.raises(UsageError, match="warm start: there nothing"):
+        loop.search(study(suggestions=6, warm_start=str(earlier)), tmp_path / "s", workers=1)
+    assert not (tmp_path / "s" / "known.json").exists()
+
+
+def test_what_a_warm_start_misses_is_told_with_the_rest_and_nothing_is_written(tmp_path: Path) -> None:
+    wrong = study(warm_start="nowhere", sampler="random", constraints={"parameters": 1})
+    with pytest.raises(UsageError) as told:
+        loop.search(wrong, tmp_path / "s", workers=1)
+    for words in ("the sampler random", "nothing in [space] keeps", "search.warm_start = 'nowhere'"):
+        assert words in str(told.value)
+    assert not (tmp_path / "s").exists()
