@@ -115,14 +115,20 @@ def show_optimism(result: SearchResult, study: Study) -> None:
         value = (lambda v: f"{100 * v:.2f} %") if objective.is_accuracy else significant
         size = (lambda v: f"{points(v)} points") if objective.is_accuracy else significant
         ends = points if objective.is_accuracy else significant
-        said = "flattered it by" if row["optimism"] > 0 else "did not flatter it: it is better by"
+        amount = size(abs(row["optimism"]))
+        if amount == size(0.0):
+            said = "did not flatter it"
+        elif row["optimism"] > 0:
+            said = f"flattered it by {amount}"
+        else:
+            said = f"did not flatter it: it is better by {amount}"
         sign = 1 if row["optimism"] > 0 else -1
         low, high = sorted((sign * row["low"], sign * row["high"]))
         spread = interval({"low": low, "high": high, "n": row["n"]}, ends)
+        chance = ", which may be chance" if low <= 0 <= high else ""
         click.echo(
             f"the winner's {spaced(objective.name)}: {value(row['searched'])} in the search, "
-            f"{value(row['fresh'])} with fresh seeds; the search {said} {size(abs(row['optimism']))} "
-            f"({spread})"
+            f"{value(row['fresh'])} with fresh seeds; the search {said} ({spread}{chance})"
         )
 
 

@@ -47,6 +47,10 @@ FOLDER, SUGGESTION = "harness.folder", "harness.suggestion"
 WHY = "harness.reason"
 """User attribute of a trial of the study outside that has no value: why."""
 INTERRUPTED = "the search was interrupted before this trial was told"
+DEQUEUE = (
+    "It stays in the study's storage; study.tell(study.ask(), state=optuna.trial.TrialState.FAIL) takes "
+    "the first that waits out of the queue"
+)
 MOST_LISTED = 8
 
 
@@ -320,7 +324,7 @@ def _problems(study: optuna.Study, space: Space) -> Iterator[str]:
                 )
         if trial.state == TrialState.WAITING:
             fixed = trial.system_attrs.get("fixed_params", {})
-            yield from (f"enqueued trial {trial.number}: {why}" for why in misfits(fixed, known))
+            yield from (f"enqueued trial {trial.number}: {why}. {DEQUEUE}" for why in misfits(fixed, known))
 
 
 def values_of(space: Space) -> dict[str, Values]:

@@ -360,7 +360,7 @@ def _problems_of_several(search: Search) -> Iterator[str]:
         allowed = ", ".join(SEVERAL_OBJECTIVES)
         yield f"search.sampler = {search.sampler!r} optimizes one objective; allowed for two: {allowed}"
     if search.pruner.name != "none":
-        yield f"search.pruner = {search.pruner.name!r}: allowed with two objectives: none"
+        yield f"search.pruner = {search.pruner.name!r}: allowed with two objectives: 'none'"
     if search.diverged != "fail":
         yield "search.diverged: with two objectives a diverged suggestion fails; allowed: 'fail'"
 

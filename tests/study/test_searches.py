@@ -95,7 +95,7 @@ BAD = {
     ),
     "two objectives and top-k": (
         "objective = ['val_accuracy', 'parameters']\npruner = 'top-k'",
-        "search.pruner = 'top-k': allowed with two objectives: none",
+        "search.pruner = 'top-k': allowed with two objectives: 'none'",
     ),
     "no suggestions": ("suggestions = 0", "search.suggestions = 0: allowed: greater than or equal to 1"),
     "half a suggestion": ("suggestions = 1.5", "search.suggestions = 1.5: allowed: a valid integer"),
@@ -160,7 +160,7 @@ BAD = {
     "costs alone": ("objective = 'parameters'", "costs alone do not say how well a network does"),
     "two objectives and a pruner": (
         "objective = ['val_accuracy', 'parameters']\nsampler = 'nsga2'\npruner = 'median'",
-        "search.pruner = 'median': allowed with two objectives: none",
+        "search.pruner = 'median': allowed with two objectives: 'none'",
     ),
     "two objectives and cmaes": (
         "objective = ['val_accuracy', 'parameters']\nsampler = 'cmaes'",

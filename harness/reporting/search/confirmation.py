@@ -92,13 +92,14 @@ def _compared(search: SearchData, row: Mapping[Any, Any], number: int) -> list[s
         f"{value_words(objective, row['searched'])} ({seeds} each, the "
         f"{_place(search, row['searched'])} such numbers); with fresh seeds its mean is "
         f"{value_words(objective, row['fresh'])} ({spread}), "
-        f"{_size(objective, worse)} {'worse' if worse >= 0 else 'better'}"
+        f"{_step(objective, worse)}"
     )
     if worse <= 0:
         return [f"{out}.", "Here the choice of the best was not too optimistic."]
+    maybe = ", so perhaps not at all" if row["low"] <= 0 else ""
     size = "" if math.isnan(row["low"]) else (
         f": the search flattered it by that much ({_signed(objective, row['low'])} to "
-        f"{_signed(objective, row['high'])})")  # fmt: skip
+        f"{_signed(objective, row['high'])}{maybe})")  # fmt: skip
     return [f"{out}{size}.", "The best of many noisy numbers is too optimistic; believe the fresh one."]
 
 
@@ -108,6 +109,12 @@ def _place(search: SearchData, value: float) -> str:
     place = 1 + int((values.gt(value) if maximize else values.lt(value)).sum())
     extreme = "highest" if maximize else "lowest"
     return f"{extreme if place == 1 else f'{ordinal(place)} {extreme}'} of {len(values)}"
+
+
+def _step(objective: Objective, worse: float) -> str:
+    """Say how far a value is from the one of the search: "0.46 points worse", "the same"."""
+    size = _size(objective, worse)
+    return "the same" if size == _size(objective, 0.0) else f"{size} {'worse' if worse > 0 else 'better'}"
 
 
 def _size(objective: Objective, difference: float) -> str:

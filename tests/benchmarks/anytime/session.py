@@ -126,7 +126,9 @@ def warm_up(method: Method, campaign: Campaign) -> None:
 @click.option("--short", is_flag=True, help="Widths to 128, 9 epochs, few methods, 4 minutes.")
 @click.option("--minutes", type=click.FloatRange(0, min_open=True), help="A cell.  [default: 15; short: 4]")
 @click.option("--repeats", type=click.IntRange(1), default=5, show_default=True)
-@click.option("--methods", "names", default="", metavar="A,B", help="Some of them.  [default: all]")
+@click.option(
+    "--methods", "names", default="", metavar="A,B", help="Some of those in docs/anytime.md.  [default: all]"
+)
 @click.option(
     "--seeds", type=click.IntRange(0), default=5, show_default=True, help="Of a confirmation; 0: none."
 )
