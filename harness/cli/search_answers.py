@@ -64,7 +64,7 @@ def plan(study: Study, engine: Engine, folder: Path, processes: int) -> dict[str
             "evaluations": most,
             "objectives": _objectives(study),
             "constraints": search.constraints,
-            "known": _known(warm_start.earlier(study) if search.warm_start else None),
+            "known": _known(warm_start.known(study, folder)),
             "space": [_parameter(entry, one) for entry in study.space.entries for one in entry.parameters],
         },
     }

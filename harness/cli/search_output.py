@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import click
@@ -30,7 +31,7 @@ SAMPLED = 64  # random suggestions that the estimate of a search's time is made 
 SHOWN = 5  # of the best suggestions
 
 
-def show_plan(study: Study, engine: Engine, processes: int) -> None:
+def show_plan(study: Study, folder: Path, engine: Engine, processes: int) -> None:
     """Show the plan of a search: its parameters, number of suggestions, pruner, and estimated time."""
     search, space = study.search, study.space
     assert search is not None  # noqa: S101 (asked of searches only)
@@ -44,7 +45,7 @@ def show_plan(study: Study, engine: Engine, processes: int) -> None:
         f"{search.suggestions}{settings} suggestions{seeds} in batches of {search.batch}, "
         f"sampler {search.sampler}"
     )
-    for line in _aims(study):
+    for line in _aims(study, folder):
         click.echo(line)
     for entry in space.entries:
         when = "".join(f"; when {key} is {' or '.join(values)}" for key, values in entry.when.items())
@@ -74,7 +75,7 @@ def show_plan(study: Study, engine: Engine, processes: int) -> None:
         click.echo(line)
 
 
-def _aims(study: Study) -> Iterator[str]:
+def _aims(study: Study, folder: Path) -> Iterator[str]:
     """Say what is searched for, from what the sampler sets out, and what a suggestion must keep to."""
     search = study.search
     assert search is not None  # noqa: S101
@@ -82,8 +83,8 @@ def _aims(study: Study) -> Iterator[str]:
     yield f"to {' and '.join(goals)}, by val alone; test stays closed until the winner is known"
     if search.until:
         yield f"until a complete suggestion has {search.goal}"
-    if search.warm_start:
-        yield f"warm start: the sampler knows {warm_start.earlier(study).words}"
+    if known := warm_start.known(study, folder):
+        yield f"warm start: the sampler knows {known.words}"
     if search.constraints:
         yield f"with {constraints.in_words(search)}: what breaks it is drawn again, and never trained"
 

@@ -89,7 +89,7 @@ def _plan_search(study: Study, folder: Path, options: MachineKeywords, *, as_jso
         return
     from harness.cli import search_output
 
-    search_output.show_plan(study, engine, processes)
+    search_output.show_plan(study, folder, engine, processes)
 
 
 def _plan(study: Study, folder: Path, options: MachineKeywords, *, as_json: bool) -> None:

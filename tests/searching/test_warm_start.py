@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from harness import reporting
+from harness.cli import search_answers, search_output
 from harness.errors import UsageError
 from harness.reporting.search import data as search_data
 from harness.reporting.search import page as search_page
@@ -263,3 +264,17 @@ def test_what_a_warm_start_misses_is_told_with_the_rest_and_nothing_is_written(t
     for words in ("the sampler random", "nothing in [space] keeps", "search.warm_start = 'nowhere'"):
         assert words in str(told.value)
     assert not (tmp_path / "s").exists()
+
+
+def test_a_search_that_was_begun_is_planned_without_the_earlier_folder(
+    earlier: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy, begun = tmp_path / "earlier", tmp_path / "s"
+    shutil.copytree(earlier, copy)
+    given = study(warm_start=str(copy), suggestions=3)
+    warm_start.keep(begun, warm_start.earlier(given))
+    shutil.rmtree(copy)
+    checks.check(given, begun)
+    search_output.show_plan(given, begun, "stacked", 1)
+    assert "the sampler knows all 12 complete suggestions" in capsys.readouterr().out
+    assert search_answers.plan(given, "stacked", begun, 1)["search"]["known"]["suggestions"] == 12
