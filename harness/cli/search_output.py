@@ -166,6 +166,8 @@ def show_results(result: SearchResult, study: Study) -> None:
         winner_output.show_optimism(result, study)
     elif not result.undecided:
         click.secho("nothing to confirm: no suggestion was trained to its end", fg="yellow", err=True)
+    if result.winner is not None:
+        click.echo(f"winner: suggestion {result.winner}, {words(result.trials[result.winner].params)}")
     click.echo(f"results: {result.folder}/suggestions.csv, trials.csv; storage {result.storage}")
 
 

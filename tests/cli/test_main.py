@@ -737,7 +737,7 @@ def test_a_search_prints_its_winner(harness: Harness) -> None:
         answer.stdout, "the best suggestions, by val", r"4 suggestions: .*complete", "4 of them now, in",
         "the finalists, by val accuracy", "picked: suggestion ", r"winner - baseline on test: [+-]",
         r"the winner's val accuracy: [\d.]+ % in the search, [\d.]+ % with fresh seeds; the search ",
-        r"results: results/found/suggestions\.csv",
+        r"winner: suggestion \d, activation \w+, lr [\d.]+", r"results: results/found/suggestions\.csv",
     )  # fmt: skip
     again = harness("search", study(SEARCH), "--workers", 1, "--set", "search.suggestions=5")
     assert again.code == 0, again.stderr

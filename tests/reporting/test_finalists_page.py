@@ -58,6 +58,9 @@ def test_the_first_screen_tells_the_pick_and_how_often_it_would_win(folder: Path
     sureness = dict(screen.sureness)["Rank"]
     near = best(3)["arm"][2]
     assert sureness == f"of 3 finalists, 4 seeds each, the winner is not shown to be better than {near}."
+    drawn = dict(screen.sureness)["Settings"]
+    assert f"lr = {picked['lr']:.4g}" in drawn
+    assert drawn.endswith(f"({picked['arm']}).")
     settings = " ".join(search_page.answers(search)[0])
     assert f"lr = {picked['lr']:.4g}" in settings
 

@@ -13,6 +13,7 @@ from harness.reporting.first_screen import answers, pictures
 from harness.reporting.first_screen.model import SENTENCES, Headline
 from harness.reporting.search import finalists
 from harness.reporting.search import page as search_page
+from harness.reporting.search import tables as search_tables
 from harness.reporting.tuned import FACTS
 from harness.settings.schema import CONFIRMED, FINALISTS
 from harness.study.searches import STATES
@@ -157,7 +158,9 @@ def _missing(reading: ReportData) -> tuple[str, str]:
 
 
 def _search_sureness(search: SearchData) -> Iterator[tuple[str, str]]:
-    judged = search.judged
+    judged, best = search.judged, search.chosen
+    if best is not None:
+        yield "Settings", f"{search_tables.settings_words(best, search.parameters)} ({best['arm']})."
     if judged is None or not judged.table["n"].gt(0).any():
         seeds = "one search seed" if search.seeds == 1 else f"{search.seeds} search seeds"
         yield "Seeds", f"{seeds}; the best of many looks better than it is. Test is still closed."

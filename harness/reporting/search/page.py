@@ -80,7 +80,7 @@ def answers(search: SearchData) -> list[list[str]]:
         nothing = "No suggestion has been trained to its end, so there is nothing to conclude."
         return [[nothing, *_outcomes(search)]]
     drawn = [parameter for parameter in search.parameters if pd.notna(best[parameter.name])]
-    settings = "; ".join(f"{p.name} = {search_tables.setting(p, best[p.name]).text}" for p in drawn)
+    settings = search_tables.settings_words(best, search.parameters)
     first = [*finalists.leading(search, best), f"Its settings: {settings}.", *_edges(drawn, best)]
     return [first, *confirmation.answers(search), list(_outcomes(search))]
 

@@ -66,6 +66,12 @@ def setting(parameter: Parameter, value: Any) -> Cell:
     return Cell(f"{value:.4g}", key=float(value)) if parameter.numeric else Cell(as_word(value))
 
 
+def settings_words(suggestion: pd.Series[Any], parameters: Sequence[Parameter]) -> str:
+    """Put the settings that a suggestion drew into words."""
+    drawn = [parameter for parameter in parameters if pd.notna(suggestion[parameter.name])]
+    return "; ".join(f"{p.name} = {setting(p, suggestion[p.name]).text}" for p in drawn)
+
+
 def told(table: pd.DataFrame, parameters: Sequence[Parameter]) -> list[str]:
     """Describe each suggestion of a table: its name, and the settings that it drew."""
     words = []
