@@ -39,11 +39,6 @@ class SearchProgress:
         """Suggestions that are over, those in training by their share."""
         return self.done + self.share * self.in_training
 
-    def tell(self, share: float) -> None:
-        """Note the share of the batch that is done."""
-        self.share = share
-        self.keep()
-
     def keep(self) -> None:
         """Tell those who watch."""
         if self.file is not None:

@@ -86,6 +86,7 @@ def search(  # noqa: PLR0913 (a person's keywords; RunOptions from here on)
     """
     spawning.check_main()
     checks.check_engine(engine)
+    study = Study.checked(study)
     if study.search is not None and study.search.own:
         raise UsageError(
             f"search.own = {study.search.own!r}: an Optuna study outside asked for the suggestions of this "
@@ -325,6 +326,7 @@ class _Search:
         self._store(self.ask_tell.tell(batch.suggestions, results, seconds))
         self.schedule.remove(batch)
         suggestions.write(self.folder, self.trials, self.search, self.space)
+        self._count(self.progress)
         self._note(self.progress)
 
     def _ask(self) -> list[Suggestion]:
@@ -391,13 +393,18 @@ class _Search:
 
     def _show(self) -> None:
         """Show how far the batches in training are."""
+        self._count(self.progress)
+        self.progress.keep()
+
+    def _count(self, progress: SearchProgress) -> None:
+        """Count the suggestions in training, and which share of them is done."""
         batches = self.schedule.batches
-        self.progress.in_training = sum(len(batch.suggestions) for batch in batches)
+        progress.in_training = sum(len(batch.suggestions) for batch in batches)
         done = sum(len(batch.suggestions) * batch.share for batch in batches)
-        self.progress.tell(done / max(1, self.progress.in_training))
+        progress.share = done / max(1, progress.in_training)
 
     def _note(self, progress: SearchProgress) -> None:
-        progress.done, progress.in_training, progress.share = len(self.trials), 0, 0.0
+        progress.done = len(self.trials)
         progress.states = suggestions.counted(self.trials)
         best = suggestions.best(self.trials, self.search)
         progress.best = None if best is None else self.trials[best].values[0]

@@ -14,14 +14,17 @@ import math
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import BasePruner, MedianPruner, NopPruner, PatientPruner, PercentilePruner
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from harness import stats
 from harness.study.searches import LEARN_NOTHING, Pruning, Search
+
+if TYPE_CHECKING:
+    from harness import stats
 
 BATCH = "batch"
 """User attribute of a trial: the number of the batch that it trains in."""
@@ -110,6 +113,8 @@ def problems(search: Search) -> Iterator[str]:
             f"search.pruner.keep = {pruning.keep} of {search.suggestions} suggestions stops none; allowed: "
             "less than search.suggestions"
         )
+    from harness import stats
+
     least = stats.least_curves(pruning.confidence)
     # A batch is asked for while the one before it trains.
     finished = search.batch * max(0, math.ceil(search.suggestions / search.batch) - 2)
@@ -251,6 +256,8 @@ class Extrapolation(BasePruner):
         value = trial.intermediate_values[step]
         if not math.isfinite(value):
             return True
+        from harness import stats
+
         finished = _finished(study)
         alike = [other for other in finished if other.last_step == trial.user_attrs[EVALUATIONS]]
         if trial.number % self._control == 0 or len(alike) < stats.least_curves(self._confidence):
@@ -263,6 +270,8 @@ class Extrapolation(BasePruner):
 
     def _forecast(self, finished: Sequence[FrozenTrial], step: int) -> stats.Forecast:
         """Fit to finished suggestions; those of a batch, asked one after the other, have the same ones."""
+        from harness import stats
+
         key = (tuple(other.number for other in finished), step)
         if self._fitted is None or self._fitted[0] != key:
             at = [other.intermediate_values[step] for other in finished]
