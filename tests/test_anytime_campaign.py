@@ -72,6 +72,16 @@ def test_repeats_have_seeds_of_their_own_and_are_repeated(tmp_path: Path) -> Non
     assert SHORT.checked(first) == first
 
 
+def test_nobody_counts_the_processor_seconds_of_detached_workers() -> None:
+    ended = cell_process.Ended(20.0, 240.0, 0, "")
+    seconds = {
+        name: campaign.about(ended, method, 0.0, "a processor", "code")["cpu_seconds"]
+        for name, method in environments.known().items()
+    }
+    assert seconds["optuna"] == 20.0
+    assert math.isnan(seconds["ray"])
+
+
 def test_methods_take_turns_in_going_first(tmp_path: Path) -> None:
     methods = [Method(name, name, Path("x")) for name in ("a", "b", "c")]
     order = campaign_in(tmp_path, methods, repeats=3).left()

@@ -111,7 +111,7 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
                         help="a changed setting, for a try into another folder")  # fmt: skip
     parsed = parser.parse_args(given)
     if unknown := [name for name in parsed.names if name not in KEPT]:
-        sessions = "bench, gpu and validity are made by nox sessions of these names"
+        sessions = "anytime, bench, gpu and validity are made by nox sessions of these names"
         parser.error(f"unknown {', '.join(unknown)}; allowed: {', '.join(KEPT)} ({sessions})")
     if parsed.set and parsed.into == REFERENCE:
         parser.error("--set changes the study, so it needs another folder: --into FOLDER")

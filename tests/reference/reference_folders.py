@@ -76,7 +76,7 @@ KEPT = {
         Reference("normalisation", 10),
     )
 }
-"""The folders that a command of the harness makes, by name; bench, gpu and validity have sessions of nox."""
+"""The folders that a command of the harness makes, by name; sessions of nox make the others."""
 BEFORE = "made before components were compiled (SEMANTICS 1), so without columns of kernels and host"
 EARLIER = "made before networks had norms and images augmentations; its numbers are those of today"
 OLD = {

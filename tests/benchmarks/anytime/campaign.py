@@ -185,7 +185,7 @@ def incumbent(cell: Cell) -> dict[str, Any]:
 def about(ended: Ended, method: Method, load: float, machine: str, code: str) -> dict[str, Any]:
     """Return the columns of cells.csv that say how a cell was run; `code` names this checkout's."""
     return {
-        "cpu_seconds": ended.cpu,
+        "cpu_seconds": math.nan if method.detached else ended.cpu,
         "wall_seconds": ended.wall,
         "status": ended.status,
         "load": load,

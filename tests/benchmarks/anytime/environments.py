@@ -28,7 +28,8 @@ STAMP = "requirements.txt"
 class Method:
     """A way to search: `script` is run by `python` for each of its cells.
 
-    `python` is None until its environment is made; `short`: it takes part in the short comparison.
+    `python` is None until its environment is made; `short`: it takes part in the short one; `detached`:
+    the processor seconds of its workers are not known.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Method:
     modules: tuple[str, ...] = ()
     short: bool = True
     python: Path | None = None
+    detached: bool = False
 
 
 def known() -> dict[str, Method]:
@@ -49,7 +51,10 @@ def known() -> dict[str, Method]:
     for name, table in tomllib.loads(TABLE.read_text(encoding="utf-8")).items():
         requirements, modules = tuple(table["requirements"]), tuple(table["modules"])
         script = HERE / f"peers_{name}.py"
-        methods[name] = Method(name, table["title"], script, requirements, modules, short=table["short"])
+        methods[name] = Method(
+            name, table["title"], script, requirements, modules, short=table["short"],
+            detached=table.get("detached", False),
+        )  # fmt: skip
     return methods
 
 
