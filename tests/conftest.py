@@ -157,3 +157,22 @@ def sweep_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def sweep(sweep_folder: Path) -> ReportData:
     """The same folder, made ready to be reported on."""
     return reporting.read(sweep_folder)
+
+
+@pytest.fixture
+def registries() -> Iterator[None]:
+    """Take back whatever a test registers."""
+    before = {axis: dict(registry._entries) for axis, registry in plugins.catalogue().items()}
+    yield
+    for axis, registry in plugins.catalogue().items():
+        registry._entries.clear()
+        registry._entries.update(before[axis])
+
+
+@pytest.fixture
+def quiet_optuna() -> Iterator[None]:
+    """Have Optuna log as it does in a search."""
+    from harness.searching import storages
+
+    with storages.quiet_optuna():
+        yield

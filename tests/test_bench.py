@@ -98,7 +98,7 @@ def test_every_cell_is_a_study_with_as_many_trials_as_it_says(name: str) -> None
     cell = CELLS[name]
     asked = cell.tables()
     asked["study"].pop("plugins", None)  # it is imported here already
-    found = study.load(sides.ROOT / "ablations" / cell.study) if cell.study else study.parse(asked)
+    found = study.load(worktrees.ROOT / "ablations" / cell.study) if cell.study else study.parse(asked)
     assert len(make(found, "stacked").trials) == cell.trials
 
 
@@ -600,7 +600,7 @@ def test_jax_trains_as_the_harness_does(form: str, tmp_path: Path) -> None:
     found = jax_side.Jax({}, tmp_path, print)
     taken = jax_side.Environment("here", sys.executable, "")
     (one,) = found._run(cell, taken, [{"rates": list(cell.rates), "form": form}])
-    ours = sides.HarnessSide(sides.ROOT, tmp_path).measure(cell, "native")
+    ours = sides.HarnessSide(worktrees.ROOT, tmp_path).measure(cell, "native")
     assert np.mean(one["accuracies"]) == pytest.approx(ours.accuracy, abs=0.03)
     assert json.dumps(sorted(one["cpu"])) == '["compile", "evaluate", "load", "start", "train"]'
 
@@ -666,7 +666,9 @@ def test_forms_that_few_trials_make_the_same_are_tried_once(monkeypatch: pytest.
 
 def test_a_loop_whose_form_is_known_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     peer = PEERS["vmap"]
-    loop = sides.LoopSide(peer, crews.Crews(), sides.Reference(sides.HarnessSide(sides.ROOT, sides.ROOT)))
+    loop = sides.LoopSide(
+        peer, crews.Crews(), sides.Reference(sides.HarnessSide(worktrees.ROOT, worktrees.ROOT))
+    )
     loop.remember({"title": "t", "instructions": "native", "form": peer.forms[1].words})
     timed: list[tuple[Form, Cell]] = []
 
@@ -683,7 +685,7 @@ def test_a_loop_whose_form_is_known_is_not_tried_again(monkeypatch: pytest.Monke
 
 def test_networks_that_are_no_mlps_are_for_some_sides(tmp_path: Path) -> None:
     cell, mlp = CELLS["lenet5"], CELLS["ce-32"]
-    loop = sides.HarnessSide(sides.ROOT, tmp_path, engine="loop")
+    loop = sides.HarnessSide(worktrees.ROOT, tmp_path, engine="loop")
     assert [loop.takes(one) for one in (cell, mlp)] == [True, False]
     takes = {name for name, peer in PEERS.items() if sides.LoopSide(peer, None, None).takes(cell)}  # type: ignore[arg-type]
     assert takes == {"in_memory_cores", "vmap"}
@@ -745,7 +747,7 @@ def test_a_missing_peer_is_told() -> None:
 
 
 def test_a_run_of_the_harness_is_counted(tmp_path: Path) -> None:
-    found = sides.HarnessSide(sides.ROOT, tmp_path).measure(DIGITS, instructions.NATIVE)
+    found = sides.HarnessSide(worktrees.ROOT, tmp_path).measure(DIGITS, instructions.NATIVE)
     assert (found.trials_done, found.extrapolated, found.failed) == (2, "", "")
     assert found.cpu is not None
     assert found.cpu > 0.1  # an interpreter starts

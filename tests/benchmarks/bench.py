@@ -45,16 +45,14 @@ from sides import (
     LOOP,
     OTHER,
     PYTORCH,
-    ROOT,
     TITLES,
     HarnessSide,
     JaxSide,
     LoopSide,
     Reference,
     Side,
-    commit_of,
 )
-from worktrees import worktree
+from worktrees import ROOT, commit_of, worktree
 
 from harness.errors import MachineError, UsageError, did_you_mean
 from harness.plots.style import save

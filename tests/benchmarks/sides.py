@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -24,10 +23,10 @@ from peers import PEERS, Form, Peer
 from peers.crews import Crews, PeerError
 from peers.shares import SLICE, Extent, Timing
 from rows import Measured, NotMeasuredError
+from worktrees import ROOT
 
 from harness.system.resources import cores
 
-ROOT = Path(__file__).parents[2]
 HARNESS, PYTORCH, OTHER, JAX, LOOP = "harness", "pytorch", "other", "jax", "loop"
 TITLES = {
     HARNESS: "harness", PYTORCH: "harness, PyTorch alone", OTHER: "the other revision",
@@ -247,15 +246,3 @@ def code_of(folder: Path) -> str:
         if path.is_file() and "__pycache__" not in path.parts:
             total.update(str(path.relative_to(folder)).encode() + b"\0" + path.read_bytes() + b"\0")
     return total.hexdigest()[:12]
-
-
-def commit_of(checkout: Path) -> str:
-    """The commit of a checkout, marked where tracked files differ from it; empty outside of git."""
-    told = []
-    for command in (("rev-parse", "--short=12", "HEAD"), ("status", "--porcelain", "--untracked-files=no")):
-        done = subprocess.run(
-            ["git", "--no-optional-locks", "-C", str(checkout), *command],
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        told.append(done.stdout.strip() if done.returncode == 0 else "")
-    return told[0] + ("-dirty" if told[1] else "")

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from harness.errors import UsageError
 
+ROOT = Path(__file__).parents[2]
 YOUNG = 1.1  # seconds
 CHECK = "import harness, pathlib; print(pathlib.Path(harness.__file__).resolve().parents[1])"
 
@@ -20,6 +21,18 @@ CHECK = "import harness, pathlib; print(pathlib.Path(harness.__file__).resolve()
 def git(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run git on a repository."""
     return subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=False)
+
+
+def commit_of(checkout: Path) -> str:
+    """The commit of a checkout, marked where tracked files differ from it; empty outside of git."""
+    told = []
+    for command in (("rev-parse", "--short=12", "HEAD"), ("status", "--porcelain", "--untracked-files=no")):
+        done = subprocess.run(
+            ["git", "--no-optional-locks", "-C", str(checkout), *command],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        told.append(done.stdout.strip() if done.returncode == 0 else "")
+    return told[0] + ("-dirty" if told[1] else "")
 
 
 def resolved(root: Path, revision: str) -> str:

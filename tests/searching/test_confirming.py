@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -13,11 +11,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from search_processes import start
 
 from harness import results
 from harness.cli import winner_output
 from harness.errors import MachineError, UsageError
-from harness.registry import PACKAGE_ROOT
 from harness.results import finalists
 from harness.searching.loop import search
 from harness.searching.search_result import SearchResult
@@ -227,17 +225,6 @@ def fragile(x):
 """
 
 
-@pytest.fixture
-def registries() -> Any:
-    from harness.axes import plugins
-
-    before = {axis: dict(registry._entries) for axis, registry in plugins.catalogue().items()}
-    yield
-    for axis, registry in plugins.catalogue().items():
-        registry._entries.clear()
-        registry._entries.update(before[axis])
-
-
 @pytest.mark.usefixtures("registries")
 def test_test_stays_closed_while_a_finalist_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
@@ -346,14 +333,6 @@ batch = 3
 lr = { low = 1e-2, high = 1.0, log = true }
 activation = ["relu", "tanh"]
 """
-
-
-def start(cwd: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "harness", "search", "s.toml", "--workers", "1"], cwd=cwd, text=True,
-        env={**os.environ, "PYTHONPATH": str(PACKAGE_ROOT.parent)}, start_new_session=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
 
 
 @pytest.mark.slow

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,15 +17,9 @@ from harness.searching import loop, pruners
 from harness.study.searches import Direction, Pruning
 from harness.study.study import parse
 
+pytestmark = pytest.mark.usefixtures("quiet_optuna")
+
 PRUNING = Pruning(name="extrapolation", control=1000)
-
-
-@pytest.fixture(autouse=True)
-def quiet() -> Iterator[None]:
-    before = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    yield
-    optuna.logging.set_verbosity(before)
 
 
 def new(curves: np.ndarray, pruning: Pruning = PRUNING, direction: Direction = "maximize") -> optuna.Study:

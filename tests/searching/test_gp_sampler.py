@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -27,15 +27,9 @@ from harness.searching.gp_sampler import Candidates, Encoding, GpSampler, front_
 from harness.searching.pruners import BATCH
 from harness.study.space import Drawn, Floats, Ints, Space, SpaceEntry
 
+pytestmark = pytest.mark.usefixtures("quiet_optuna")
+
 MAXIMIZE = StudyDirection.MAXIMIZE
-
-
-@pytest.fixture(autouse=True)
-def quiet() -> Iterator[None]:
-    before = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    yield
-    optuna.logging.set_verbosity(before)
 
 
 # -------------------------------------------------------------------------------------------- the process

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
 
 import numpy as np
@@ -18,17 +18,11 @@ from optuna.trial import Trial, TrialState, create_trial
 from harness.searching import pruners
 from harness.study.searches import Direction, Pruning
 
+pytestmark = pytest.mark.usefixtures("quiet_optuna")
+
 VALUES = st.lists(
     st.floats(allow_nan=True, width=16) | st.sampled_from([0.1, 0.5, 0.9]), min_size=1, max_size=40
 )
-
-
-@pytest.fixture(autouse=True)
-def quiet() -> Iterator[None]:
-    before = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    yield
-    optuna.logging.set_verbosity(before)
 
 
 def batch(study: optuna.Study, evaluations: Sequence[int], number: int = 0) -> list[Trial]:

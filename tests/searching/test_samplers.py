@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, get_args
 
 import numpy as np
@@ -18,6 +18,8 @@ from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 from harness.searching import draws, samplers
 from harness.study.searches import Sampler, Search
 from harness.study.space import Choices, Floats, Ints, Layers, Space, SpaceEntry
+
+pytestmark = pytest.mark.usefixtures("quiet_optuna")
 
 NAMES: tuple[Sampler, ...] = get_args(Sampler)
 BATCH = 8
@@ -41,14 +43,6 @@ SPACE = Space(
     {},
 )  # fmt: skip
 """With all there is: linked, conditional by the optimizer, conditional by depth."""
-
-
-@pytest.fixture(autouse=True)
-def quiet() -> Iterator[None]:
-    before = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    yield
-    optuna.logging.set_verbosity(before)
 
 
 def draw_parameters(trial: Trial, space: Space) -> dict[str, Any]:

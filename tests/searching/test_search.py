@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
-import time
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +13,10 @@ import optuna
 import pandas as pd
 import pytest
 from postgres_server import Postgres
+from search_processes import start, stop_after
 
 from harness import results
 from harness.errors import MachineError, UsageError
-from harness.registry import PACKAGE_ROOT
 from harness.results import part_files, parts
 from harness.searching import loop as searching
 from harness.searching import rounds, storages
@@ -451,17 +447,6 @@ def with_plugin(tmp_path: Path, fault: str, monkeypatch: pytest.MonkeyPatch) -> 
     return parse(TABLES | changed, path=tmp_path / "s.toml")
 
 
-@pytest.fixture
-def registries() -> Any:
-    from harness.axes import plugins
-
-    before = {axis: dict(registry._entries) for axis, registry in plugins.catalogue().items()}
-    yield
-    for axis, registry in plugins.catalogue().items():
-        registry._entries.clear()
-        registry._entries.update(before[axis])
-
-
 @pytest.mark.usefixtures("registries")
 def test_a_component_that_raises_fails_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     given = with_plugin(tmp_path, 'raise ValueError("no luck")', monkeypatch)
@@ -523,22 +508,6 @@ pruner = { name = "halving", reduction = 2 }
 lr = { low = 1e-3, high = 1.0, log = true }
 activation = ["relu", "tanh"]
 """
-
-
-def start(cwd: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "harness", "search", "s.toml", "--workers", "1"], cwd=cwd, text=True,
-        env={**os.environ, "PYTHONPATH": str(PACKAGE_ROOT.parent)}, start_new_session=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
-
-
-def stop_after(process: subprocess.Popen[str], signal_: int, done: Callable[[], bool]) -> None:
-    """Send a signal to a search and what it started, once something is done."""
-    while not done():
-        assert process.poll() is None, process.communicate()[1]
-        time.sleep(0.01)
-    os.killpg(process.pid, signal_)
 
 
 def batches(folder: Path) -> int:

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,8 @@ from harness.registry import PACKAGE_ROOT
 from harness.searching import loop, own_studies
 from harness.study.study import Study, parse
 
+pytestmark = pytest.mark.usefixtures("quiet_optuna")
+
 TABLES: dict[str, Any] = {
     "study": {"name": "mine", "design": "search", "seeds": 2},
     "baseline": {"dataset": "digits", "hidden": [8], "epochs": 3, "batch_size": 64},
@@ -38,14 +39,6 @@ TABLES: dict[str, Any] = {
         "momentum": {"low": 0.5, "high": 0.9},
     },
 }
-
-
-@pytest.fixture(autouse=True)
-def quiet() -> Iterator[None]:
-    before = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    yield
-    optuna.logging.set_verbosity(before)
 
 
 def space(search: dict[str, Any] | None = None, **entries: Any) -> Study:

@@ -29,7 +29,7 @@ import page
 from campaign import Campaign, about
 from environments import Method
 from problem import PROBLEMS, WORKERS
-from sides import ROOT, commit_of
+from worktrees import ROOT, commit_of
 
 from harness.data.samples import TRAINED_ON, prepare
 from harness.errors import MachineError, UsageError
