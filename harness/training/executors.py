@@ -283,7 +283,7 @@ def _start_worker(
     global _refusal  # noqa: PLW0603 (a spawned worker has no other place for what it inherits)
     _begin(shared)
     try:
-        _load(modules)
+        load(modules)
         _refusal = ""
     except BaseException as error:  # noqa: BLE001 (told when there is something to train: this would end the pool)
         _refusal = str(error) if isinstance(error, UsageError) else in_words(error)
@@ -297,6 +297,12 @@ def _start_forked(shared: SharedProgress | None) -> None:
     _begin(shared)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
     gc.freeze()  # a collection would write to pages that are shared with the parent
+
+
+def begin_apart() -> None:
+    """Have this process, which another machine's driver has started, compare components as a worker does."""
+    global _refusal  # noqa: PLW0603 (as a spawned worker)
+    _refusal = ""
 
 
 def _begin(shared: SharedProgress | None) -> None:
@@ -314,7 +320,8 @@ def _die_with_parent() -> None:
         os._exit(1)
 
 
-def _load(modules: Sequence[str]) -> None:
+def load(modules: Sequence[str]) -> None:
+    """Load components from installed packages and from modules: names, files, and own networks' files."""
     plugins.load_installed()
     for module in modules:
         if is_own(module):
