@@ -21,8 +21,7 @@ def workers_for(
     """
     if not options.cluster:
         return Workers(count, modules, shared)
-    from harness.training.cluster import shipment
     from harness.training.cluster.executor import RayWorkers
+    from harness.training.cluster.joining import Joining
 
-    sent = shipment.pack(drawn, modules, options.engine)
-    return RayWorkers(options.workers, device, sent, drawn.datasets, shared)
+    return RayWorkers(options.workers, device, Joining(drawn, modules, options.engine), shared)
