@@ -9,7 +9,7 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,9 +21,9 @@ EXTRA = 'pip install "ablation-harness[ray]"'
 FORMS = "auto, local, local:CORES, HOST:PORT or ray://HOST:PORT"
 CLIENT = "ray://"
 ANSWERS_WITHIN = 5.0  # seconds for an address to take a connection
-OWN = {"include_dashboard": False, "object_store_memory": 200 * 2**20, "_node_ip_address": "127.0.0.1"}
+OWN = {"include_dashboard": False, "object_store_memory": 200 * 2**20}
 """Options of a cluster that the harness starts: results pass through its object store, and what is more goes
-to disk; nobody outside of this machine reaches it."""
+to disk."""
 
 
 @dataclass(frozen=True)
@@ -201,7 +201,8 @@ def _join(ray: Any, address: str) -> None:
     else:
         _check_reachable(address)
     try:
-        ray.init("local" if name == "local" else address, **usual)
+        with _loopback(ray) if name == "local" else nullcontext():
+            ray.init("local" if name == "local" else address, **usual)
     except ray.exceptions.AuthenticationError as error:
         raise MachineError(
             f"the cluster {address} refuses this process: {first_line(error)}. Give it the cluster's token: "
@@ -233,6 +234,25 @@ def _unreachable(address: str, why: str) -> MachineError:
         f"no Ray cluster can be joined at {address}: {why}. Start one (`ray start --head` on one host, `ray "
         "start --address=HEAD:6379` on the others), or correct the address; nothing was trained"
     )
+
+
+@contextmanager
+def _loopback(ray: Any) -> Iterator[None]:
+    """Have a cluster that is started in the block listen on 127.0.0.1 alone.
+
+    Ray 2.60 replaces that address where it is asked for by one that others reach, but where it takes this
+    system for one without clusters of several nodes.
+    """
+    constants = getattr(ray._private, "ray_constants", None)
+    before = getattr(constants, "ENABLE_RAY_CLUSTER", None)
+    if before is None:
+        yield
+        return
+    constants.ENABLE_RAY_CLUSTER = False
+    try:
+        yield
+    finally:
+        constants.ENABLE_RAY_CLUSTER = before
 
 
 def _check_reachable(address: str) -> None:
