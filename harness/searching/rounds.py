@@ -106,6 +106,11 @@ class StageResult:
     seconds: float = 0.0
     failure: str = ""
 
+    @property
+    def notes(self) -> Sequence[str]:
+        """What the engine did otherwise than expected, in words."""
+        return () if self.outcome is None else self.outcome.notes
+
 
 class _InMemory:
     """The checkpoints of a stage: `load` gives the state that it begins with, `save` keeps the last one."""
