@@ -233,7 +233,9 @@ class _Search:
 
     def run(self, display: SearchDisplay | None) -> SearchResult:
         """Ask, train and tell until there are as many suggestions as the study asks for."""
-        provenance = Provenance(self.folder, self.plan, self.devices, self.processes)
+        provenance = Provenance(
+            self.folder, self.plan, self.devices, self.processes, here=not self.options.cluster
+        )
         every = draw(checks.every_component(self.study), self.engine)
         modules = runs.third_party_modules(every)
         count = self.processes if self.options.cluster else spawning.possible(self.processes)
@@ -256,12 +258,14 @@ class _Search:
                 "busy": round(self.schedule.busy, 3),
                 "idle_seconds": round(workers.idle, 2),
             }
-            provenance.finish(len(self.trials) - before, taken)
+            provenance.finish(len(self.trials) - before, {**taken, **workers.facts()})
 
         end = runs.put_in_order(self.folder, finish)
         with end, (display or nullcontext)(progress), closing(workers):
             if self.options.cluster:
-                workers.start((), early=True)  # actors import what they need while the first batch is asked for
+                workers.start(
+                    (), early=True
+                )  # actors import what they need while the first batch is asked for
             if self._ask_next():
                 workers.start({stack.engine for stack in self.plan.stacks})
                 for result in workers.serve(self.schedule.take, self.devices, self._meanwhile, ahead=True):
