@@ -51,6 +51,12 @@ def study_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+cluster_option = click.option(
+    "--cluster", default="", metavar="auto|local:CORES|HOST:PORT|ray://HOST:PORT",
+    help="A Ray cluster that trains in place of this machine's processes: an actor a core or GPU of a node.",
+)  # fmt: skip
+
+
 @click.command()
 @study_options
 @json_option
@@ -158,6 +164,7 @@ def _load(study: str, overrides: Sequence[str]) -> Study:
 
 @click.command()
 @study_options
+@cluster_option
 @click.option(
     "--checkpoint-every", metavar="HOW OFTEN", default="60 seconds", show_default=True,
     help="How often a long stack is kept, to go on from: 'N seconds', 'N minutes', 'N epochs', or never.",

@@ -40,7 +40,9 @@ from harness.study.trials import components_of
 from harness.system import locks, spawning
 from harness.training import displays, going_on, starts, tuning
 from harness.training.bit_checks import check_bits, check_earlier, compile_portable
-from harness.training.executors import Workers
+from harness.training.cluster import connection
+from harness.training.cluster.choosing import workers_for
+from harness.training.executors import Executor
 from harness.training.options import RunKeywords, RunOptions, affordable
 from harness.training.progress import Display, Progress, SharedProgress
 from harness.training.tasks import StackTask
@@ -71,7 +73,7 @@ def run(  # noqa: PLR0913 (a person's keywords; RunOptions from here on)
     study: Study, folder: Path | str | None = None, *, live: bool = False,
     engine: Engine | Path | type = "stacked",
     device: str = "auto", workers: int | None = None, checkpoint_every: str = EVERY, retrain: bool = False,
-    display: Display | None = None, bits: Bits = "native", verbose: bool = False,
+    display: Display | None = None, bits: Bits = "native", verbose: bool = False, cluster: str = "",
 ) -> Results:  # fmt: skip
     """Train what is missing of a study, and read the results.
 
@@ -90,6 +92,8 @@ def run(  # noqa: PLR0913 (a person's keywords; RunOptions from here on)
         verbose: write a line for each evaluation: its epoch, losses and accuracies; of up to 20 trials.
         bits: "native", or "portable": rows that are the same to the last bit on every x86-64 and AArch64
             processor; what cannot give them is refused before anything is trained.
+        cluster: a Ray cluster that trains in place of this machine's processes: "auto", "local:4",
+            "HOST:PORT" or "ray://HOST:PORT".
 
     Returns:
         The results, as `harness.read(folder)` gives them: `.trials` has a row a trial, `.epochs` a row an
@@ -110,7 +114,7 @@ def run(  # noqa: PLR0913 (a person's keywords; RunOptions from here on)
 
         display = live_display(folder, display)
     name = own_networks.named(engine)
-    options = RunOptions(name, device, workers, checkpoint_every, retrain, display, bits)
+    options = RunOptions(name, device, workers, checkpoint_every, retrain, display, bits, cluster)
     train(study, folder, **vars(options))
     return results.read(folder)
 
@@ -147,7 +151,7 @@ def _train_phases(drawn: Plan, folder: Path, options: RunOptions) -> RunSummary:
     if study.tune is not None and study.about.phase == "fixed":
         check_bits(draw(study.in_phase("tuning"), options.engine), options)
     check_folder(folder, drawn, options)  # before the folder is touched
-    with locks.locked(folder):
+    with locks.locked(folder), connection.connected(options.cluster):
         for old in (folder, folder / TUNING, folder / TUNED) if options.retrain else ():
             part_files.mark_old(old)
         first = _train(drawn, folder, options)
@@ -227,7 +231,9 @@ def _train(drawn: Plan, folder: Path, options: RunOptions) -> RunSummary:
     plugins.check_unchanged(components)
     planned, earlier = _plan(drawn, folder, options)
     modules = third_party_modules(planned.plan, options.engine)
-    with closing(Workers(planned.processes, modules, planned.shared)) as workers:
+    with closing(
+        workers_for(options, planned.processes, planned.devices[0], modules, planned.shared)
+    ) as workers:
         engines = {stack.engine for stack in planned.stacks}
         workers.start(engines, early=True)
         remarks, trials = _prepare(planned, earlier)
@@ -291,8 +297,9 @@ def _plan(drawn: Plan, folder: Path, options: RunOptions) -> tuple[PlannedRun, p
     ]
     evaluations = max((len(budget_of(stack).eval_steps) for stack in todo), default=1)
     shared = SharedProgress([len(stack.trials) for stack in todo], evaluations)
-    count = spawning.possible(affordable(min(count, len(todo)), todo))
-    count = _heard(count, shared)
+    if not options.cluster:
+        count = spawning.possible(affordable(min(count, len(todo)), todo))
+        count = _heard(count, shared)
     planned = PlannedRun(
         folder, plan, options.engine, known, finished, devices, count, tasks, shared, longer.remarks
     )
@@ -331,7 +338,7 @@ def _prepare(planned: PlannedRun, earlier: part_files.Parts) -> tuple[list[str],
     return remarks, trials
 
 
-def _execute(planned: PlannedRun, workers: Workers, progress: Progress) -> None:
+def _execute(planned: PlannedRun, workers: Executor, progress: Progress) -> None:
     """Train the tasks; a stack that failed without leaving a part gets one."""
     folder = planned.folder
     for result in workers.run(planned.tasks):
