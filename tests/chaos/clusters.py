@@ -1,7 +1,8 @@
-"""A Ray cluster of several raylets on this machine, each of which can be killed, suspended, cut off and replaced."""
+"""A Ray cluster of several raylets on this machine, each of which can be killed, suspended, cut off."""
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import secrets
@@ -12,7 +13,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -93,7 +94,9 @@ class Cluster:
             self.port, self.client_port = _free_port(), _free_port()
         inside = self.network.inside() if self.network else []
         self.head = Machine("head", self.host, None, self.folder / "head.log")
-        ports = ("--port", str(self.port), "--ray-client-server-port", str(self.client_port))
+        ports = ["--port", str(self.port)]
+        if not client_is_missing():
+            ports += ["--ray-client-server-port", str(self.client_port)]
         self.head.start(
             [*inside, *_ray_start(self.host, self.folder / f"h{self.generation}", 0), "--head", *ports],
             self.surroundings(),
@@ -145,7 +148,7 @@ class Cluster:
         return [*(self.network.inside() if self.network else []), *words]
 
     def alive(self) -> dict[str, bool]:
-        """Return by node address whether Ray counts the node as alive; those it has never seen are missing."""
+        """Return by address whether Ray counts the node as alive; unknown ones are missing."""
         assert self.observer is not None
         return self.observer.alive()
 
@@ -190,13 +193,19 @@ def workers(node: Node) -> list[int]:
 
 
 class Observer:
-    """A Ray driver of its own beside the head, which says which nodes live and fills object stores."""
+    """A Ray driver of its own beside the head: it says which nodes live, and fills object stores."""
 
     def __init__(self, cluster: Cluster) -> None:
-        command = cluster.command(sys.executable, str(Path(__file__).with_name("observing.py")), cluster.address)
+        command = cluster.command(
+            sys.executable, str(Path(__file__).with_name("observing.py")), cluster.address
+        )
         self._log = (cluster.folder / "observer.log").open("ab")
         self._process: subprocess.Popen[bytes] = subprocess.Popen(
-            command, env=cluster.surroundings(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log
+            command,
+            env=cluster.surroundings(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
         )
 
     def ask(self, patience: float = 60.0, **question: Any) -> Any:
@@ -245,9 +254,12 @@ def _line(stream: IO[bytes], patience: float) -> bytes:
     return line
 
 
+def client_is_missing() -> bool:
+    """Tell whether Ray cannot serve ray:// here, for which it needs grpcio."""
+    return importlib.util.find_spec("grpc") is None
+
+
 def ray_is_missing() -> str:
     """Return why no cluster can be started; empty if one can."""
     tried = subprocess.run([sys.executable, "-c", "import ray"], capture_output=True, check=False)
     return "" if tried.returncode == 0 else "Ray is not installed: pip install 'ablation-harness[ray]'"
-
-

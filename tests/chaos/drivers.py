@@ -40,7 +40,9 @@ class Driver:
     def start(self) -> None:
         """Start it."""
         self.starts, self.killed = self.starts + 1, False
-        command = self.cluster.command(sys.executable, str(Path(__file__).with_name("driving.py")), *self.words)
+        command = self.cluster.command(
+            sys.executable, str(Path(__file__).with_name("driving.py")), *self.words
+        )
         with (self.folder / "driver.log").open("ab") as log:
             log.write(f"\n--- start {self.starts}\n".encode())
             log.flush()
@@ -93,5 +95,10 @@ def undisturbed(words: Sequence[str], folder: Path, environment: Mapping[str, st
     path = {**os.environ, "PYTHONPATH": str(CHECKOUT), **environment}
     with (folder / "undisturbed.log").open("ab") as log:
         subprocess.run(
-            [sys.executable, "-m", "harness", *words], env=path, cwd=folder, check=True, stdout=log, stderr=log
+            [sys.executable, "-m", "harness", *words],
+            env=path,
+            cwd=folder,
+            check=True,
+            stdout=log,
+            stderr=log,
         )

@@ -1,4 +1,4 @@
-"""The driver: the harness's own command, which gives an actor that is silent up sooner than it does by default."""
+"""The driver: the harness's own command, which gives silent actors up sooner than by default."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Kinds of fault: each is done to a cluster or to a driver while a study trains, and heals by itself.
 
-A fault is a generator: it strikes at once, yields the seconds that it waits before it looks again, and returns
-what came of it in words; None where there is nothing to be struck now.
+A fault is a generator: it strikes at once, yields the seconds that it waits before it looks again, and
+returns what came of it in words; None where there is nothing to be struck now.
 """
 
 from __future__ import annotations
@@ -354,9 +354,7 @@ def _stranger(scene: Scene, overlay: Mapping[str, str]) -> Course:
         scene.cluster.remove(name)
         return "it did not join"
     told = yield from _until(lambda: name in scene.driver.words_since_start(), 20.0)
-    words = next(
-        (line.strip() for line in scene.driver.words_since_start().splitlines() if name in line), ""
-    )
+    words = next((line.strip() for line in scene.driver.words_since_start().splitlines() if name in line), "")
     scene.cluster.remove(name)
     return f"refused: {words}" if told is not None else "the driver said nothing of it"
 
@@ -382,7 +380,9 @@ def changed_harness(scratch: Path) -> Path:
     """Copy the harness, one line of one module changed, once; returns the folder to import it from."""
     folder = scratch / "changed"
     if not folder.is_dir():
-        shutil.copytree(CHECKOUT / "harness", folder / "harness", ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(
+            CHECKOUT / "harness", folder / "harness", ignore=shutil.ignore_patterns("__pycache__")
+        )
         path = folder / "harness" / "rng.py"
         path.write_text(path.read_text(encoding="utf-8") + "\nCHANGED = True\n", encoding="utf-8")
     return folder

@@ -44,7 +44,9 @@ def no_slow_network() -> str:
     if shutil.which("tc") is None:
         return "tc is not installed"
     script = "ip link add v0 type veth peer name v1 && tc qdisc add dev v0 root netem delay 10ms"
-    tried = subprocess.run(["unshare", "--net", "sh", "-c", script], capture_output=True, text=True, check=False)
+    tried = subprocess.run(
+        ["unshare", "--net", "sh", "-c", script], capture_output=True, text=True, check=False
+    )
     return "" if tried.returncode == 0 else "the kernel has no netem"
 
 
@@ -63,7 +65,9 @@ def processes(value: str) -> list[int]:
 def name_of(pid: int) -> str:
     """Return the name that a process gave itself, such as ray::RayActor.run; empty if it is gone."""
     try:
-        return (Path("/proc") / str(pid) / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        return (
+            (Path("/proc") / str(pid) / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        )
     except OSError:
         return ""
 
@@ -79,7 +83,9 @@ class Network:
     @classmethod
     def started(cls) -> Network:
         """Start the network; its own address is the first of the subnet."""
-        holder = subprocess.Popen(["unshare", "--net", "cat"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+        holder = subprocess.Popen(
+            ["unshare", "--net", "cat"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL
+        )
         _until_apart(holder.pid)
         network = cls(holder)
         network.ip(
@@ -208,10 +214,10 @@ class Machine:
 
 def _until_apart(pid: int) -> None:
     """Wait until a process is in a network namespace of its own."""
-    own, end = os.readlink("/proc/self/ns/net"), time.monotonic() + WAIT
+    own, end = Path("/proc/self/ns/net").readlink(), time.monotonic() + WAIT
     while time.monotonic() < end:
         with contextlib.suppress(OSError):
-            if os.readlink(f"/proc/{pid}/ns/net") != own:
+            if Path(f"/proc/{pid}/ns/net").readlink() != own:
                 return
         time.sleep(0.01)
     raise TimeoutError(f"process {pid} has no network namespace of its own after {WAIT:.0f} s")

@@ -54,7 +54,9 @@ def main() -> None:
             answer: Any = nodes()
         elif question["do"] == "fill":
             (place,) = [
-                node["NodeID"] for node in ray.nodes() if node["NodeManagerAddress"] == address and node["Alive"]
+                node["NodeID"]
+                for node in ray.nodes()
+                if node["NodeManagerAddress"] == address and node["Alive"]
             ][:1] or [""]
             if place:
                 where = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(place, soft=False)

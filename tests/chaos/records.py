@@ -1,4 +1,4 @@
-"""faults.csv: a row a fault, with what became of the rows of the study that it hit; later campaigns add to it."""
+"""faults.csv: a row a fault, with what became of the rows of its study; later campaigns add to it."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def table(records: Sequence[Record]) -> list[str]:
         sum(getattr(record, name) for record in rounds) for name in ("lost", "doubled", "different")
     )
     ended = Counter(record.ended for record in rounds)
-    lines.append(f"{len(run)} faults of {len(counts)} kinds in {len(rounds)} rounds: {lost} rows lost, {doubled} "
-                 f"doubled, {different} different")  # fmt: skip
+    faults = f"{len(run)} faults of {len(counts)} kinds in {len(rounds)} rounds"
+    lines.append(f"{faults}: {lost} rows lost, {doubled} doubled, {different} different")
     lines += [f"  {count} rounds: {words}" for words, count in ended.items() if words != "finished"]
     return lines

@@ -6,6 +6,7 @@ Cells are compared as text: seconds, names and sizes of stacks, and hosts are le
 from __future__ import annotations
 
 import csv
+import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -46,7 +47,9 @@ class Differences:
         return not (self.lost or self.doubled or self.different)
 
     def __str__(self) -> str:
-        return f"{self.lost} lost, {self.doubled} doubled, {self.different} different of {self.compared:,} rows"
+        return (
+            f"{self.lost} lost, {self.doubled} doubled, {self.different} different of {self.compared:,} rows"
+        )
 
 
 def compare(undisturbed: Path, disturbed: Path) -> Differences:
@@ -60,7 +63,9 @@ def compare(undisturbed: Path, disturbed: Path) -> Differences:
     for name in sorted(names):
         total += _compared(undisturbed / name, disturbed / name, str(name))
     arrays = [dict(_arrays(folder)) for folder in (undisturbed, disturbed)]
-    return total + _counted(*(({name: [array] for name, array in found.items()}) for found in arrays), "arrays")
+    return total + _counted(
+        *(({name: [array] for name, array in found.items()}) for found in arrays), "arrays"
+    )
 
 
 def _tables(folder: Path) -> Iterator[Path]:
@@ -126,6 +131,5 @@ def _predictions(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def _digest(array: np.ndarray) -> str:
-    import hashlib
-
-    return f"{array.dtype} {array.shape} {hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()[:16]}"
+    content = hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()[:16]
+    return f"{array.dtype} {array.shape} {content}"
