@@ -4,31 +4,28 @@ from __future__ import annotations
 
 import mmap
 import tempfile
+from array import array
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
-import numpy as np
-
 AT_ONCE = 2**20  # bytes that are written at once
 
 
 class RowStore:
-    """Texts by number, each put once; the file ends with the process, or with the block that holds the store.
+    """Texts by number, each put once, then read; its file is gone when the store is closed, or the process ends.
 
     Args:
-        count: texts have numbers below it.
         folder: where the file is, which has no name there.
     """
 
-    def __init__(self, count: int, folder: Path) -> None:
-        self._start = np.zeros(count, np.int64)
-        self._size = np.zeros(count, np.int64)
+    def __init__(self, folder: Path) -> None:
+        self._places = array("q")  # start and end of each text
         self._end = 0
-        self._waiting: list[bytes] = []
-        self._waiting_bytes = 0
-        self._file: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 (closed by __exit__)
+        self._waiting = bytearray()
+        self._file: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 (closed by close)
+        self._texts: mmap.mmap | bytes | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -36,30 +33,40 @@ class RowStore:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the disk space back."""
+        if isinstance(self._texts, mmap.mmap):
+            self._texts.close()
         self._file.close()
 
     def put(self, number: int, text: bytes) -> None:
         """Keep a text under a number."""
-        self._start[number], self._size[number] = self._end, len(text)
+        missing = 2 * (number + 1) - len(self._places)
+        if missing > 0:
+            self._places.frombytes(bytes(8 * missing))
+        self._places[2 * number] = self._end
         self._end += len(text)
-        self._waiting.append(text)
-        self._waiting_bytes += len(text)
-        if self._waiting_bytes > AT_ONCE:
+        self._places[2 * number + 1] = self._end
+        self._waiting += text
+        if len(self._waiting) > AT_ONCE:
             self._flush()
 
     def _flush(self) -> None:
-        self._file.write(b"".join(self._waiting))
-        self._waiting, self._waiting_bytes = [], 0
+        self._file.write(self._waiting)
+        self._waiting.clear()
 
-    def in_order(self, numbers: Iterable[int]) -> Iterator[bytes]:
-        """Give the texts of these numbers; one that was never put is empty. Nothing can be put any more."""
-        self._flush()
-        self._file.flush()
-        if not self._end:
-            yield from (b"" for _ in numbers)
-            return
-        starts, sizes = self._start, self._size
-        with mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ) as texts:
-            for number in numbers:
-                start = int(starts[number])
-                yield texts[start : start + int(sizes[number])]
+    def __getitem__(self, number: int) -> bytes:
+        """Give a text, empty if it was never put. After the first one, nothing can be put any more."""
+        if self._texts is None:
+            self._flush()
+            self._file.flush()
+            self._texts = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ) if self._end else b""
+        if 2 * number >= len(self._places):
+            return b""
+        return self._texts[self._places[2 * number] : self._places[2 * number + 1]]
+
+    def texts(self, numbers: Iterable[int]) -> Iterator[bytes]:
+        """Give the texts of these numbers."""
+        return (self[number] for number in numbers)

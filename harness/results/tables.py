@@ -50,13 +50,16 @@ def write(
     contents: Mapping[str, bytes | DraftFile],
     parts: Iterable[Part | PartSummary] | None = None,
     key_of_trials: Sequence[str] = (),
+    left: Collection[str] = (),
 ) -> None:
     """Write tables of a locked folder, and their digests, so that a kill at any moment does no harm.
 
     `contents` maps file names to contents, or to drafts of them, written in this order, behind
     datapackage.json, which describes them; `parts` are those that they were made from. A draft of trials.csv
-    needs `key_of_trials`, the columns that tell its rows apart.
+    needs `key_of_trials`, the columns that tell its rows apart. Tables that are `left` in the parts are removed.
     """
+    for name in left:
+        (folder / f"{name}.csv").unlink(missing_ok=True)
     heads = {name: one.head if isinstance(one, DraftFile) else one for name, one in contents.items()}
     described = datapackage.content(folder, heads, documents.study(folder), key_of_trials)
     record = checksums.read(folder) or Record()
@@ -74,7 +77,9 @@ def write(
             content.place()
         else:
             files.write(folder / name, content)
+    gone = {f"{name}.csv" for name in left}
     record = record.after(contents)
+    record = replace(record, tables={name: one for name, one in record.tables.items() if name not in gone})
     if parts is not None:
         listed = list(parts)
         kept = {name: digest for part in listed for name, digest in part.files.items()}
@@ -167,6 +172,16 @@ def planned(folder: Path) -> TextTable:
     return _with_needed(csv_rows.table(files.content_of(folder / "trials.csv").decode("utf-8-sig")))
 
 
+def planned_columns(folder: Path) -> list[str]:
+    """List the columns of the planned trials' rows up to seed."""
+    try:
+        with gzip.open(folder / PLANNED, "rt", encoding="utf-8", newline="") as file:
+            columns_there = csv_rows.table(file.readline()).columns
+    except files.DAMAGE:
+        columns_there = planned(folder).columns
+    return columns_there[: columns_there.index("seed") + 1]
+
+
 def _with_needed(rows: TextTable) -> TextTable:
     columns.check_columns(rows.columns, columns.NEEDED["trials"])
     return rows
@@ -243,18 +258,29 @@ def read(folder: Path, names: Sequence[str] = TABLES) -> dict[str, str]:
     _say_changed(folder, record, made)
     if record is None and (folder / checksums.FILE).exists():
         notes.warn(f"{folder / checksums.FILE} is damaged, so a changed table would go unnoticed")
+    in_parts = [
+        name
+        for name, content in contents.items()
+        if content is None and record is not None and record.parts and name not in record.tables
+    ]
     changed = [
         name
         for name, content in contents.items()
-        if content is None or (record is not None and not record.fits(name, content))
+        if name not in in_parts and (content is None or (record is not None and not record.fits(name, content)))
     ]
+    texts = {name: (content or b"").replace(b"\r\n", b"\n") for name, content in contents.items()}
     if part_files.paths(folder):
         parts = part_files.read_all(folder)
-        if not _are_current(folder, parts, record, contents, changed):
-            return _merged(folder, planned(folder), part_files.current(folder, parts.sound))
-    elif changed and (record is not None or contents[changed[0]] is None):
-        raise UsageError(_lost(folder / changed[0]))
-    texts = {name: (content or b"").replace(b"\r\n", b"\n") for name, content in contents.items()}
+        current = _are_current(folder, parts, record, contents, changed)
+        made = {}
+        if not current or in_parts:
+            made = _merged(folder, planned(folder), part_files.current(folder, parts.sound))
+        if not current:
+            return made
+        texts |= {name: made[name.removesuffix(".csv")].encode() for name in in_parts}
+    elif lost := [*changed, *in_parts]:
+        if record is not None or contents[lost[0]] is None:
+            raise UsageError(_lost(folder / lost[0]))
     return {name: texts[f"{name}.csv"].decode("utf-8-sig") for name in names}
 
 

@@ -22,6 +22,12 @@ class Placed:
     copied: int = 0
     copied_bytes: int = 0
 
+    def add(self, other: Placed) -> None:
+        """Count what was placed elsewhere, too."""
+        self.linked += other.linked
+        self.copied += other.copied
+        self.copied_bytes += other.copied_bytes
+
 
 class Placing:
     """Puts files into a results folder that is held, each whole or not at all."""

@@ -66,6 +66,11 @@ class SourceFolder:
         """Its provenance.json, {} where it has none."""
         return documents.provenance(self.path)
 
+    @property
+    def columns(self) -> list[str]:
+        """The columns of its planned rows, up to seed."""
+        return tables.planned_columns(self.path)
+
     def rows(self) -> TextTable:
         """Read the rows of its planned trials."""
         return tables.planned(self.path)

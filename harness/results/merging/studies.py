@@ -90,7 +90,10 @@ def _check_shards(sources: Sequence[SourceFolder]) -> None:
                 f"{shards[0].path} is one of {first} shards and {source.path} one of {count}: nothing was "
                 "merged. Shards of one count have each trial once: merge those, or run the others with that count"
             )
-    seeds = {_seeds_of(source): source for source in (sources if shards else ())}
+    seeds = {
+        tuple(seeds_of(source.study, source.plan.get("phase", "fixed"))): source
+        for source in (sources if shards else ())
+    }
     if len(seeds) > 1:
         (a, one), (b, two) = list(seeds.items())[:2]
         raise UsageError(
@@ -99,14 +102,9 @@ def _check_shards(sources: Sequence[SourceFolder]) -> None:
         )
 
 
-def _seeds_of(source: SourceFolder) -> tuple[int, ...]:
-    return tuple(seeds_table(source.study, source.plan.get("phase", "fixed")).get("seeds", ()))
-
-
-def seeds_table(tables: Mapping[str, Any], phase: str) -> Mapping[str, Any]:
-    """Give the table of a study that lists the seeds of a phase's trials."""
-    table: Mapping[str, Any] = tables.get("tune", {}) if phase == "tuning" else tables["study"]
-    return table
+def seeds_of(tables: Mapping[str, Any], phase: str) -> list[int]:
+    """List the seeds of a phase's trials."""
+    return list(_listed_seeds((tables.get("tune", {}) if phase == "tuning" else tables["study"])["seeds"]))
 
 
 def _check_digests(sources: Sequence[SourceFolder], key: str, what: str, advice: str) -> None:
@@ -198,22 +196,6 @@ def arm_places(tables: Mapping[str, Any]) -> dict[str, int]:
     for arm in arms:
         places.setdefault(str(arm.name), len(places))
     return places
-
-
-class RowOrder:
-    """The order of a study's planned trials: that of its arms, then of its seeds, wherever they were planned."""
-
-    def __init__(self, tables: Mapping[str, Any], phase: str) -> None:
-        self._places = arm_places(tables)
-        seeds = _listed_seeds(seeds_table(tables, phase).get("seeds", ()))
-        self._seeds = {str(seed): place for place, seed in enumerate(seeds)}
-
-    def key(self, arm: str, of_arm: str, tried: int, seed: str) -> tuple[int, str, int, str, int, int]:
-        """Give a row's place: `of_arm` is the arm whose settings it tries, if any, at its place `tried`."""
-        name = of_arm or arm
-        place = self._places.get(name, len(self._places))
-        last = self._seeds.get(seed, len(self._seeds))
-        return place, name, tried, arm, last, int(seed)
 
 
 def tried_places(arms: Sequence[str], of_arms: Sequence[str]) -> list[int]:
