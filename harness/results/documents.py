@@ -161,6 +161,8 @@ def _is_sound(key: str, value: object) -> bool:
     """Tell whether an entry of provenance.json has its type; the entries of `runs` are checked one by one."""
     if key == "runs":
         return isinstance(value, list)
+    if key == "sources":
+        return isinstance(value, list) and all(isinstance(one, dict) and isinstance(one.get("runs"), list) for one in value)
     if key == "data":
         return isinstance(value, dict) and all(map(_is_data, value.values()))
     if key == "metrics":

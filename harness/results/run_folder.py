@@ -11,6 +11,7 @@ from typing import Any, Literal
 import tomli_w
 
 from harness import notes, results
+from harness.axes.metrics import metrics
 from harness.engines import bits
 from harness.errors import UsageError, quoted
 from harness.lowering.builds import Bits
@@ -26,6 +27,7 @@ from harness.settings.schema import TRIES
 from harness.study import starts
 from harness.study.checker import known_settings
 from harness.study.study import Study
+from harness.study.trials import SEMANTICS, components_of
 from harness.system import files, locks
 from harness.text import as_text
 
@@ -231,12 +233,20 @@ def write_plan(
         {"group": s.group, "engine": s.engine, "trials": [t.trial_id for t in s.trials]} for s in plan.stacks
     ]
     content = {"schema": SCHEMA, "study": study.name, "phase": study.about.phase, "data": dict(digests)}
+    content |= {"semantics": SEMANTICS, "components": _components(plan)}
     content |= {"merged": plan.merged, "stacks": stacks}
     files.write(folder / "plan.json", json.dumps(content, indent=1).encode())
     described = study.tables(folder) | {"contrasts": _contrasts(folder, plan, parts)}
     files.write(folder / "study.toml", tomli_w.dumps(described).encode())
     sound = None if parts is None else parts.sound
     return tables.write_planned(folder, planned_rows(plan), retrained, sound)
+
+
+def _components(plan: Plan) -> dict[str, str]:
+    """Map each third-party component and metric of a plan to the digest of all that decides it."""
+    chosen = [(axis, entry.name, entry.source_digest) for axis, entry in components_of(plan.trials)]
+    chosen += [("metric", name, metrics.entry(name).source_digest) for name in plan.study.metrics]
+    return {f"{axis} {name}": digest for axis, name, digest in sorted(chosen) if digest}
 
 
 def _contrasts(folder: Path, plan: Plan, parts: Parts | None) -> dict[str, Any]:
