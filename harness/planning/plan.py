@@ -195,16 +195,23 @@ def draw(study: Study, engine: Engine = "stacked") -> Plan:
     return Plan(study, everything, (), skipped, merged, {}, [*doubts.warnings(study, everything), *remarks])
 
 
-def share(whole: Plan, shard: Shard | None, kept: Container[str] = ()) -> Plan:
-    """Give a shard's part of a plan that `draw` gave; the plan itself where there is no shard.
-
-    `kept` are ids of trials that stay in it although others get them now, as a study has grown.
-    """
+def share(whole: Plan, shard: Shard | None) -> Plan:
+    """Give a shard's part of a plan that `draw` gave; the plan itself where there is no shard."""
     if shard is None:
         return whole
-    own = {trial.trial_id for trial in shards.members(whole.study, whole.trials, shard)}
-    trials = [trial for trial in whole.trials if trial.trial_id in own or trial.trial_id in kept]
-    ids = {trial.trial_id for trial in trials}
+    return _part(whole, shard, {trial.trial_id for trial in shards.members(whole.study, whole.trials, shard)})
+
+
+def keep(drawn: Plan, finished: Iterable[str]) -> Plan:
+    """Give a shard's plan with the trials that its folder has, though others get them since a study grew."""
+    if drawn.whole is None or drawn.shard is None:
+        return drawn
+    own = {trial.trial_id for trial in drawn.trials}
+    return _part(drawn.whole, drawn.shard, own.union(finished))
+
+
+def _part(whole: Plan, shard: Shard, ids: Container[str]) -> Plan:
+    trials = [trial for trial in whole.trials if trial.trial_id in ids]
     skipped = {trial_id: reason for trial_id, reason in whole.skipped.items() if trial_id in ids}
     return replace(whole, trials=trials, skipped=skipped, shard=shard, whole=whole)
 

@@ -63,7 +63,9 @@ class Shard:
         if not 1 <= count <= MOST:
             raise UsageError(f"--shard {text}: {count} shards; allowed: 1 to {MOST:,}")
         if not 1 <= number <= count:
-            raise UsageError(f"--shard {text}: there is no shard {number}; allowed: 1/{count} to {count}/{count}")
+            raise UsageError(
+                f"--shard {text}: there is no shard {number}; allowed: 1/{count} to {count}/{count}"
+            )
         return cls(number, count)
 
     def __str__(self) -> str:

@@ -11,6 +11,7 @@ from typing import TypedDict
 from harness.axes import own_networks
 from harness.errors import MachineError, UsageError
 from harness.lowering.builds import Bits, named
+from harness.planning.shards import Shard
 from harness.planning.stack import Engine, Stack, stack_bytes
 from harness.results.checkpoints import EVERY, Cadence
 from harness.system import resources
@@ -35,6 +36,7 @@ class RunKeywords(MachineKeywords, total=False):
     checkpoint_every: str
     retrain: bool
     display: Display | None
+    shard: str
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ class RunOptions:
         bits: "native", as fast as this processor allows; or "portable", the same on every x86-64 and AArch64
             processor to the last bit, by the stacked engine on a CPU, compiled code alone.
         display: a context manager made from a Progress, which changes while trials are trained.
+        shard: "3/16": the third of sixteen shares of the trials (`harness.planning.shards`); "": all.
     """
 
     engine: Engine = "stacked"
@@ -63,9 +66,11 @@ class RunOptions:
     retrain: bool = False
     display: Display | None = None
     bits: Bits = "native"
+    shard: str = ""
 
     def __post_init__(self) -> None:
         named(self.bits)
+        _ = self.share
         object.__setattr__(self, "engine", own_networks.named(self.engine))
         if self.bits == "portable" and self.engine != "stacked":
             raise UsageError(
@@ -77,6 +82,11 @@ class RunOptions:
                 f"--bits portable with --device {self.device}: its bits are its own. Allowed: --device auto "
                 "or cpu, which both take the CPU; or --bits native"
             )
+
+    @property
+    def share(self) -> Shard | None:
+        """The shard to train; None for all trials."""
+        return Shard.of(self.shard) if self.shard else None
 
     @property
     def cadence(self) -> Cadence:
