@@ -16,6 +16,7 @@ from harness.engines import bits
 from harness.errors import UsageError, quoted
 from harness.lowering.builds import Bits
 from harness.planning.plan import Plan
+from harness.planning.shards import Shard
 from harness.planning.stack import Stack
 from harness.results import checksums, columns, csv_rows, documents, part_files, tables
 from harness.results.columns import FINISHED
@@ -83,6 +84,19 @@ def check_compatible(folder: Path, study: Study, digests: Mapping[str, str]) -> 
                 f"{digests[dataset][:12]} here. {advice}"
             )
     return plan
+
+
+def check_shard(folder: Path, plan: Plan, known: Mapping[str, Any]) -> None:
+    """Raise UsageError where a folder's earlier plan (`known`) is of another shard, or of no shard."""
+    there = Shard(*known["shard"]) if known.get("shard") else None
+    if not known or there == plan.shard:
+        return
+    held, asked = there or "all trials", plan.shard or "all trials"
+    again = f"--shard {there.number}/{there.count}" if there else "no --shard"
+    raise UsageError(
+        f"{folder} holds {held} of {plan.study.name!r}, not {asked}. Give {again} to go on with it, or leave "
+        "out --results, so that each shard has a folder of its own; `harness merge` joins them"
+    )
 
 
 def check_trials(folder: Path, plan: Plan, known: Mapping[str, Any]) -> None:
@@ -234,6 +248,7 @@ def write_plan(
     ]
     content = {"schema": SCHEMA, "study": study.name, "phase": study.about.phase, "data": dict(digests)}
     content |= {"semantics": SEMANTICS, "components": _components(plan)}
+    content |= {"shard": [plan.shard.number, plan.shard.count]} if plan.shard else {}
     content |= {"merged": plan.merged, "stacks": stacks}
     files.write(folder / "plan.json", json.dumps(content, indent=1).encode())
     described = study.tables(folder) | {"contrasts": _contrasts(folder, plan, parts)}

@@ -261,7 +261,9 @@ class _Search:
         end = runs.put_in_order(self.folder, finish)
         with end, (display or nullcontext)(progress), closing(workers):
             if self.options.cluster:
-                workers.start((), early=True)  # actors import what they need while the first batch is asked for
+                workers.start(
+                    (), early=True
+                )  # actors import what they need while the first batch is asked for
             if self._ask_next():
                 workers.start({stack.engine for stack in self.plan.stacks})
                 for result in workers.serve(self.schedule.take, self.devices, self._meanwhile, ahead=True):
