@@ -112,7 +112,7 @@ class Cluster:
 
         Args:
             name: its host's name too; a node of this name that lives is switched off.
-            overlay: environment variables that only this node has.
+            overlay: environment variables that only this node has; TMPDIR is a disk of few kilobytes.
         """
         if name in self.nodes:
             self.nodes[name].machine.kill()
@@ -124,8 +124,11 @@ class Cluster:
         cache.mkdir(parents=True, exist_ok=True)
         own = {"HARNESS_DATA": str(cache), **({} if self.network else {"HARNESS_HOST": name}), **node.overlay}
         scratch = self.folder / f"{name}-{secrets.token_hex(3)}"
+        disk = Path(node.overlay["TMPDIR"]) if "TMPDIR" in node.overlay else None
         machine.start(
-            [*_ray_start(address, scratch, 1), "--address", self.address], {**self.surroundings(), **own}
+            [*_ray_start(address, scratch, 1), "--address", self.address],
+            {**self.surroundings(), **own},
+            disk,
         )
         self.nodes[name] = node
         return node

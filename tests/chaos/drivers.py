@@ -35,6 +35,8 @@ class Driver:
     process: subprocess.Popen[bytes] | None = None
     starts: int = 0
     killed: bool = False
+    held: bool = False
+    """True while it is not to be started again, for want of a cluster."""
     codes: list[int] = field(default_factory=list)
 
     def start(self) -> None:
@@ -63,6 +65,8 @@ class Driver:
     def strike(self, number: int) -> None:
         """Send it a signal that ends it; workers of its own that it leaves behind must end by themselves."""
         assert self.process is not None
+        if self.code is not None:
+            return
         self.killed = True
         with contextlib.suppress(ProcessLookupError):
             self.process.send_signal(number)

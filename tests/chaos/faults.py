@@ -27,6 +27,7 @@ MOST_NODES = 6
 DEATHS = 2  # of workers in a round: the third death of a stack's workers is the stack's own failure
 DEAD_WITHIN = 60.0  # seconds in which Ray must have noticed that a node does not answer
 BACK_WITHIN = 240.0  # seconds in which a node must have joined
+HEAD_WITHIN = 150.0  # seconds in which the driver must have ended without a head
 HOUR = 3600
 LOOK = 0.5  # seconds between looks at what Ray knows
 
@@ -295,7 +296,7 @@ def network_slow(scene: Scene) -> Course:
 
 def node_added(scene: Scene) -> Course:
     """Start one more node."""
-    if len(scene.cluster.nodes) >= MOST_NODES:
+    if len(scene.cluster.nodes) >= MOST_NODES or scene.driver.held:
         return None
     scene.last = scene.name()
     node = scene.cluster.add(scene.last)
@@ -330,6 +331,44 @@ def clock_off(scene: Scene) -> Course:
     return f"{seconds:+d} s; {(yield from _back(scene, node, overlay))}"
 
 
+def disk_full(scene: Scene) -> Course:
+    """Replace a node by one whose disk for temporary files is full almost at once."""
+    node = scene.pick("disk full")
+    if node is None:
+        return None
+    node.machine.kill()
+    disk = scene.scratch / "disk"
+    disk.mkdir(exist_ok=True)
+    yield from _until(_dead(scene, node), DEAD_WITHIN)
+    told = yield from _back(scene, node, {"TMPDIR": str(disk)})
+    yield scene.rng.uniform(5.0, 10.0)
+    node.machine.kill()
+    again = yield from _back(scene, scene.cluster.nodes[node.name])
+    return f"{told}, with a full disk; then a sound one: {again}"
+
+
+def head_killed(scene: Scene) -> Course:
+    """Kill the head, and with it the whole cluster; another one is started at the same address."""
+    cluster, driver = scene.cluster, scene.driver
+    others = [node for node in cluster.nodes.values() if node.busy]
+    if others or cluster.head is None or driver.code is not None:
+        return None
+    driver.killed = driver.held = True
+    before, count = driver.stacks(), len(cluster.nodes)
+    for node in cluster.nodes.values():
+        node.busy = "head killed"
+    cluster.head.kill()
+    gone = yield from _until(lambda: driver.code is not None, HEAD_WITHIN)
+    if gone is None:
+        driver.strike(signal.SIGKILL)
+    words = driver.last_words()
+    cluster.stop()
+    cluster.start(count)
+    driver.held = False
+    told = f"after {gone:.0f} s: exit code {driver.code}, {words}" if gone is not None else "the driver hung"
+    return f"at {before} stacks; {told}"
+
+
 def other_source(scene: Scene) -> Course:
     """Start a node that has the harness with one line changed; it must not train."""
     return (yield from _stranger(scene, {"PYTHONPATH": str(changed_harness(scene.scratch))}))
@@ -342,7 +381,7 @@ def other_numpy(scene: Scene) -> Course:
 
 
 def _stranger(scene: Scene, overlay: Mapping[str, str]) -> Course:
-    if any(name in scene.cluster.nodes for name in scene.strangers):
+    if scene.driver.held or any(name in scene.cluster.nodes for name in scene.strangers):
         return None
     name = next(f"n{number}" for number in range(90, 190) if f"n{number}" not in scene.strangers)
     scene.last = name
@@ -426,6 +465,8 @@ def kinds(scratch: Path) -> dict[str, Kind]:
         "node added": Kind(node_added, 1.5),
         "node removed": Kind(node_removed),
         "clock off": Kind(clock_off, 1.0, no_clock),
+        "disk full": Kind(disk_full, 1.0, no_namespaces),
+        "head killed": Kind(head_killed),
         "other source": Kind(other_source, 0.7),
         "other numpy": Kind(other_numpy, 0.7, lambda: no_other_numpy(scratch)),
     }

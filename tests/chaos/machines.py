@@ -20,7 +20,8 @@ from pathlib import Path
 MARK = "CHAOS_MACHINE"
 """The environment variable by which the processes of a machine are known."""
 BRIDGE, SUBNET = "br0", "10.77.0"
-WAIT = 20.0  # seconds for a process to appear or to vanish
+SMALL_DISK = "48k"
+WAIT = 60.0  # seconds for a process to appear or to vanish
 NAMESPACES = ("--net", "--pid", "--fork", "--kill-child", "--mount-proc", "--uts")
 
 
@@ -152,14 +153,18 @@ class Machine:
     first: subprocess.Popen[bytes] | None = None
     mark: str = ""
 
-    def start(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
-        """Start the machine's first process; its end is the machine's end.
+    def start(self, command: Sequence[str], environment: Mapping[str, str], disk: Path | None = None) -> None:
+        """Start the machine's first process, which writes into its log; its end is the machine's end.
 
-        Its words go into the machine's log.
+        Args:
+            command: what it runs.
+            environment: all of its environment.
+            disk: a folder that is a disk of a few kilobytes, to this machine alone.
         """
         self.mark = f"{self.name}-{uuid.uuid4().hex[:12]}"
         surroundings = {**environment, MARK: self.mark}
-        script = f'read -r _; hostname {self.name}; exec "$@"'
+        mount = f"mount -t tmpfs -o size={SMALL_DISK} tmpfs {disk}; " if disk else ""
+        script = f'read -r _; hostname {self.name}; {mount}exec "$@"'
         apart = ["unshare", *NAMESPACES, "sh", "-c", script, "sh"] if self.network else []
         with self.log.open("ab") as log:
             self.first = subprocess.Popen(

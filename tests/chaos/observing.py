@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import socket
 import sys
 import time
+from contextlib import suppress
 from typing import Any
 
 import ray
 
 PIECE = 4 * 2**20  # bytes of an object that fills a store
+MOST_TRIES = 1000  # of reaching the head, a fifth of a second apart
 
 
 @ray.remote(num_cpus=0, max_restarts=0)
@@ -34,6 +37,15 @@ class Filler:
         return f"{len(self.held) * PIECE / 2**20:.0f} MiB held for {seconds:.0f} s{refusal}"
 
 
+def _wait_for(address: str) -> None:
+    """Wait until the head listens, so that Ray need not be asked again and again."""
+    host, _, port = address.rpartition(":")
+    for _ in range(MOST_TRIES):
+        with suppress(OSError), socket.create_connection((host, int(port)), 5.0):
+            return
+        time.sleep(0.2)
+
+
 def nodes() -> dict[str, bool]:
     """Return by address whether a node lives: of several with one address, the last one."""
     alive: dict[str, bool] = {}
@@ -45,6 +57,7 @@ def nodes() -> dict[str, bool]:
 
 def main() -> None:
     """Answer questions until there are no more."""
+    _wait_for(sys.argv[1])
     ray.init(address=sys.argv[1], log_to_driver=False, namespace="chaos", logging_level="error")
     fillers: dict[str, Any] = {}
     for line in sys.stdin:

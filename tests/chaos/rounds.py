@@ -199,7 +199,7 @@ class _Play:
                 ended = "hung"
             elif driver.code == 0 and not driver.killed:
                 ended = "finished"
-            elif driver.code is not None:
+            elif driver.code is not None and not driver.held:
                 if not driver.killed:
                     unexpected.append(f"exit code {driver.code}: {driver.last_words()}")
                 if driver.starts >= MOST_STARTS or len(unexpected) > 5:
