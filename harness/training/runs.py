@@ -241,7 +241,9 @@ def _train(drawn: Plan, folder: Path, options: RunOptions) -> RunSummary:
     planned, earlier = _plan(drawn, folder, options)
     modules = third_party_modules(planned.plan, options.engine)
     with closing(
-        workers_for(options, planned.processes, planned.devices[0], modules, planned.shared)
+        workers_for(
+            options, planned.processes, planned.devices[0], modules, planned.shared, drawn=planned.plan
+        )
     ) as workers:
         engines = {stack.engine for stack in planned.stacks}
         workers.start(engines, early=True)

@@ -54,10 +54,14 @@ class ClusterNode:
 
 @dataclass(frozen=True)
 class Connection:
-    """A connection of this process to a cluster; `ray` is the module."""
+    """A connection of this process to a cluster; `ray` is the module.
+
+    The harness has started an `own` one itself, on this machine, for the run.
+    """
 
     address: str
     ray: Any
+    own: bool = False
 
     def nodes(self) -> list[ClusterNode]:
         """List the nodes that are alive by now."""
@@ -118,7 +122,7 @@ def connected(address: str) -> Iterator[None]:
         before = bool(ray.is_initialized())
         if not before:
             _join(ray, address)
-    _connections.append(Connection(address, ray))
+    _connections.append(Connection(address, ray, own=not before and address.startswith("local")))
     try:
         yield
     finally:
