@@ -324,7 +324,7 @@ def become_worker(modules: Sequence[str], level: int, bits: builds.Bits) -> str:
     notes.logger.setLevel(level)  # as the parent is silenced, or not
     global _refusal  # noqa: PLW0603 (a spawned worker has no other place for what it inherits)
     try:
-        _load(modules)
+        load(modules)
         _refusal = ""
     except BaseException as error:  # noqa: BLE001 (as above)
         _refusal = str(error) if isinstance(error, UsageError) else in_words(error)
@@ -339,6 +339,12 @@ def _start_forked(shared: SharedProgress | None) -> None:
     _begin(shared)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
     gc.freeze()  # a collection would write to pages that are shared with the parent
+
+
+def begin_apart() -> None:
+    """Have this process, which another machine's driver has started, compare components as a worker does."""
+    global _refusal  # noqa: PLW0603 (as a spawned worker)
+    _refusal = ""
 
 
 def _begin(shared: SharedProgress | None) -> None:
@@ -356,7 +362,8 @@ def _die_with_parent() -> None:
         os._exit(1)
 
 
-def _load(modules: Sequence[str]) -> None:
+def load(modules: Sequence[str]) -> None:
+    """Load components from installed packages and from modules: names, files, and own networks' files."""
     plugins.load_installed()
     for module in modules:
         if is_own(module):

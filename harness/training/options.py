@@ -11,6 +11,7 @@ from typing import TypedDict
 from harness.axes import own_networks
 from harness.errors import MachineError, UsageError
 from harness.lowering.builds import Bits, named
+from harness.planning.shards import Shard
 from harness.planning.stack import Engine, Stack, stack_bytes
 from harness.results.checkpoints import EVERY, Cadence
 from harness.system import resources
@@ -36,6 +37,7 @@ class RunKeywords(MachineKeywords, total=False):
     checkpoint_every: str
     retrain: bool
     display: Display | None
+    shard: str
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ class RunOptions:
             (`harness.training.cluster`); "": this machine's own processes. `workers` are then the most
             actors that train at once.
         display: a context manager made from a Progress, which changes while trials are trained.
+        shard: "3/16": the third of sixteen shares of the trials (`harness.planning.shards`); "": all.
     """
 
     engine: Engine = "stacked"
@@ -68,9 +71,11 @@ class RunOptions:
     display: Display | None = None
     bits: Bits = "native"
     cluster: str = ""
+    shard: str = ""
 
     def __post_init__(self) -> None:
         named(self.bits)
+        _ = self.share
         object.__setattr__(self, "engine", own_networks.named(self.engine))
         if self.bits == "portable" and self.engine != "stacked":
             raise UsageError(
@@ -82,6 +87,11 @@ class RunOptions:
                 f"--bits portable with --device {self.device}: its bits are its own. Allowed: --device auto "
                 "or cpu, which both take the CPU; or --bits native"
             )
+
+    @property
+    def share(self) -> Shard | None:
+        """The shard to train; None for all trials."""
+        return Shard.of(self.shard) if self.shard else None
 
     @property
     def cadence(self) -> Cadence:

@@ -63,6 +63,11 @@ class Connection:
         """List the nodes that are alive by now."""
         return [ClusterNode.of(entry) for entry in self.ray.nodes() if entry["Alive"]]
 
+    def on(self, node: ClusterNode) -> Any:
+        """Return the scheduling strategy that places an actor on a node, and nowhere else."""
+        strategies = importlib.import_module("ray.util.scheduling_strategies")
+        return strategies.NodeAffinitySchedulingStrategy(node.node_id, soft=False)
+
     def devices(self, device: str) -> list[str]:
         """Return the device that all nodes train on: "cuda:0", an actor's own, or "cpu".
 
@@ -192,18 +197,28 @@ def _join(ray: Any, address: str) -> None:
         ray.init("local" if name == "local" else address, **usual)
     except ray.exceptions.AuthenticationError as error:
         raise MachineError(
-            f"the cluster {address} refuses this process: {_first_line(error)}. Give it the cluster's token: "
+            f"the cluster {address} refuses this process: {first_line(error)}. Give it the cluster's token: "
             "RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN_PATH (a file) or ~/.ray/auth_token"
         ) from error
     except Exception as error:  # Ray raises what its layers raise: ConnectionError, RuntimeError, ValueError
         with suppress(Exception):
             ray.shutdown()
-        raise _unreachable(address, _first_line(error)) from error
+        raise _unreachable(address, first_line(error)) from error
 
 
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0].rstrip(". ")
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error of Ray's."""
+    return _lines(error)[0]
+
+
+def last_line(error: BaseException) -> str:
+    """Return the last line of an error of Ray's: after a remote traceback, that is the cause."""
+    return _lines(error)[-1]
+
+
+def _lines(error: BaseException) -> list[str]:
+    lines = [line.strip().rstrip(".") for line in str(error).splitlines() if line.strip()]
+    return lines or [type(error).__name__]
 
 
 def _unreachable(address: str, why: str) -> MachineError:

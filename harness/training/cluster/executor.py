@@ -10,14 +10,14 @@ from __future__ import annotations
 import itertools
 import pickle
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from harness import notes
-from harness.errors import MachineError, UsageError
+from harness.errors import MachineError, PlainError, UsageError
 from harness.lowering import builds
 from harness.text import count
 from harness.training.cluster import connection
@@ -35,7 +35,6 @@ JOINED_WITHIN = 180.0  # seconds in which the first actor must have joined, or a
 SILENT = 300.0  # seconds without an answer after which an actor is given up: stopped, or out of reach
 PROVEN_WITHIN = 60.0  # seconds in which a node shows, by its next actor, that only the actor has died
 MOST_MOVES = 50  # of a task whose nodes die under it
-ENDING = 5.0  # seconds for actors to end before the connection is closed
 
 
 @dataclass
@@ -107,7 +106,11 @@ class RayWorkers:
         self._refused: dict[str, str] = {}
         self._waiting: deque[_Work] = deque()
         self._suspects: list[_Suspect] = []
-        self._alive: dict[str, ClusterNode] = {}
+        self._alive = {node.node_id: node for node in self._connection.nodes()}
+        self._lost_idle: Counter[str] = Counter()
+        actor = {"concurrency_groups": {LOOKS: 1}, "max_restarts": 0, "max_task_retries": 0}
+        needs = {"num_cpus": 1} if device == "cpu" else {"num_cpus": 0, "num_gpus": 1}
+        self._actor_class = self._ray.remote(**actor, **needs)(StackActor)
         self._numbers = itertools.count(1)
         self._listed = 0.0
         self._without = time.monotonic()
@@ -116,7 +119,8 @@ class RayWorkers:
     @property
     def count(self) -> int:
         """The actors that train at once."""
-        places = self._connection.places(self._device)
+        taking_part = [node for name, node in self._alive.items() if name not in self._refused]
+        places = sum(connection.offered(node, self._device) for node in taking_part)
         return min(places, self._most or places)
 
     def start(self, engines: Collection[str], *, early: bool = False) -> None:  # noqa: ARG002 (a protocol's)
@@ -145,34 +149,39 @@ class RayWorkers:
     ) -> Generator[Result]:  # fmt: skip
         """Run the tasks that `take` gives, as `executors.Workers.serve`."""
         self._without = time.monotonic()
-        while True:
-            self._find_nodes()
-            more = self._fill(take)
-            arrived = self._arrived(0.0)
-            if not arrived and meanwhile():
-                continue
-            if not (more or arrived or self._in_flight() or self._waiting or self._suspects):
-                return
-            for actor in arrived or self._arrived(WAIT):
-                yield from self._answered(actor)
-            yield from self._judged()
-            self._look()
+        try:
+            while True:
+                self._find_nodes()
+                self._fill(take)
+                arrived = self._arrived(0.0)
+                if not arrived and meanwhile():
+                    continue
+                if not (arrived or self._in_flight() or self._waiting or self._suspects):
+                    return
+                for actor in arrived or self._arrived(WAIT):
+                    yield from self._answered(actor)
+                yield from self._judged()
+                self._look()
+        except (self._ray.exceptions.RayError, ConnectionError) as error:
+            raise MachineError(
+                f"the connection to {self._connection.address} is lost: {connection.first_line(error)}. What "
+                "is finished is safe; the same command goes on from here once the cluster is there again"
+            ) from error
 
     def _in_flight(self) -> list[_NodeActor]:
         return [actor for actor in self._actors if actor.work is not None]
 
-    def _fill(self, take: Take[Any]) -> bool:
-        """Give free actors their next task; returns whether one waits for an actor."""
+    def _fill(self, take: Take[Any]) -> None:
+        """Give free actors their next task; without any, one task waits for them."""
         free = [actor for actor in self._actors if actor.free]
         room = max(0, self.count - len(self._in_flight()))
         for actor in free[:room]:
             work = self._next(take)
             if work is None:
-                return False
+                return
             self._send(actor, work)
         if not self._waiting and not self._in_flight() and (work := self._next(take)):
-            self._waiting.append(work)  # nobody to train it yet
-        return bool(self._waiting)
+            self._waiting.append(work)
 
     def _next(self, take: Take[Any]) -> _Work | None:
         if self._waiting:
@@ -205,6 +214,9 @@ class RayWorkers:
         reference, actor.answer = actor.answer, None
         try:
             answer = self._ray.get(reference)
+        except self._ray.exceptions.RayTaskError as error:
+            self._faulty(actor, connection.last_line(error))
+            return
         except self._ray.exceptions.RayError as error:
             self._lost(actor, error)
             return
@@ -212,17 +224,18 @@ class RayWorkers:
         if isinstance(answer, str):
             self._welcomed(actor, answer)
             return
-        work, actor.work, actor.look = actor.work, None, None
-        yield self._result(work, answer)
-
-    def _result(self, work: _Work | None, answer: Answer) -> Any:
-        """Take a task's result, and write the files that it made."""
-        assert work is not None  # noqa: S101 (an actor that trains has one)
         self.cpu_seconds += answer.cpu_seconds
         for level, text in answer.told:
             notes.logger.log(level, "%s", text)
         if answer.error is not None:
-            raise answer.error
+            self._faulty(actor, str(answer.error), machine=isinstance(answer.error, MachineError))
+            return
+        work, actor.work, actor.look = actor.work, None, None
+        assert work is not None  # noqa: S101 (an actor that trains has one)
+        yield self._result(work, answer)
+
+    def _result(self, work: _Work, answer: Answer) -> Any:
+        """Take a task's result, and write the files that it made."""
         result = pickle.loads(answer.result)  # noqa: S301 (the driver's own actors)
         return work.task.accept(result, answer.files)
 
@@ -234,29 +247,39 @@ class RayWorkers:
             return
         self._refuse(actor.node, refusal)
 
-    def _refuse(self, node: ClusterNode, why: str) -> None:
-        """Do without a node that cannot train the study.
+    def _faulty(self, actor: _NodeActor, why: str, *, machine: bool = True) -> None:
+        """Do without the node of an actor that cannot do its work for a reason that is no stack's own."""
+        self._refuse(actor.node, why, MachineError if machine else UsageError)
+
+    def _refuse(self, node: ClusterNode, why: str, kind: type[PlainError] = UsageError) -> None:
+        """Do without a node that cannot train the study; what was in training there is tried elsewhere.
 
         Raises:
-            UsageError: no other node is left.
+            PlainError: of this kind, where no other node is left.
         """
         if node.node_id not in self._refused:
             self._refused[node.node_id] = f"{node} {why}"
             notes.warn(f"{node} does not take part: {why}")
         for actor in [actor for actor in self._actors if actor.node.node_id == node.node_id]:
+            work = actor.work
             self._drop(actor)
+            if work is not None:
+                self._move(work)
         others = [other for other in self._alive if other not in self._refused]
         if not others:
-            raise UsageError(
+            raise kind(
                 f"no node of {self._connection.address} can train the study: "
                 f"{'; '.join(self._refused.values())}"
             )
 
     def _lost(self, actor: _NodeActor, error: Exception) -> None:
         """Do without an actor that has died, or cannot be reached; its work is tried again."""
-        work = actor.work
+        work, node = actor.work, actor.node
         self._drop(actor)
         if work is None:
+            self._lost_idle[node.node_id] += not actor.joined
+            if self._lost_idle[node.node_id] >= MOST_TRIES:
+                self._refuse(node, f"its actors end before they train: {connection.last_line(error)}")
             return
         if isinstance(error, self._ray.exceptions.ActorUnavailableError):
             self._move(work)
@@ -329,7 +352,7 @@ class RayWorkers:
         actor.heard = time.monotonic()
         if look.attempt != actor.number or actor.work is None:
             return
-        actor.work.task.keep(look.files)
+        self._keep(actor.work.task, look)
         place = getattr(actor.work.task, "place", None)
         if self._shared is None or place is None:
             return
@@ -337,6 +360,13 @@ class RayWorkers:
         if look.curves is not None:
             rows = slice(self._shared.first[place], self._shared.first[place + 1])
             self._shared.curves[rows, list(look.columns)] = look.curves
+
+    def _keep(self, task: Task[Any], look: Look) -> None:
+        """Write the checkpoints of a task in training, which goes on if they cannot be written."""
+        try:
+            task.keep(look.files)
+        except MachineError as error:
+            notes.warn_once(f"{error}. Training goes on; if it is stopped, it will go on from earlier states")
 
     def _find_nodes(self) -> None:
         """Find the nodes that are alive, and give each as many actors as it has cores or GPUs.
@@ -366,16 +396,7 @@ class RayWorkers:
 
     def _on(self, node: ClusterNode) -> Any:
         """Make an actor on a node, which nothing restarts."""
-        strategies = self._ray.util.scheduling_strategies
-        options = {
-            "num_cpus": 1 if self._device == "cpu" else 0,
-            "num_gpus": 0 if self._device == "cpu" else 1,
-            "max_restarts": 0,
-            "max_task_retries": 0,
-            "concurrency_groups": {LOOKS: 1},
-            "scheduling_strategy": strategies.NodeAffinitySchedulingStrategy(node.node_id, soft=False),
-        }
-        return self._ray.remote(**options)(StackActor).remote()
+        return self._actor_class.options(scheduling_strategy=self._connection.on(node)).remote()
 
     def _nobody(self) -> str:
         cores = count(sum(connection.offered(node, self._device) for node in self._alive.values()), "core")
