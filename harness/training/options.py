@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TypedDict
 
 from harness.axes import own_networks
+from harness.data.arm_settings import once_an_arm
 from harness.errors import MachineError, UsageError
 from harness.lowering.builds import Bits, named
 from harness.planning.shards import Shard
-from harness.planning.stack import Engine, Stack, stack_bytes
+from harness.planning.stack import Engine, Stack, any_member_bytes, stack_bytes
 from harness.results.checkpoints import EVERY, Cadence
 from harness.system import resources
 from harness.training.progress import Display
@@ -155,5 +156,6 @@ def affordable(count: int, stacks: Sequence[Stack]) -> int:
     left = resources.memory_left()
     if left is None:
         return count
-    largest = max((stack_bytes(stack) for stack in stacks), default=0)
+    of_member = once_an_arm(any_member_bytes)
+    largest = max((stack_bytes(stack, of_member) for stack in stacks), default=0)
     return max(1, min(count, left // (WORKER_BYTES + largest)))

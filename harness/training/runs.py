@@ -17,7 +17,7 @@ from harness.engines.compiled import engine as compiled
 from harness.errors import MachineError, UsageError
 from harness.lowering import builds
 from harness.lowering.builds import Bits
-from harness.planning.cost import stack_seconds
+from harness.planning.cost import longest_first
 from harness.planning.plan import Known, Plan, arrange, draw, keep, share, shortages
 from harness.planning.shards import Shard
 from harness.planning.stack import Engine, Stack, budget_of
@@ -293,7 +293,7 @@ def _plan(drawn: Plan, folder: Path, options: RunOptions) -> tuple[PlannedRun, p
     longer = going_on.find(drawn, options.engine, kept, finished, folder, devices[0])
     plan = arrange(drawn, options.engine, [*kept, *longer.stacks], devices[0], count, finished)
     # Longest first, so that no core idles at the end beside one that has just begun a long stack.
-    todo = sorted(run_folder.unfinished(plan, finished), key=stack_seconds, reverse=True)
+    todo = longest_first(run_folder.unfinished(plan, finished))
     cadence, root = options.cadence, folder.resolve()
     tasks = [
         StackTask(
