@@ -89,8 +89,8 @@ def deal(stacks: Sequence[Stack], seconds: Sequence[float], workers: Mapping[Kin
     """Deal stacks over the kinds of processor of a run's workers.
 
     Blocks go one after the other, those with the most seconds first, to the kind that would end first with
-    it. Where a run would so take more than PATIENCE times as long as with every stack dealt by itself, blocks of
-    the kind that ends last are dealt stack by stack. The same arguments give the same deal.
+    it. Where a run would so take more than PATIENCE times as long as with every stack dealt by itself, blocks
+    of the kind that ends last are dealt stack by stack. The same arguments give the same deal.
 
     Args:
         stacks: what is to be trained.

@@ -58,7 +58,7 @@ def pairs(judged: Verdicts) -> tuple[str, list[str]]:
         return "", []
     table = judged.table
     same, seeds = table["same_kind"].sum(), table["n"].sum()
-    told = f"both sides on one kind of processor in {same} of {seeds} paired seeds"
+    told = f"both sides are known to be made on one kind of processor in {same} of {seeds} paired seeds"
     mixed = table[table["same_kind"].lt(table["n"])].to_dict("records")
     several = len(judged.datasets) > 1
     return told, [f"{_name(row, several=several)} in {row['same_kind']} of {row['n']}" for row in mixed]
