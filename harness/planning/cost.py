@@ -35,6 +35,8 @@ PASSES = {"sgd": 0, "momentum": 6, "nesterov": 7, "adam": 4, "adamw": 4, "adagra
 OPTIMIZER_STATES = {"sgd": 0, "momentum": 1, "nesterov": 1, "adam": 2, "adamw": 2, "adagrad": 1, "rmsprop": 1}
 MEMBER_BYTES = 800  # of a state's header: a member's settings
 BYTES_PER_SECOND = 15e9  # an optimizer's passes over weights and state in cache, one core
+MEMBER_SECONDS = 2e-6  # of a step's dispatch, for each member of a wide stack
+ALSO_ELEMENTWISE = 2  # times the products of a convolutional network take, with all that is not a product
 FLOPS_SHARE = 0.6  # of a large product's rate that a stack's wide products reach
 LONE_STEP_SECONDS = {"loop": 500e-6, "numpy": 80e-6}  # of one trial, by engine
 
@@ -79,6 +81,23 @@ def stack_seconds(stack: Stack, rate: float = 1e11) -> float:
         return augmented + _mlp_seconds(stack, rate)
     arms = [trial.arm.settings for trial in stack.trials]
     return augmented + networks.stack_seconds(stack.engine, arms, rate)
+
+
+def trial_seconds(settings: Settings) -> float:
+    """Estimate what a trial adds to a wide stack, in seconds of a core of 1e11 FLOP/s.
+
+    Nothing of this machine enters: neither its compiler, nor what was measured here, nor PyTorch's version.
+    """
+    steps, _ = extent(settings, train_size(settings))
+    trained = steps * settings.batch_size
+    evaluated = evaluations(settings) * settings.facts.train + settings.facts.test
+    parameters, flops = _counted(settings)
+    if settings.plain_mlp:
+        operations = parameters * (4 * trained + 2 * evaluated)
+    else:
+        operations = ALSO_ELEMENTWISE * (flops or 2 * parameters) * (3 * trained + evaluated)
+    traffic = 4 * PASSES.get(settings.optimizer, 8) * parameters * steps
+    return operations / 1e11 + traffic / BYTES_PER_SECOND + steps * MEMBER_SECONDS
 
 
 def _mlp_seconds(stack: Stack, rate: float) -> float:

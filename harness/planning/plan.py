@@ -24,9 +24,10 @@ from harness.data.datasets import Dataset
 from harness.data.samples import train_size
 from harness.data.splits import check_blocks
 from harness.errors import UsageError
-from harness.planning import doubts, parameters, targets
+from harness.planning import doubts, parameters, shards, targets
 from harness.planning.cost import disk_bytes, evaluations, too_large
 from harness.planning.grouping import stack
+from harness.planning.shards import Shard
 from harness.planning.stack import Engine, Stack, stack_bytes
 from harness.settings import limits
 from harness.study.contrasts import Contrasts, default_pairs, pair_problems
@@ -49,7 +50,8 @@ class Plan:
 
     `skipped` holds trials that are not trained, with the reason; `merged` the names of arms that mean the
     same as an earlier one; `routed` the reasons why trials train in the loop engine; `warnings` sentences
-    about what the person who wrote the study may not have meant.
+    about what the person who wrote the study may not have meant. The plan of a `shard` has its trials alone,
+    and `whole` is the one of all.
     """
 
     study: Study
@@ -59,10 +61,14 @@ class Plan:
     merged: Mapping[str, Sequence[str]]
     routed: Mapping[str, int]
     warnings: Sequence[str]
+    shard: Shard | None = None
+    whole: Plan | None = None
 
     @property
     def contrasts(self) -> Contrasts:
         """The contrasts that are judged: as declared, or the design's own, between arms that are trained."""
+        if self.whole is not None:
+            return self.whole.contrasts
         contrasts = self.study.contrasts
         if contrasts.declared or self.study.sealed:
             return contrasts
@@ -122,6 +128,9 @@ class Plan:
 
     def _counts(self) -> str:
         seeds, left = len(self.study.seeds), len(self.trials) - len(self.skipped)
+        if self.shard is not None:
+            of_shard = f"{self.shard}: {count(len(self.trials), 'trial')}"
+            return f"{of_shard}, {left} to train in {count(len(self.stacks), 'stack')}"
         arms = f"{count(len(self.arms), 'arm')} x {count(seeds, 'seed')} = {count(len(self.trials), 'trial')}"
         return f"{arms}, {left} to train in {count(len(self.stacks), 'stack')}"
 
@@ -184,6 +193,27 @@ def draw(study: Study, engine: Engine = "stacked") -> Plan:
         _check_metrics(study.metrics)
     _refuse(study, problems(trial.arm.settings for trial in todo))
     return Plan(study, everything, (), skipped, merged, {}, [*doubts.warnings(study, everything), *remarks])
+
+
+def share(whole: Plan, shard: Shard | None) -> Plan:
+    """Give a shard's part of a plan that `draw` gave; the plan itself where there is no shard."""
+    if shard is None:
+        return whole
+    return _part(whole, shard, {trial.trial_id for trial in shards.members(whole.study, whole.trials, shard)})
+
+
+def keep(drawn: Plan, finished: Iterable[str]) -> Plan:
+    """Give a shard's plan with the trials that its folder has, though others get them since a study grew."""
+    if drawn.whole is None or drawn.shard is None:
+        return drawn
+    own = {trial.trial_id for trial in drawn.trials}
+    return _part(drawn.whole, drawn.shard, own.union(finished))
+
+
+def _part(whole: Plan, shard: Shard, ids: Container[str]) -> Plan:
+    trials = [trial for trial in whole.trials if trial.trial_id in ids]
+    skipped = {trial_id: reason for trial_id, reason in whole.skipped.items() if trial_id in ids}
+    return replace(whole, trials=trials, skipped=skipped, shard=shard, whole=whole)
 
 
 def arrange(
