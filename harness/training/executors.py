@@ -10,7 +10,7 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Generator, Iterable, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
@@ -73,6 +73,9 @@ class Executor(Protocol):
     ) -> Generator[Result]:  # fmt: skip
         """Run the tasks that `take` gives; see `Workers.serve`."""
 
+    def facts(self) -> Mapping[str, Any]:
+        """Return what provenance.json says of it beside this machine, by name."""
+
 
 class Workers:
     """Worker processes, one thread each; or none, and this process runs the tasks: simplest to debug.
@@ -123,6 +126,10 @@ class Workers:
         if self._pool is not None:
             stop(self._pool)
             self._pool = None
+
+    def facts(self) -> Mapping[str, Any]:
+        """Return nothing: workers are of this machine."""
+        return {}
 
     def run(self, tasks: Sequence[Task[Result]]) -> Generator[Result]:
         """Run tasks, the first ones first; yields their results as they are done, in any order."""
