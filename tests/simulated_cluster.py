@@ -7,13 +7,14 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from harness.training.cluster import connection, executor
-from harness.training.cluster.actors import Answer, Look
+from harness.training.cluster.actors import Answer, Joined, Look
 from harness.training.cluster.connection import ClusterNode, Connection
+from harness.training.cluster.joining import Joining
 
 
 class RayError(Exception):
@@ -148,8 +149,8 @@ class SimulatedActor:
 
     def _join(self, *_: Any) -> Reference:
         self.ray.joins[self.node] += 1
-        answer = self.ray.refusals.get(self.node, "")
-        return _ending(self.ray.clock.now + 1, answer)
+        fate = self.ray.refusals.get(self.node, "")
+        return _ending(self.ray.clock.now + 1, fate if isinstance(fate, Exception) else Joined(fate))
 
     def _train(self, number: int, packed: bytes, _: Mapping[str, bytes]) -> Reference:
         task = pickle.loads(packed)  # noqa: S301 (the executor's)
@@ -162,6 +163,19 @@ class SimulatedActor:
     def _look(self) -> Reference:
         late = 0.0 if self.ray.looks else 1e9
         return Reference(self.ray.clock.now + late, Look(self.number, 0.5, files={"a": b""}))
+
+
+class SimulatedJoining:
+    """All nodes have what the driver has, and lack no images."""
+
+    def why_not(self, _: ClusterNode) -> str:
+        return ""
+
+    def ask(self, actor: SimulatedActor) -> Reference:
+        return actor._join()
+
+    def send(self, actor: SimulatedActor, answer: Joined) -> Reference:
+        raise AssertionError("nothing is lacking")
 
 
 def _ending(at: float, value: Any) -> Reference:
@@ -183,4 +197,4 @@ def workers(
     ray = SimulatedRay(clock, nodes, fate)
     monkeypatch.setattr(executor, "time", clock)
     monkeypatch.setattr(connection, "_connections", [SimulatedConnection("simulated:1", ray)])
-    return executor.RayWorkers(most, "cpu", []), ray
+    return executor.RayWorkers(most, "cpu", cast("Joining", SimulatedJoining())), ray

@@ -64,6 +64,7 @@ class Provenance:
             "data": {name: _facts(dataset) for name, dataset in plan.datasets.items()},
             "metrics": _metric_sources(before, plan),
             "runs": [*before.get("runs", []), self.run],
+            **({"sources": before["sources"]} if "sources" in before else {}),
         }
         self._write()
 

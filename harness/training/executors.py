@@ -33,7 +33,9 @@ from harness.training.tasks import Result, Task
 FORKING = getattr(multiprocessing.context, "ForkContext", ())  # not on Windows
 MOST_TRIES = 3  # of a task whose worker process dies
 DIED = "its worker process died (killed, or out of memory)"
-ENDING = 10.0  # seconds for a worker to end when it is told to, and for a pool's thread to have noticed
+ENDING = (
+    signals.GRACE + 2
+)  # seconds for workers that are told to end, and for a pool's thread to have noticed
 STOPPING = [getattr(signal, name) for name in signals.NAMES if hasattr(signal, name)]
 NO_PROCESS = (OSError, NotImplementedError, ImportError)
 """Exceptions of starting a process: too few open files or processes allowed, no semaphores (no /dev/shm)."""
@@ -157,6 +159,8 @@ class Workers:
                 if task is None:
                     return
                 yield run_task(task, self.shared)
+                if signals.asked():
+                    signals.end()
         self._devices = devices
         waiting: deque[Task[Result]] = deque()
         while (died := (yield from self._run_until_death(waiting, take, meanwhile, ahead=ahead))) is not None:
@@ -288,15 +292,19 @@ def submit(pool: ProcessPoolExecutor, *call: Any) -> Future[Any]:
 
 
 def stop(pool: ProcessPoolExecutor) -> None:
-    """End a pool's workers now, and its thread; what workers had not written they had not finished."""
+    """End a pool's workers, and its thread; what workers had not written they had not finished.
+
+    Those whose stack has checkpoints write one first (`signals.saving`).
+    """
     running = list((pool._processes or {}).values())
     thread: threading.Thread | None = getattr(pool, "_executor_manager_thread", None)  # none before a start
     answers = getattr(pool, "_result_queue", None)
     pool.shutdown(wait=False, cancel_futures=True)
     for process in running:
         process.terminate()
+    last = time.monotonic() + ENDING
     for process in running:  # no part may land once the run is over
-        process.join(ENDING)
+        process.join(max(0.0, last - time.monotonic()))
         if process.is_alive():  # a component's own handler of signals, perhaps
             process.kill()
             process.join()
@@ -340,9 +348,6 @@ def become_worker(modules: Sequence[str], level: int, bits: builds.Bits) -> str:
 
 def _start_forked(shared: SharedProgress | None) -> None:
     """Start a worker that has its parent's components, notes and data."""
-    for number in STOPPING:
-        if callable(signal.getsignal(number)):  # the parent's handler; one that is ignored (nohup) stays so
-            signal.signal(number, signal.SIG_DFL)
     _begin(shared)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
     gc.freeze()  # a collection would write to pages that are shared with the parent
@@ -352,6 +357,7 @@ def _begin(shared: SharedProgress | None) -> None:
     global _shared  # noqa: PLW0603 (a worker has no other place for what it inherits)
     _shared = shared
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    signals.end_when_told()
     threading.Thread(target=_die_with_parent, daemon=True).start()
 
 

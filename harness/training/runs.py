@@ -17,8 +17,9 @@ from harness.engines.compiled import engine as compiled
 from harness.errors import MachineError, UsageError
 from harness.lowering import builds
 from harness.lowering.builds import Bits
-from harness.planning.cost import stack_seconds
-from harness.planning.plan import Known, Plan, arrange, draw, shortages
+from harness.planning.cost import longest_first
+from harness.planning.plan import Known, Plan, arrange, draw, keep, share, shortages
+from harness.planning.shards import Shard
 from harness.planning.stack import Engine, Stack, budget_of
 from harness.results import (
     Results,
@@ -74,12 +75,13 @@ def run(  # noqa: PLR0913 (a person's keywords; RunOptions from here on)
     engine: Engine | Path | type = "stacked",
     device: str = "auto", workers: int | None = None, checkpoint_every: str = EVERY, retrain: bool = False,
     display: Display | None = None, bits: Bits = "native", verbose: bool = False, cluster: str = "",
+    shard: str = "",
 ) -> Results:  # fmt: skip
     """Train what is missing of a study, and read the results.
 
     Args:
         study: a validated study, of `harness.parse` or `harness.load`.
-        folder: the results folder; results/<study>/ if not given.
+        folder: the results folder; if not given results/<study>/, or that of the shard beside it.
         live: draw the loss curve while trials are trained: in a notebook's cell, and into the folder's
             live.png and live.html.
         engine: stacked, loop or numpy; or a network of your own in NumPy: a file "my_network.py", or a class
@@ -94,6 +96,8 @@ def run(  # noqa: PLR0913 (a person's keywords; RunOptions from here on)
             processor; what cannot give them is refused before anything is trained.
         cluster: a Ray cluster that trains in place of this machine's processes: "auto", "local:4",
             "HOST:PORT" or "ray://HOST:PORT".
+        shard: "3/16": train the third of sixteen shares of the trials alone, the same on every machine;
+            `harness merge` joins their folders.
 
     Returns:
         The results, as `harness.read(folder)` gives them: `.trials` has a row a trial, `.epochs` a row an
@@ -108,20 +112,24 @@ def run(  # noqa: PLR0913 (a person's keywords; RunOptions from here on)
         >>> results = harness.run(study)  # doctest: +SKIP
         >>> results.trials.groupby("lr").val_accuracy.mean()  # doctest: +SKIP
     """
-    folder, display = folder_of(study, folder), displays.chosen(display, verbose=verbose)
+    share = Shard.of(shard) if shard else None
+    folder, display = folder_of(study, folder, share), displays.chosen(display, verbose=verbose)
     if live:
         from harness.training.live import live_display
 
         display = live_display(folder, display)
     name = own_networks.named(engine)
-    options = RunOptions(name, device, workers, checkpoint_every, retrain, display, bits, cluster)
+    options = RunOptions(name, device, workers, checkpoint_every, retrain, display, bits, cluster, shard)
     train(study, folder, **vars(options))
     return results.read(folder)
 
 
-def folder_of(study: Study, folder: Path | str | None) -> Path:
-    """Return the results folder of a study: the given one, or the default."""
-    return Path(folder) if folder else Path("results") / Study.checked(study).name
+def folder_of(study: Study, folder: Path | str | None, shard: Shard | None = None) -> Path:
+    """Return the results folder of a study or its shard: the given one, or the default."""
+    if folder:
+        return Path(folder)
+    name = Study.checked(study).name
+    return Path("results") / (f"{name}{shard.suffix}" if shard else name)
 
 
 def train(study: Study, folder: Path | str | None = None, **keywords: Unpack[RunKeywords]) -> RunSummary:
@@ -132,7 +140,7 @@ def train(study: Study, folder: Path | str | None = None, **keywords: Unpack[Run
             f"{study.name} is a search: use `harness search`, or harness.search(study) in Python, not run"
         )
     options = RunOptions(**keywords)
-    return train_phases(draw(study, options.engine), folder_of(study, folder), options)
+    return train_phases(draw(study, options.engine), folder_of(study, folder, options.share), options)
 
 
 def train_phases(drawn: Plan, folder: Path, options: RunOptions) -> RunSummary:
@@ -146,7 +154,7 @@ def train_phases(drawn: Plan, folder: Path, options: RunOptions) -> RunSummary:
 
 def _train_phases(drawn: Plan, folder: Path, options: RunOptions) -> RunSummary:
     """Train as `train_phases`, in the build that is in use."""
-    study = drawn.study
+    study, drawn = drawn.study, share(drawn, options.share)
     check_bits(drawn, options)
     if study.tune is not None and study.about.phase == "fixed":
         check_bits(draw(study.in_phase("tuning"), options.engine), options)
@@ -167,7 +175,7 @@ def _train_phases(drawn: Plan, folder: Path, options: RunOptions) -> RunSummary:
 
 def _train_phase(study: Study, folder: Path, options: RunOptions) -> RunSummary:
     """Train what is missing of a phase, in its own folder, which is held for that."""
-    drawn = draw(study, options.engine)
+    drawn = share(draw(study, options.engine), options.share)
     check_folder(folder, drawn, options)
     with locks.locked(folder):
         return _train(drawn, folder, options)
@@ -177,7 +185,8 @@ def check_folder(folder: Path, drawn: Plan, options: RunOptions) -> dict[str, An
     """Return the plan that an earlier run left in a folder, {} if none did; UsageError where they differ."""
     _ = options.cadence
     known = run_folder.check_compatible(folder, drawn.study, _digests(drawn))
-    run_folder.check_trials(folder, drawn, known)
+    run_folder.check_shard(folder, drawn, known)
+    run_folder.check_trials(folder, drawn.whole or drawn, known)
     return known
 
 
@@ -232,7 +241,9 @@ def _train(drawn: Plan, folder: Path, options: RunOptions) -> RunSummary:
     planned, earlier = _plan(drawn, folder, options)
     modules = third_party_modules(planned.plan, options.engine)
     with closing(
-        workers_for(options, planned.processes, planned.devices[0], modules, planned.shared)
+        workers_for(
+            options, planned.processes, planned.devices[0], modules, planned.shared, drawn=planned.plan
+        )
     ) as workers:
         engines = {stack.engine for stack in planned.stacks}
         workers.start(engines, early=True)
@@ -269,6 +280,7 @@ def _plan(drawn: Plan, folder: Path, options: RunOptions) -> tuple[PlannedRun, p
     run_folder.check_parts(folder)
     earlier = part_files.read_all(folder)
     finished = run_folder.finished(folder, earlier, set_aside=True)
+    drawn = keep(drawn, finished)
     check_earlier(folder, drawn, finished, options, earlier)
     count = options.processes(devices)
     if options.engine == "stacked" and devices[0] == "cpu":  # what fails its check is stacked by itself
@@ -283,7 +295,7 @@ def _plan(drawn: Plan, folder: Path, options: RunOptions) -> tuple[PlannedRun, p
     longer = going_on.find(drawn, options.engine, kept, finished, folder, devices[0])
     plan = arrange(drawn, options.engine, [*kept, *longer.stacks], devices[0], count, finished)
     # Longest first, so that no core idles at the end beside one that has just begun a long stack.
-    todo = sorted(run_folder.unfinished(plan, finished), key=stack_seconds, reverse=True)
+    todo = longest_first(run_folder.unfinished(plan, finished))
     cadence, root = options.cadence, folder.resolve()
     tasks = [
         StackTask(

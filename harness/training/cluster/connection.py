@@ -15,13 +15,15 @@ from typing import Any
 
 from harness.errors import MachineError, UsageError, in_words
 from harness.system import signals
+from harness.training.cluster import tokens
 
 EXTRA = 'pip install "ablation-harness[ray]"'
 FORMS = "auto, local, local:CORES, HOST:PORT or ray://HOST:PORT"
 CLIENT = "ray://"
 ANSWERS_WITHIN = 5.0  # seconds for an address to take a connection
-STORE_BYTES = 200 * 2**20
-"""Object store of a cluster that the harness starts: results pass through it; what is more goes to disk."""
+OWN = {"include_dashboard": False, "object_store_memory": 200 * 2**20, "_node_ip_address": "127.0.0.1"}
+"""Options of a cluster that the harness starts: results pass through its object store, and what is more goes
+to disk; nobody outside of this machine reaches it."""
 
 
 @dataclass(frozen=True)
@@ -54,10 +56,14 @@ class ClusterNode:
 
 @dataclass(frozen=True)
 class Connection:
-    """A connection of this process to a cluster; `ray` is the module."""
+    """A connection of this process to a cluster; `ray` is the module.
+
+    The harness has started an `own` one itself, on this machine, for the run.
+    """
 
     address: str
     ray: Any
+    own: bool = False
 
     def nodes(self) -> list[ClusterNode]:
         """List the nodes that are alive by now."""
@@ -118,7 +124,7 @@ def connected(address: str) -> Iterator[None]:
         before = bool(ray.is_initialized())
         if not before:
             _join(ray, address)
-    _connections.append(Connection(address, ray))
+    _connections.append(Connection(address, ray, own=not before and address.startswith("local")))
     try:
         yield
     finally:
@@ -189,7 +195,8 @@ def _join(ray: Any, address: str) -> None:
     }
     name, _, cores = address.partition(":")
     if name == "local":
-        started = {"include_dashboard": False, "object_store_memory": STORE_BYTES, **usual}
+        tokens.ensure()
+        started = {**usual, **OWN}
         usual = started | ({"num_cpus": int(cores)} if cores else {})
     else:
         _check_reachable(address)

@@ -18,11 +18,11 @@ from typing import Any
 
 from harness import notes
 from harness.errors import MachineError, PlainError, UsageError
-from harness.lowering import builds
 from harness.text import count
 from harness.training.cluster import connection
-from harness.training.cluster.actors import Answer, Look, StackActor, Welcome
+from harness.training.cluster.actors import Answer, Joined, Look, StackActor
 from harness.training.cluster.connection import ClusterNode, Connection
+from harness.training.cluster.joining import Joining
 from harness.training.cluster.participants import Participants
 from harness.training.executors import DIED, MOST_TRIES, Take
 from harness.training.progress import SharedProgress
@@ -90,19 +90,12 @@ class RayWorkers:
     """
 
     def __init__(
-        self, workers: int | None, device: str, modules: Sequence[str] | None,
-        shared: SharedProgress | None = None,
-    ) -> None:  # fmt: skip
-        if modules is None:
-            raise UsageError(
-                "--cluster: a component of the study is defined in the program itself (a notebook or a "
-                "script), where no node can read it. Put it into a file of its own, and name that in the "
-                "study's `plugins`; or train without --cluster"
-            )
+        self, workers: int | None, device: str, joining: Joining, shared: SharedProgress | None = None
+    ) -> None:
         self._connection: Connection = connection.current()
         self._ray = self._connection.ray
         self._device, self._most, self._shared = device, workers, shared
-        self._welcome = Welcome(modules, builds.bits(), notes.logger.level)
+        self._joining = joining
         self._actors: list[_NodeActor] = []
         self._refused: dict[str, str] = {}
         self._waiting: deque[_Work] = deque()
@@ -147,8 +140,7 @@ class RayWorkers:
     def run(self, tasks: Sequence[Task[Result]]) -> Generator[Result]:
         """Run tasks, the first ones first; yields their results as they are done, in any order."""
         waiting = deque(tasks)
-        devices = list(dict.fromkeys(task.device for task in tasks))
-        yield from self.serve(lambda: waiting.popleft() if waiting else None, devices)
+        yield from self.serve(lambda: waiting.popleft() if waiting else None, [self._device])
 
     def serve(
         self, take: Take[Result], devices: Sequence[str],  # noqa: ARG002 (a protocol's)
@@ -228,7 +220,7 @@ class RayWorkers:
             self._lost(actor, error)
             return
         actor.heard = time.monotonic()
-        if isinstance(answer, str):
+        if isinstance(answer, Joined):
             self._welcomed(actor, answer)
             return
         self._participants.note(actor.node, answer.host, answer.processor, answer.cpu_seconds)
@@ -247,13 +239,15 @@ class RayWorkers:
         result = pickle.loads(answer.result)  # noqa: S301 (the driver's own actors)
         return work.task.accept(result, answer.files)
 
-    def _welcomed(self, actor: _NodeActor, refusal: str) -> None:
-        """Take an actor's answer to the question whether it can train the study."""
-        if not refusal:
+    def _welcomed(self, actor: _NodeActor, answer: Joined) -> None:
+        """Take an actor's answer to the question whether it can train the study; send what it lacks."""
+        if answer.refusal:
+            self._refuse(actor.node, answer.refusal)
+        elif answer.lacking:
+            actor.answer = self._joining.send(actor.handle, answer)
+        else:
             actor.joined = True
             self._proven(actor.node)
-            return
-        self._refuse(actor.node, refusal)
 
     def _faulty(self, actor: _NodeActor, why: str, *, machine: bool = True) -> None:
         """Do without the node of an actor that cannot do its work for a reason that is no stack's own."""
@@ -391,19 +385,26 @@ class RayWorkers:
             self._listed = now
             self._alive = {node.node_id: node for node in self._connection.nodes()}
             for node in self._alive.values():
-                if node.node_id not in self._refused:
+                if node.node_id not in self._refused and self._fits(node):
                     self._fill_node(node)
         if any(actor.joined for actor in self._actors):
             self._without = now
         elif now - self._without > JOINED_WITHIN:
             raise MachineError(self._nobody())
 
+    def _fits(self, node: ClusterNode) -> bool:
+        """Tell whether a node has what the driver has; False while it has not said so."""
+        why = self._joining.why_not(node)
+        if why:
+            self._refuse(node, why)
+        return why == ""
+
     def _fill_node(self, node: ClusterNode) -> None:
         there = sum(actor.node.node_id == node.node_id for actor in self._actors)
         for _ in range(connection.offered(node, self._device) - there):
             handle = self._on(node)
             actor = _NodeActor(node, handle)
-            actor.answer = handle.join.remote(self._welcome)
+            actor.answer = self._joining.ask(handle)
             self._actors.append(actor)
 
     def _on(self, node: ClusterNode) -> Any:
