@@ -57,6 +57,12 @@ def study_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+cluster_option = click.option(
+    "--cluster", default="", metavar="auto|local:CORES|HOST:PORT|ray://HOST:PORT",
+    help="A Ray cluster that trains in place of this machine's processes: an actor a core or GPU of a node.",
+)  # fmt: skip
+
+
 def _checked_shard(_context: click.Context, _option: click.Parameter, given: str | None) -> str:
     """Refuse what names no shard, also an empty text; without the option it is "", all trials."""
     from harness.planning.shards import Shard
@@ -191,6 +197,7 @@ def _load(study: str, overrides: Sequence[str]) -> Study:
 
 @click.command()
 @study_options
+@cluster_option
 @click.option(
     "--checkpoint-every", metavar="HOW OFTEN", default="60 seconds", show_default=True,
     help="How often a long stack is kept, to go on from: 'N seconds', 'N minutes', 'N epochs', or never.",
@@ -277,6 +284,7 @@ def _say_what_is_next(older: str, folder: Path, drawn: Plan, *, report: bool) ->
 
 @click.command()
 @study_options
+@cluster_option
 @click.option(
     "--until",
     "goals",

@@ -217,6 +217,13 @@ def digest(arrays: Mapping[str, NDArray[Any]], about: Mapping[str, str]) -> str:
 class BeginningState(Protocol):
     """The state that trials begin from in place of their start: one that was kept of a shorter training."""
 
+    @property
+    def path(self) -> Path:
+        """The file that holds it."""
+
+    def at(self, path: Path) -> Self:
+        """Return the same state in a copy of its file, at another path."""
+
     def of(self, share: Sequence[Trial]) -> tuple[CheckpointHeader, State] | None:
         """Return the state of a share's trials, with their parents in its header; None: they start anew."""
 
@@ -322,7 +329,7 @@ def prepare(
     """
     stacks, here = {stack.group: stack for stack in todo}, digests(tracked)
     damaged, refused, resumed, others = {}, [], 0, 0
-    for path in _paths(folder):
+    for path in paths(folder):
         stack = stacks.get(path.name.partition("-")[0])
         if stack is None:
             others += not _is_finished(path, finished)
@@ -358,13 +365,13 @@ def _is_finished(path: Path, finished: Collection[str]) -> bool:
 
 def remove(folder: Path, group: str) -> None:
     """Remove a stack's checkpoints, damaged ones too, once its part is written."""
-    for path in (*_paths(folder, group), *_paths(folder, group, ".damaged")):
+    for path in (*paths(folder, group), *paths(folder, group, ".damaged")):
         path.unlink()
 
 
 def resume_hint(folder: Path, group: str) -> str:
     """Say how a stack that failed during training can be resumed; empty if it has no checkpoint."""
-    names = " and ".join(f"{FOLDER}/{path.name}" for path in _paths(folder, group))
+    names = " and ".join(f"{FOLDER}/{path.name}" for path in paths(folder, group))
     return f" (run again, it goes on from its checkpoint; or starts over without {names})" if names else ""
 
 
@@ -373,17 +380,18 @@ def prune(folder: Path, finished: Collection[str]) -> None:
 
     A damaged checkpoint is identified by the trial id in its file name.
     """
-    for path in _paths(folder):
+    for path in paths(folder):
         if _is_finished(path, finished):
             path.unlink()
-    for path in _paths(folder, suffix=".damaged"):
+    for path in paths(folder, suffix=".damaged"):
         if path.stem.partition("-")[2] in finished:
             path.unlink()
     with contextlib.suppress(OSError):
         (folder / FOLDER).rmdir()
 
 
-def _paths(folder: Path, group: str = "*", suffix: str = ".safetensors") -> list[Path]:
+def paths(folder: Path, group: str = "*", suffix: str = ".safetensors") -> list[Path]:
+    """List a folder's checkpoints, or those of one stack."""
     return sorted((folder / FOLDER).glob(f"{group}-*{suffix}"))
 
 

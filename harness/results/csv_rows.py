@@ -60,13 +60,17 @@ class TextTable:
         places = [self.columns.index(name) if name in self.columns else -1 for name in columns]
         return TextTable(list(columns), [[row[i] if i >= 0 else "" for i in places] for row in self.rows])
 
+    def in_lines(self) -> TextTable:
+        """Give the table with spaces for control characters in reasons, which hold other people's messages."""
+        if "reason" not in self.columns:
+            return self
+        at, control = self.columns.index("reason"), re.compile(f"{CONTROL}+")
+        rows = [[*row[:at], control.sub(" ", row[at]), *row[at + 1 :]] for row in self.rows]
+        return TextTable(self.columns, rows)
+
     def written(self) -> str:
         """Write a CSV as the function `written` does."""
-        rows = self.rows
-        if "reason" in self.columns:
-            at = self.columns.index("reason")
-            control = re.compile(f"{CONTROL}+")
-            rows = [[*row[:at], control.sub(" ", row[at]), *row[at + 1 :]] for row in rows]
+        rows = self.in_lines().rows
         text = _joined([self.columns, *rows])
         if SUSPECT.search(text):
             text = _joined([self.columns, *([_marked(cell) for cell in row] for row in rows)])
@@ -81,6 +85,17 @@ def _joined(rows: Iterable[Sequence[str]]) -> str:
 
 def _marked(cell: str) -> str:
     return MARK + cell if re.match(FORMULA, cell) and not re.fullmatch(NUMBER, cell) else cell
+
+
+def lines(rows: Sequence[Sequence[str]]) -> list[bytes]:
+    """Write rows as lines of a CSV, without their ends, each cell as a table writes it."""
+    text = _joined(rows)
+    if SUSPECT.search(text):
+        rows = [[_marked(cell) for cell in row] for row in rows]
+        text = _joined(rows)
+    if text.count("\n") == len(rows):
+        return text.encode().split(b"\n")[:-1]
+    return [_joined([row])[:-1].encode() for row in rows]  # a cell has several lines
 
 
 def number(value: float) -> str:

@@ -171,12 +171,19 @@ def _is_sound(key: str, value: object) -> bool:
     """Tell whether an entry of provenance.json has its type; the entries of `runs` are checked one by one."""
     if key == "runs":
         return isinstance(value, list)
+    if key == "sources":
+        return isinstance(value, list) and all(
+            isinstance(one, dict) and isinstance(one.get("runs"), list) for one in value
+        )
     if key == "data":
         return isinstance(value, dict) and all(map(_is_data, value.values()))
     if key == "metrics":
         return isinstance(value, dict) and all(map(_is_texts, value.values()))
     if key == "versions":
         return isinstance(value, dict) and _is_texts(list(value.values()))
+    if key == "cluster":
+        nodes = value.get("nodes", []) if isinstance(value, dict) else None
+        return isinstance(nodes, list) and all(isinstance(node, dict) for node in nodes)
     return value is None or isinstance(value, str | int | float)
 
 

@@ -10,13 +10,13 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Generator, Iterable, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from harness import notes
 from harness.axes import plugins
@@ -42,6 +42,41 @@ NO_PROCESS = (OSError, NotImplementedError, ImportError)
 
 Take: TypeAlias = "Callable[[], Task[Result] | None]"
 """Gives the next task to run; None while there is none."""
+
+
+class Executor(Protocol):
+    """Trains tasks: on this machine (`Workers`), or on a cluster (`harness.training.cluster.executor`).
+
+    `count` are as many as train at once, `idle` the seconds for which they had nothing to do while others
+    trained, summed over them.
+    """
+
+    idle: float
+
+    @property
+    def count(self) -> int:
+        """As many as train at once."""
+
+    def start(self, engines: Collection[str], *, early: bool = False) -> None:
+        """Start what trains, while the caller prepares its tasks (`early`)."""
+
+    def limit(self, count: int) -> None:
+        """Have at most so many train from now on."""
+
+    def close(self) -> None:
+        """End what trains, whatever it does."""
+
+    def run(self, tasks: Sequence[Task[Result]]) -> Generator[Result]:
+        """Run tasks, the first ones first; yields their results as they are done, in any order."""
+
+    def serve(
+        self, take: Take[Result], devices: Sequence[str], meanwhile: Callable[[], bool] = lambda: False,
+        *, ahead: bool = False,
+    ) -> Generator[Result]:  # fmt: skip
+        """Run the tasks that `take` gives; see `Workers.serve`."""
+
+    def facts(self) -> Mapping[str, Any]:
+        """Return what provenance.json says of it beside this machine, by name."""
 
 
 class Workers:
@@ -93,6 +128,10 @@ class Workers:
         if self._pool is not None:
             stop(self._pool)
             self._pool = None
+
+    def facts(self) -> Mapping[str, Any]:
+        """Return nothing: workers are of this machine."""
+        return {}
 
     def run(self, tasks: Sequence[Task[Result]]) -> Generator[Result]:
         """Run tasks, the first ones first; yields their results as they are done, in any order."""
@@ -289,15 +328,25 @@ _sources = plugins.sources()
 def _start_worker(
     shared: SharedProgress | None, modules: Sequence[str], level: int, bits: builds.Bits
 ) -> None:
+    _begin(shared)
+    become_worker(modules, level, bits)
+
+
+def become_worker(modules: Sequence[str], level: int, bits: builds.Bits) -> str:
+    """Load the components of a study in a process that trains for another one, and inherit its settings.
+
+    Returns why they cannot be loaded, "" if they are. It is also told when there is something to train:
+    an error would end a pool.
+    """
     builds.inherit(bits)
     notes.logger.setLevel(level)  # as the parent is silenced, or not
     global _refusal  # noqa: PLW0603 (a spawned worker has no other place for what it inherits)
-    _begin(shared)
     try:
         _load(modules)
         _refusal = ""
-    except BaseException as error:  # noqa: BLE001 (told when there is something to train: this would end the pool)
+    except BaseException as error:  # noqa: BLE001 (as above)
         _refusal = str(error) if isinstance(error, UsageError) else in_words(error)
+    return _refusal
 
 
 def _start_forked(shared: SharedProgress | None) -> None:

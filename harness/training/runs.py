@@ -17,7 +17,7 @@ from harness.engines.compiled import engine as compiled
 from harness.errors import MachineError, UsageError
 from harness.lowering import builds
 from harness.lowering.builds import Bits
-from harness.planning.cost import stack_seconds
+from harness.planning.cost import longest_first
 from harness.planning.plan import Known, Plan, arrange, draw, keep, share, shortages
 from harness.planning.shards import Shard
 from harness.planning.stack import Engine, Stack, budget_of
@@ -41,7 +41,9 @@ from harness.study.trials import components_of
 from harness.system import locks, spawning
 from harness.training import displays, going_on, starts, tuning
 from harness.training.bit_checks import check_bits, check_earlier, compile_portable
-from harness.training.executors import Workers
+from harness.training.cluster import connection
+from harness.training.cluster.choosing import workers_for
+from harness.training.executors import Executor
 from harness.training.options import RunKeywords, RunOptions, affordable
 from harness.training.progress import Display, Progress, SharedProgress
 from harness.training.tasks import StackTask
@@ -72,7 +74,8 @@ def run(  # noqa: PLR0913 (a person's keywords; RunOptions from here on)
     study: Study, folder: Path | str | None = None, *, live: bool = False,
     engine: Engine | Path | type = "stacked",
     device: str = "auto", workers: int | None = None, checkpoint_every: str = EVERY, retrain: bool = False,
-    display: Display | None = None, bits: Bits = "native", verbose: bool = False, shard: str = "",
+    display: Display | None = None, bits: Bits = "native", verbose: bool = False, cluster: str = "",
+    shard: str = "",
 ) -> Results:  # fmt: skip
     """Train what is missing of a study, and read the results.
 
@@ -91,6 +94,8 @@ def run(  # noqa: PLR0913 (a person's keywords; RunOptions from here on)
         verbose: write a line for each evaluation: its epoch, losses and accuracies; of up to 20 trials.
         bits: "native", or "portable": rows that are the same to the last bit on every x86-64 and AArch64
             processor; what cannot give them is refused before anything is trained.
+        cluster: a Ray cluster that trains in place of this machine's processes: "auto", "local:4",
+            "HOST:PORT" or "ray://HOST:PORT".
         shard: "3/16": train the third of sixteen shares of the trials alone, the same on every machine;
             `harness merge` joins their folders.
 
@@ -114,7 +119,7 @@ def run(  # noqa: PLR0913 (a person's keywords; RunOptions from here on)
 
         display = live_display(folder, display)
     name = own_networks.named(engine)
-    options = RunOptions(name, device, workers, checkpoint_every, retrain, display, bits, shard)
+    options = RunOptions(name, device, workers, checkpoint_every, retrain, display, bits, cluster, shard)
     train(study, folder, **vars(options))
     return results.read(folder)
 
@@ -154,7 +159,7 @@ def _train_phases(drawn: Plan, folder: Path, options: RunOptions) -> RunSummary:
     if study.tune is not None and study.about.phase == "fixed":
         check_bits(draw(study.in_phase("tuning"), options.engine), options)
     check_folder(folder, drawn, options)  # before the folder is touched
-    with locks.locked(folder):
+    with locks.locked(folder), connection.connected(options.cluster):
         for old in (folder, folder / TUNING, folder / TUNED) if options.retrain else ():
             part_files.mark_old(old)
         first = _train(drawn, folder, options)
@@ -235,12 +240,18 @@ def _train(drawn: Plan, folder: Path, options: RunOptions) -> RunSummary:
     plugins.check_unchanged(components)
     planned, earlier = _plan(drawn, folder, options)
     modules = third_party_modules(planned.plan, options.engine)
-    with closing(Workers(planned.processes, modules, planned.shared)) as workers:
+    with closing(
+        workers_for(
+            options, planned.processes, planned.devices[0], modules, planned.shared, drawn=planned.plan
+        )
+    ) as workers:
         engines = {stack.engine for stack in planned.stacks}
         workers.start(engines, early=True)
         remarks, trials = _prepare(planned, earlier)
         del earlier  # the tables of all that is finished, as text
-        provenance = Provenance(folder, planned.plan, planned.devices, planned.processes)
+        provenance = Provenance(
+            folder, planned.plan, planned.devices, planned.processes, here=not options.cluster
+        )
         remarks += _remarks(planned, trials)
         title = drawn.study.phase.title
         total = sum(len(stack.trials) for stack in planned.stacks)
@@ -248,7 +259,7 @@ def _train(drawn: Plan, folder: Path, options: RunOptions) -> RunSummary:
         workers.start(engines)
         try:
             with (
-                put_in_order(folder, lambda: _consolidate(folder, provenance, progress)),
+                put_in_order(folder, lambda: _consolidate(folder, provenance, progress, workers.facts())),
                 (options.display or nullcontext)(progress),
                 watched(folder, progress),
                 closing(workers),  # before the folder is consolidated: no part may land after that
@@ -284,7 +295,7 @@ def _plan(drawn: Plan, folder: Path, options: RunOptions) -> tuple[PlannedRun, p
     longer = going_on.find(drawn, options.engine, kept, finished, folder, devices[0])
     plan = arrange(drawn, options.engine, [*kept, *longer.stacks], devices[0], count, finished)
     # Longest first, so that no core idles at the end beside one that has just begun a long stack.
-    todo = sorted(run_folder.unfinished(plan, finished), key=stack_seconds, reverse=True)
+    todo = longest_first(run_folder.unfinished(plan, finished))
     cadence, root = options.cadence, folder.resolve()
     tasks = [
         StackTask(
@@ -300,8 +311,9 @@ def _plan(drawn: Plan, folder: Path, options: RunOptions) -> tuple[PlannedRun, p
     ]
     evaluations = max((len(budget_of(stack).eval_steps) for stack in todo), default=1)
     shared = SharedProgress([len(stack.trials) for stack in todo], evaluations)
-    count = spawning.possible(affordable(min(count, len(todo)), todo))
-    count = _heard(count, shared)
+    if not options.cluster:
+        count = spawning.possible(affordable(min(count, len(todo)), todo))
+        count = _heard(count, shared)
     planned = PlannedRun(
         folder, plan, options.engine, known, finished, devices, count, tasks, shared, longer.remarks
     )
@@ -340,7 +352,7 @@ def _prepare(planned: PlannedRun, earlier: part_files.Parts) -> tuple[list[str],
     return remarks, trials
 
 
-def _execute(planned: PlannedRun, workers: Workers, progress: Progress) -> None:
+def _execute(planned: PlannedRun, workers: Executor, progress: Progress) -> None:
     """Train the tasks; a stack that failed without leaving a part gets one."""
     folder = planned.folder
     for result in workers.run(planned.tasks):
@@ -352,8 +364,8 @@ def _execute(planned: PlannedRun, workers: Workers, progress: Progress) -> None:
             part_files.renewed(folder, result.stack.group)
 
 
-def _consolidate(folder: Path, provenance: Provenance, progress: Progress) -> None:
-    """Put a folder in order when a run is over, also one that was stopped."""
+def _consolidate(folder: Path, provenance: Provenance, progress: Progress, facts: Mapping[str, Any]) -> None:
+    """Put a folder in order when a run is over, also one that was stopped; `facts` are for its provenance."""
     stored = part_files.read_all(folder)
     if (folder / checkpoints.FOLDER).exists() or (folder / kept_states.FOLDER).exists():
         finished = run_folder.finished(folder, stored)
@@ -361,7 +373,7 @@ def _consolidate(folder: Path, provenance: Provenance, progress: Progress) -> No
         kept_states.prune(folder, finished)
     sound = part_files.retire(folder, stored.sound, documents.plan(folder))
     progress.statuses = columns.count(tables.consolidate(folder, sound)["status"])
-    provenance.finish(progress.done - progress.failed)
+    provenance.finish(progress.done - progress.failed, facts)
 
 
 @contextmanager
