@@ -26,8 +26,8 @@ CONFUSION = ["trial_id", "split", "label", "prediction", "count"]
 FORMULA = r"'*[=+@-]"
 """Beginning of a cell that a spreadsheet would compute, after apostrophes that forbid it."""
 MARK = "'"
-SUSPECT = re.compile(r"""(?:^|[,"])[=+@'-]""", re.MULTILINE)
-"""Sign of a cell in a CSV that may have to be marked; to look at each costs more than to write all."""
+SUSPECTS = tuple(f"{before}{first}" for before in (",", '"', "\n") for first in "=+@'-")
+"""Signs of a cell in a CSV that may have to be marked; to look at each cell costs more than to write all."""
 NUMBER = r"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|inf|nan)"
 RUN = re.compile(r"^([^,\n]*),.*\n(?:\1,.*\n)*", re.MULTILINE)  # rows that begin with the same cell
 
@@ -72,9 +72,14 @@ class TextTable:
         """Write a CSV as the function `written` does."""
         rows = self.in_lines().rows
         text = _joined([self.columns, *rows])
-        if SUSPECT.search(text):
+        if _is_suspect(text):
             text = _joined([self.columns, *([_marked(cell) for cell in row] for row in rows)])
         return text
+
+
+def _is_suspect(text: str) -> bool:
+    """Tell whether a CSV may have a cell that has to be marked."""
+    return text[:1] in {"=", "+", "@", "'", "-"} or any(sign in text for sign in SUSPECTS)
 
 
 def _joined(rows: Iterable[Sequence[str]]) -> str:
@@ -90,7 +95,7 @@ def _marked(cell: str) -> str:
 def lines(rows: Sequence[Sequence[str]]) -> list[bytes]:
     """Write rows as lines of a CSV, without their ends, each cell as a table writes it."""
     text = _joined(rows)
-    if SUSPECT.search(text):
+    if _is_suspect(text):
         rows = [[_marked(cell) for cell in row] for row in rows]
         text = _joined(rows)
     if text.count("\n") == len(rows):
