@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +20,9 @@ MOST_GAPS = 8  # that are shown
 
 @click.command("merge")
 @click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="The folder that all are merged into.")
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path), help="The folder that all are merged into."
+)
 @json_option
 def merge_(folders: tuple[Path, ...], out: Path, as_json: bool) -> None:
     """Merge results folders of one study: its shards, or runs on several machines. What OUT has already stays.
@@ -66,7 +67,11 @@ def _show(merged: MergedFolder) -> None:
         what = "trials" if gap.trials is None else count(gap.trials, "trial")
         where = f"shard {gap.shard}" if gap.shard else ""
         of = " of ".join(filter(None, (where, gap.folder))) or "no folder"
-        click.echo(f"missing: {what} of {of}: {gap.command}" if gap.folder or gap.shard else f"missing: {what} that no folder has: {gap.command}")
+        click.echo(
+            f"missing: {what} of {of}: {gap.command}"
+            if gap.folder or gap.shard
+            else f"missing: {what} that no folder has: {gap.command}"
+        )
     if len(merged.gaps) > MOST_GAPS:
         click.echo(f"  and {len(merged.gaps) - MOST_GAPS} more (--json has all)")
     if merged.gaps:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from harness.data import described_sets, found_digests, likeness, remedies
+from harness.data import described_sets, found_digests, likeness, received_images, remedies
 from harness.data.images import SHAPES, Images, channels_come_first, channels_first, tidied
 from harness.errors import MachineError, UsageError
 from harness.registry import Registry
@@ -120,14 +120,18 @@ class Dataset:
             self._found.clear()
         self._source[:] = [source]
 
+    def take(self, facts: Facts) -> None:
+        """Take the facts as another process found them: images that this one loads have to be the same."""
+        self._found["facts"] = facts
+
     def load(self) -> Images:
-        """Read the images and check them.
+        """Read the images and check them; those that another machine sent take the place of files.
 
         Raises:
             UsageError: the function raises, or returns something else than Images or than the first time.
             MachineError: the bytes cannot be had, or are not the ones that the known facts describe.
         """
-        images: Images = called(f"data set {self.name!r}: its function", self.read)
+        images: Images = called(f"data set {self.name!r}: its function", self._read)
         if not self.known:
             _check_types(self.name, images)
         images = tidied(images)
@@ -142,6 +146,11 @@ class Dataset:
                 f"{got}. Trials are only comparable on the same images in the same order."
             )
         return images
+
+    def _read(self) -> Images:
+        known = self._found.get("facts", self.known)
+        sent = received_images.of(known.digest) if known else None
+        return self.read() if sent is None else sent
 
     def _settle(self, images: Images, known: Facts) -> str:
         """Check the first Images of a data set of which all but the digest is known, and find that."""

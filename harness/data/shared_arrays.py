@@ -53,8 +53,7 @@ def shared_arrays(key: str, make: Callable[[], Arrays]) -> Arrays:
         key: all that decides the arrays.
         make: makes them.
     """
-    name = sha256(f"{VERSION} {key}".encode()).hexdigest()[:32]
-    path = cache.cache_root() / "arrays" / name
+    path = _path(key)
     there = _mapped(path)
     if there is not None:
         return there
@@ -62,7 +61,7 @@ def shared_arrays(key: str, make: Callable[[], Arrays]) -> Arrays:
 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock = locks.hold(path.with_name(f".lock-{name[:2]}"), "", PATIENCE)
+        lock = locks.hold(path.with_name(f".lock-{path.name[:2]}"), "", PATIENCE)
     except (OSError, MachineError, Timeout):
         return _closed(make())
     try:
@@ -70,6 +69,15 @@ def shared_arrays(key: str, make: Callable[[], Arrays]) -> Arrays:
         return _kept(path, make()) if there is None else there
     finally:
         lock.release()
+
+
+def find_arrays(key: str) -> Arrays | None:
+    """Map the arrays of a key, as `shared_arrays` does; None where no process has made them."""
+    return _mapped(_path(key))
+
+
+def _path(key: str) -> Path:
+    return cache.cache_root() / "arrays" / sha256(f"{VERSION} {key}".encode()).hexdigest()[:32]
 
 
 def _closed(arrays: Arrays) -> Arrays:

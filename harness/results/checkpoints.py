@@ -35,7 +35,7 @@ from harness.errors import MachineError, UsageError
 from harness.planning.stack import Stack
 from harness.results.origins import FORMAT, Origin
 from harness.study.trials import Arm, Trial
-from harness.system import files, locks
+from harness.system import files, locks, signals
 
 EVERY = "60 seconds"
 FOLDER = "checkpoints"
@@ -49,6 +49,11 @@ class Cadence:
 
     seconds: float = math.inf
     epochs: int = 0
+
+    @property
+    def never(self) -> bool:
+        """True where no checkpoint is wanted."""
+        return self.seconds == math.inf and not self.epochs
 
     @classmethod
     def of(cls, text: str) -> Cadence:
@@ -212,6 +217,13 @@ def digest(arrays: Mapping[str, NDArray[Any]], about: Mapping[str, str]) -> str:
 class BeginningState(Protocol):
     """The state that trials begin from in place of their start: one that was kept of a shorter training."""
 
+    @property
+    def path(self) -> Path:
+        """The file that holds it."""
+
+    def at(self, path: Path) -> Self:
+        """Return the same state in a copy of its file, at another path."""
+
     def of(self, share: Sequence[Trial]) -> tuple[CheckpointHeader, State] | None:
         """Return the state of a share's trials, with their parents in its header; None: they start anew."""
 
@@ -269,16 +281,18 @@ class ShareCheckpoint:
         return (header, state) if header.trials == self.trials else None
 
     def due(self, step: int, budget: Budget) -> bool:
-        """Tell whether the interval since the last checkpoint, or the start, is over."""
+        """Tell whether the interval since the last checkpoint, or the start, is over, or the process must end."""
         if step >= budget.steps:
             return False
+        if signals.asked():
+            return True
         if self.every.epochs:
             period = self.every.epochs * budget.steps_per_epoch
             return step // period > self.step // period
         return time.monotonic() - self.kept >= self.every.seconds
 
     def save(self, step: int, values: Mapping[str, Any]) -> None:
-        """Write the state after this step over the last one.
+        """Write the state after this step over the last one; a process that must end does so then.
 
         Training continues if a checkpoint cannot be written; one note says so.
         """
@@ -296,6 +310,8 @@ class ShareCheckpoint:
                 )
             self.warned = True
         self.step, self.kept = step, time.monotonic()
+        if signals.asked():
+            signals.end()
 
 
 def prepare(
@@ -313,7 +329,7 @@ def prepare(
     """
     stacks, here = {stack.group: stack for stack in todo}, digests(tracked)
     damaged, refused, resumed, others = {}, [], 0, 0
-    for path in _paths(folder):
+    for path in paths(folder):
         stack = stacks.get(path.name.partition("-")[0])
         if stack is None:
             others += not _is_finished(path, finished)
@@ -349,13 +365,13 @@ def _is_finished(path: Path, finished: Collection[str]) -> bool:
 
 def remove(folder: Path, group: str) -> None:
     """Remove a stack's checkpoints, damaged ones too, once its part is written."""
-    for path in (*_paths(folder, group), *_paths(folder, group, ".damaged")):
+    for path in (*paths(folder, group), *paths(folder, group, ".damaged")):
         path.unlink()
 
 
 def resume_hint(folder: Path, group: str) -> str:
     """Say how a stack that failed during training can be resumed; empty if it has no checkpoint."""
-    names = " and ".join(f"{FOLDER}/{path.name}" for path in _paths(folder, group))
+    names = " and ".join(f"{FOLDER}/{path.name}" for path in paths(folder, group))
     return f" (run again, it goes on from its checkpoint; or starts over without {names})" if names else ""
 
 
@@ -364,17 +380,18 @@ def prune(folder: Path, finished: Collection[str]) -> None:
 
     A damaged checkpoint is identified by the trial id in its file name.
     """
-    for path in _paths(folder):
+    for path in paths(folder):
         if _is_finished(path, finished):
             path.unlink()
-    for path in _paths(folder, suffix=".damaged"):
+    for path in paths(folder, suffix=".damaged"):
         if path.stem.partition("-")[2] in finished:
             path.unlink()
     with contextlib.suppress(OSError):
         (folder / FOLDER).rmdir()
 
 
-def _paths(folder: Path, group: str = "*", suffix: str = ".safetensors") -> list[Path]:
+def paths(folder: Path, group: str = "*", suffix: str = ".safetensors") -> list[Path]:
+    """List a folder's checkpoints, or those of one stack."""
     return sorted((folder / FOLDER).glob(f"{group}-*{suffix}"))
 
 

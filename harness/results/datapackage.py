@@ -117,7 +117,7 @@ def _is_resource(value: object) -> bool:
     )
 
 
-def _resource(  # noqa: PLR0913 (what decides a description)
+def _resource(
     table: str, path: str, text: bytes, study: Mapping[str, Any], before: Mapping[str, Any],
     key_of_trials: Sequence[str] = (),
 ) -> dict[str, Any]:  # fmt: skip

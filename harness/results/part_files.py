@@ -352,6 +352,14 @@ def mark_old(folder: Path) -> None:
             state.unlink(missing_ok=True)
 
 
+def set_aside_finished(folder: Path, group: str) -> None:
+    """Keep a stack's part as .replaced, if trials in it had finished, where the stack has failed since."""
+    path = folder / "parts" / f"{group}.zip"
+    part = read(path)
+    if part is not None and not set(FINISHED).isdisjoint(part.table("trials")["status"]):
+        path.replace(path.with_suffix(".replaced"))
+
+
 def renewed(folder: Path, group: str) -> None:
     """Note that a stack which was to be trained anew has been."""
     old = to_renew(folder)

@@ -92,10 +92,7 @@ def write_failure(folder: Path, stack: Stack, message: str) -> None:
 
     If they had finished before, and were to be trained anew, the earlier part is kept as .replaced.
     """
-    before = folder / "parts" / f"{stack.group}.zip"
-    part = part_files.read(before)
-    if part is not None and not set(columns.FINISHED).isdisjoint(part.table("trials")["status"]):
-        before.replace(before.with_suffix(".replaced"))
+    part_files.set_aside_finished(folder, stack.group)
     trials = _failure(stack, [trial.trial_id for trial in stack.trials], message)
     empty = {name: TextTable(columns.of_part(name)) for name in ("epochs", "confusion")}
     part_files.write(folder, stack.group, {"trials": trials.only(columns.of_part("trials")), **empty})
@@ -132,7 +129,7 @@ def _trials(stack: Stack, share: ShareOutcome) -> TextTable:
             "group_size": str(len(share.trials)),
             "group_seconds": number(round(share.seconds, 3)),
             "kernels": outcome.kernels[k] if outcome.kernels else "",
-            "host": machine.host(),
+            "host": outcome.hosts[k] if outcome.hosts else machine.host(),
         }
         if share.parents:
             cells[PARENT] = share.parents[k]

@@ -227,9 +227,7 @@ def _merged_trials(rows: TextTable, outcomes: TextTable, names: Sequence[str]) -
     return merged
 
 
-def with_reason(
-    cells: Sequence[str], names: Sequence[str], before: str = "", why: str = ""
-) -> list[str]:
+def with_reason(cells: Sequence[str], names: Sequence[str], before: str = "", why: str = "") -> list[str]:
     """Give the end of a row of trials.csv, columns `names`, the reason why its trial was not trained, if it was not.
 
     `before` and `why` are the status and reason that were planned.
@@ -268,7 +266,8 @@ def read(folder: Path, names: Sequence[str] = TABLES) -> dict[str, str]:
     changed = [
         name
         for name, content in contents.items()
-        if name not in in_parts and (content is None or (record is not None and not record.fits(name, content)))
+        if name not in in_parts
+        and (content is None or (record is not None and not record.fits(name, content)))
     ]
     texts = {name: (content or b"").replace(b"\r\n", b"\n") for name, content in contents.items()}
     if part_files.paths(folder):

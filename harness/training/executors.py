@@ -10,13 +10,13 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Generator, Iterable, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from harness import notes
 from harness.axes import plugins
@@ -33,13 +33,50 @@ from harness.training.tasks import Result, Task
 FORKING = getattr(multiprocessing.context, "ForkContext", ())  # not on Windows
 MOST_TRIES = 3  # of a task whose worker process dies
 DIED = "its worker process died (killed, or out of memory)"
-ENDING = 10.0  # seconds for a worker to end when it is told to, and for a pool's thread to have noticed
+ENDING = (
+    signals.GRACE + 2
+)  # seconds for workers that are told to end, and for a pool's thread to have noticed
 STOPPING = [getattr(signal, name) for name in signals.NAMES if hasattr(signal, name)]
 NO_PROCESS = (OSError, NotImplementedError, ImportError)
 """Exceptions of starting a process: too few open files or processes allowed, no semaphores (no /dev/shm)."""
 
 Take: TypeAlias = "Callable[[], Task[Result] | None]"
 """Gives the next task to run; None while there is none."""
+
+
+class Executor(Protocol):
+    """Trains tasks: on this machine (`Workers`), or on a cluster (`harness.training.cluster.executor`).
+
+    `count` are as many as train at once, `idle` the seconds for which they had nothing to do while others
+    trained, summed over them.
+    """
+
+    idle: float
+
+    @property
+    def count(self) -> int:
+        """As many as train at once."""
+
+    def start(self, engines: Collection[str], *, early: bool = False) -> None:
+        """Start what trains, while the caller prepares its tasks (`early`)."""
+
+    def limit(self, count: int) -> None:
+        """Have at most so many train from now on."""
+
+    def close(self) -> None:
+        """End what trains, whatever it does."""
+
+    def run(self, tasks: Sequence[Task[Result]]) -> Generator[Result]:
+        """Run tasks, the first ones first; yields their results as they are done, in any order."""
+
+    def serve(
+        self, take: Take[Result], devices: Sequence[str], meanwhile: Callable[[], bool] = lambda: False,
+        *, ahead: bool = False,
+    ) -> Generator[Result]:  # fmt: skip
+        """Run the tasks that `take` gives; see `Workers.serve`."""
+
+    def facts(self) -> Mapping[str, Any]:
+        """Return what provenance.json says of it beside this machine, by name."""
 
 
 class Workers:
@@ -92,6 +129,10 @@ class Workers:
             stop(self._pool)
             self._pool = None
 
+    def facts(self) -> Mapping[str, Any]:
+        """Return nothing: workers are of this machine."""
+        return {}
+
     def run(self, tasks: Sequence[Task[Result]]) -> Generator[Result]:
         """Run tasks, the first ones first; yields their results as they are done, in any order."""
         waiting = deque(tasks)
@@ -118,6 +159,8 @@ class Workers:
                 if task is None:
                     return
                 yield run_task(task, self.shared)
+                if signals.asked():
+                    signals.end()
         self._devices = devices
         waiting: deque[Task[Result]] = deque()
         while (died := (yield from self._run_until_death(waiting, take, meanwhile, ahead=ahead))) is not None:
@@ -249,15 +292,19 @@ def submit(pool: ProcessPoolExecutor, *call: Any) -> Future[Any]:
 
 
 def stop(pool: ProcessPoolExecutor) -> None:
-    """End a pool's workers now, and its thread; what workers had not written they had not finished."""
+    """End a pool's workers, and its thread; what workers had not written they had not finished.
+
+    Those whose stack has checkpoints write one first (`signals.saving`).
+    """
     running = list((pool._processes or {}).values())
     thread: threading.Thread | None = getattr(pool, "_executor_manager_thread", None)  # none before a start
     answers = getattr(pool, "_result_queue", None)
     pool.shutdown(wait=False, cancel_futures=True)
     for process in running:
         process.terminate()
+    last = time.monotonic() + ENDING
     for process in running:  # no part may land once the run is over
-        process.join(ENDING)
+        process.join(max(0.0, last - time.monotonic()))
         if process.is_alive():  # a component's own handler of signals, perhaps
             process.kill()
             process.join()
@@ -278,22 +325,29 @@ _sources = plugins.sources()
 def _start_worker(
     shared: SharedProgress | None, modules: Sequence[str], level: int, bits: builds.Bits
 ) -> None:
+    _begin(shared)
+    become_worker(modules, level, bits)
+
+
+def become_worker(modules: Sequence[str], level: int, bits: builds.Bits) -> str:
+    """Load the components of a study in a process that trains for another one, and inherit its settings.
+
+    Returns why they cannot be loaded, "" if they are. It is also told when there is something to train:
+    an error would end a pool.
+    """
     builds.inherit(bits)
     notes.logger.setLevel(level)  # as the parent is silenced, or not
     global _refusal  # noqa: PLW0603 (a spawned worker has no other place for what it inherits)
-    _begin(shared)
     try:
         _load(modules)
         _refusal = ""
-    except BaseException as error:  # noqa: BLE001 (told when there is something to train: this would end the pool)
+    except BaseException as error:  # noqa: BLE001 (as above)
         _refusal = str(error) if isinstance(error, UsageError) else in_words(error)
+    return _refusal
 
 
 def _start_forked(shared: SharedProgress | None) -> None:
     """Start a worker that has its parent's components, notes and data."""
-    for number in STOPPING:
-        if callable(signal.getsignal(number)):  # the parent's handler; one that is ignored (nohup) stays so
-            signal.signal(number, signal.SIG_DFL)
     _begin(shared)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
     gc.freeze()  # a collection would write to pages that are shared with the parent
@@ -303,6 +357,7 @@ def _begin(shared: SharedProgress | None) -> None:
     global _shared  # noqa: PLW0603 (a worker has no other place for what it inherits)
     _shared = shared
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    signals.end_when_told()
     threading.Thread(target=_die_with_parent, daemon=True).start()
 
 

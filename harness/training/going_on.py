@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 
@@ -52,6 +53,10 @@ class StateSource:
     places: Mapping[str, int]
     datasets: Mapping[str, Dataset]
     whole: bool
+
+    def at(self, path: Path) -> Self:
+        """Return the same source in a copy of its file."""
+        return replace(self, path=path)
 
     def of(self, share: Sequence[Trial]) -> tuple[CheckpointHeader, State] | None:
         """Return the state of a share's trials, as `checkpoints.BeginningState.of`."""

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import TypedDict
 
 from harness.axes import own_networks
+from harness.data.arm_settings import once_an_arm
 from harness.errors import MachineError, UsageError
 from harness.lowering.builds import Bits, named
-from harness.planning.stack import Engine, Stack, stack_bytes
+from harness.planning.shards import Shard
+from harness.planning.stack import Engine, Stack, any_member_bytes, stack_bytes
 from harness.results.checkpoints import EVERY, Cadence
 from harness.system import resources
 from harness.training.progress import Display
@@ -27,6 +29,7 @@ class MachineKeywords(TypedDict, total=False):
     device: str
     workers: int | None
     bits: Bits
+    cluster: str
 
 
 class RunKeywords(MachineKeywords, total=False):
@@ -35,6 +38,7 @@ class RunKeywords(MachineKeywords, total=False):
     checkpoint_every: str
     retrain: bool
     display: Display | None
+    shard: str
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,11 @@ class RunOptions:
             is stopped goes on without it.
         bits: "native", as fast as this processor allows; or "portable", the same on every x86-64 and AArch64
             processor to the last bit, by the stacked engine on a CPU, compiled code alone.
+        cluster: the Ray cluster that trains: "auto", "local:4", "HOST:PORT" or "ray://HOST:PORT"
+            (`harness.training.cluster`); "": this machine's own processes. `workers` are then the most
+            actors that train at once.
         display: a context manager made from a Progress, which changes while trials are trained.
+        shard: "3/16": the third of sixteen shares of the trials (`harness.planning.shards`); "": all.
     """
 
     engine: Engine = "stacked"
@@ -63,9 +71,12 @@ class RunOptions:
     retrain: bool = False
     display: Display | None = None
     bits: Bits = "native"
+    cluster: str = ""
+    shard: str = ""
 
     def __post_init__(self) -> None:
         named(self.bits)
+        _ = self.share
         object.__setattr__(self, "engine", own_networks.named(self.engine))
         if self.bits == "portable" and self.engine != "stacked":
             raise UsageError(
@@ -77,6 +88,11 @@ class RunOptions:
                 f"--bits portable with --device {self.device}: its bits are its own. Allowed: --device auto "
                 "or cpu, which both take the CPU; or --bits native"
             )
+
+    @property
+    def share(self) -> Shard | None:
+        """The shard to train; None for all trials."""
+        return Shard.of(self.shard) if self.shard else None
 
     @property
     def cadence(self) -> Cadence:
@@ -94,6 +110,8 @@ class RunOptions:
             named = "the numpy engine" if engine == "numpy" else "a network of your own in NumPy"
             raise UsageError(f"device {device!r}: {named} computes on the CPU. Allowed: auto or cpu.")
         on_cpu = device == "cpu" or in_numpy or self.bits == "portable"
+        if self.cluster and not on_cpu:
+            return self._on_nodes()
         if on_cpu or (device == "auto" and not _may_have_gpu()):
             return ["cpu"]
         import torch
@@ -111,7 +129,21 @@ class RunOptions:
 
     def processes(self, devices: Sequence[str]) -> int:
         """Return how many processes train: as given; else one a GPU, or one a core."""
+        if self.cluster:
+            from harness.training.cluster import connection
+
+            places = connection.current().places(devices[0])
+            return max(1, min(places, self.workers or places))
         return self.workers or (len(devices) if devices[0] != "cpu" else resources.cores())
+
+    def _on_nodes(self) -> list[str]:
+        from harness.training.cluster import connection
+
+        if self.device == "mps":
+            raise UsageError(
+                "--device mps with --cluster: nodes train on CPUs or CUDA GPUs. Allowed: auto, cpu or cuda"
+            )
+        return connection.current().devices(self.device)
 
 
 def _may_have_gpu() -> bool:
@@ -124,5 +156,6 @@ def affordable(count: int, stacks: Sequence[Stack]) -> int:
     left = resources.memory_left()
     if left is None:
         return count
-    largest = max((stack_bytes(stack) for stack in stacks), default=0)
+    of_member = once_an_arm(any_member_bytes)
+    largest = max((stack_bytes(stack, of_member) for stack in stacks), default=0)
     return max(1, min(count, left // (WORKER_BYTES + largest)))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -34,6 +34,10 @@ class StartSource:
 
     path: Path
     start: Start
+
+    def at(self, path: Path) -> Self:
+        """Return the same source in a copy of its file."""
+        return replace(self, path=path)
 
     def of(self, share: Sequence[Trial]) -> tuple[CheckpointHeader, State]:
         """Return the state that each of the trials begins with, as `checkpoints.BeginningState.of`.

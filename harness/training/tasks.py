@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import itertools
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Generic, Self, TypeVar
@@ -21,15 +21,17 @@ from harness.engines import Arithmetic, arithmetic, engine, kernels
 from harness.errors import ComponentError, MachineError, UsageError, in_words
 from harness.lowering import compiler
 from harness.planning.stack import Stack
-from harness.results import checkpoints
+from harness.results import brought, checkpoints
 from harness.results.checkpoints import BeginningState, Cadence
 from harness.study.study import Study
-from harness.system import process_state
+from harness.system import files, process_state, signals
 from harness.training.progress import ProgressWriter, SharedProgress
 
 Result = TypeVar("Result")
 GONE = ("CUDA error", "CUDA driver", "No CUDA GPUs", "NVIDIA driver")
 """Words of PyTorch's about a GPU that has failed, or that is not there any more."""
+SOURCE = "states/source.safetensors"
+"""Name of the state that a stack goes on from, in the folder of another machine."""
 ASSERTED = "device-side assert"
 """Words of PyTorch's about a stack's own fault on a GPU, such as a component's index beyond an array."""
 
@@ -82,6 +84,21 @@ class Task(ABC, Generic[Result]):
     def retry(self, deaths: int) -> Self:  # noqa: ARG002 (what subclasses need)
         """Return the task to try after so many deaths of its worker."""
         return self
+
+    def files(self) -> dict[str, bytes]:
+        """Read the files that another machine needs to go on: name -> content."""
+        return {}
+
+    def on_node(self, folder: Path) -> Self:  # noqa: ARG002 (what subclasses need)
+        """Return the task as another machine runs it, with its files in a folder there."""
+        return self
+
+    def accept(self, result: Result, made: Mapping[str, bytes]) -> Result:  # noqa: ARG002
+        """Take the result that another machine sent, and write the files that it made."""
+        return result
+
+    def keep(self, made: Mapping[str, bytes]) -> None:
+        """Write checkpoints that another machine has sent."""
 
 
 def lost_device(error: BaseException, device: str) -> bool:
@@ -172,7 +189,11 @@ class StackTask(Task[StackResult]):
     source: BeginningState | None = None
 
     def run(self, shared: SharedProgress | None = None) -> StackResult:
-        """Train the stack, write its part, and remove its checkpoints."""
+        """Train the stack, write its part, and remove its checkpoints; write one when told to end."""
+        with nullcontext() if self.checkpoint_every.never else signals.saving():
+            return self._run(shared)
+
+    def _run(self, shared: SharedProgress | None) -> StackResult:
         result = super().run(shared)
         if not result.failure:
             checkpoints.remove(self.folder, self.stack.group)
@@ -206,6 +227,27 @@ class StackTask(Task[StackResult]):
     def died(self, message: str) -> StackResult:
         """Return the failure, which the parent process writes."""
         return StackResult(self.stack, failure=message)
+
+    def files(self) -> dict[str, bytes]:
+        """Read the stack's checkpoints, and the state that it goes on from."""
+        content = brought.read(self.folder, brought.checkpoints_of(self.folder, self.stack.group))
+        if self.source is not None:
+            content[SOURCE] = files.content_of(self.source.path)
+        return content
+
+    def on_node(self, folder: Path) -> Self:
+        """Return the task as another machine runs it: alone, in a folder there."""
+        source = self.source and self.source.at(folder / SOURCE)
+        return replace(self, folder=folder, place=0, source=source)
+
+    def accept(self, result: StackResult, made: Mapping[str, bytes]) -> StackResult:
+        """Write all that the stack has made, its part last; with the checkpoints of one that failed."""
+        brought.accept(self.folder, self.stack.group, made, failed=bool(result.failure))
+        return result
+
+    def keep(self, made: Mapping[str, bytes]) -> None:
+        """Write the stack's checkpoints."""
+        brought.write(self.folder, made)
 
     def retry(self, deaths: int) -> Self:
         """Try the stack whole once more, so that a stray kill changes no number; then in halves."""

@@ -83,7 +83,9 @@ def merge(folders: Sequence[PathLike[str] | str], out: PathLike[str] | str) -> M
         if there and _is_begun(place):
             everything.insert(0, SourceFolder.read(place))
         if not everything:
-            raise UsageError("there is nothing to merge: name the results folders, such as those of the shards")
+            raise UsageError(
+                "there is nothing to merge: name the results folders, such as those of the shards"
+            )
         scratch = next(path for path in (place, *place.absolute().parents) if path.is_dir())
         phases = [phase for name in PHASES if (phase := read(everything, place, name, scratch))]
         for phase in phases:
@@ -130,7 +132,9 @@ def _held_anew(place: Path) -> Iterator[None]:
     """Hold the new folder; raise UsageError if a run has begun there meanwhile."""
     with locks.locked(place):
         if (place / "plan.json").is_file() or (place / checksums.FILE).is_file():
-            raise UsageError(f"another command has written into {place} meanwhile. Run the same command again")
+            raise UsageError(
+                f"another command has written into {place} meanwhile. Run the same command again"
+            )
         yield
 
 

@@ -35,7 +35,12 @@ def _entries(source: SourceFolder) -> Iterator[dict[str, Any]]:
     if runs or not before:
         shard = source.plan.get("shard")
         about = {key: content[key] for key in ABOUT if key in content}
-        yield {"folder": source.path.resolve().name, **({"shard": list(shard)} if shard else {}), **about, "runs": runs}
+        yield {
+            "folder": source.path.resolve().name,
+            **({"shard": list(shard)} if shard else {}),
+            **about,
+            "runs": runs,
+        }
 
 
 def _is_earlier(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
@@ -56,8 +61,14 @@ def _text(value: Any) -> str:
 def provenance(sources: Sequence[SourceFolder]) -> dict[str, Any]:
     """Make provenance.json: the newest run's machine, the data, all runs by their start, and the sources."""
     made = entries(sources)
-    runs = sorted((run for entry in made for run in entry["runs"]), key=lambda run: (str(run.get("started")), _text(run)))
-    newest = max(made, key=lambda entry: (max((str(run.get("started")) for run in entry["runs"]), default=""), _text(entry)))
+    runs = sorted(
+        (run for entry in made for run in entry["runs"]),
+        key=lambda run: (str(run.get("started")), _text(run)),
+    )
+    newest = max(
+        made,
+        key=lambda entry: (max((str(run.get("started")) for run in entry["runs"]), default=""), _text(entry)),
+    )
     data: dict[str, Any] = {}
     metrics: dict[str, list[str]] = {}
     for source in sources:
@@ -66,7 +77,13 @@ def provenance(sources: Sequence[SourceFolder]) -> dict[str, Any]:
             metrics[name] = sorted({*metrics.get(name, []), *digests})
     about = {key: newest[key] for key in ABOUT if key in newest}
     sorted_data = dict(sorted(data.items()))
-    return {**about, "data": sorted_data, "metrics": dict(sorted(metrics.items())), "runs": runs, "sources": made}
+    return {
+        **about,
+        "data": sorted_data,
+        "metrics": dict(sorted(metrics.items())),
+        "runs": runs,
+        "sources": made,
+    }
 
 
 def version_notes(sources: Sequence[SourceFolder]) -> list[str]:

@@ -51,7 +51,9 @@ def _nowhere(phase: MergedPhase) -> int | None:
     """Count the trials of the study that no folder has planned; None where only a plan could tell."""
     if phase.phase == "tuning":
         return None
-    same = {name for source in phase.sources for names in source.plan.get("merged", {}).values() for name in names}
+    same = {
+        name for source in phase.sources for names in source.plan.get("merged", {}).values() for name in names
+    }
     arms = [arm for arm in studies.arm_places(phase.tables) if arm not in same]
     return max(0, len(arms) * len(studies.seeds_of(phase.tables, phase.phase)) - len(phase.rows.ids))
 

@@ -92,7 +92,9 @@ def _check_equal(twice: Mapping[str, Sequence[PartSummary]]) -> None:
             differing += 1
             words = words or f"trial {trial_id} has two outcomes, in {a.path} and {b.path}: {difference}"
     if differing:
-        more = f" {count(differing - 1, 'other trial')} {'does' if differing == 2 else 'do'}, too." * (differing > 1)
+        more = f" {count(differing - 1, 'other trial')} {'does' if differing == 2 else 'do'}, too." * (
+            differing > 1
+        )
         raise UsageError(
             f"{words}.{more} Nothing was merged. Leave one of the folders out; or remove, from the one that is "
             "not to count, the part. Runs with --bits portable have the same numbers on every machine"
@@ -156,7 +158,8 @@ def _counts(one: Rows, other: Rows) -> str:
 def _computed(cells: Sequence[Mapping[str, str]]) -> str:
     """Say by what and where each outcome was computed, where that is not the same."""
     made = [
-        ", ".join(f"{name} {row[name]}" for name in ("engine", "kernels", "host") if row.get(name)) for row in cells
+        ", ".join(f"{name} {row[name]}" for name in ("engine", "kernels", "host") if row.get(name))
+        for row in cells
     ]
     if made[0] == made[1]:
         return f" (both by {made[0]})" if made[0] else ""

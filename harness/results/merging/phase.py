@@ -89,7 +89,12 @@ class MergedPhase:
         )
         places = studies.arm_places(self.tables)
         merged = dict(sorted(merged.items(), key=lambda item: (places.get(item[0], len(places)), item[0])))
-        content = {"schema": SCHEMA, "study": self.study, "phase": self.phase, "data": dict(sorted(data.items()))}
+        content = {
+            "schema": SCHEMA,
+            "study": self.study,
+            "phase": self.phase,
+            "data": dict(sorted(data.items())),
+        }
         if semantics := next((plan["semantics"] for plan in plans if "semantics" in plan), None):
             content["semantics"] = semantics
         if any("components" in plan for plan in plans):

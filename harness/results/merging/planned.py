@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import gzip
 import io
 from array import array
@@ -36,7 +35,9 @@ class PlannedRows:
         by: the place of the first folder that planned a row, by its number.
     """
 
-    def __init__(self, sources: Sequence[SourceFolder], tables: Mapping[str, Any], phase: str, scratch: Path) -> None:
+    def __init__(
+        self, sources: Sequence[SourceFolder], tables: Mapping[str, Any], phase: str, scratch: Path
+    ) -> None:
         self._lines = RowStore(scratch)
         self.ids: list[str] = []
         self.skipped: dict[int, tuple[str, str]] = {}
@@ -132,7 +133,9 @@ class PlannedRows:
         others = sorted(set(self._seed_of) - set(listed))
         seeds = {seed: rank for rank, seed in enumerate([*listed, *others])}
         of_arm = np.array([ranks[name] for name in self._names], np.int64)[np.array(self._arm_of, np.int64)]
-        self._keys = of_arm * len(seeds) + np.fromiter((seeds[s] for s in self._seed_of), np.int64, len(self.ids))
+        self._keys = of_arm * len(seeds) + np.fromiter(
+            (seeds[s] for s in self._seed_of), np.int64, len(self.ids)
+        )
         return np.argsort(self._keys, kind="stable")
 
     def _check_ids(self, sources: Sequence[SourceFolder]) -> None:
@@ -154,11 +157,15 @@ def _columns(headers: Sequence[Sequence[str]]) -> list[str]:
     if all(list(header) == first for header in headers):
         return first
     every = dict.fromkeys(name for header in headers for name in header)
-    known = {name: place for place, name in enumerate([*CORE, *(n for n in known_settings() if n not in CORE)])}
+    known = {
+        name: place for place, name in enumerate([*CORE, *(n for n in known_settings() if n not in CORE)])
+    }
     ends = ("trial_id", "arm", "seed")
     settings = [name for name in every if name not in ends]
     # Linked axes stand before the settings.
-    linked = [name for name in settings if name not in known and settings.index(name) < settings.index("dataset")]
+    linked = [
+        name for name in settings if name not in known and settings.index(name) < settings.index("dataset")
+    ]
     others = sorted(set(settings) - set(linked), key=lambda name: (known.get(name, len(known)), name))
     return ["trial_id", "arm", *linked, *others, "seed"]
 

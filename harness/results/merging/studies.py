@@ -75,8 +75,10 @@ def _differences(one: Mapping[str, Any], two: Mapping[str, Any], within: str = "
         elif a != b:
             shown = (f"{'not given' if v is None else quoted(v, most=60)}" for v in (a, b))
             found.append(f"{within}{key}: {' and '.join(shown)}")
-    return found if within else found[:MOST_LISTED] + [f"and {len(found) - MOST_LISTED} more"] * (
-        len(found) > MOST_LISTED
+    return (
+        found
+        if within
+        else found[:MOST_LISTED] + [f"and {len(found) - MOST_LISTED} more"] * (len(found) > MOST_LISTED)
     )
 
 
@@ -126,7 +128,9 @@ def together(sources: Sequence[SourceFolder], out: Path) -> dict[str, Any]:
     """Put the tables of the folders' studies together, as study.toml of the folder `out` has them."""
     tables = copy.deepcopy(dict(sources[0].study))
     seeds = {_listed_seeds(source.study["study"]["seeds"]) for source in sources}
-    tables["study"]["seeds"] = list(seeds.pop()) if len(seeds) == 1 else sorted({s for one in seeds for s in one})
+    tables["study"]["seeds"] = (
+        list(seeds.pop()) if len(seeds) == 1 else sorted({s for one in seeds for s in one})
+    )
     tables["study"]["plugins"] = [
         _one_place([_from(source, name) for source in sources for name in source.study["study"]["plugins"]
                     if PurePosixPath(name).name == PurePosixPath(plugin).name], out)
@@ -206,4 +210,3 @@ def tried_places(arms: Sequence[str], of_arms: Sequence[str]) -> list[int]:
         tries = known.setdefault(of_arm, {}) if of_arm else {}
         places.append(tries.setdefault(arm, len(tries)))
     return places
-

@@ -162,7 +162,10 @@ class TableWriter:
             status = parts[owners[trial_id]].statuses[trial_id] if end else ""
             if number in skipped:
                 cells = csv_rows.table(f"{','.join(self._names)}\n{end.decode()}").rows if end else []
-                status, end = "skipped", self._line(cells[0] if cells else [""] * len(self._names), *skipped[number])
+                status, end = (
+                    "skipped",
+                    self._line(cells[0] if cells else [""] * len(self._names), *skipped[number]),
+                )
             elif not end:
                 end = waiting
             self.statuses[status] += 1

@@ -1,0 +1,187 @@
+"""Actors: processes on the nodes of a cluster, which train a task at a time and write nothing there.
+
+What an actor takes and gives is bytes: a task is only unpickled once its components are known.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import tempfile
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness import notes
+from harness.data import received_images
+from harness.errors import PlainError
+from harness.planning.stack import budget_of
+from harness.results import brought, checkpoints
+from harness.system import machine
+from harness.training import executors
+from harness.training.cluster.shipment import Shipment
+from harness.training.progress import SharedProgress
+from harness.training.tasks import Task
+
+CHECKPOINTS = (checkpoints.FOLDER,)
+PREFIX = "harness-node-"
+GONE_STALE = 86_400.0
+"""Seconds after which the folder of an actor that was killed is removed by the next one on its node."""
+
+
+@dataclass(frozen=True)
+class Joined:
+    """An actor's answer when it joins: why it cannot train the study, "" if it can, and what it lacks.
+
+    `lacking` are the data sets whose images have to be sent to it first.
+    """
+
+    refusal: str = ""
+    lacking: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Look:
+    """The state of a task in training: `trained` trials, the columns of curves that are new, checkpoints.
+
+    `curves` (T, E', 2, 2) are the evaluations `columns` (E',) of the stack's T trials, as SharedProgress has
+    them; `files` are new checkpoints by their names in the results folder.
+    """
+
+    attempt: int = 0
+    trained: float = 0.0
+    columns: Sequence[int] = ()
+    curves: NDArray[np.float32] | None = None
+    files: Mapping[str, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The end of an attempt: its pickled result and files, or the error that says why there is none.
+
+    `told` are the notes (level, text) of its training, `cpu_seconds` the processor time of it, and `look` is
+    the last one at it. `host` and `processor` name the node as it does itself.
+    """
+
+    result: bytes = b""
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    error: PlainError | None = None
+    told: Sequence[tuple[int, str]] = ()
+    cpu_seconds: float = 0.0
+    look: Look = field(default_factory=Look)
+    host: str = field(default_factory=machine.host)
+    processor: str = field(default_factory=machine.model)
+
+
+class _Collected(logging.Handler):
+    """Notes of an actor, which go to the driver's person."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[tuple[int, str]] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.told.append((record.levelno, record.getMessage()))
+
+
+class _Attempt:
+    """A task in training on this node: its folder, its progress, and what of both the driver has seen."""
+
+    def __init__(self, number: int, folder: Path, task: Task[Any]) -> None:
+        self.number, self.folder = number, folder
+        stack = task.stack
+        self.shared = SharedProgress([len(stack.trials)], len(budget_of(stack).eval_steps))
+        self._curves = self.shared.curves.copy()
+        self._files: dict[str, tuple[int, int]] = brought.stamps(folder, CHECKPOINTS)
+
+    def look(self) -> Look:
+        """Return what is new since the last look."""
+        now = self.shared.curves.copy()
+        same = (now == self._curves) | (np.isnan(now) & np.isnan(self._curves))
+        columns = np.flatnonzero(~same.all(axis=(0, 2, 3)))
+        stamps = brought.stamps(self.folder, CHECKPOINTS)
+        files = brought.read(self.folder, brought.changed(self.folder, self._files, CHECKPOINTS))
+        self._curves, self._files = now, stamps
+        return Look(self.number, float(self.shared.trained[0]), columns.tolist(), now[:, columns], files)
+
+
+class StackActor:
+    """An actor: `train` runs in one thread, `look` in another while it does."""
+
+    def __init__(self) -> None:
+        self._attempt: _Attempt | None = None
+        self._lock = threading.Lock()
+        self._notes = _Collected()
+        notes.logger.handlers[:] = [self._notes]
+
+    def join(self, packed: bytes) -> Joined:
+        """Load the components of a study from a pickled Shipment; say whether this node can train it."""
+        _sweep()
+        self._components = tempfile.TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True)
+        self._shipment: Shipment = pickle.loads(packed)  # noqa: S301 (the driver's)
+        refusal = self._shipment.open(Path(self._components.name))
+        return Joined(refusal) if refusal else self._ready()
+
+    def receive(self, digest: str, arrays: Mapping[str, NDArray[Any]]) -> Joined:
+        """Take the images of a data set, which Ray has brought to this node once, and keep them there."""
+        received_images.take(digest, lambda: arrays)
+        return self._ready()
+
+    def _ready(self) -> Joined:
+        try:
+            return Joined(lacking=self._shipment.lacking())
+        except PlainError as error:
+            return Joined(str(error))
+
+    def train(self, number: int, packed: bytes, files: Mapping[str, bytes]) -> Answer:
+        """Train a task, which goes on from `files`, in a folder of this node; return all that it made."""
+        before = time.thread_time()
+        self._notes.told.clear()
+        try:
+            with tempfile.TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True) as name:
+                folder = Path(name)
+                brought.write(folder, files)
+                sent = brought.stamps(folder)
+                task: Task[Any] = pickle.loads(packed)  # noqa: S301 (the driver's)
+                task = task.on_node(folder)
+                attempt = _Attempt(number, folder, task)
+                self._now_training(attempt)
+                result = executors.run_task(task, attempt.shared)
+                self._now_training(None)
+                last = replace(attempt.look(), files={})
+                made = brought.read(folder, brought.changed(folder, sent))
+        except PlainError as error:
+            return Answer(error=error, told=list(self._notes.told))
+        finally:
+            self._now_training(None)
+        spent = time.thread_time() - before
+        return Answer(pickle.dumps(result), made, None, list(self._notes.told), spent, last)
+
+    def look(self) -> Look:
+        """Return how far the task in training is, and its new checkpoints."""
+        with self._lock:
+            return Look() if self._attempt is None else self._attempt.look()
+
+    def _now_training(self, attempt: _Attempt | None) -> None:
+        with self._lock:
+            self._attempt = attempt
+
+
+def _sweep() -> None:
+    """Remove the folders of actors that were killed on this node."""
+    import shutil
+
+    for path in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        try:
+            old = path.stat().st_mtime < time.time() - GONE_STALE and path.stat().st_uid == os.getuid()
+        except OSError:
+            continue
+        if old:
+            shutil.rmtree(path, ignore_errors=True)

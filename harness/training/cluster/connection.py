@@ -1,0 +1,244 @@
+"""The Ray cluster that a run trains on: found, joined and left again, with every failure in words."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import secrets
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+from harness.errors import MachineError, UsageError, in_words
+from harness.system import signals
+
+EXTRA = 'pip install "ablation-harness[ray]"'
+FORMS = "auto, local, local:CORES, HOST:PORT or ray://HOST:PORT"
+CLIENT = "ray://"
+ANSWERS_WITHIN = 5.0  # seconds for an address to take a connection
+STORE_BYTES = 200 * 2**20
+"""Object store of a cluster that the harness starts: results pass through it; what is more goes to disk."""
+
+
+@dataclass(frozen=True)
+class ClusterNode:
+    """A node of a cluster that is alive, and what it offers: cores, GPUs, and bytes of memory."""
+
+    node_id: str
+    host: str
+    address: str
+    cores: int
+    gpus: int
+    memory: int
+
+    @classmethod
+    def of(cls, entry: dict[str, Any]) -> ClusterNode:
+        """Read a row of Ray's table of nodes."""
+        offered = entry.get("Resources", {})
+        return cls(
+            entry["NodeID"],
+            entry.get("NodeManagerHostname", ""),
+            entry.get("NodeManagerAddress", ""),
+            int(offered.get("CPU", 0)),
+            int(offered.get("GPU", 0)),
+            int(offered.get("memory", 0)),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.host or self.address} (node {self.node_id[:8]})"
+
+
+@dataclass(frozen=True)
+class Connection:
+    """A connection of this process to a cluster; `ray` is the module.
+
+    The harness has started an `own` one itself, on this machine, for the run.
+    """
+
+    address: str
+    ray: Any
+    own: bool = False
+
+    def nodes(self) -> list[ClusterNode]:
+        """List the nodes that are alive by now."""
+        return [ClusterNode.of(entry) for entry in self.ray.nodes() if entry["Alive"]]
+
+    def on(self, node: ClusterNode) -> Any:
+        """Return the scheduling strategy that places an actor on a node, and nowhere else."""
+        strategies = importlib.import_module("ray.util.scheduling_strategies")
+        return strategies.NodeAffinitySchedulingStrategy(node.node_id, soft=False)
+
+    def devices(self, device: str) -> list[str]:
+        """Return the device that all nodes train on: "cuda:0", an actor's own, or "cpu".
+
+        Raises:
+            UsageError: no node has one.
+        """
+        gpus = sum(node.gpus for node in self.nodes())
+        if device == "cuda" and not gpus:
+            raise UsageError(f"--device cuda: no node of {self.address} has a GPU. Allowed: auto or cpu")
+        return ["cuda:0"] if gpus else ["cpu"]
+
+    def places(self, device: str) -> int:
+        """Count the actors that train at once: one a core, or one a GPU, of every node."""
+        return sum(offered(node, device) for node in self.nodes())
+
+
+def offered(node: ClusterNode, device: str) -> int:
+    """Count the actors that a node has room for."""
+    return node.cores if device == "cpu" else node.gpus
+
+
+_connections: list[Connection] = []
+"""The cluster of the run in progress in this process, if it has one."""
+
+
+def current() -> Connection:
+    """Return the cluster that `connected` has joined."""
+    return _connections[-1]
+
+
+@contextmanager
+def connected(address: str) -> Iterator[None]:
+    """Be connected to a cluster inside the block; with "" there is none, and nothing is done.
+
+    A block within a block of the same address uses its connection. A connection that the program had before
+    stays open after the block.
+
+    Raises:
+        UsageError: Ray is not installed, the address has another form, or this system has no clusters.
+        MachineError: the cluster cannot be reached, or refuses this process.
+    """
+    if not address or (_connections and _connections[-1].address == address):
+        yield
+        return
+    check_form(address)
+    with _signals_kept():
+        ray = imported()
+        before = bool(ray.is_initialized())
+        if not before:
+            _join(ray, address)
+    _connections.append(Connection(address, ray, own=not before and address.startswith("local")))
+    try:
+        yield
+    finally:
+        _connections.pop()
+        if not before:
+            with signals.interrupts_after(), suppress(Exception):
+                ray.shutdown()
+
+
+def check_form(address: str) -> None:
+    """Raise UsageError where an address has none of the forms, or a system cannot have what it names."""
+    name, _, rest = address.partition(":")
+    if name == "local":
+        if address == "local" or (rest.isdecimal() and int(rest) > 0):
+            return
+        raise UsageError(f"--cluster {address}: the number of cores is missing. Allowed: local, local:4")
+    if address != "auto" and _endpoint(address) is None:
+        raise UsageError(f"--cluster {address!r}: allowed are {FORMS}")
+    if sys.platform in {"win32", "darwin"} and not address.startswith(CLIENT):
+        raise UsageError(
+            f"--cluster {address}: Ray has no clusters of several nodes on {_system()}. Allowed: "
+            "local:CORES, ray://HOST:PORT of a cluster on Linux, or shards (--shard), which need no engine"
+        )
+
+
+def _system() -> str:
+    return "Windows" if sys.platform == "win32" else "macOS"
+
+
+def _endpoint(address: str) -> tuple[str, int] | None:
+    """Return the host and port of an address; None where it has another form."""
+    host, _, port = address.removeprefix(CLIENT).rpartition(":")
+    if not host or "/" in host or not port.isdecimal() or not 0 < int(port) < 65536:
+        return None
+    return host.strip("[]"), int(port)
+
+
+def imported() -> Any:
+    """Import Ray; raise UsageError, which names the extra, where it is not installed."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        return importlib.import_module("ray")
+    except ImportError as error:
+        raise UsageError(
+            f"--cluster needs Ray, which cannot be imported here ({in_words(error)}). Install it: {EXTRA}; "
+            "or train without --cluster"
+        ) from error
+
+
+@contextmanager
+def _signals_kept() -> Iterator[None]:
+    """Put back the handlers of signals that Ray replaces: its own would end the process without a word."""
+    try:
+        kept = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+        yield
+    finally:
+        with suppress(ValueError):  # in another thread than the main one Ray has replaced none
+            for number, handler in kept.items():
+                signal.signal(number, handler)
+
+
+def _join(ray: Any, address: str) -> None:
+    """Start or join a cluster."""
+    usual: dict[str, Any] = {
+        "namespace": f"harness-{secrets.token_hex(4)}",
+        "log_to_driver": False,
+        "logging_level": "ERROR",
+    }
+    name, _, cores = address.partition(":")
+    if name == "local":
+        started = {"include_dashboard": False, "object_store_memory": STORE_BYTES, **usual}
+        usual = started | ({"num_cpus": int(cores)} if cores else {})
+    else:
+        _check_reachable(address)
+    try:
+        ray.init("local" if name == "local" else address, **usual)
+    except ray.exceptions.AuthenticationError as error:
+        raise MachineError(
+            f"the cluster {address} refuses this process: {first_line(error)}. Give it the cluster's token: "
+            "RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN_PATH (a file) or ~/.ray/auth_token"
+        ) from error
+    except Exception as error:  # Ray raises what its layers raise: ConnectionError, RuntimeError, ValueError
+        with suppress(Exception):
+            ray.shutdown()
+        raise _unreachable(address, first_line(error)) from error
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error of Ray's."""
+    return _lines(error)[0]
+
+
+def last_line(error: BaseException) -> str:
+    """Return the last line of an error of Ray's: after a remote traceback, that is the cause."""
+    return _lines(error)[-1]
+
+
+def _lines(error: BaseException) -> list[str]:
+    lines = [line.strip().rstrip(".") for line in str(error).splitlines() if line.strip()]
+    return lines or [type(error).__name__]
+
+
+def _unreachable(address: str, why: str) -> MachineError:
+    return MachineError(
+        f"no Ray cluster can be joined at {address}: {why}. Start one (`ray start --head` on one host, `ray "
+        "start --address=HEAD:6379` on the others), or correct the address; nothing was trained"
+    )
+
+
+def _check_reachable(address: str) -> None:
+    """Raise MachineError at once where nothing listens at an address: Ray itself would try for minutes."""
+    endpoint = _endpoint(address)
+    if endpoint is None:
+        return
+    try:
+        with closing(socket.create_connection(endpoint, ANSWERS_WITHIN)):
+            pass
+    except OSError as error:
+        raise _unreachable(address, in_words(error)) from error

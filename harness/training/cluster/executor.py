@@ -1,0 +1,421 @@
+"""An executor on a Ray cluster: one actor a core or GPU of every node, kept for the run.
+
+Each actor trains a task at a time, and gives its results to this process as bytes. A task is in flight once
+at a time, and only the answer of the attempt in flight is taken: what a node that was given up sends later is
+not heard.
+"""
+
+from __future__ import annotations
+
+import itertools
+import pickle
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from harness import notes
+from harness.errors import MachineError, PlainError, UsageError
+from harness.text import count
+from harness.training.cluster import connection
+from harness.training.cluster.actors import Answer, Joined, Look, StackActor
+from harness.training.cluster.connection import ClusterNode, Connection
+from harness.training.cluster.joining import Joining
+from harness.training.cluster.participants import Participants
+from harness.training.executors import DIED, MOST_TRIES, Take
+from harness.training.progress import SharedProgress
+from harness.training.tasks import Result, Task
+
+LOOKS = "looks"
+"""Concurrency group of an actor's second thread, which tells how far the first one is."""
+NODES_EVERY, LOOK_EVERY = 2.0, 1.0  # seconds between looks for nodes, and at what is in training
+WAIT = 0.5  # seconds to wait for an answer before something else is looked at
+JOINED_WITHIN = 180.0  # seconds in which the first actor must have joined, or after the last one died
+SILENT = 300.0  # seconds without an answer after which an actor is given up: stopped, or out of reach
+PROVEN_WITHIN = 60.0  # seconds in which a node shows, by its next actor, that only the actor has died
+MOST_MOVES = 50  # of a task whose nodes die under it
+
+
+@dataclass
+class _Work:
+    """A task, and how its attempts have ended so far: `deaths` of actors, `moves` from nodes that died."""
+
+    task: Task[Any]
+    deaths: int = 0
+    moves: int = 0
+
+    def attempt(self) -> Task[Any]:
+        """Return the task as it is tried next."""
+        return self.task.retry(self.deaths) if self.deaths else self.task
+
+
+@dataclass
+class _NodeActor:
+    """An actor of this run: joining, free (no work), or training its work."""
+
+    node: ClusterNode
+    handle: Any
+    answer: Any = None
+    """Reference of what it was asked last: to join, or to train."""
+    joined: bool = False
+    work: _Work | None = None
+    number: int = 0
+    look: Any = None
+    looked: float = 0.0
+    heard: float = field(default_factory=time.monotonic)
+
+    @property
+    def free(self) -> bool:
+        """True if it can be given a task."""
+        return self.joined and self.work is None
+
+
+@dataclass(frozen=True)
+class _Suspect:
+    """Work whose actor has died: on a node that is alive that is a death, on one that has died it is none."""
+
+    work: _Work
+    node: ClusterNode
+    since: float
+
+
+class RayWorkers:
+    """Actors on the nodes of the cluster that this process is connected to (`executors.Executor`).
+
+    `count` are as many as train at once. Nodes that come later are used, those that die are done without. A
+    task whose actor dies is tried MOST_TRIES times in all, as in local workers; one whose node dies is tried
+    elsewhere, and that counts nothing.
+    """
+
+    def __init__(
+        self, workers: int | None, device: str, joining: Joining, shared: SharedProgress | None = None
+    ) -> None:
+        self._connection: Connection = connection.current()
+        self._ray = self._connection.ray
+        self._device, self._most, self._shared = device, workers, shared
+        self._joining = joining
+        self._actors: list[_NodeActor] = []
+        self._refused: dict[str, str] = {}
+        self._waiting: deque[_Work] = deque()
+        self._suspects: list[_Suspect] = []
+        self._alive = {node.node_id: node for node in self._connection.nodes()}
+        self._lost_idle: Counter[str] = Counter()
+        actor = {"concurrency_groups": {LOOKS: 1}, "max_restarts": 0, "max_task_retries": 0}
+        needs = {"num_cpus": 1} if device == "cpu" else {"num_cpus": 0, "num_gpus": 1}
+        self._actor_class = self._ray.remote(**actor, **needs)(StackActor)
+        self._numbers = itertools.count(1)
+        self._listed = 0.0
+        self._without = time.monotonic()
+        self._participants = Participants()
+        self.idle = 0.0
+
+    @property
+    def count(self) -> int:
+        """The actors that train at once."""
+        taking_part = [node for name, node in self._alive.items() if name not in self._refused]
+        places = sum(connection.offered(node, self._device) for node in taking_part)
+        return min(places, self._most or places)
+
+    def start(self, engines: Collection[str], *, early: bool = False) -> None:  # noqa: ARG002 (a protocol's)
+        """Start the actors, whose imports take seconds, while the caller prepares their tasks."""
+        self._find_nodes()
+
+    def limit(self, most: int) -> None:
+        """Have at most so many actors train from now on."""
+        self._most = min(most, self._most or most)
+
+    def close(self) -> None:
+        """End the actors, whatever they do."""
+        for actor in self._actors:
+            self._kill(actor)
+        self._actors = []
+
+    def facts(self) -> Mapping[str, Any]:
+        """Return the cluster, and the nodes of it that have trained."""
+        address, version = self._connection.address, self._ray.__version__
+        return {"cluster": self._participants.facts(address, version, self._refused)}
+
+    def run(self, tasks: Sequence[Task[Result]]) -> Generator[Result]:
+        """Run tasks, the first ones first; yields their results as they are done, in any order."""
+        waiting = deque(tasks)
+        devices = list(dict.fromkeys(task.device for task in tasks))
+        yield from self.serve(lambda: waiting.popleft() if waiting else None, devices)
+
+    def serve(
+        self, take: Take[Result], devices: Sequence[str],  # noqa: ARG002 (a protocol's)
+        meanwhile: Callable[[], bool] = lambda: False, *, ahead: bool = False,  # noqa: ARG002
+    ) -> Generator[Result]:  # fmt: skip
+        """Run the tasks that `take` gives, as `executors.Workers.serve`."""
+        self._without = time.monotonic()
+        try:
+            while True:
+                self._find_nodes()
+                self._fill(take)
+                arrived = self._arrived(0.0)
+                if not arrived and meanwhile():
+                    continue
+                if not (arrived or self._in_flight() or self._waiting or self._suspects):
+                    return
+                for actor in arrived or self._arrived(WAIT):
+                    yield from self._answered(actor)
+                yield from self._judged()
+                self._look()
+        except (self._ray.exceptions.RayError, ConnectionError) as error:
+            raise MachineError(
+                f"the connection to {self._connection.address} is lost: {connection.first_line(error)}. What "
+                "is finished is safe; the same command goes on from here once the cluster is there again"
+            ) from error
+
+    def _in_flight(self) -> list[_NodeActor]:
+        return [actor for actor in self._actors if actor.work is not None]
+
+    def _fill(self, take: Take[Any]) -> None:
+        """Give free actors their next task; without any, one task waits for them."""
+        free = [actor for actor in self._actors if actor.free]
+        room = max(0, self.count - len(self._in_flight()))
+        for actor in free[:room]:
+            work = self._next(take)
+            if work is None:
+                return
+            self._send(actor, work)
+        if not self._waiting and not self._in_flight() and (work := self._next(take)):
+            self._waiting.append(work)
+
+    def _next(self, take: Take[Any]) -> _Work | None:
+        if self._waiting:
+            return self._waiting.popleft()
+        task = take()
+        return None if task is None else _Work(task)
+
+    def _send(self, actor: _NodeActor, work: _Work) -> None:
+        task = work.attempt()
+        actor.number, actor.work = next(self._numbers), work
+        actor.heard = actor.looked = time.monotonic()
+        actor.answer = actor.handle.train.remote(actor.number, pickle.dumps(task), task.files())
+
+    def _arrived(self, timeout: float) -> list[_NodeActor]:
+        """Wait for answers; returns the actors that have answered, or died."""
+        asked = {actor.answer: actor for actor in self._actors if actor.answer is not None}
+        if not asked:
+            time.sleep(min(timeout, 0.1))
+            return []
+        start = time.perf_counter()
+        free = sum(actor.free for actor in self._actors)
+        done, _ = self._ray.wait(list(asked), num_returns=1, timeout=timeout)
+        self.idle += free * (time.perf_counter() - start)
+        if done and timeout == 0.0:
+            done, _ = self._ray.wait(list(asked), num_returns=len(asked), timeout=0.0)
+        return [asked[reference] for reference in done]
+
+    def _answered(self, actor: _NodeActor) -> Iterator[Any]:
+        """Take what an actor answered; yields the result of its task, if that is over."""
+        reference, actor.answer = actor.answer, None
+        try:
+            answer = self._ray.get(reference)
+        except self._ray.exceptions.RayTaskError as error:
+            self._faulty(actor, connection.last_line(error))
+            return
+        except self._ray.exceptions.RayError as error:
+            self._lost(actor, error)
+            return
+        actor.heard = time.monotonic()
+        if isinstance(answer, Joined):
+            self._welcomed(actor, answer)
+            return
+        self._participants.note(actor.node, answer.host, answer.processor, answer.cpu_seconds)
+        for level, text in answer.told:
+            notes.logger.log(level, "%s", text)
+        if answer.error is not None:
+            self._faulty(actor, str(answer.error), machine=isinstance(answer.error, MachineError))
+            return
+        work, actor.work, actor.look = actor.work, None, None
+        assert work is not None  # noqa: S101 (an actor that trains has one)
+        self._show(work.task, answer.look)
+        yield self._result(work, answer)
+
+    def _result(self, work: _Work, answer: Answer) -> Any:
+        """Take a task's result, and write the files that it made."""
+        result = pickle.loads(answer.result)  # noqa: S301 (the driver's own actors)
+        return work.task.accept(result, answer.files)
+
+    def _welcomed(self, actor: _NodeActor, answer: Joined) -> None:
+        """Take an actor's answer to the question whether it can train the study; send what it lacks."""
+        if answer.refusal:
+            self._refuse(actor.node, answer.refusal)
+        elif answer.lacking:
+            actor.answer = self._joining.send(actor.handle, answer)
+        else:
+            actor.joined = True
+            self._proven(actor.node)
+
+    def _faulty(self, actor: _NodeActor, why: str, *, machine: bool = True) -> None:
+        """Do without the node of an actor that cannot do its work for a reason that is no stack's own."""
+        self._refuse(actor.node, why, MachineError if machine else UsageError)
+
+    def _refuse(self, node: ClusterNode, why: str, kind: type[PlainError] = UsageError) -> None:
+        """Do without a node that cannot train the study; what was in training there is tried elsewhere.
+
+        Raises:
+            PlainError: of this kind, where no other node is left.
+        """
+        if node.node_id not in self._refused:
+            self._refused[node.node_id] = f"{node} {why}"
+            notes.warn(f"{node} does not take part: {why}")
+        for actor in [actor for actor in self._actors if actor.node.node_id == node.node_id]:
+            work = actor.work
+            self._drop(actor)
+            if work is not None:
+                self._move(work)
+        others = [other for other in self._alive if other not in self._refused]
+        if not others:
+            raise kind(
+                f"no node of {self._connection.address} can train the study: "
+                f"{'; '.join(self._refused.values())}"
+            )
+
+    def _lost(self, actor: _NodeActor, error: Exception) -> None:
+        """Do without an actor that has died, or cannot be reached; its work is tried again."""
+        work, node = actor.work, actor.node
+        self._drop(actor)
+        if work is None:
+            self._lost_idle[node.node_id] += not actor.joined
+            if self._lost_idle[node.node_id] >= MOST_TRIES:
+                self._refuse(node, f"its actors end before they train: {connection.last_line(error)}")
+            return
+        if isinstance(error, self._ray.exceptions.ActorUnavailableError):
+            self._move(work)
+            return
+        self._suspects.append(_Suspect(work, actor.node, time.monotonic()))
+        self._listed = 0.0  # look for nodes at once: one that is alive gets another actor, which proves it
+
+    def _drop(self, actor: _NodeActor) -> None:
+        self._kill(actor)
+        with suppress(ValueError):
+            self._actors.remove(actor)
+        actor.work = actor.answer = actor.look = None
+
+    def _kill(self, actor: _NodeActor) -> None:
+        with suppress(Exception):  # it may be dead, and its node too
+            self._ray.kill(actor.handle, no_restart=True)
+
+    def _proven(self, node: ClusterNode) -> None:
+        """Count the deaths of actors on a node that is alive: it was the task, or a stray kill."""
+        for suspect in [one for one in self._suspects if one.node.node_id == node.node_id]:
+            self._count_death(suspect)
+
+    def _count_death(self, suspect: _Suspect) -> None:
+        self._suspects.remove(suspect)
+        suspect.work.deaths += 1
+        self._waiting.append(suspect.work)
+
+    def _move(self, work: _Work) -> None:
+        """Have a task tried elsewhere, because its node has died or cannot be reached."""
+        work.moves += 1
+        self._waiting.appendleft(work)
+
+    def _judged(self) -> Iterator[Any]:
+        """Decide about work whose actor has died; yields the results of what is given up."""
+        for suspect in list(self._suspects):
+            if suspect.node.node_id not in self._alive:
+                self._suspects.remove(suspect)
+                self._move(suspect.work)
+            elif time.monotonic() - suspect.since > PROVEN_WITHIN:
+                self._count_death(suspect)
+        for work in [one for one in self._waiting if one.deaths >= MOST_TRIES or one.moves > MOST_MOVES]:
+            self._waiting.remove(work)
+            often = f"{DIED} {count(work.deaths, 'time')}" if work.deaths >= MOST_TRIES else ""
+            yield work.task.died(often or f"{count(work.moves, 'node')} died while it was trained there")
+
+    def _look(self) -> None:
+        """Look how far the tasks in training are; actors that do not answer for long are given up."""
+        now = time.monotonic()
+        for actor in self._in_flight():
+            if actor.look is not None:
+                done, _ = self._ray.wait([actor.look], timeout=0.0)
+                if done:
+                    self._seen(actor)
+            elif now - actor.looked >= LOOK_EVERY:
+                actor.look = actor.handle.look.options(concurrency_group=LOOKS).remote()
+                actor.looked = now
+            if now - actor.heard > SILENT and actor.work is not None:
+                notes.warn(f"{actor.node} has not answered for {SILENT:.0f} s; its stack is tried elsewhere")
+                work = actor.work
+                self._drop(actor)
+                self._move(work)
+
+    def _seen(self, actor: _NodeActor) -> None:
+        """Take a look at a task: its progress, and its checkpoints, which are written here."""
+        reference, actor.look = actor.look, None
+        try:
+            look: Look = self._ray.get(reference)
+        except self._ray.exceptions.RayError:
+            return  # its answer will tell
+        actor.heard = time.monotonic()
+        if look.attempt != actor.number or actor.work is None:
+            return
+        self._keep(actor.work.task, look)
+        self._show(actor.work.task, look)
+
+    def _show(self, task: Task[Any], look: Look) -> None:
+        """Show how far a task is to those who watch this run."""
+        place = getattr(task, "place", None)
+        if self._shared is None or place is None:
+            return
+        self._shared.trained[place] = look.trained
+        if look.curves is not None:
+            rows = slice(self._shared.first[place], self._shared.first[place + 1])
+            self._shared.curves[rows, list(look.columns)] = look.curves
+
+    def _keep(self, task: Task[Any], look: Look) -> None:
+        """Write the checkpoints of a task in training, which goes on if they cannot be written."""
+        try:
+            task.keep(look.files)
+        except MachineError as error:
+            notes.warn_once(f"{error}. Training goes on; if it is stopped, it will go on from earlier states")
+
+    def _find_nodes(self) -> None:
+        """Find the nodes that are alive, and give each as many actors as it has cores or GPUs.
+
+        Raises:
+            MachineError: for long no actor has been there.
+        """
+        now = time.monotonic()
+        if now - self._listed >= NODES_EVERY:
+            self._listed = now
+            self._alive = {node.node_id: node for node in self._connection.nodes()}
+            for node in self._alive.values():
+                if node.node_id not in self._refused and self._fits(node):
+                    self._fill_node(node)
+        if any(actor.joined for actor in self._actors):
+            self._without = now
+        elif now - self._without > JOINED_WITHIN:
+            raise MachineError(self._nobody())
+
+    def _fits(self, node: ClusterNode) -> bool:
+        """Tell whether a node has what the driver has; False while it has not said so."""
+        why = self._joining.why_not(node)
+        if why:
+            self._refuse(node, why)
+        return why == ""
+
+    def _fill_node(self, node: ClusterNode) -> None:
+        there = sum(actor.node.node_id == node.node_id for actor in self._actors)
+        for _ in range(connection.offered(node, self._device) - there):
+            handle = self._on(node)
+            actor = _NodeActor(node, handle)
+            actor.answer = self._joining.ask(handle)
+            self._actors.append(actor)
+
+    def _on(self, node: ClusterNode) -> Any:
+        """Make an actor on a node, which nothing restarts."""
+        return self._actor_class.options(scheduling_strategy=self._connection.on(node)).remote()
+
+    def _nobody(self) -> str:
+        cores = count(sum(connection.offered(node, self._device) for node in self._alive.values()), "core")
+        return (
+            f"no actor has joined within {JOINED_WITHIN:.0f} s: {self._connection.address} has "
+            f"{count(len(self._alive), 'node')} with {cores}, and gives none. Perhaps others use them (`ray "
+            "status`). What is finished is safe; the same command goes on from here"
+        )
