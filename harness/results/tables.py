@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gzip
 import math
+import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -83,7 +84,8 @@ def write(
     if parts is not None:
         listed = list(parts)
         kept = {name: digest for part in listed for name, digest in part.files.items()}
-        there = {f"{path.parent.name}/{path.name}" for name in KEPT for path in (folder / name).glob("*")}
+        kinds = [kind for kind in KEPT if (folder / kind).is_dir()]
+        there = {f"{kind}/{name}" for kind in kinds for name in os.listdir(folder / kind)}
         record = replace(
             record,
             parts={part.name: part.digest for part in listed},
@@ -113,10 +115,9 @@ def consolidate(folder: Path, sound: Sequence[Part] | None = None) -> TextTable:
 def _write_merged(
     folder: Path, rows: TextTable, parts: Sequence[Part], retrained: Collection[str] = ()
 ) -> TextTable:
-    texts = _merged(folder, rows, parts)
-    trials = csv_rows.table(texts["trials"])
+    trials, texts = _merged_tables(folder, rows, parts)
     texts |= {name: make(trials).written() for name, make in derived.DERIVED.items()}
-    contents = {f"{name}.csv": text.encode() for name, text in reversed(texts.items())}
+    contents = {f"{name}.csv": texts.pop(name).encode() for name in reversed(list(texts))}
     write(folder, contents, [part for part in parts if part.group not in retrained])
     return trials
 
@@ -189,6 +190,11 @@ def _with_needed(rows: TextTable) -> TextTable:
 
 def _merged(folder: Path, rows: TextTable, parts: Sequence[Part]) -> dict[str, str]:
     """Merge the parts into three CSVs in the plan's order; `rows` are the planned trials'."""
+    return _merged_tables(folder, rows, parts)[1]
+
+
+def _merged_tables(folder: Path, rows: TextTable, parts: Sequence[Part]) -> tuple[TextTable, dict[str, str]]:
+    """Merge the parts as `_merged`; gives the trials' rows, too, as they will be read again."""
     tracked = _tracked(folder, parts)
     place: dict[str, int] = {}
     for i, trial_id in enumerate(rows["trial_id"]):
@@ -199,8 +205,9 @@ def _merged(folder: Path, rows: TextTable, parts: Sequence[Part]) -> dict[str, s
     outcomes = csv_rows.concatenated([part.trials for part in parts], ["trial_id"])
     outcomes = targets.with_times(outcomes, parts, target)
     names = [*outcome_columns(tracked), *targets.columns(target), *([PARENT] if PARENT in outcomes else [])]
-    return {
-        "trials": _merged_trials(rows, outcomes, names).written(),
+    trials = _merged_trials(rows, outcomes, names)
+    return trials, {
+        "trials": trials.written(),
         "epochs": csv_rows.merged(header, epochs, place),
         "confusion": csv_rows.merged(CONFUSION, [part.confusion for part in parts], place),
     }
@@ -216,13 +223,13 @@ def _merged_trials(rows: TextTable, outcomes: TextTable, names: Sequence[str]) -
         # A trial that failed in one stack and finished in a later one has finished.
         if earlier is None or (cells[status] in FINISHED and earlier[status] not in FINISHED):
             ended[trial_id] = cells
-    known = rows.only(rows.columns[: rows.columns.index("seed") + 1])
-    merged = TextTable([*known.columns, *names])
-    expected = zip(known.rows, rows["trial_id"], rows["status"], rows["reason"], strict=True)
+    known = rows.columns.index("seed") + 1
+    merged, missing = TextTable([*rows.columns[:known], *names]), [""] * len(names)
+    expected = zip(rows.rows, rows["trial_id"], rows["status"], rows["reason"], strict=True)
     for row, trial_id, before, why in expected:
-        cells = with_reason(ended.get(trial_id, [""] * len(names)), names, before, why)
-        merged.rows.append([*row, *cells])
-    return merged
+        cells = with_reason(ended.get(trial_id, missing), names, before, why)
+        merged.rows.append([*row[:known], *cells])
+    return merged.in_lines()
 
 
 def with_reason(cells: Sequence[str], names: Sequence[str], before: str = "", why: str = "") -> list[str]:
