@@ -152,6 +152,17 @@ def torture(session: nox.Session) -> None:
 
 
 @nox.session
+def chaos(session: nox.Session) -> None:
+    """Kill, suspend and cut off nodes of a Ray cluster while studies train, into results/chaos (an hour).
+
+    `-- --count 400` goes on up to so many faults. As root on Linux the cluster has a network of its own,
+    which is cut, too. docs/chaos.md explains the kinds.
+    """
+    install(session, "ray")
+    session.run("python", "-m", "chaos", *session.posargs, env={"PYTHONPATH": "tests"})
+
+
+@nox.session
 def notebooks(session: nox.Session) -> None:
     """Execute the labs' notebooks, into results/labs; `-- --dataset digits`, `-- --handout FOLDER`."""
     install(session, "labs")

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from harness.results import Results as Results
     from harness.results import TrainedTrial as TrainedTrial
     from harness.results import read as read
+    from harness.results.merging import merge as merge
     from harness.searching.loop import search as search
     from harness.searching.stacked_study import StackedStudy as StackedStudy
     from harness.study.study import load as load
@@ -66,6 +67,7 @@ _HOMES = {
     "load": "study", "parse": "study", "plan": "planning.plan:make", "run": "training",
     "search": "searching", "StackedStudy": "searching",
     "Results": "results", "TrainedTrial": "results", "read": "results",
+    "merge": "results.merging",
     "compare": "comparison", "judge": "comparison", "noise": "comparison.tries.noise",
     "try_": "comparison.tries.trying",
     "figures": "reporting.figures:", "tables": "reporting.tables:", "report": "reporting:write",
@@ -79,7 +81,7 @@ _HOMES = {
 __all__ = [
     "Results", "RunningMean", "StackedStudy", "TrainedTrial", "activations", "architectures",
     "augmentations", "check", "compare", "continue_training", "count_parameters", "dataset", "datasets",
-    "export", "figures", "heads", "judge", "load", "load_model", "loader", "loss", "losses", "metrics",
+    "export", "figures", "heads", "judge", "load", "load_model", "loader", "loss", "losses", "merge", "metrics",
     "model", "module_of", "noise",
     "open_checkpoint", "optimizer", "optimizers", "parse", "plan", "preprocessings", "read", "report", "run",
     "scheduler", "schedules", "search", "split_dataset", "tables", "try_", "watch",

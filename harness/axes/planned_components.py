@@ -58,6 +58,12 @@ def misfits(arms: Iterable[Settings]) -> list[str]:
 def _misfit(arm: Settings) -> str:
     """Say why an arm's network cannot be built; empty where it can."""
     component = architectures[arm.architecture]
+    if (
+        component.name in MLPS
+        and arm.norm != "batch"
+        and not preprocessings.entry(arm.preprocessing).third_party
+    ):
+        return ""
     shape = shape_of(arm)
     if component.name not in MLPS:  # these are of any rows
         problem = component.problem(shape, arm, rows=shape[:2] == (1, 1) and shape != arm.facts.image_shape)

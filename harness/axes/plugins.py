@@ -33,6 +33,7 @@ MOST_TOLD = 4  # values that a component's digest cannot include
 GROUP = "harness.components"
 
 
+@functools.cache
 def registries() -> Mapping[str, Registry[Any]]:
     """Map each axis to its registry."""
     from harness.axes.activations import activations
@@ -60,12 +61,14 @@ def catalogue() -> Mapping[str, Registry[Any]]:
 
 
 def chosen_by(arms: Iterable[Settings]) -> Iterator[tuple[str, Entry[Any]]]:
-    """Give (axis, component) of all registered components that settings choose, axis by axis."""
+    """Give (axis, component) of all registered components that settings choose, each once, axis by axis."""
     arms = list(arms)
     for axis, components in registries().items():
-        for settings in arms:
-            if axis in settings and not (axis == "dataset" and settings.study_dataset):
-                yield axis, components.entry(str(settings[axis]))
+        chosen = arms if axis != "dataset" else [arm for arm in arms if not arm.study_dataset]
+        names = dict.fromkeys(settings.get(axis) for settings in chosen)
+        names.pop(None, None)
+        for name in names:
+            yield axis, components.entry(str(name))
 
 
 def load_installed() -> None:

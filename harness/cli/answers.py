@@ -88,6 +88,7 @@ def plan(
         **study_facts(study, folder, processes),
         **_arms(planned),
         "seeds": list(study.seeds),
+        "shard": _shard(planned),
         "trials": len(planned.trials),
         "to_train": sum(len([t for t in stack.trials if t.trial_id not in finished]) for stack in stacks),
         "finished": sum(trial.trial_id in finished for trial in planned.trials),
@@ -103,6 +104,14 @@ def plan(
         "tuning": None if tries is None else _tuning(tries, planned, processes),
         "search": None,
     }
+
+
+def _shard(planned: Plan) -> dict[str, Any] | None:
+    """Return which shard of how many trials a plan is of; None if of all."""
+    if planned.shard is None or planned.whole is None:
+        return None
+    facts = {"number": planned.shard.number, "count": planned.shard.count}
+    return {**facts, "of_trials": len(planned.whole.trials)}
 
 
 def study_facts(study: Any, folder: Path, processes: int) -> dict[str, Any]:

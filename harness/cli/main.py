@@ -18,6 +18,7 @@ from harness.cli.going_on import continue_
 from harness.cli.guide import guide
 from harness.cli.json_output import json_option
 from harness.cli.judge import judge_
+from harness.cli.merge import merge_
 from harness.cli.show import export, show, show_component
 from harness.cli.studies import draw_report, plan, run, search
 from harness.cli.trying import noise_, try_
@@ -293,7 +294,7 @@ def compare_(
 
 
 for command in (
-    guide, list_, plan, run, search, watch_, report, compare_, noise_, try_, judge_, show, export, continue_,
-    show_component, data, cluster,
+    guide, list_, plan, run, search, merge_, watch_, report, compare_, noise_, try_, judge_, show, export,
+    continue_, show_component, data, cluster,
 ):  # fmt: skip
     harness.add_command(command)

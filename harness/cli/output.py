@@ -45,7 +45,11 @@ def show_plan(
         click.echo(study.about.hypothesis)
     trained = len(plan.trials) - len(plan.skipped)
     seeds = len(study.seeds)
-    click.echo(f"{len(plan.arms)} arms x {seeds} seeds = {len(plan.trials)} trials, {trained} to train")
+    whole = plan.whole or plan
+    every = f"{len(whole.arms)} arms x {seeds} seeds = {len(whole.trials)} trials"
+    click.echo(f"{every}, {trained} to train" if plan.shard is None else every)
+    if plan.shard is not None:
+        click.echo(f"{plan.shard}: {count(len(plan.trials), 'trial')}, {trained} to train")
     for words in _of_networks(plan):
         click.echo(f"  {words}")
     ready = sum(trial.trial_id in finished for trial in plan.trials)
@@ -83,6 +87,8 @@ def _of_networks(plan: Plan) -> list[str]:
 
 def show_tuning_plan(plan: Plan, tries: Plan, processes: int) -> None:
     """Show the trials that tuning adds to a study: those that choose, and those of the tuned arms."""
+    if not plan.trials:  # of an empty shard
+        return
     seeds = len(tries.study.seeds)
     tuning, tuned = (
         duration(cost(phase_plan.stacks, phase_plan.study, processes).seconds) for phase_plan in (tries, plan)

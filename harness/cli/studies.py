@@ -26,6 +26,12 @@ if TYPE_CHECKING:
     from harness.training.progress import Display
 
 
+UNSHARED = (
+    "Its suggestions follow from each other's results, so it has no shares that machines could train apart. "
+    "Search on one machine, or on a cluster (--cluster)"
+)
+
+
 def study_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command a study, and the options of the machine that trains it."""
     for option in (
@@ -57,23 +63,47 @@ cluster_option = click.option(
 )  # fmt: skip
 
 
+def _checked_shard(_context: click.Context, _option: click.Parameter, given: str | None) -> str:
+    """Refuse what names no shard, also an empty text; without the option it is "", all trials."""
+    from harness.planning.shards import Shard
+
+    if given is not None:
+        Shard.of(given)
+    return given or ""
+
+
+def shard_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command one of a study's shares of trials."""
+    option = click.option(
+        "--shard", metavar="NUMBER/COUNT", callback=_checked_shard,
+        help="One of so many even shares of the trials, such as 3/16: the same on every machine. Its results "
+        "folder is results/<study>-shard-3-of-16/; `harness merge` joins them.",
+    )  # fmt: skip
+    return option(command)
+
+
 @click.command()
 @study_options
+@shard_option
 @json_option
 def plan(
-    study: str, overrides: Sequence[str], results: Path | None, as_json: bool,
+    study: str, overrides: Sequence[str], results: Path | None, as_json: bool, shard: str,
     **options: Unpack[MachineKeywords],
 ) -> None:  # fmt: skip
     """Show the plan of a study without training: arms, trials, skipped ones and why, time and bytes."""
     from harness.lowering import builds
+    from harness.planning.shards import Shard
 
+    share = Shard.of(shard) if shard else None
     with builds.using(options["bits"]):
         loaded = _load(study, overrides)
-        folder = results or Path("results") / loaded.name
+        if loaded.search is not None and share is not None:
+            raise UsageError(f"--shard {shard}: {loaded.name} is a search. {UNSHARED}")
+        folder = results or Path("results") / f"{loaded.name}{share.suffix if share else ''}"
         if loaded.search is not None:
             _plan_search(loaded, folder, options, as_json=as_json)
         else:
-            _plan(loaded, folder, options, as_json=as_json)
+            _plan(loaded, folder, {**options, "shard": shard}, as_json=as_json)
 
 
 def _plan_search(study: Study, folder: Path, options: MachineKeywords, *, as_json: bool) -> None:
@@ -98,10 +128,10 @@ def _plan_search(study: Study, folder: Path, options: MachineKeywords, *, as_jso
     search_output.show_plan(study, folder, engine, processes)
 
 
-def _plan(study: Study, folder: Path, options: MachineKeywords, *, as_json: bool) -> None:
+def _plan(study: Study, folder: Path, options: RunKeywords, *, as_json: bool) -> None:
     from harness.cli import answers, output
     from harness.planning import compilation
-    from harness.planning.plan import make, shortages
+    from harness.planning.plan import arrange, draw, share, shortages
     from harness.settings.schema import TUNING
     from harness.system.resources import cores
     from harness.training.bit_checks import check_bits
@@ -116,7 +146,8 @@ def _plan(study: Study, folder: Path, options: MachineKeywords, *, as_json: bool
     planned = replace(planned, warnings=[*planned.warnings, *short])
     tries = None
     if study.tune:
-        tries = make(study.in_phase("tuning"), asked.engine, device=device, processes=processes)
+        tries = share(draw(study.in_phase("tuning"), asked.engine), asked.share)
+        tries = arrange(tries, asked.engine, (), device, processes, ())
         check_bits(tries, asked, folder / TUNING)
     if as_json:
         json_output.show("plan", **answers.plan(planned, folder, processes, done, slow, tries))
@@ -128,7 +159,7 @@ def _plan(study: Study, folder: Path, options: MachineKeywords, *, as_json: bool
 
 def _arranged(study: Study, folder: Path, asked: RunOptions, device: str) -> tuple[Plan, dict[str, str]]:
     """Put a study's trials into stacks, as the folder's earlier plan has them; give what is finished, too."""
-    from harness.planning.plan import arrange, draw
+    from harness.planning.plan import arrange, draw, keep, share
     from harness.results import documents, run_folder
     from harness.system.resources import cores
     from harness.training import going_on
@@ -139,9 +170,11 @@ def _arranged(study: Study, folder: Path, asked: RunOptions, device: str) -> tup
     if (folder / "plan.json").is_file():
         known = run_folder.check_compatible(folder, study, {})
         done = run_folder.finished(folder)
-    planned, kept = draw(study, asked.engine), documents.stacks_of(known) if known else []
+    planned = keep(share(draw(study, asked.engine), asked.share), done)
+    kept = documents.stacks_of(known) if known else []
     if known:
-        run_folder.check_trials(folder, planned, known)
+        run_folder.check_shard(folder, planned, known)
+        run_folder.check_trials(folder, planned.whole or planned, known)
     longer = going_on.find(planned, asked.engine, kept, done, folder, device)
     stacks, processes = [*kept, *longer.stacks], asked.workers or cores()
     planned = arrange(planned, asked.engine, stacks, device, processes, done)
@@ -176,6 +209,7 @@ def _load(study: str, overrides: Sequence[str]) -> Study:
     "The old results stay until the new ones of their stack are written; a run that is stopped goes on "
     "without --retrain.",
 )
+@shard_option
 @click.option("--report/--no-report", default=False, help="Draw the report when the trials are trained.")
 @click.option("--live/--no-live", default=False, help="Draw the loss curve while training, into live.html.")
 @click.option(
@@ -195,15 +229,17 @@ def run(  # noqa: PLR0913 (options of a command)
     """
     _keep_one_thread()
     from harness.planning.plan import draw
+    from harness.planning.shards import Shard
 
+    share = Shard.of(options["shard"]) if options["shard"] else None
     loaded = _load(study, overrides)
-    _check_design(loaded, "run")
+    _check_design(loaded, "run", shard=options["shard"])
     drawn = draw(loaded, options["engine"])  # before pandas and torch are imported: errors answer at once
     from harness.cli import output
     from harness.training import displays, runs
     from harness.training.options import RunOptions
 
-    folder = results or Path("results") / loaded.name
+    folder = runs.folder_of(loaded, results, share)
     shown: Display = displays.show_progress
     if verbose:
         shown = displays.told_by_evaluation(shown)
@@ -248,6 +284,7 @@ def _say_what_is_next(older: str, folder: Path, drawn: Plan, *, report: bool) ->
 
 @click.command()
 @study_options
+@cluster_option
 @click.option(
     "--until",
     "goals",
@@ -256,10 +293,11 @@ def _say_what_is_next(older: str, folder: Path, drawn: Plan, *, report: bool) ->
     help="Ask for no more suggestions once a complete one reaches this, as val_accuracy=0.9. Repeatable.",
 )
 @click.option("--report/--no-report", default=False, help="Draw the report when the winner is confirmed.")
+@click.option("--shard", hidden=True)
 @json_option
 def search(
     study: str, overrides: Sequence[str], results: Path | None, goals: Sequence[str], report: bool,
-    as_json: bool, **options: Unpack[MachineKeywords],
+    as_json: bool, shard: str | None, **options: Unpack[MachineKeywords],
 ) -> None:  # fmt: skip
     """Search a study's [space] with Optuna; suggestions train as stacks. Again, it goes on where it stopped.
 
@@ -269,6 +307,8 @@ def search(
     baseline are trained with fresh seeds, and test is opened for them alone (confirmed/).
     """
     _keep_one_thread()
+    if shard is not None:
+        raise UsageError(f"--shard {shard}: this is a search. {UNSHARED}")
     loaded = _load(study, [*overrides, *_goal(goals)])
     _check_design(loaded, "search")
     from harness.cli import search_output
@@ -309,8 +349,10 @@ def _keep_one_thread() -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
-def _check_design(study: Study, command: str) -> None:
+def _check_design(study: Study, command: str, shard: str = "") -> None:
     design = study.about.design
+    if design == "search" and shard:
+        raise UsageError(f"--shard {shard}: {study.name} is a search. {UNSHARED}")
     if (design == "search") != (command == "search"):
         other = "search" if design == "search" else "run"
         raise UsageError(

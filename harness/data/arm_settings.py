@@ -44,7 +44,7 @@ class Settings(Mapping[str, "Value"]):
     __slots__ = ("_values", "study_dataset")
 
     def __init__(self, values: Mapping[str, Value], study_dataset: Dataset | None = None) -> None:
-        self._values: dict[str, Any] = dict(values)
+        self._values: dict[str, Any] = dict(values._values if isinstance(values, Settings) else values)
         self.study_dataset = study_dataset
 
     def __getitem__(self, name: str) -> Value:
@@ -56,6 +56,17 @@ class Settings(Mapping[str, "Value"]):
 
     def __len__(self) -> int:
         return len(self._values)
+
+    def __contains__(self, name: object) -> bool:  # a Mapping's own asks for the value, and catches KeyError
+        return name in self._values
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Give a setting, or the default where it does not apply."""
+        return self._values.get(name, default)
+
+    def as_dict(self) -> dict[str, Value]:
+        """Give the settings as a dictionary of the caller's own."""
+        return dict(self._values)
 
     def __or__(self, other: Mapping[str, Value]) -> Settings:
         return Settings({**self._values, **other}, self.study_dataset)
@@ -97,7 +108,9 @@ class Settings(Mapping[str, "Value"]):
     @property
     def plain_mlp(self) -> bool:
         """Tell whether the network is an mlp without norms and skip connections."""
-        return self.architecture == "mlp" and self.norm == "none" and not self.skip
+        values = self._values
+        plain = values.get("norm", "none") == "none" and not values.get("skip")
+        return bool(values["architecture"] == "mlp" and plain)
 
     @property
     def data(self) -> Dataset:
@@ -118,3 +131,19 @@ class Settings(Mapping[str, "Value"]):
     def steps(self) -> int | None:
         """Updates; None where `epochs` is the budget."""
         return self._values.get("steps")
+
+
+def once_an_arm(function: Callable[[Settings], T]) -> Callable[[Settings], T]:
+    """Make a function that computes a value of each arm once: trials of an arm share its settings.
+
+    It holds the arms that it was asked about.
+    """
+    known: dict[int, tuple[Settings, T]] = {}
+
+    def find(settings: Settings) -> T:
+        found = known.get(id(settings))
+        if found is None:
+            found = known[id(settings)] = settings, function(settings)
+        return found[1]
+
+    return find

@@ -30,6 +30,8 @@ COMPONENTS = "+"
 """Character between the name of the arithmetic and that of a trial's components."""
 PORTABLE = "portable-"
 """Beginning of the names of arithmetic that gives the same bits on every processor."""
+THEN = "/"
+"""Character between the names of what computed a trial first, and of what computed the rest of it."""
 
 
 def of_trials(
@@ -74,6 +76,19 @@ def kind(name: str) -> Bits:
     ('portable', 'native', 'native')
     """
     return "portable" if name.startswith(PORTABLE) else "native"
+
+
+def of_both(before: str, after: str) -> str:
+    """Name what decided the bits of a trial that one arithmetic, or host, began and another went on with.
+
+    >>> of_both("c-0123456789+abcdef", "c-9876543210+abcdef"), of_both("lab1/lab2", "lab1")
+    ('c-0123456789/c-9876543210+abcdef', 'lab1/lab2')
+    """
+    first, _, components = before.partition(COMPONENTS)
+    then, _, others = after.partition(COMPONENTS)
+    names = THEN.join(dict.fromkeys(filter(None, [*first.split(THEN), *then.split(THEN)])))
+    texts = THEN.join(dict.fromkeys(filter(None, [*components.split(THEN), *others.split(THEN)])))
+    return f"{names}{COMPONENTS}{texts}" if texts else names
 
 
 def build() -> str:

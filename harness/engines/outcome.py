@@ -67,9 +67,9 @@ class Outcome:
     loss, was not finite. `weights` holds one {name: array} a trial, `parameters` (K,) counts them.
     `epochs_done` and `steps_done` are where the engine stopped; where that was before the budget's end,
     `final` is empty. `notes` say to a person what was done otherwise than expected, and why. `kernels` names
-    what decides each trial's float bits (engines.bits), once a run has said it; `steps` is the way in which
-    a stack in PyTorch took its steps, of which that depends on a GPU. `state` is the engine's after the last
-    step, where it was to be kept and not all trials diverged.
+    what decides each trial's float bits (engines.bits), and `hosts` the machines that trained it, once a run
+    has said so; `steps` is the way in which a stack in PyTorch took its steps, of which that depends on a
+    GPU. `state` is the engine's after the last step, where it was to be kept and not all trials diverged.
     """
 
     diverged_step: NDArray[np.int64]
@@ -81,6 +81,7 @@ class Outcome:
     weights: list[dict[str, Floats]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     kernels: list[str] = field(default_factory=list)
+    hosts: list[str] = field(default_factory=list)
     steps: str = ""
     state: State | None = None
 
@@ -117,6 +118,7 @@ class Outcome:
             final={split: _select_members(evaluation, members) for split, evaluation in self.final.items()},
             weights=[],
             kernels=[self.kernels[k] for k in keep] if self.kernels else [],
+            hosts=[self.hosts[k] for k in keep] if self.hosts else [],
         )
 
     @classmethod
@@ -140,6 +142,7 @@ class Outcome:
             weights=[],
             notes=list(dict.fromkeys(note for outcome in outcomes for note in outcome.notes)),
             kernels=[kernels for outcome in outcomes for kernels in outcome.kernels],
+            hosts=[hosts for outcome in outcomes for hosts in outcome.hosts],
             state=None,
         )
 

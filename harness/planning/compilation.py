@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from typing import TypeVar
 
 from harness.axes.augmentations import NONE
+from harness.axes.optimizers import optimizers
 from harness.data.arm_settings import Settings
 from harness.lowering import builds, checks, compiler, components
 from harness.lowering.lowered import looking_once
@@ -17,6 +19,13 @@ DEEPEST = 30
 WIDE = 128
 """Units of a layer beyond which it is a wide one, whose speed is measured on its own."""
 
+KIND = (
+    "dataset", "architecture", "norm", "skip", "augmentation", "activation", "head", "loss", "match",
+    "optimizer",
+)  # fmt: skip
+"""Settings that decide, beside hidden layers and an optimizer's switches, what is compiled of a trial."""
+T = TypeVar("T")
+
 _slow_when_wide: set[builds.Bits] = set()
 """The builds of which this process knows, by the kernels' self-test: PyTorch is faster in wide layers."""
 
@@ -24,6 +33,37 @@ _slow_when_wide: set[builds.Bits] = set()
 def note_wide(*, faster: bool) -> None:
     """Take note whether compiled code of the build in use is faster than PyTorch in wide layers."""
     (_slow_when_wide.discard if faster else _slow_when_wide.add)(builds.bits())
+
+
+def kind(settings: Settings) -> tuple[Hashable, ...]:
+    """Name all that decides of a study's trial whether it is compiled, and what of it."""
+    optimizer = optimizers[settings.optimizer]
+    shape, rule = str(settings.get("hidden")), (optimizer.switches(settings), optimizer.zeros(settings))
+    return (*map(settings.get, KIND), shape, *rule)
+
+
+def once_a_kind(function: Callable[[Settings], T]) -> Callable[[Settings], T]:
+    """Make a function that computes a value once of arms that compiled code does not tell apart.
+
+    They are arms of one study, whose components stay as they are meanwhile.
+    """
+    known: dict[tuple[Hashable, ...], T] = {}
+
+    def find(settings: Settings) -> T:
+        key = kind(settings)
+        if key not in known:
+            known[key] = function(settings)
+        return known[key]
+
+    return find
+
+
+def distinct(arms: Iterable[Settings]) -> list[Settings]:
+    """List the first one each of arms that compiled code does not tell apart."""
+    first: dict[tuple[Hashable, ...], Settings] = {}
+    for settings in {id(settings): settings for settings in arms}.values():
+        first.setdefault(kind(settings), settings)
+    return list(first.values())
 
 
 def why_not(settings: Settings, metrics: Sequence[str] = ()) -> str:
@@ -90,6 +130,7 @@ def reasons(stacks: Iterable[Stack], device: str, metrics: Sequence[str]) -> lis
         return ways
     if every and compiler.switched_off():
         return [f"compiled code is switched off by {compiler.SWITCH}: PyTorch computes what it would", *ways]
+    every = distinct(every)
     shapes = [reason for settings in every if (reason := unfit_shape(settings))]
     fitting = [settings for settings in every if not unfit_shape(settings)]
     return list(dict.fromkeys([*ways, *shapes, *components.reasons(fitting, metrics)]))

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 from harness.axes import plugins
 from harness.axes.metrics import metrics
 from harness.axes.optimizers import optimizers
+from harness.data.arm_settings import Settings
 from harness.planning import targets
 from harness.study.study import Study
-from harness.study.trials import Trial, components_of
+from harness.study.trials import Trial, components_of, settings_of_arms
 from harness.text import as_text
 
 DIGITS = 15  # that a float keeps; further ones are of no decimal number that a person wrote
@@ -17,7 +18,8 @@ DIGITS = 15  # that a float keeps; further ones are of no decimal number that a 
 
 def warnings(study: Study, everything: Sequence[Trial]) -> list[str]:
     """Say what in the study has no effect, or probably another one than was meant."""
-    used = {name for trial in everything for name in trial.arm.settings}
+    distinct = settings_of_arms(everything)
+    used = set().union(*distinct)
     told = [
         f"{name} is set in [baseline] and applies to no arm (no arm uses the component it belongs to)"
         for name in study.baseline
@@ -26,17 +28,17 @@ def warnings(study: Study, everything: Sequence[Trial]) -> list[str]:
     told += [
         f"{axis} is an axis, and no two arms differ in it: beside the other settings it changes nothing "
         "(`harness list AXIS` says what a setting does)"
-        for axis in _idle(study, everything)
+        for axis in _idle(study, distinct)
     ]
     lr = study.baseline.get("lr")
-    inherited = {t.arm.settings.optimizer for t in everything if t.arm.settings["lr"] == lr}
+    inherited = {settings.optimizer for settings in distinct if settings["lr"] == lr}
     for name in sorted(inherited) if "lr" not in study.axes else []:
         default = optimizers[name].settings["lr"].default
         if isinstance(lr, float) and isinstance(default, (int, float)) and lr >= 10 * default > 0:
             told.append(
                 f"lr = {lr:g} also applies to {name}, {lr / default:.0f} times its default of {default:g}"
             )
-    arms = {trial.arm.settings.dataset: trial.arm.settings for trial in everything}
+    arms = {settings.dataset: settings for settings in distinct}
     for name in sorted(arms):
         facts = arms[name].facts
         told += [f"data set {name!r}: {sentence}" for sentence in (*facts.said, *facts.warnings)]
@@ -44,11 +46,12 @@ def warnings(study: Study, everything: Sequence[Trial]) -> list[str]:
     return [*told, *(sentence for say in several for sentence in say(study, everything))]
 
 
-def _idle(study: Study, everything: Sequence[Trial]) -> Iterator[str]:
+def _idle(study: Study, arms: Sequence[Settings]) -> Iterator[str]:
     """Name the axes of several values in which no arms differ: skip, where no layer keeps its shape."""
-    for axis in [axis for axis in study.axes if axis not in study.linked_axes]:
-        left = {as_text(trial.arm.settings.get(axis)) for trial in everything}
-        if len(study.axes[axis]) > 1 and len(left) == 1:
+    for axis in [axis for axis in study.axes if axis not in study.linked_axes and len(study.axes[axis]) > 1]:
+        values = (as_text(settings.get(axis)) for settings in arms)
+        first = next(values, None)
+        if first is not None and all(value == first for value in values):
             yield axis
 
 
@@ -59,7 +62,7 @@ def _unrounded(study: Study, everything: Sequence[Trial]) -> list[str]:
     """
     if study.path is not None or study.about.phase != "fixed":
         return []
-    given = {(name, value) for trial in everything for name, value in trial.arm.settings.items()
+    given = {(name, value) for settings in settings_of_arms(everything) for name, value in settings.items()
              if isinstance(value, float) and value != float(f"{value:.{DIGITS}g}")}  # fmt: skip
     if not given:
         return []

@@ -6,7 +6,7 @@ import functools
 import heapq
 import itertools
 import math
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any, TypeAlias
 
@@ -15,11 +15,12 @@ from harness.axes.augmentations import augmentations
 from harness.axes.optimizers import optimizers
 from harness.axes.planned_components import OF_CLASSES
 from harness.check.network_stacking import form
+from harness.data.arm_settings import Settings, once_an_arm
 from harness.lowering.lowered import looking_once
 from harness.planning import compilation, networks
-from harness.planning.cost import stack_seconds
+from harness.planning.cost import StackTimes
 from harness.planning.stack import Engine, Stack, widest
-from harness.study.trials import Arm, Trial
+from harness.study.trials import Arm, Trial, arms_of
 
 SAME_IN_A_GROUP = (
     "dataset", "preprocessing", "val_fraction", "val_split", "split_seed", "label_noise",
@@ -52,43 +53,100 @@ def stack(
 
     The arguments are those of `plan.make`.
     """
-    groups, routed = _grouped(todo, engine, device, done)
-    together = _shapes_together(_seeds_together(groups, device, processes), device, done)
+    arms = _GroupedArms(list(todo), device)
+    groups, routed = arms.grouped(engine, done)
+    together = arms.shapes_together(_seeds_together(groups, device, processes), done)
     least = math.ceil(processes / max(1, len(together)))
     stacks = []
     for trained_by, members in together:
-        parts = cut(members, lambda trial: widest(trial, device), least) if len(members) > 1 else [members]
+        parts = cut(members, arms.widest, least, arms.places) if len(members) > 1 else [members]
         stacks += [Stack.of(trained_by, part) for part in parts]
     return balanced(stacks, processes), routed
 
 
-def _grouped(
-    todo: Iterable[Trial], engine: Engine, device: str, done: Container[str]
-) -> tuple[Groups, dict[str, int]]:
-    """Group the trials that may train together; count the reasons why others train alone."""
-    groups: Groups = {}
-    routed: dict[str, int] = {}
-    fault = functools.cache(_fault)
-    for trial in todo:
-        reason = _why_alone(trial.arm, fault) if engine == "stacked" else ""
-        if reason:
-            routed[reason] = routed.get(reason, 0) + 1
-        key: Key = ("loop" if reason else engine, trial.trial_id)
-        if engine == "stacked" and not reason:
-            key = (engine, form(trial.arm.settings), *_same_batches(trial, device, done))
-        groups.setdefault(key, {}).setdefault(trial.seed, []).append(trial)
-    return groups, routed
+class _GroupedArms:
+    """Trials to put into stacks; what their arms decide is looked at once an arm."""
+
+    def __init__(self, trials: Sequence[Trial], device: str) -> None:
+        self.trials, self.device = trials, device
+        self._form, self._batches = once_an_arm(form), once_an_arm(self._batches_of)
+        self._why_not = compilation.once_a_kind(compilation.why_not)
+        self._widest: dict[Key, int] = {}
+
+    @functools.cached_property
+    def places(self) -> Places:
+        """The places of the arms in stacks."""
+        return places_of(self.trials)
+
+    def _batches_of(self, settings: Settings) -> Key:
+        return _same_batches(settings, self.device, self._why_not)
+
+    def grouped(self, engine: Engine, done: Container[str]) -> tuple[Groups, dict[str, int]]:
+        """Group the trials that may train together; count the reasons why others train alone."""
+        groups: Groups = {}
+        routed: dict[str, int] = {}
+        reasons = self._reasons() if engine == "stacked" else {}
+        for trial in self.trials:
+            reason = reasons.get(id(trial.arm), "")
+            if reason:
+                routed[reason] = routed.get(reason, 0) + 1
+            key: Key = ("loop" if reason else engine, trial.trial_id)
+            if engine == "stacked" and not reason:
+                settings = trial.arm.settings
+                key = (engine, self._form(settings), trial.trial_id in done, self._batches(settings))
+            groups.setdefault(key, {}).setdefault(trial.seed, []).append(trial)
+        return groups, routed
+
+    def _reasons(self) -> dict[int, str]:
+        """Say of which arms, by identity, the trials cannot be stacked, and why."""
+        fault = functools.cache(_fault)
+        known: dict[Key, str] = {}
+        reasons: dict[int, str] = {}
+        for arm in arms_of(self.trials):
+            # What a network's images are decides with its form whether it can be stacked.
+            key = (compilation.kind(arm.settings), self._form(arm.settings), arm.settings.preprocessing)
+            if key not in known:
+                known[key] = _why_alone(arm, fault)
+            if known[key]:
+                reasons[id(arm)] = known[key]
+        return reasons
+
+    def shapes_together(self, lists: Sequence[Members], done: Container[str]) -> list[Members]:
+        """Join lists of one seed that fill less than half a stack with those of other shapes."""
+        together: dict[Key, Members] = {}
+        for place, (engine, members) in enumerate(lists):
+            first = members[0]
+            key: Key = (place,)
+            seeds = len({trial.seed for trial in members})
+            mlps = first.arm.settings.plain_mlp
+            if engine == "stacked" and mlps and seeds == 1 and 2 * len(members) < self.widest(first):
+                key = (first.seed, first.trial_id in done, self._batches(first.arm.settings))
+            together.setdefault(key, (engine, []))[1].extend(members)
+        return list(together.values())
+
+    def widest(self, trial: Trial) -> int:
+        """Count how many trials of this shape one stack holds, at most."""
+        settings = trial.arm.settings
+        # The batches of a network, and its activation, decide what it keeps of an image.
+        key = (
+            self._form(settings),
+            self._batches(settings),
+            settings.get("activation"),
+            settings.dropout > 0,
+        )
+        if key not in self._widest:
+            self._widest[key] = widest(trial, self.device)
+        return self._widest[key]
 
 
-def _same_batches(trial: Trial, device: str, done: Container[str]) -> Key:
-    """Give what trials of a stack share: their batches, and that none or all of them are finished.
+def _same_batches(settings: Settings, device: str, why_not: Callable[[Settings], str]) -> Key:
+    """Give what arms of a stack share: their batches, and whether they are compiled.
 
-    On a CPU, trials whose components are all compiled train much faster, and among themselves.
+    On a CPU, trials whose components are all compiled train much faster, and among themselves. `why_not` is
+    compilation's.
     """
-    settings = trial.arm.settings
-    kind = (trial.trial_id in done, device == "cpu" and not compilation.why_not(settings))
     shared = (*SAME_IN_A_GROUP, *augmentations[settings.augmentation].settings)
-    return (*kind, *(str(settings.get(name)) for name in shared))
+    return (device == "cpu" and not why_not(settings), *map(str, map(settings.get, shared)))
 
 
 def can_join(stack: Stack, device: str) -> Key | None:
@@ -100,7 +158,7 @@ def can_join(stack: Stack, device: str) -> Key | None:
     first = stack.trials[0]
     if stack.engine != "stacked":
         return None
-    batches = _same_batches(first, device, ())
+    batches = _same_batches(first.arm.settings, device, compilation.why_not)
     if not first.arm.settings.plain_mlp:
         return form(first.arm.settings), *batches
     return frozenset(trial.seed for trial in stack.trials), *batches
@@ -169,20 +227,6 @@ def _seeds_together(groups: Groups, device: str, processes: int) -> list[Members
     return together
 
 
-def _shapes_together(lists: Sequence[Members], device: str, done: Container[str]) -> list[Members]:
-    """Join lists of one seed that fill less than half a stack with those of other shapes on their batches."""
-    together: dict[Key, Members] = {}
-    for place, (engine, members) in enumerate(lists):
-        first = members[0]
-        key: Key = (place,)
-        seeds = len({trial.seed for trial in members})
-        mlps = first.arm.settings.plain_mlp
-        if engine == "stacked" and mlps and seeds == 1 and 2 * len(members) < widest(first, device):
-            key = (first.seed, *_same_batches(first, device, done))
-        together.setdefault(key, (engine, []))[1].extend(members)
-    return list(together.values())
-
-
 def order(trial: Trial) -> tuple[str, ...]:
     """Give a sort key that puts members of a stack with the same components side by side."""
     settings = trial.arm.settings
@@ -193,26 +237,48 @@ def order(trial: Trial) -> tuple[str, ...]:
     return (optimizer.name, *rule, *others, trial.arm.name)
 
 
-def side_by_side(members: Iterable[Trial]) -> list[Trial]:
-    """Sort members by `order`, but all of one shape beside the first of them, as blocks of a stack."""
+Places: TypeAlias = "Mapping[int, tuple[int, str]]"
+"""Identity of an arm -> its place in the `order` of arms, and its form."""
+
+
+def places_of(trials: Iterable[Trial]) -> Places:
+    """Number the arms of trials by `order`, those of one key alike."""
+    first = {id(trial.arm): trial for trial in trials}
+    keys = {arm: order(trial) for arm, trial in first.items()}
+    numbers = {key: number for number, key in enumerate(sorted(set(keys.values())))}
+    return {arm: (numbers[keys[arm]], form(trial.arm.settings)) for arm, trial in first.items()}
+
+
+def side_by_side(members: Iterable[Trial], places: Places | None = None) -> list[Trial]:
+    """Sort members by `order`, but all of one shape beside the first of them, as blocks of a stack.
+
+    `places` are those of the members' arms, where they are known.
+    """
+    members = list(members)
+    known = places or places_of(members)
     shapes: dict[str, list[Trial]] = {}
-    for trial in sorted(members, key=order):
-        shapes.setdefault(form(trial.arm.settings), []).append(trial)
+    for trial in sorted(members, key=lambda trial: known[id(trial.arm)][0]):
+        shapes.setdefault(known[id(trial.arm)][1], []).append(trial)
     return list(itertools.chain(*shapes.values()))
 
 
-def cut(members: Sequence[Trial], most: Callable[[Trial], int], least: int = 1) -> list[list[Trial]]:
+def cut(
+    members: Sequence[Trial], most: Callable[[Trial], int], least: int = 1, places: Places | None = None
+) -> list[list[Trial]]:
     """Cut a group into even stacks, at least `least` of them and as few as do not overflow.
 
     `most` says how many trials of a trial's shape fill a stack; of several shapes, each takes its share.
+    `places` are those of `side_by_side`.
     """
-    ordered = side_by_side(members)
-    shares = [Fraction(1, most(trial)) for trial in ordered]
-    count = min(len(ordered), max(math.ceil(sum(shares)), least))
+    ordered = side_by_side(members, places)
+    widths = list(map(most, ordered))
+    whole = math.lcm(*set(widths))  # a stack's size in whole numbers of every member's share
+    filled = [0, *itertools.accumulate(whole // width for width in widths)]
+    count = min(len(ordered), max(-(-filled[-1] // whole), least))
     while True:
         ends = [round(i * len(ordered) / count) for i in range(count + 1)]
         pieces = list(itertools.pairwise(ends))
-        if count == len(ordered) or all(sum(shares[a:b]) <= 1 for a, b in pieces):
+        if count == len(ordered) or all(filled[b] - filled[a] <= whole for a, b in pieces):
             return [ordered[a:b] for a, b in pieces]
         count += 1
 
@@ -224,7 +290,8 @@ def balanced(stacks: Sequence[Stack], processes: int) -> list[Stack]:
     only. The first arrangement is kept that no later one beats by more than a fiftieth: a cut costs dispatch,
     which the estimate of a stack's seconds counts.
     """
-    timed = [(stack_seconds(stack), stack) for stack in stacks]
+    times = StackTimes()
+    timed = [(times.seconds(stack), stack) for stack in stacks]
     aim = EVEN * sum(seconds for seconds, _ in timed) / processes
     best, best_end = list(stacks), math.inf
     for _ in range(1 + CUTS * processes):
@@ -237,7 +304,7 @@ def balanced(stacks: Sequence[Stack], processes: int) -> list[Stack]:
         if best_end <= aim or not wide:
             break
         halves = timed[wide[-1]][1].halves()
-        timed[wide[-1] : wide[-1] + 1] = [(stack_seconds(half), half) for half in halves]
+        timed[wide[-1] : wide[-1] + 1] = [(times.seconds(half), half) for half in halves]
     return best
 
 

@@ -7,7 +7,7 @@ import heapq
 import json
 import shutil
 from collections import Counter
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
@@ -18,20 +18,22 @@ from harness.axes.losses import losses
 from harness.axes.metrics import metrics
 from harness.axes.planned_components import misfits, problems
 from harness.check.network_stacking import form
-from harness.data.arm_settings import Settings
+from harness.data.arm_settings import Settings, once_an_arm
 from harness.data.batches import extent
 from harness.data.datasets import Dataset
 from harness.data.samples import train_size
 from harness.data.splits import check_blocks
 from harness.errors import UsageError
-from harness.planning import doubts, parameters, targets
+from harness.planning import doubts, parameters, shards, targets
 from harness.planning.cost import disk_bytes, evaluations, too_large
 from harness.planning.grouping import stack
-from harness.planning.stack import Engine, Stack, stack_bytes
-from harness.settings import limits
+from harness.planning.parameters import NetworkSize
+from harness.planning.shards import Shard
+from harness.planning.stack import Engine, Stack, any_member_bytes, stack_bytes
+from harness.settings import Value, limits
 from harness.study.contrasts import Contrasts, default_pairs, pair_problems
 from harness.study.study import Study
-from harness.study.trials import Arm, Trial, trials, tries_problems
+from harness.study.trials import Arm, Trial, arms_of, settings_of_arms, trials, tries_problems
 from harness.system import resources
 from harness.text import count
 from harness.text.cards import card
@@ -49,7 +51,8 @@ class Plan:
 
     `skipped` holds trials that are not trained, with the reason; `merged` the names of arms that mean the
     same as an earlier one; `routed` the reasons why trials train in the loop engine; `warnings` sentences
-    about what the person who wrote the study may not have meant.
+    about what the person who wrote the study may not have meant. The plan of a `shard` has its trials alone,
+    and `whole` is the one of all.
     """
 
     study: Study
@@ -59,10 +62,14 @@ class Plan:
     merged: Mapping[str, Sequence[str]]
     routed: Mapping[str, int]
     warnings: Sequence[str]
+    shard: Shard | None = None
+    whole: Plan | None = None
 
     @property
     def contrasts(self) -> Contrasts:
         """The contrasts that are judged: as declared, or the design's own, between arms that are trained."""
+        if self.whole is not None:
+            return self.whole.contrasts
         contrasts = self.study.contrasts
         if contrasts.declared or self.study.sealed:
             return contrasts
@@ -80,22 +87,23 @@ class Plan:
     @property
     def parameters(self) -> dict[str, int]:
         """The trainable parameters of each arm's network, by the arm's name; of those that are trained."""
-        return {name: parameters.of_settings(settings) for name, settings in self._trained.items()}
+        return {name: size.parameters for name, size in self._sizes.items()}
 
     @property
     def flops(self) -> dict[str, int | None]:
         """The operations of a forward pass of one image through each arm's network, as `parameters`."""
-        return {name: parameters.size_of(settings).flops for name, settings in self._trained.items()}
+        return {name: size.flops for name, size in self._sizes.items()}
 
-    @property
-    def _trained(self) -> dict[str, Settings]:
-        """The settings of the arms that are trained, by name."""
-        return {t.arm.name: t.arm.settings for t in self.trials if t.trial_id not in self.skipped}
+    @functools.cached_property
+    def _sizes(self) -> dict[str, NetworkSize]:
+        """The sizes of the networks of the arms that are trained, by the arm's name."""
+        trained = arms_of(trial for trial in self.trials if trial.trial_id not in self.skipped)
+        return {arm.name: parameters.size_of(arm.settings) for arm in trained}
 
-    @property
+    @functools.cached_property
     def arms(self) -> dict[str, Arm]:
         """The arms by name."""
-        return {trial.arm.name: trial.arm for trial in self.trials}
+        return {arm.name: arm for arm in arms_of(self.trials)}
 
     def __repr__(self) -> str:
         return f"Plan of {self.study.name!r}: {self._counts()}"
@@ -122,6 +130,9 @@ class Plan:
 
     def _counts(self) -> str:
         seeds, left = len(self.study.seeds), len(self.trials) - len(self.skipped)
+        if self.shard is not None:
+            of_shard = f"{self.shard}: {count(len(self.trials), 'trial')}"
+            return f"{of_shard}, {left} to train in {count(len(self.stacks), 'stack')}"
         arms = f"{count(len(self.arms), 'arm')} x {count(seeds, 'seed')} = {count(len(self.trials), 'trial')}"
         return f"{arms}, {left} to train in {count(len(self.stacks), 'stack')}"
 
@@ -163,14 +174,8 @@ def draw(study: Study, engine: Engine = "stacked") -> Plan:
     """
     engine = own_networks.named(engine)
     everything, merged = check(study)
-    fit = functools.cache(misfit)
-    skipped: dict[str, str] = {}
-    for trial in everything:
-        settings = trial.arm.settings
-        if reason := fit(settings.head, settings.loss, settings.match):
-            skipped[trial.trial_id] = reason
-        elif not study.phase.chooses(study, trial.arm.name):
-            skipped[trial.trial_id] = "none of the settings it tried finished with every tuning seed"
+    unfit = {id(arm): reason for arm in arms_of(everything) if (reason := _why_skipped(study, arm))}
+    skipped = {trial.trial_id: unfit[id(trial.arm)] for trial in everything if id(trial.arm) in unfit}
     todo = [trial for trial in everything if trial.trial_id not in skipped]
     remarks: Sequence[str] = ()
     if engine == "numpy":
@@ -182,8 +187,29 @@ def draw(study: Study, engine: Engine = "stacked") -> Plan:
         _refuse(study, found.problems)
     else:
         _check_metrics(study.metrics)
-    _refuse(study, problems(trial.arm.settings for trial in todo))
+    _refuse(study, problems(settings_of_arms(todo)))
     return Plan(study, everything, (), skipped, merged, {}, [*doubts.warnings(study, everything), *remarks])
+
+
+def share(whole: Plan, shard: Shard | None) -> Plan:
+    """Give a shard's part of a plan that `draw` gave; the plan itself where there is no shard."""
+    if shard is None:
+        return whole
+    return _part(whole, shard, {trial.trial_id for trial in shards.members(whole.study, whole.trials, shard)})
+
+
+def keep(drawn: Plan, finished: Iterable[str]) -> Plan:
+    """Give a shard's plan with the trials that its folder has, though others get them since a study grew."""
+    if drawn.whole is None or drawn.shard is None:
+        return drawn
+    own = {trial.trial_id for trial in drawn.trials}
+    return _part(drawn.whole, drawn.shard, own.union(finished))
+
+
+def _part(whole: Plan, shard: Shard, ids: Container[str]) -> Plan:
+    trials = [trial for trial in whole.trials if trial.trial_id in ids]
+    skipped = {trial_id: reason for trial_id, reason in whole.skipped.items() if trial_id in ids}
+    return replace(whole, trials=trials, skipped=skipped, shard=shard, whole=whole)
 
 
 def arrange(
@@ -199,6 +225,16 @@ def arrange(
             stacks.append(Stack(group, kept_engine, tuple(todo.pop(i) for i in ids)))
     new, routed = stack(todo.values(), engine, device, processes, done)
     return replace(drawn, stacks=[*stacks, *new], routed=routed)
+
+
+def _why_skipped(study: Study, arm: Arm) -> str:
+    """Say why an arm is not trained; empty where it is."""
+    settings = arm.settings
+    if reason := misfit(settings.head, settings.loss, settings.match):
+        return reason
+    if study.phase.chooses(study, arm.name):
+        return ""
+    return "none of the settings it tried finished with every tuning seed"
 
 
 def misfit(head: str, loss: str, match: str) -> str:
@@ -218,7 +254,7 @@ def check(study: Study) -> tuple[list[Trial], dict[str, list[str]]]:
     _check_val_splits(everything)
     targets.check(study, everything)
     _check_batch_sizes(everything)
-    _refuse(study, misfits(trial.arm.settings for trial in everything))
+    _refuse(study, misfits(settings_of_arms(everything)))
     _check_sizes(study, everything)
     _check_pairs(study, everything, merged)
     _check_tries(study)
@@ -231,7 +267,7 @@ def _check_tries(study: Study) -> None:
         return
     tries = trials(study.in_phase("tuning"))[0]
     _check_batch_sizes(tries)
-    _refuse(study, misfits(trial.arm.settings for trial in tries))
+    _refuse(study, misfits(settings_of_arms(tries)))
     _check_sizes(study, tries)
     _refuse(study, tries_problems(study))
 
@@ -245,14 +281,23 @@ def _refuse(study: Study, problems: Sequence[str]) -> None:
         raise UsageError("\n".join([f"{study.name}: nothing was run", *lines]))
 
 
+def _first_of_each(everything: Iterable[Trial], names: Sequence[str]) -> Iterable[Arm]:
+    """Give the first arm of each combination of these settings."""
+    first: dict[tuple[Value, ...], Arm] = {}
+    for arm in arms_of(everything):
+        first.setdefault(tuple(map(arm.settings.get, names)), arm)
+    return first.values()
+
+
 def _check_val_splits(everything: Sequence[Trial]) -> None:
-    for settings in {id(trial.arm): trial.arm.settings for trial in everything}.values():
+    for arm in _first_of_each(everything, ("dataset", "val_fraction", "val_split")):
+        settings = arm.settings
         if settings.val_fraction:
             check_blocks(settings.val_split, settings.data.blocks)
 
 
 def _check_batch_sizes(everything: Sequence[Trial]) -> None:
-    for arm in {id(trial.arm): trial.arm for trial in everything}.values():
+    for arm in _first_of_each(everything, ("dataset", "val_fraction", "batch_size")):
         n = train_size(arm.settings)
         if arm.settings.batch_size > n:
             raise UsageError(
@@ -263,14 +308,13 @@ def _check_batch_sizes(everything: Sequence[Trial]) -> None:
 
 def _check_sizes(study: Study, everything: Sequence[Trial]) -> None:
     """Raise UsageError where an arm, or all trials together, ask for more than anybody waits for."""
-    trials_of: dict[tuple[str, ...], int] = {}
-    first: dict[tuple[str, ...], Arm] = {}
-    arms = {id(trial.arm): trial.arm for trial in everything}
-    for arm, many in Counter(id(trial.arm) for trial in everything).items():
-        settings = arms[arm].settings
-        size = (form(settings), *(str(settings.get(name)) for name in DECIDING_SIZE))
-        first.setdefault(size, arms[arm])
-        trials_of[size] = trials_of.get(size, 0) + many
+    trials_of: dict[tuple[Value, ...], int] = {}
+    first: dict[tuple[Value, ...], Arm] = {}
+    many = Counter(id(trial.arm) for trial in everything)
+    for arm in arms_of(everything):
+        size = (form(arm.settings), *map(arm.settings.get, DECIDING_SIZE))
+        first.setdefault(size, arm)
+        trials_of[size] = trials_of.get(size, 0) + many[id(arm)]
     faults = [f"{fault} (arm {arm.name!r})" for arm in first.values() for fault in too_large(arm.settings)]
     total = sum(evaluations(arm.settings) * trials_of[size] for size, arm in first.items())
     if not faults and total > limits.EVALUATIONS_OF_ALL:
@@ -301,7 +345,7 @@ def _check_formulas(todo: Iterable[Trial], tracked: Sequence[str]) -> None:
     """Raise UsageError with everything that the numpy engine has no formula for."""
     from harness.axes import formulas
 
-    arms = {id(trial.arm): trial.arm for trial in todo}.values()
+    arms = arms_of(todo)
     missing = dict.fromkeys(gap for arm in arms for gap in formulas.missing(arm.settings))
     unmeasured = formulas.missing_metrics(tracked)
     if missing or unmeasured:
@@ -346,7 +390,9 @@ def shortages(stacks: Sequence[Stack], study: Study, processes: int, folder: Pat
             "evaluate less often (eval_every), keep less (keep_predictions, keep_weights, "
             "keep_state), or take another folder (--results)"
         )
-    held, memory = sum(heapq.nlargest(processes, map(_held, stacks))), resources.memory()
+    of_member = once_an_arm(any_member_bytes)
+    largest = heapq.nlargest(processes, (_held(stack, of_member) for stack in stacks))
+    held, memory = sum(largest), resources.memory()
     if held > memory:
         at_once = min(processes, len(stacks))
         notes.append(
@@ -356,7 +402,7 @@ def shortages(stacks: Sequence[Stack], study: Study, processes: int, folder: Pat
     return notes
 
 
-def _held(stack: Stack) -> int:
+def _held(stack: Stack, of_member: Callable[[Settings], int]) -> int:
     """Estimate the bytes of a stack in memory beside its data, with the learning rate of every step."""
     settings = stack.settings
-    return stack_bytes(stack) + 8 * extent(settings, train_size(settings))[0] * len(stack.trials)
+    return stack_bytes(stack, of_member) + 8 * extent(settings, train_size(settings))[0] * len(stack.trials)

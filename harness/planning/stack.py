@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -65,7 +65,8 @@ def budget_of(stack: Stack) -> Budget:
 
 def widths_of(settings: Settings) -> list[int]:
     """List the widths of an mlp: inputs, hidden units of each layer, classes."""
-    return [math.prod(settings.facts.shape), *settings.hidden, len(settings.facts.classes)]
+    facts = settings.facts
+    return [math.prod(facts.shape), *settings.hidden, len(facts.classes)]
 
 
 def parameters_of(settings: Settings) -> int:
@@ -106,11 +107,17 @@ def _member_bytes_cuda(settings: Settings) -> int:
     return member_bytes(settings) + batch + 8 * Budget.of(settings, train_size(settings)).steps
 
 
-def stack_bytes(stack: Stack) -> int:
-    """Estimate the bytes that a stack holds in memory beside its data; of the numpy engine, its weights."""
+def stack_bytes(stack: Stack, of_member: Callable[[Settings], int] | None = None) -> int:
+    """Estimate the bytes that a stack holds in memory beside its data; of the numpy engine, its weights.
+
+    `of_member` is `any_member_bytes`, where many stacks share what it found.
+    """
     arms = [trial.arm.settings for trial in stack.trials]
     if stack.engine == "numpy" and not stack.settings.plain_mlp:
         return 16 * sum(map(parameters_of, arms))
-    return sum(
-        member_bytes(settings) if settings.plain_mlp else networks.member_bytes(settings) for settings in arms
-    )
+    return sum(map(of_member or any_member_bytes, arms))
+
+
+def any_member_bytes(settings: Settings) -> int:
+    """Estimate the bytes of one member of a stack, whatever its network is."""
+    return member_bytes(settings) if settings.plain_mlp else networks.member_bytes(settings)

@@ -50,7 +50,8 @@ def warnings(study: Study, trials: Sequence[Trial]) -> list[str]:
 
 def words(study: Study, trials: Sequence[Trial]) -> list[str]:
     """Put into words what a study looks for, how often, and how finely its time is known; [] for nothing."""
-    target, budgets = study.target, [_budget(arm) for arm in _arms(trials)]
+    target = study.target
+    budgets = [] if target is None else [_budget(arm) for arm in _arms(trials)]
     if target is None or not budgets:
         return []
     looks = sorted({len(budget.eval_steps) - 1 for budget in budgets})

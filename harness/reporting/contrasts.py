@@ -15,6 +15,7 @@ import pandas as pd
 from harness import stats
 from harness.comparison import families
 from harness.comparison.families import KEY
+from harness.comparison.same_kind import same_kind
 from harness.reporting.data import level_words
 from harness.reporting.ladder_steps import ladder_steps
 from harness.study.contrasts import Contrasts
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 COLUMNS = [
     *KEY, "planned", "n", "difference", "sd", "low", "high", "p", "p_holm", "p_same", "p_same_holm",
-    "verdict", "within_margin", "detectable", "more_seeds", "cells", "left_out",
+    "verdict", "within_margin", "detectable", "more_seeds", "cells", "left_out", "same_kind",
 ]  # fmt: skip
 """Columns of a table of verdicts, in order."""
 SIDES = ("value", "reference_value")
@@ -40,13 +41,15 @@ class Verdicts:
     """A family of contrasts with its verdicts.
 
     `table`: COLUMNS, a row a data set and contrast, also those without data. axis and within are empty for a
-    pair, within else in words; planned is seeds, cells and left_out are combinations of the other axes; the
-    rest is from `stats.verdicts`.
+    pair, within else in words; planned is seeds, cells and left_out are combinations of the other axes;
+    same_kind is how many of the n seeds had both sides made on one kind of processor; the rest is from
+    `stats.verdicts`.
     """
 
     family: Contrasts  # the contrasts that are judged together
     table: pd.DataFrame
     doubts: Sequence[str]  # in words, contrasts that cannot be made at all, and why
+    alike: pd.DataFrame | None = None  # the table of the seeds of one kind alone; None if all are
 
     @property
     def datasets(self) -> list[str]:
@@ -112,9 +115,23 @@ def judge(reading: ReportData, family: Contrasts, times: Times | None = None) ->
     if differences.empty:
         return Verdicts(family, pd.DataFrame(columns=COLUMNS), doubts)
     differences = differences if times is None else times.known(differences)
+    same = same_kind(reading.trials, reading.axes, family, differences)
+    known = differences["difference"].notna()
+    differences = differences.assign(same_kind=same & known)
+    table = _judged(reading, family, differences, times)
+    alone = differences.assign(difference=differences["difference"].where(same))
+    alike = _judged(reading, family, alone, times) if (known & ~same).any() else None
+    return Verdicts(family, table, doubts, alike)
+
+
+def _judged(
+    reading: ReportData, family: Contrasts, differences: pd.DataFrame, times: Times | None
+) -> pd.DataFrame:
+    """Give COLUMNS of the contrasts of which these are the differences."""
     planned = differences.groupby(KEY, sort=False, as_index=False).agg(
-        planned=("seed", "size"), cells=("cells", "max"), left_out=("left_out", "max")
-    )
+        planned=("seed", "size"), cells=("cells", "max"), left_out=("left_out", "max"),
+        same_kind=("same_kind", "sum"),
+    )  # fmt: skip
     ends = stats.difference_limits(family.metric)
     verdicts = stats.verdicts(
         differences, KEY, margin=family.margin, alpha=family.alpha, within=ends,
@@ -123,7 +140,7 @@ def judge(reading: ReportData, family: Contrasts, times: Times | None = None) ->
     table = planned.merge(verdicts, on=KEY)
     place = {dataset: place for place, dataset in enumerate(reading.datasets)}
     table = table.sort_values("dataset", key=lambda name: name.map(place), kind="stable")
-    return Verdicts(family, table.reset_index(drop=True)[COLUMNS], doubts)
+    return table.reset_index(drop=True)[COLUMNS]
 
 
 def untrained(reading: ReportData, family: Contrasts, row: Mapping[Any, Any]) -> int:

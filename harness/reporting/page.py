@@ -131,7 +131,7 @@ def judgement(reading: ReportData) -> Page:
 def _verdicts(evidence: Evidence) -> Page:
     reading, fixed, comparison = evidence.reading, evidence.fixed, evidence.tuned
     paragraphs = verdict_text.answers(reading, fixed)
-    tables = [] if fixed.table.empty else [verdict_views.table(fixed)]
+    tables = [] if fixed.table.empty else [verdict_views.table(fixed), *verdict_views.alike_table(fixed)]
     forests, unfinished = list(verdict_views.draw(fixed)), list[Section]()
     if comparison is not None:
         paragraphs += tuned.tell(fixed, comparison)

@@ -270,6 +270,7 @@ def tables(fixed: Verdicts, tuned: Tuned) -> Iterator[Table]:
     if tuned.judged is not None:
         yield _side_by_side(fixed, tuned.judged)
         yield verdict_views.table(tuned.judged, "verdicts-tuned", "Verdicts, tuned")
+        yield from verdict_views.alike_table(tuned.judged, "verdicts-tuned")
     if len(tuned.phases.chosen):
         yield _choices(tuned.phases.chosen, tuned.tried)
 

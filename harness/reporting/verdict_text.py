@@ -293,6 +293,7 @@ def _family(reading: ReportData, judged: Verdicts, *, tuned: bool) -> Iterator[s
     )
     yield from judged.doubts
     yield from computation.sentence(reading, judged)
+    yield from computation.kinds(judged)
     yield question(reading, tuned=tuned)
 
 

@@ -42,6 +42,12 @@ NOTE = (
     "difference that these seeds show with {power}; smaller ones are missed more often than one time in "
     "five. More seeds: the number that would then resolve {margin} points. {whose}"
 )
+ON_ONE_KIND = " On one kind: seeds of which both sides were made on one kind of processor."
+ALIKE = (
+    "The same contrasts, judged by the seeds alone of which both sides were made on one kind of processor, "
+    "corrected together (Holm). Fewer seeds show less: a verdict that is undecided here need not be wrong "
+    "with all of them; a difference with the other sign would be a reason to train again on one kind."
+)
 FOREST = (
     "Each contrast's difference in {metric} with its 95\u00a0% Student-t interval ({seeds}), which stands by "
     "itself; the verdict at the right {corrected}. The band is the margin within which two arms count as the "
@@ -56,6 +62,7 @@ def table(judged: Verdicts, name: str = "verdicts", title: str = "Verdicts") -> 
         Column("data set", "dataset"),
         Column("contrast", contrast_cell, show="long"),
         Column("seeds", _seeds, numeric=True, show="wide"),
+        *([] if judged.alike is None else [Column("on one kind", _same_kind, numeric=True)]),
         Column("difference", difference_cell, numeric=True),
         Column("p (Holm)", p_cell, numeric=True, show="wide"),
         Column("verdict", lambda row: Cell(row["verdict"], inside_margin(row))),
@@ -63,7 +70,36 @@ def table(judged: Verdicts, name: str = "verdicts", title: str = "Verdicts") -> 
         Column("more seeds", more_cell, numeric=True, show="wide"),
     ]
     rows = rows_of(columns, judged.table.to_dict("records"))
-    return Table(name, title, note(judged), columns, rows, judged.table, searched=True)
+    words = note(judged) + (ON_ONE_KIND if judged.alike is not None else "")
+    return Table(name, title, words, columns, rows, judged.table, searched=True)
+
+
+def alike_table(judged: Verdicts, name: str = "verdicts") -> Iterator[Table]:
+    """Make the table of verdicts from the seeds of one kind of processor alone, where not all are."""
+    if judged.alike is None:
+        return
+    beside = judged.table[[*KEY, "n", "difference", "verdict"]].add_suffix("_all")
+    both = pd.concat([judged.alike, beside], axis=1)
+    columns = [
+        Column("data set", "dataset"),
+        Column("contrast", contrast_cell, show="long"),
+        Column("seeds", lambda row: Cell(str(row["n"]), f"of {row['n_all']}", row["n"]), numeric=True),
+        Column("difference", difference_cell, numeric=True),
+        Column("p (Holm)", p_cell, numeric=True, show="wide"),
+        Column("verdict", lambda row: Cell(row["verdict"], inside_margin(row))),
+        Column("with all seeds", lambda row: Cell(row["verdict_all"], _all_seeds(row))),
+    ]
+    rows = rows_of(columns, both.to_dict("records"))
+    title = "Verdicts, tuned, on one kind" if name != "verdicts" else "Verdicts on one kind of processor"
+    yield Table(f"{name}-one-kind", title, ALIKE, columns, rows, judged.alike, searched=True)
+
+
+def _all_seeds(row: Mapping[Any, Any]) -> str:
+    return f"{points(row['difference_all'], sign=True)} points" if row["n_all"] else ""
+
+
+def _same_kind(row: Mapping[Any, Any]) -> Cell:
+    return Cell(str(row["same_kind"]), f"of {row['n']}", row["same_kind"])
 
 
 def note(judged: Verdicts) -> str:

@@ -45,9 +45,9 @@ class Record:
         digests = self.tables.get(name, ())
         return digest(content) in digests or digest(content.replace(b"\r\n", b"\n")) in digests
 
-    def before(self, contents: Mapping[str, bytes]) -> Record:
-        """Make the record for the time while these tables are being written."""
-        both = {name: (*self.tables.get(name, ()), digest(content)) for name, content in contents.items()}
+    def before(self, digests: Mapping[str, str]) -> Record:
+        """Make the record for the time while tables are being written that will have these digests."""
+        both = {name: (*self.tables.get(name, ()), new) for name, new in digests.items()}
         return replace(self, tables={**self.tables, **{k: tuple(dict.fromkeys(v)) for k, v in both.items()}})
 
     def after(self, names: Collection[str]) -> Record:

@@ -43,6 +43,15 @@ def _cells(trials: pd.DataFrame, name: str) -> list[str]:
     return [str(value) for value in trials[name].astype(object).fillna("")]
 
 
+def without_components(side: Computed) -> Computed:
+    """Count trials of kernels that differ in their components alone together."""
+    counts: dict[tuple[str, str], int] = {}
+    for (kernels, host), n in side.items():
+        key = (bits.without_components(kernels), host)
+        counts[key] = counts.get(key, 0) + n
+    return counts
+
+
 def differ(sides: Iterable[Computed]) -> bool:
     """Tell whether not all trials of several sides have the same kernels and host."""
     return len({key for side in sides for key in side}) > 1

@@ -47,18 +47,21 @@ MOST_UNPACKED = 2**32
 """Most bytes of a table that somebody packed with gzip, unpacked."""
 
 
-def content(folder: Path, contents: Mapping[str, bytes], study: Mapping[str, Any]) -> bytes:
+def content(
+    folder: Path, contents: Mapping[str, bytes], study: Mapping[str, Any], key_of_trials: Sequence[str] = ()
+) -> bytes:
     """Describe a folder's tables, as they will be when `contents` (file name -> content) are written.
 
     A table that is not among them keeps its description, or else gets one. `study` are the tables of
-    study.toml.
+    study.toml. Where `key_of_trials` says what tells the rows of trials.csv apart, a content may be the first
+    line alone.
     """
     before, resources = _resources(folder), []
     for table in TITLES:
         name, kept = f"{table}.csv", before.get(table, {})
         path = next((path for path in (folder / name, folder / f"{name}.gz") if path.is_file()), None)
         if name in contents:
-            resources.append(_resource(table, name, contents[name], study, kept))
+            resources.append(_resource(table, name, contents[name], study, kept, key_of_trials))
         elif path and kept.get("path") == path.name:
             resources.append(kept)
         elif path:
@@ -115,8 +118,9 @@ def _is_resource(value: object) -> bool:
 
 
 def _resource(
-    table: str, path: str, text: bytes, study: Mapping[str, Any], before: Mapping[str, Any]
-) -> dict[str, Any]:
+    table: str, path: str, text: bytes, study: Mapping[str, Any], before: Mapping[str, Any],
+    key_of_trials: Sequence[str] = (),
+) -> dict[str, Any]:  # fmt: skip
     """Describe a table, of which `text` is its content, or its first line."""
     header = _header(text)
     described = fields.describe(table, header, study)
@@ -125,7 +129,7 @@ def _resource(
         described[name].descriptor() if name in described else earlier.get(name, _undescribed(name))
         for name in header
     ]
-    key = list(KEYS[table]) if table in KEYS else _key_of_trials(text)
+    key = list(KEYS[table]) if table in KEYS else list(key_of_trials) or _key_of_trials(text)
     packed = {"compression": "gz"} if path.endswith(".gz") else {}
     return {
         "profile": "tabular-data-resource", "name": table, "path": path, "description": TITLES[table],

@@ -41,6 +41,8 @@ def readable(path: Path, advice: str) -> Iterator[None]:
 def plan(folder: Path, advice: str = f"{MOVE}.") -> dict[str, Any]:
     """Read plan.json: schema, study, phase, data (data set -> digest) and stacks (group, engine, trials).
 
+    The plan of a shard also has `shard`: its number, and how many there are.
+
     Raises:
         UsageError: it cannot be read, is not what a run writes, or has another schema, which `advice` is for.
     """
@@ -62,6 +64,9 @@ def _check_plan(content: dict[str, Any]) -> None:
     data = content.setdefault("data", {})
     if not isinstance(data, dict) or not all(isinstance(digest, str) for digest in data.values()):
         raise ValueError(f"data = {_short(data)}; allowed: the digest of each data set")
+    shard = content.get("shard")
+    if shard is not None and not _is_shard(shard):
+        raise ValueError(f"shard = {_short(shard)}; allowed: its number and how many there are, as [3, 16]")
     stacks = content.setdefault("stacks", [])
     if not isinstance(stacks, list) or not all(isinstance(stack, dict) for stack in stacks):
         raise ValueError(f"stacks = {_short(stacks)}; allowed: a list of objects")
@@ -77,6 +82,11 @@ def _check_plan(content: dict[str, Any]) -> None:
     distinct = {(stack["group"], tuple(stack["trials"])) for stack in stacks}
     if len({group for group, _ in distinct}) < len(distinct):
         raise ValueError("two stacks have one name")
+
+
+def _is_shard(value: object) -> bool:
+    whole = isinstance(value, list) and len(value) == 2 and all(type(part) is int for part in value)
+    return whole and 1 <= value[0] <= value[1]
 
 
 def stacks_of(plan: Mapping[str, Any]) -> list[tuple[str, Any, Sequence[str]]]:
@@ -161,12 +171,19 @@ def _is_sound(key: str, value: object) -> bool:
     """Tell whether an entry of provenance.json has its type; the entries of `runs` are checked one by one."""
     if key == "runs":
         return isinstance(value, list)
+    if key == "sources":
+        return isinstance(value, list) and all(
+            isinstance(one, dict) and isinstance(one.get("runs"), list) for one in value
+        )
     if key == "data":
         return isinstance(value, dict) and all(map(_is_data, value.values()))
     if key == "metrics":
         return isinstance(value, dict) and all(map(_is_texts, value.values()))
     if key == "versions":
         return isinstance(value, dict) and _is_texts(list(value.values()))
+    if key == "cluster":
+        nodes = value.get("nodes", []) if isinstance(value, dict) else None
+        return isinstance(nodes, list) and all(isinstance(node, dict) for node in nodes)
     return value is None or isinstance(value, str | int | float)
 
 

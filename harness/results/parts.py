@@ -129,7 +129,7 @@ def _trials(stack: Stack, share: ShareOutcome) -> TextTable:
             "group_size": str(len(share.trials)),
             "group_seconds": number(round(share.seconds, 3)),
             "kernels": outcome.kernels[k] if outcome.kernels else "",
-            "host": machine.host(),
+            "host": outcome.hosts[k] if outcome.hosts else machine.host(),
         }
         if share.parents:
             cells[PARENT] = share.parents[k]

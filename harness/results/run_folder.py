@@ -4,28 +4,32 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import tomli_w
 
 from harness import notes, results
+from harness.axes.metrics import metrics
+from harness.data.arm_settings import Settings, once_an_arm
 from harness.engines import bits
 from harness.errors import UsageError, quoted
 from harness.lowering.builds import Bits
 from harness.planning.plan import Plan
+from harness.planning.shards import Shard
 from harness.planning.stack import Stack
 from harness.results import checksums, columns, csv_rows, documents, part_files, tables
 from harness.results.columns import FINISHED
 from harness.results.csv_rows import TextTable
 from harness.results.documents import SCHEMA
 from harness.results.part_files import Part, Parts
-from harness.settings import CORE
+from harness.settings import CORE, Value
 from harness.settings.schema import TRIES
 from harness.study import starts
 from harness.study.checker import known_settings
 from harness.study.study import Study
+from harness.study.trials import SEMANTICS, components_of
 from harness.system import files, locks
 from harness.text import as_text
 
@@ -81,6 +85,19 @@ def check_compatible(folder: Path, study: Study, digests: Mapping[str, str]) -> 
                 f"{digests[dataset][:12]} here. {advice}"
             )
     return plan
+
+
+def check_shard(folder: Path, plan: Plan, known: Mapping[str, Any]) -> None:
+    """Raise UsageError where a folder's earlier plan (`known`) is of another shard, or of no shard."""
+    there = Shard(*known["shard"]) if known.get("shard") else None
+    if not known or there == plan.shard:
+        return
+    held, asked = there or "all trials", plan.shard or "all trials"
+    again = f"--shard {there.number}/{there.count}" if there else "no --shard"
+    raise UsageError(
+        f"{folder} holds {held} of {plan.study.name!r}, not {asked}. Give {again} to go on with it, or leave "
+        "out --results, so that each shard has a folder of its own; `harness merge` joins them"
+    )
 
 
 def check_trials(folder: Path, plan: Plan, known: Mapping[str, Any]) -> None:
@@ -231,12 +248,21 @@ def write_plan(
         {"group": s.group, "engine": s.engine, "trials": [t.trial_id for t in s.trials]} for s in plan.stacks
     ]
     content = {"schema": SCHEMA, "study": study.name, "phase": study.about.phase, "data": dict(digests)}
+    content |= {"semantics": SEMANTICS, "components": _components(plan)}
+    content |= {"shard": [plan.shard.number, plan.shard.count]} if plan.shard else {}
     content |= {"merged": plan.merged, "stacks": stacks}
     files.write(folder / "plan.json", json.dumps(content, indent=1).encode())
     described = study.tables(folder) | {"contrasts": _contrasts(folder, plan, parts)}
     files.write(folder / "study.toml", tomli_w.dumps(described).encode())
     sound = None if parts is None else parts.sound
     return tables.write_planned(folder, planned_rows(plan), retrained, sound)
+
+
+def _components(plan: Plan) -> dict[str, str]:
+    """Map each third-party component and metric of a plan to the digest of all that decides it."""
+    chosen = [(axis, entry.name, entry.source_digest) for axis, entry in components_of(plan.trials)]
+    chosen += [("metric", name, metrics.entry(name).source_digest) for name in plan.study.metrics]
+    return {f"{axis} {name}": digest for axis, name, digest in sorted(chosen) if digest}
 
 
 def _contrasts(folder: Path, plan: Plan, parts: Parts | None) -> dict[str, Any]:
@@ -266,15 +292,32 @@ def planned_rows(plan: Plan) -> TextTable:
     """Make a row a planned trial, as text: its identity, its settings, and why it is skipped if it is."""
     linked = plan.study.label_columns
     settings = [*CORE, *(name for name in known_settings() if name not in CORE)]
-    rows = []
+    write = _written_once()
+
+    def cells(arm: Settings) -> list[str]:
+        return [write(value) for value in map(arm.get, settings)]
+
+    cells_of, rows = once_an_arm(cells), []
     for trial in plan.trials:
         reason = plan.skipped.get(trial.trial_id, "")
         arm = trial.arm
-        rows.append(
-            [trial.trial_id, arm.name]
-            + [arm.labels.get(axis, "") for axis in linked]
-            + [as_text(arm.settings.get(name)) for name in settings]
-            + [str(trial.seed), "skipped" if reason else "", reason]
-        )
+        named = [trial.trial_id, arm.name, *(arm.labels.get(axis, "") for axis in linked)]
+        ended = [str(trial.seed), "skipped" if reason else "", reason]
+        rows.append([*named, *cells_of(arm.settings), *ended])
     header = ["trial_id", "arm", *linked, *settings, "seed", "status", "reason"]
     return TextTable(header, rows)
+
+
+def _written_once() -> Callable[[Value | None], str]:
+    """Make a function that writes a setting as text, equal ones as one text: most of a plan's cells are."""
+    known: dict[tuple[type, object], str] = {}
+
+    def write(value: Value | None) -> str:
+        if not value:  # 0.0 and -0.0 are equal, and not written alike
+            return as_text(value)
+        key = type(value), str(value) if isinstance(value, list) else value
+        if key not in known:
+            known[key] = as_text(value)
+        return known[key]
+
+    return write

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gzip
 import math
+import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -29,12 +30,15 @@ from harness.results import (
 from harness.results.checksums import Record
 from harness.results.columns import FINISHED, TABLES
 from harness.results.csv_rows import CONFUSION, TextTable
-from harness.results.part_files import Part
+from harness.results.part_files import Part, PartSummary
 from harness.settings import limits
 from harness.settings.schema import EPOCHS, PARENT, outcome_columns
 from harness.system import files
+from harness.system.files import DraftFile
 
 PLANNED = "planned.csv.gz"
+KEPT = ("weights", "predictions")
+"""Folders of files that are written with a part."""
 MADE = (*(f"{name}.csv" for name in derived.DERIVED), datapackage.FILE)
 """Files that are made of the tables, for other programs."""
 ANEW = "`harness run` writes it anew from parts/"
@@ -42,29 +46,50 @@ MOST_PLANNED = limits.TRIALS * 2**10
 """Most bytes of all planned rows, unpacked: 1 KiB for each trial of the largest study."""
 
 
-def write(folder: Path, contents: Mapping[str, bytes], parts: Iterable[Part] | None = None) -> None:
+def write(
+    folder: Path,
+    contents: Mapping[str, bytes | DraftFile],
+    parts: Iterable[Part | PartSummary] | None = None,
+    key_of_trials: Sequence[str] = (),
+    left: Collection[str] = (),
+) -> None:
     """Write tables of a locked folder, and their digests, so that a kill at any moment does no harm.
 
-    `contents` maps file names to contents, written in this order, behind datapackage.json, which describes
-    them; `parts` are those that they were made from.
+    `contents` maps file names to contents, or to drafts of them, written in this order, behind
+    datapackage.json, which describes them; `parts` are those that they were made from. A draft of trials.csv
+    needs `key_of_trials`, the columns that tell its rows apart. Tables that are `left` in the parts are removed.
     """
-    described, record = datapackage.content(folder, contents, documents.study(folder)), checksums.read(folder)
-    record = record or Record()
+    for name in left:
+        (folder / f"{name}.csv").unlink(missing_ok=True)
+    heads = {name: one.head if isinstance(one, DraftFile) else one for name, one in contents.items()}
+    described = datapackage.content(folder, heads, documents.study(folder), key_of_trials)
+    record = checksums.read(folder) or Record()
     settled = record.tables.get(datapackage.FILE) == (checksums.digest(described),)
     if not settled or _content(folder / datapackage.FILE) != described:
         contents = {datapackage.FILE: described, **contents}
-    record = record.before(contents)
+    digests = {
+        name: one.digest if isinstance(one, DraftFile) else checksums.digest(one)
+        for name, one in contents.items()
+    }
+    record = record.before(digests)
     files.write(folder / checksums.FILE, record.content())
     for name, content in contents.items():
-        files.write(folder / name, content)
+        if isinstance(content, DraftFile):
+            content.place()
+        else:
+            files.write(folder / name, content)
+    gone = {f"{name}.csv" for name in left}
     record = record.after(contents)
+    record = replace(record, tables={name: one for name, one in record.tables.items() if name not in gone})
     if parts is not None:
         listed = list(parts)
         kept = {name: digest for part in listed for name, digest in part.files.items()}
+        kinds = [kind for kind in KEPT if (folder / kind).is_dir()]
+        there = {f"{kind}/{name}" for kind in kinds for name in os.listdir(folder / kind)}
         record = replace(
             record,
             parts={part.name: part.digest for part in listed},
-            files={name: digest for name, digest in kept.items() if (folder / name).is_file()},
+            files={name: digest for name, digest in kept.items() if name in there},
         )
     files.write(folder / checksums.FILE, record.content())
 
@@ -82,23 +107,22 @@ def write_planned(
 
 def consolidate(folder: Path, sound: Sequence[Part] | None = None) -> TextTable:
     """Remake the tables from the parts, prune the weights as the study asks, and return the trials."""
-    trials = _write_merged(folder, _planned_rows(folder), part_files.current(folder, sound))
-    _prune_weights(folder, trials)
+    trials = _write_merged(folder, planned(folder), part_files.current(folder, sound))
+    prune_weights(folder, trials)
     return trials
 
 
 def _write_merged(
     folder: Path, rows: TextTable, parts: Sequence[Part], retrained: Collection[str] = ()
 ) -> TextTable:
-    texts = _merged(folder, rows, parts)
-    trials = csv_rows.table(texts["trials"])
+    trials, texts = _merged_tables(folder, rows, parts)
     texts |= {name: make(trials).written() for name, make in derived.DERIVED.items()}
-    contents = {f"{name}.csv": text.encode() for name, text in reversed(texts.items())}
+    contents = {f"{name}.csv": texts.pop(name).encode() for name in reversed(list(texts))}
     write(folder, contents, [part for part in parts if part.group not in retrained])
     return trials
 
 
-def _prune_weights(folder: Path, trials: TextTable) -> None:
+def prune_weights(folder: Path, trials: TextTable) -> None:
     """With keep_weights = "best", leave the best finished trial of each data set, by val accuracy."""
     kept = documents.study(folder)["study"]["keep_weights"]
     if kept == "all":
@@ -138,7 +162,7 @@ def complete(folder: Path) -> None:
         files.write(folder / name, content)
 
 
-def _planned_rows(folder: Path) -> TextTable:
+def planned(folder: Path) -> TextTable:
     """Read the planned trials' rows; where that file is damaged or missing, those of trials.csv."""
     try:
         content = files.unpacked(files.content_of(folder / PLANNED), MOST_PLANNED)
@@ -149,6 +173,16 @@ def _planned_rows(folder: Path) -> TextTable:
     return _with_needed(csv_rows.table(files.content_of(folder / "trials.csv").decode("utf-8-sig")))
 
 
+def planned_columns(folder: Path) -> list[str]:
+    """List the columns of the planned trials' rows up to seed."""
+    try:
+        with gzip.open(folder / PLANNED, "rt", encoding="utf-8", newline="") as file:
+            columns_there = csv_rows.table(file.readline()).columns
+    except files.DAMAGE:
+        columns_there = planned(folder).columns
+    return columns_there[: columns_there.index("seed") + 1]
+
+
 def _with_needed(rows: TextTable) -> TextTable:
     columns.check_columns(rows.columns, columns.NEEDED["trials"])
     return rows
@@ -156,6 +190,11 @@ def _with_needed(rows: TextTable) -> TextTable:
 
 def _merged(folder: Path, rows: TextTable, parts: Sequence[Part]) -> dict[str, str]:
     """Merge the parts into three CSVs in the plan's order; `rows` are the planned trials'."""
+    return _merged_tables(folder, rows, parts)[1]
+
+
+def _merged_tables(folder: Path, rows: TextTable, parts: Sequence[Part]) -> tuple[TextTable, dict[str, str]]:
+    """Merge the parts as `_merged`; gives the trials' rows, too, as they will be read again."""
     tracked = _tracked(folder, parts)
     place: dict[str, int] = {}
     for i, trial_id in enumerate(rows["trial_id"]):
@@ -166,8 +205,9 @@ def _merged(folder: Path, rows: TextTable, parts: Sequence[Part]) -> dict[str, s
     outcomes = csv_rows.concatenated([part.trials for part in parts], ["trial_id"])
     outcomes = targets.with_times(outcomes, parts, target)
     names = [*outcome_columns(tracked), *targets.columns(target), *([PARENT] if PARENT in outcomes else [])]
-    return {
-        "trials": _merged_trials(rows, outcomes, names).written(),
+    trials = _merged_trials(rows, outcomes, names)
+    return trials, {
+        "trials": trials.written(),
         "epochs": csv_rows.merged(header, epochs, place),
         "confusion": csv_rows.merged(CONFUSION, [part.confusion for part in parts], place),
     }
@@ -183,17 +223,26 @@ def _merged_trials(rows: TextTable, outcomes: TextTable, names: Sequence[str]) -
         # A trial that failed in one stack and finished in a later one has finished.
         if earlier is None or (cells[status] in FINISHED and earlier[status] not in FINISHED):
             ended[trial_id] = cells
-    known = rows.only(rows.columns[: rows.columns.index("seed") + 1])
-    merged = TextTable([*known.columns, *names])
-    planned = zip(known.rows, rows["trial_id"], rows["status"], rows["reason"], strict=True)
-    for row, trial_id, before, why in planned:
-        cells = list(ended.get(trial_id, [""] * len(names)))
-        if before == "skipped" and why:
-            cells[status], cells[reason] = before, why
-        elif not cells[status]:
-            cells[reason] = "not trained yet"
-        merged.rows.append([*row, *cells])
-    return merged
+    known = rows.columns.index("seed") + 1
+    merged, missing = TextTable([*rows.columns[:known], *names]), [""] * len(names)
+    expected = zip(rows.rows, rows["trial_id"], rows["status"], rows["reason"], strict=True)
+    for row, trial_id, before, why in expected:
+        cells = with_reason(ended.get(trial_id, missing), names, before, why)
+        merged.rows.append([*row[:known], *cells])
+    return merged.in_lines()
+
+
+def with_reason(cells: Sequence[str], names: Sequence[str], before: str = "", why: str = "") -> list[str]:
+    """Give the end of a row of trials.csv, columns `names`, the reason why its trial was not trained, if it was not.
+
+    `before` and `why` are the status and reason that were planned.
+    """
+    cells, status, reason = list(cells), names.index("status"), names.index("reason")
+    if before == "skipped" and why:
+        cells[status], cells[reason] = before, why
+    elif not cells[status]:
+        cells[reason] = "not trained yet"
+    return cells
 
 
 def _tracked(folder: Path, parts: Sequence[Part]) -> list[str]:
@@ -214,18 +263,30 @@ def read(folder: Path, names: Sequence[str] = TABLES) -> dict[str, str]:
     _say_changed(folder, record, made)
     if record is None and (folder / checksums.FILE).exists():
         notes.warn(f"{folder / checksums.FILE} is damaged, so a changed table would go unnoticed")
+    in_parts = [
+        name
+        for name, content in contents.items()
+        if content is None and record is not None and record.parts and name not in record.tables
+    ]
     changed = [
         name
         for name, content in contents.items()
-        if content is None or (record is not None and not record.fits(name, content))
+        if name not in in_parts
+        and (content is None or (record is not None and not record.fits(name, content)))
     ]
+    texts = {name: (content or b"").replace(b"\r\n", b"\n") for name, content in contents.items()}
     if part_files.paths(folder):
         parts = part_files.read_all(folder)
-        if not _are_current(folder, parts, record, contents, changed):
-            return _merged(folder, _planned_rows(folder), part_files.current(folder, parts.sound))
-    elif changed and (record is not None or contents[changed[0]] is None):
-        raise UsageError(_lost(folder / changed[0]))
-    texts = {name: (content or b"").replace(b"\r\n", b"\n") for name, content in contents.items()}
+        current = _are_current(folder, parts, record, contents, changed)
+        made = {}
+        if not current or in_parts:
+            made = _merged(folder, planned(folder), part_files.current(folder, parts.sound))
+        if not current:
+            return made
+        texts |= {name: made[name.removesuffix(".csv")].encode() for name in in_parts}
+    elif lost := [*changed, *in_parts]:
+        if record is not None or contents[lost[0]] is None:
+            raise UsageError(_lost(folder / lost[0]))
     return {name: texts[f"{name}.csv"].decode("utf-8-sig") for name in names}
 
 

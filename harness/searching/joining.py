@@ -73,7 +73,8 @@ def _as_one(results: Sequence[StageResult]) -> StageResult:
         engine(first.stack.engine).join(states, [stack.trials for stack in stacks], order) if states else None
     )
     seconds = sum(result.seconds for result in results)
-    stage = replace(first, stack=Stack.of(first.stack.engine, trials), state=state, seconds=seconds)
+    stack = Stack.of(first.stack.engine, trials)
+    stage = replace(first, stack=stack, state=state, seconds=seconds, kernels=(), hosts=())
     outcome = Outcome.joined(outcomes).of(order) if outcomes else None
     return StageResult(stage, outcome, state, seconds)
 

@@ -54,14 +54,15 @@ from harness.system import locks, spawning
 from harness.training import displays as run_displays
 from harness.training import progress, runs
 from harness.training.bit_checks import check_bits, compile_portable
-from harness.training.executors import Workers
+from harness.training.cluster import connection
+from harness.training.cluster.choosing import workers_for
 from harness.training.options import RunOptions, affordable
 
 
 def search(  # noqa: PLR0913 (a person's keywords; RunOptions from here on)
     study: Study, folder: Path | str | None = None, *, engine: Engine = "stacked", device: str = "auto",
     workers: int | None = None, display: SearchDisplay | None = None,
-    confirm: progress.Display | None = None, bits: Bits = "native",
+    confirm: progress.Display | None = None, bits: Bits = "native", cluster: str = "",
 ) -> SearchResult:  # fmt: skip
     """Search for the best settings in a study's space, pick the winner among the best, and confirm it.
 
@@ -76,10 +77,12 @@ def search(  # noqa: PLR0913 (a person's keywords; RunOptions from here on)
         bits: "native", or "portable": of equal suggestions, rows that are the same to the last bit on every
             x86-64 and AArch64 processor. What is suggested comes from Optuna, NumPy and SciPy, whose own bits
             may differ.
+        cluster: a Ray cluster that trains in place of this machine's processes: "auto", "local:4",
+            "HOST:PORT" or "ray://HOST:PORT".
 
     Raises:
         UsageError: the study is not a search, or the folder or the storage is another search's.
-        MachineError: the results or the storage cannot be written.
+        MachineError: the results or the storage cannot be written, or the cluster cannot be reached.
 
     Example:
         >>> found = harness.search(harness.load("search"))  # doctest: +SKIP
@@ -93,7 +96,8 @@ def search(  # noqa: PLR0913 (a person's keywords; RunOptions from here on)
             "folder, by harness.StackedStudy. Search with the study's own file, which goes on from them, or "
             "leave the key out: --set search.own="
         )
-    options = RunOptions(engine, device, workers, display=run_displays.chosen(confirm), bits=bits)
+    shown = run_displays.chosen(confirm)
+    options = RunOptions(engine, device, workers, display=shown, bits=bits, cluster=cluster)
     with builds.using(bits):
         return _searched(study, runs.folder_of(study, folder), options, displays.chosen(display))
 
@@ -103,7 +107,7 @@ def _searched(study: Study, folder: Path, options: RunOptions, display: SearchDi
     checks.check(study, folder)
     check_bits(draw(checks.every_component(study), options.engine), options)
     runs.check_folder(folder, draw(study.in_phase("search"), options.engine), options)
-    with locks.locked(folder):
+    with locks.locked(folder), connection.connected(options.cluster):
         result = evaluated(study, folder, options, AskTell, display)
         return replace(result, **vars(confirming.confirm(folder, result.trials, study, options)))
 
@@ -115,7 +119,10 @@ Asking = Callable[[Search, Space, int, Mapping[str, Dataset]], AskTell]
 def evaluated(
     study: Study, folder: Path, options: RunOptions, asking: Asking, display: SearchDisplay | None
 ) -> SearchResult:
-    """Search in a folder that is held, asking and telling what `asking` makes, and confirm nothing."""
+    """Search in a folder that is held, asking and telling what `asking` makes, and confirm nothing.
+
+    With `options.cluster`, this process is connected to it.
+    """
     with closing(_Search(study, folder, options, asking)) as running:
         return running.run(display)
 
@@ -126,7 +133,8 @@ class _Search:
     def __init__(self, study: Study, folder: Path, options: RunOptions, asking: Asking) -> None:
         assert study.search is not None  # noqa: S101 (`check` has made sure)
         self.start = time.monotonic()
-        self.study, self.folder, self.engine, self.bits = study, folder, options.engine, options.bits
+        self.study, self.folder, self.options = study, folder, options
+        self.engine, self.bits = options.engine, options.bits
         self.search, self.space = study.search, study.space
         self.devices = options.devices()
         self.processes = options.processes(self.devices)
@@ -225,15 +233,17 @@ class _Search:
 
     def run(self, display: SearchDisplay | None) -> SearchResult:
         """Ask, train and tell until there are as many suggestions as the study asks for."""
-        provenance = Provenance(self.folder, self.plan, self.devices, self.processes)
+        provenance = Provenance(
+            self.folder, self.plan, self.devices, self.processes, here=not self.options.cluster
+        )
         every = draw(checks.every_component(self.study), self.engine)
         modules = runs.third_party_modules(every)
-        count = spawning.possible(self.processes)
+        count = self.processes if self.options.cluster else spawning.possible(self.processes)
         before, file = len(self.trials), ProgressFile(self.folder)
         remarks = unseen(self.study, every.trials)
         progress = SearchProgress(self.wanted, notes=remarks, before=before, file=file)
         self._note(progress)
-        workers = Workers(count, modules)
+        workers = workers_for(self.options, count, self.devices[0], modules)
         self.workers, self.progress = workers, progress
         self.schedule = StageSchedule(
             self.study, self.ask_tell, Told(self.folder), self.costs, self.rungs, self.devices, count
@@ -248,14 +258,21 @@ class _Search:
                 "busy": round(self.schedule.busy, 3),
                 "idle_seconds": round(workers.idle, 2),
             }
-            provenance.finish(len(self.trials) - before, taken)
+            provenance.finish(len(self.trials) - before, {**taken, **workers.facts()})
 
         end = runs.put_in_order(self.folder, finish)
         with end, (display or nullcontext)(progress), closing(workers):
+            if self.options.cluster:
+                workers.start(
+                    (), early=True
+                )  # actors import what they need while the first batch is asked for
             if self._ask_next():
                 workers.start({stack.engine for stack in self.plan.stacks})
                 for result in workers.serve(self.schedule.take, self.devices, self._meanwhile, ahead=True):
+                    self.schedule.count_workers(workers.count)
                     self.schedule.arrive(result)
+                    for note in result.notes:
+                        notes.warn_once(note)
                     self._show()
             self.schedule.stop()
         return SearchResult(
@@ -288,7 +305,8 @@ class _Search:
             plan = self._planned(batch)
             self._add(plan)
             ended, stacks = self._ended(batch, plan)
-            self.workers.limit(affordable(self.workers.count, stacks))
+            if not self.options.cluster:  # whose nodes have memory of their own
+                self.workers.limit(affordable(self.workers.count, stacks))
             self.schedule.add(number, batch, plan, ended, stacks)
             self._show()
         return bool(batch)
@@ -360,7 +378,8 @@ class _Search:
             for reason in components.reasons([trial.arm.settings for trial in todo], study.metrics):
                 notes.warn_once(reason)
         # Twice as many stacks as workers, so that none waits long for the last one at a rung.
-        processes = 2 * self.processes if self.processes > 1 else 1
+        count = self.workers.count if self.options.cluster else self.processes
+        processes = 2 * count if count > 1 else 1
         return arrange(drawn, self.engine, self.known, device, processes, ())
 
     def _ended(

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 
-from harness import notes
 from harness.data.batches import Budget
 from harness.data.samples import Data
 from harness.engines import arithmetic, bits, engine
@@ -29,6 +28,7 @@ from harness.results.parts import ShareOutcome
 from harness.searching.ask_tell import AskTell, Suggestion
 from harness.study.study import Study
 from harness.study.trials import Trial
+from harness.system import machine
 from harness.training.progress import SharedProgress
 from harness.training.tasks import Task, quiet_arithmetic, undisturbed
 
@@ -38,11 +38,16 @@ OTHER_SEED = "another seed of this suggestion diverged"
 
 @dataclass(frozen=True)
 class StageTask(Task["StageResult"]):
-    """A stack, its state after so many seconds, and the step to train it to. Without a state it begins."""
+    """A stack, its state after so many seconds, and the step to train it to. Without a state it begins.
+
+    `kernels` and `hosts` name, of each trial, what computed it up to that state, and where.
+    """
 
     until: int = 0
     state: State | None = None
     seconds: float = 0.0
+    kernels: Sequence[str] = ()
+    hosts: Sequence[str] = ()
 
     def train(self, data: Data, shared: SharedProgress | None) -> StageResult:  # noqa: ARG002 (not a run's)
         """Train the stack to its next rung."""
@@ -56,13 +61,15 @@ class StageTask(Task["StageResult"]):
         library = arithmetic(stack.engine, stack.trials, data, self.device, self.study.metrics)
         with quiet_arithmetic(library), undisturbed():
             outcome = engine(stack.engine).train(stack.trials, data, self.device, options=options)
-            outcome.kernels = bits.of_trials(
+            kernels = bits.of_trials(
                 stack.engine, stack.trials, data, self.device, self.study.metrics, outcome.steps
             )
-        for note in outcome.notes:
-            notes.warn_once(note)
+        outcome.kernels = _both(self.kernels, kernels)
+        outcome.hosts = _both(self.hosts, [machine.host()] * len(stack.trials))
         seconds = time.perf_counter() - start
-        return StageResult(self, replace(outcome, weights=[]), memory.state, seconds)
+        # The state that the stage began with stays where it is: on its way back it would double the bytes.
+        done = replace(self, state=None)
+        return StageResult(done, replace(outcome, weights=[]), memory.state, seconds)
 
     def failed(self, message: str) -> StageResult:
         """Return the failure of the stage."""
@@ -72,18 +79,37 @@ class StageTask(Task["StageResult"]):
         """Return the stage with some of its members."""
         trials = self.stack.trials
         state = self.state and engine(self.stack.engine).select(self.state, trials, list(members))
-        return replace(self, stack=replace(self.stack, trials=tuple(trials[k] for k in members)), state=state)
+        return replace(
+            self,
+            stack=replace(self.stack, trials=tuple(trials[k] for k in members)),
+            state=state,
+            kernels=[self.kernels[k] for k in members] if self.kernels else (),
+            hosts=[self.hosts[k] for k in members] if self.hosts else (),
+        )
+
+
+def _both(before: Sequence[str], after: Sequence[str]) -> list[str]:
+    """Name what computed each trial of a stack, before and after a stage began."""
+    return list(map(bits.of_both, before, after)) if before else list(after)
 
 
 @dataclass(frozen=True)
 class StageResult:
-    """All that was observed of a stack so far and the state to go on from; or the message of its failure."""
+    """All that was observed of a stack so far and the state to go on from; or the message of its failure.
+
+    The stage still has the state that it began with where it failed, to be tried again.
+    """
 
     stage: StageTask
     outcome: Outcome | None = None
     state: State | None = None
     seconds: float = 0.0
     failure: str = ""
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What the engine did otherwise than expected, in words."""
+        return () if self.outcome is None else self.outcome.notes
 
 
 class _InMemory:
@@ -209,7 +235,9 @@ class Round:
         stack, device = result.stage.stack, result.stage.device
         steps = budget_of(stack).eval_steps
         until = steps[min(rung, len(steps) - 1)]
-        return StageTask(stack, device, self.study, until, result.state, result.seconds)
+        outcome = result.outcome
+        made_by = (outcome.kernels, outcome.hosts) if outcome else ()
+        return StageTask(stack, device, self.study, until, result.state, result.seconds, *made_by)
 
     def report(self) -> None:
         """Report to Optuna what all suggestions reached since the last rung, evaluation by evaluation."""

@@ -150,7 +150,8 @@ class Batch:
 class StageSchedule:
     """The batches in training, oldest first, and their stages that wait for a worker.
 
-    `trained` are the seconds that stages took, summed over the `workers`.
+    `trained` are the seconds that stages took, summed over the `workers`, of whom there may be more or fewer
+    from then on (`count_workers`).
     """
 
     def __init__(  # noqa: PLR0913 (the parts of one search)
@@ -164,7 +165,7 @@ class StageSchedule:
         self.waits_for = self.search.pruner.waits_for
         self.batches: list[Batch] = []
         self.trained = 0.0
-        self._begun, self._ended = time.monotonic(), 0.0
+        self._offered, self._counted = 0.0, time.monotonic()
         self._queue: list[tuple[tuple[int, int, int], StageTask]] = []
         self._counter = itertools.count()
         self._reported: set[tuple[int, int]] = set()
@@ -227,12 +228,17 @@ class StageSchedule:
     @property
     def busy(self) -> float:
         """The share of the workers' seconds, since the first batch was asked for, for which they trained."""
-        spent = (self._ended or time.monotonic()) - self._begun
-        return self.trained / max(1e-9, self.workers * spent)
+        return self.trained / max(1e-9, self._offered)
+
+    def count_workers(self, workers: int) -> None:
+        """Note how many workers there are from now on."""
+        now = time.monotonic()
+        self._offered += self.workers * (now - self._counted)
+        self.workers, self._counted = workers, now
 
     def stop(self) -> None:
         """Note that the search is over. Raises MachineError where a trial has no end."""
-        self._ended = time.monotonic()
+        self.count_workers(self.workers)
         for batch in self.batches:
             batch.check_complete()
 

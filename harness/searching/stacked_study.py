@@ -29,6 +29,7 @@ from harness.system import locks, machine, spawning
 from harness.text import as_text, count
 from harness.training import runs
 from harness.training.bit_checks import check_bits
+from harness.training.cluster import connection
 from harness.training.options import MachineKeywords, RunOptions
 
 EVALUATION = "evaluation {}"
@@ -47,7 +48,7 @@ class StackedStudy:
             direction, seeds, diverged, batch and storage count; not its sampler, pruner, constraints
             and warm_start.
         folder: the results folder; results/<study>/ if not given. What lies in it is not trained again.
-        options: engine, device, workers and bits, as for `harness.search`.
+        options: engine, device, workers, bits and cluster, as for `harness.search`.
 
     Raises:
         UsageError: the study is no search, or its space is empty; the Optuna study is to be optimized in
@@ -154,7 +155,11 @@ class StackedStudy:
         drawn = draw(study.in_phase("search"), self._options.engine)
         runs.check_folder(self.folder, drawn, self._options)
         try:
-            with builds.using(self._options.bits), locks.locked(self.folder):
+            with (
+                builds.using(self._options.bits),
+                locks.locked(self.folder),
+                connection.connected(self._options.cluster),
+            ):
                 asking = partial(OwnAskTell, outside=outside)
                 loop.evaluated(study, self.folder, self._options, asking, displays.chosen(None))
         finally:

@@ -34,7 +34,7 @@ BUDGET = ("epochs", "steps", "eval_every")
 SORTED = json.JSONEncoder(sort_keys=True)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Arm:
     """One combination of settings, seeds aside: defaults resolved, no setting without effect.
 
@@ -63,12 +63,14 @@ class Trial:
 
 def arms(study: Study) -> Iterator[Arm]:
     """Give the arms of a study in its phase, in its order, duplicates included."""
+    labels: dict[tuple[tuple[str, str], ...], Mapping[str, str]] = {}  # many arms have the same ones
     for variant in study.phase.variants(study):
+        named = labels.setdefault(tuple(variant.labels.items()), variant.labels)
         before = None if variant.before is None else resolve(variant.before, study.datasets)
         settings = resolve(variant.settings, study.datasets)
         if study.start is not None:
             settings |= study.start.settings()
-        yield Arm(variant.name, settings, variant.labels, variant.tried, before)
+        yield Arm(variant.name, settings, named, variant.tried, before)
 
 
 def settings_of(study: Study, given: Mapping[str, Value] | None = None) -> Settings:
@@ -130,13 +132,13 @@ def trials(study: Study) -> tuple[list[Trial], dict[str, list[str]]]:
         UsageError: two arms that mean different things have the same name.
     """
     refresh()
-    identified: dict[str, str] = {}
+    identified: dict[bytes, str] = {}
     names: set[str] = set()
     merged: dict[str, list[str]] = {}
-    result, sources = [], plugins.sources()
+    result, sources, seeds = [], plugins.sources(), study.seeds
     for arm in arms(study):
         identity = identity_of(arm.settings, sources)
-        meant = identity_of(arm.before, sources) if arm.before else identity
+        meant = _digest(identity_of(arm.before, sources) if arm.before else identity)
         if meant in identified:
             merged.setdefault(identified[meant], []).append(arm.name)
             continue
@@ -146,7 +148,7 @@ def trials(study: Study) -> tuple[list[Trial], dict[str, list[str]]]:
             )
         names.add(arm.name)
         identified[meant] = arm.name
-        result += [trial_of(study, arm, seed, identity, sources) for seed in study.seeds]
+        result += [trial_of(study, arm, seed, identity, sources) for seed in seeds]
     if study.about.phase != "tuned" and len({trial.trial_id for trial in result}) < len(result):
         raise AssertionError("two different trials share a trial_id; please report this")
     return result, merged
@@ -198,6 +200,11 @@ def lone_trial(settings: Settings, seed: int) -> Trial:
     return Trial(_trial_id(identity_of(settings), seed), Arm("settings", settings), seed)
 
 
+def _digest(identity: str) -> bytes:
+    """Shorten what identifies an arm: of very many arms it would take most of a plan's memory."""
+    return hashlib.sha256(identity.encode()).digest()
+
+
 def _trial_id(identity: str, seed: int) -> str:
     # A letter first, so that no reader of a CSV takes an id for a number.
     return "t" + hashlib.sha256(f"{identity}|{seed}".encode()).hexdigest()[:12]
@@ -216,11 +223,19 @@ def is_still(trial: Trial, sources: Sources) -> bool:
     return _trial_id(identity_of(trial.arm.settings, sources), trial.seed) == trial.trial_id
 
 
+def arms_of(trials: Iterable[Trial]) -> list[Arm]:
+    """List the arms of trials, which share them, each once."""
+    return list({id(trial.arm): trial.arm for trial in trials}.values())
+
+
+def settings_of_arms(trials: Iterable[Trial]) -> list[Settings]:
+    """List the settings of the arms of trials, each once."""
+    return [arm.settings for arm in arms_of(trials)]
+
+
 def components_of(trials: Iterable[Trial]) -> list[tuple[str, Entry[Any]]]:
     """Give (axis, component) of the third-party components that trials have, each once."""
-    arms = {id(trial.arm): trial.arm.settings for trial in trials}.values()
-    entries = {(axis, entry.name): entry for axis, entry in plugins.chosen_by(arms)}
-    return [(axis, entry) for (axis, _), entry in entries.items() if entry.third_party]
+    return [(axis, entry) for axis, entry in plugins.chosen_by(settings_of_arms(trials)) if entry.third_party]
 
 
 def identity_of(settings: Settings, sources: Sources | None = None) -> str:
@@ -229,7 +244,7 @@ def identity_of(settings: Settings, sources: Sources | None = None) -> str:
     Left out are the study's name, engine, device and time, and `match` where head and loss fit anyway.
     """
     sources = sources or plugins.sources()
-    counted = dict(settings)
+    counted = settings.as_dict()
     later: dict[str, Value] = {"label_noise": 0.0, "label_smoothing": 0.0, "augmentation": NO_AUGMENTATION}
     if settings.architecture == "mlp":
         later |= {"dropout": 0.0, "norm": "none", "skip": False}

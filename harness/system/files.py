@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import gzip
+import hashlib
 import io
 import json
 import os
@@ -70,12 +71,62 @@ def write(path: Path, content: bytes) -> None:
         if temporary is not None:
             with suppress(OSError):  # the disk may be gone by now: its first error is reported
                 temporary.unlink()
-        full = error.errno in {errno.ENOSPC, errno.EDQUOT}
-        advice = "free some space" if full else "check the folder's permissions"
-        raise MachineError(
-            f"{path} cannot be written: {error.strerror or error}. What is finished is safe; {advice}, "
-            "then run the same command again: it goes on from here."
-        ) from error
+        raise _unwritten(path, error) from error
+
+
+def _unwritten(path: Path, error: OSError) -> MachineError:
+    full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+    advice = "free some space" if full else "check the folder's permissions"
+    return MachineError(
+        f"{path} cannot be written: {error.strerror or error}. What is finished is safe; {advice}, "
+        "then run the same command again: it goes on from here."
+    )
+
+
+class DraftFile:
+    """A file that is written bit by bit, beside its place, and put there whole with `place`.
+
+    `digest` is the SHA-256 of what was written, and `head` its first line. Until then, and without it, nothing
+    is there.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.head = path, b""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._draft = path.parent / f"{locks.prefix()}{secrets.token_hex(8)}"
+        self._sha = hashlib.sha256()
+        self._file = self._draft.open("xb")
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of what has been written."""
+        return self._sha.hexdigest()
+
+    def write(self, content: bytes) -> None:
+        """Write some more; raise MachineError where that fails."""
+        if not self.head:
+            self.head = content.partition(b"\n")[0]
+        self._sha.update(content)
+        try:
+            self._file.write(content)
+        except OSError as error:
+            raise _unwritten(self.path, error) from error
+
+    def place(self) -> None:
+        """Put the file into its place; raise MachineError where that fails."""
+        try:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
+            self._draft.replace(self.path)
+        except OSError as error:
+            raise _unwritten(self.path, error) from error
+
+    def drop(self) -> None:
+        """Remove the draft, if it is not in its place."""
+        self._file.close()
+        with suppress(OSError):
+            self._draft.unlink()
 
 
 def keep_first(path: Path, content: str, read: Callable[[Path], T | None]) -> T | None:
@@ -185,6 +236,18 @@ def members(content: bytes, names: Sequence[str]) -> dict[str, str]:
         check_unpacked(archive)
         there = set(archive.namelist())
         return {name: archive.read(name).decode() for name in names if name in there}
+
+
+def first_line(content: bytes, name: str) -> str:
+    """Read the first line of a member of a zip archive; a damaged one raises any of DAMAGE."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive, archive.open(name) as member:
+        return member.readline().decode()
+
+
+def size_of(content: bytes, name: str) -> int:
+    """Return the unpacked bytes of a member of a zip archive; a damaged one raises any of DAMAGE."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        return archive.getinfo(name).file_size
 
 
 def arrays(content: bytes) -> dict[str, NDArray[np.generic]]:

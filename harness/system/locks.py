@@ -108,6 +108,35 @@ def is_held(folder: Path) -> bool | None:
     return False
 
 
+@contextmanager
+def shared(folder: Path) -> Iterator[None]:
+    """Hold a results folder so that no run writes into it, as others who only read it may, too.
+
+    Where the system or the file system has no such locks, or the folder cannot be written, nothing is held.
+
+    Raises:
+        UsageError: a run writes into it.
+    """
+    try:
+        import fcntl
+
+        descriptor = os.open(folder / ".lock", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except (ImportError, OSError):  # Windows; nobody has ever written into it
+        yield
+        return
+    try:
+        with suppress(OSError):
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UsageError(
+                    f"a run is writing into {folder}. Wait for it to end, then run the same command again"
+                ) from None
+        yield
+    finally:
+        os.close(descriptor)  # which releases it
+
+
 def check_there(folder: Path) -> None:
     """Raise MachineError if a results folder vanished during a run, which must not start it anew."""
     if not folder.is_dir():

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import TypedDict
 
 from harness.axes import own_networks
+from harness.data.arm_settings import once_an_arm
 from harness.errors import MachineError, UsageError
 from harness.lowering.builds import Bits, named
-from harness.planning.stack import Engine, Stack, stack_bytes
+from harness.planning.shards import Shard
+from harness.planning.stack import Engine, Stack, any_member_bytes, stack_bytes
 from harness.results.checkpoints import EVERY, Cadence
 from harness.system import resources
 from harness.training.progress import Display
@@ -36,6 +38,7 @@ class RunKeywords(MachineKeywords, total=False):
     checkpoint_every: str
     retrain: bool
     display: Display | None
+    shard: str
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,7 @@ class RunOptions:
             (`harness.training.cluster`); "": this machine's own processes. `workers` are then the most
             actors that train at once.
         display: a context manager made from a Progress, which changes while trials are trained.
+        shard: "3/16": the third of sixteen shares of the trials (`harness.planning.shards`); "": all.
     """
 
     engine: Engine = "stacked"
@@ -68,9 +72,11 @@ class RunOptions:
     display: Display | None = None
     bits: Bits = "native"
     cluster: str = ""
+    shard: str = ""
 
     def __post_init__(self) -> None:
         named(self.bits)
+        _ = self.share
         object.__setattr__(self, "engine", own_networks.named(self.engine))
         if self.bits == "portable" and self.engine != "stacked":
             raise UsageError(
@@ -82,6 +88,11 @@ class RunOptions:
                 f"--bits portable with --device {self.device}: its bits are its own. Allowed: --device auto "
                 "or cpu, which both take the CPU; or --bits native"
             )
+
+    @property
+    def share(self) -> Shard | None:
+        """The shard to train; None for all trials."""
+        return Shard.of(self.shard) if self.shard else None
 
     @property
     def cadence(self) -> Cadence:
@@ -145,5 +156,6 @@ def affordable(count: int, stacks: Sequence[Stack]) -> int:
     left = resources.memory_left()
     if left is None:
         return count
-    largest = max((stack_bytes(stack) for stack in stacks), default=0)
+    of_member = once_an_arm(any_member_bytes)
+    largest = max((stack_bytes(stack, of_member) for stack in stacks), default=0)
     return max(1, min(count, left // (WORKER_BYTES + largest)))

@@ -17,8 +17,9 @@ from harness.engines.compiled import engine as compiled
 from harness.errors import MachineError, UsageError
 from harness.lowering import builds
 from harness.lowering.builds import Bits
-from harness.planning.cost import stack_seconds
-from harness.planning.plan import Known, Plan, arrange, draw, shortages
+from harness.planning.cost import longest_first
+from harness.planning.plan import Known, Plan, arrange, draw, keep, share, shortages
+from harness.planning.shards import Shard
 from harness.planning.stack import Engine, Stack, budget_of
 from harness.results import (
     Results,
@@ -74,12 +75,13 @@ def run(  # noqa: PLR0913 (a person's keywords; RunOptions from here on)
     engine: Engine | Path | type = "stacked",
     device: str = "auto", workers: int | None = None, checkpoint_every: str = EVERY, retrain: bool = False,
     display: Display | None = None, bits: Bits = "native", verbose: bool = False, cluster: str = "",
+    shard: str = "",
 ) -> Results:  # fmt: skip
     """Train what is missing of a study, and read the results.
 
     Args:
         study: a validated study, of `harness.parse` or `harness.load`.
-        folder: the results folder; results/<study>/ if not given.
+        folder: the results folder; if not given results/<study>/, or that of the shard beside it.
         live: draw the loss curve while trials are trained: in a notebook's cell, and into the folder's
             live.png and live.html.
         engine: stacked, loop or numpy; or a network of your own in NumPy: a file "my_network.py", or a class
@@ -94,6 +96,8 @@ def run(  # noqa: PLR0913 (a person's keywords; RunOptions from here on)
             processor; what cannot give them is refused before anything is trained.
         cluster: a Ray cluster that trains in place of this machine's processes: "auto", "local:4",
             "HOST:PORT" or "ray://HOST:PORT".
+        shard: "3/16": train the third of sixteen shares of the trials alone, the same on every machine;
+            `harness merge` joins their folders.
 
     Returns:
         The results, as `harness.read(folder)` gives them: `.trials` has a row a trial, `.epochs` a row an
@@ -108,20 +112,24 @@ def run(  # noqa: PLR0913 (a person's keywords; RunOptions from here on)
         >>> results = harness.run(study)  # doctest: +SKIP
         >>> results.trials.groupby("lr").val_accuracy.mean()  # doctest: +SKIP
     """
-    folder, display = folder_of(study, folder), displays.chosen(display, verbose=verbose)
+    share = Shard.of(shard) if shard else None
+    folder, display = folder_of(study, folder, share), displays.chosen(display, verbose=verbose)
     if live:
         from harness.training.live import live_display
 
         display = live_display(folder, display)
     name = own_networks.named(engine)
-    options = RunOptions(name, device, workers, checkpoint_every, retrain, display, bits, cluster)
+    options = RunOptions(name, device, workers, checkpoint_every, retrain, display, bits, cluster, shard)
     train(study, folder, **vars(options))
     return results.read(folder)
 
 
-def folder_of(study: Study, folder: Path | str | None) -> Path:
-    """Return the results folder of a study: the given one, or the default."""
-    return Path(folder) if folder else Path("results") / Study.checked(study).name
+def folder_of(study: Study, folder: Path | str | None, shard: Shard | None = None) -> Path:
+    """Return the results folder of a study or its shard: the given one, or the default."""
+    if folder:
+        return Path(folder)
+    name = Study.checked(study).name
+    return Path("results") / (f"{name}{shard.suffix}" if shard else name)
 
 
 def train(study: Study, folder: Path | str | None = None, **keywords: Unpack[RunKeywords]) -> RunSummary:
@@ -132,7 +140,7 @@ def train(study: Study, folder: Path | str | None = None, **keywords: Unpack[Run
             f"{study.name} is a search: use `harness search`, or harness.search(study) in Python, not run"
         )
     options = RunOptions(**keywords)
-    return train_phases(draw(study, options.engine), folder_of(study, folder), options)
+    return train_phases(draw(study, options.engine), folder_of(study, folder, options.share), options)
 
 
 def train_phases(drawn: Plan, folder: Path, options: RunOptions) -> RunSummary:
@@ -146,7 +154,7 @@ def train_phases(drawn: Plan, folder: Path, options: RunOptions) -> RunSummary:
 
 def _train_phases(drawn: Plan, folder: Path, options: RunOptions) -> RunSummary:
     """Train as `train_phases`, in the build that is in use."""
-    study = drawn.study
+    study, drawn = drawn.study, share(drawn, options.share)
     check_bits(drawn, options)
     if study.tune is not None and study.about.phase == "fixed":
         check_bits(draw(study.in_phase("tuning"), options.engine), options)
@@ -167,7 +175,7 @@ def _train_phases(drawn: Plan, folder: Path, options: RunOptions) -> RunSummary:
 
 def _train_phase(study: Study, folder: Path, options: RunOptions) -> RunSummary:
     """Train what is missing of a phase, in its own folder, which is held for that."""
-    drawn = draw(study, options.engine)
+    drawn = share(draw(study, options.engine), options.share)
     check_folder(folder, drawn, options)
     with locks.locked(folder):
         return _train(drawn, folder, options)
@@ -177,7 +185,8 @@ def check_folder(folder: Path, drawn: Plan, options: RunOptions) -> dict[str, An
     """Return the plan that an earlier run left in a folder, {} if none did; UsageError where they differ."""
     _ = options.cadence
     known = run_folder.check_compatible(folder, drawn.study, _digests(drawn))
-    run_folder.check_trials(folder, drawn, known)
+    run_folder.check_shard(folder, drawn, known)
+    run_folder.check_trials(folder, drawn.whole or drawn, known)
     return known
 
 
@@ -240,15 +249,18 @@ def _train(drawn: Plan, folder: Path, options: RunOptions) -> RunSummary:
         workers.start(engines, early=True)
         remarks, trials = _prepare(planned, earlier)
         del earlier  # the tables of all that is finished, as text
-        provenance = Provenance(folder, planned.plan, planned.devices, planned.processes)
+        provenance = Provenance(
+            folder, planned.plan, planned.devices, planned.processes, here=not options.cluster
+        )
         remarks += _remarks(planned, trials)
+        del trials  # of very many trials, the table takes as much memory as the plan
         title = drawn.study.phase.title
         total = sum(len(stack.trials) for stack in planned.stacks)
         progress = Progress(total, planned.shared, planned.stacks, [*planned.plan.warnings, *remarks], title)
         workers.start(engines)
         try:
             with (
-                put_in_order(folder, lambda: _consolidate(folder, provenance, progress)),
+                put_in_order(folder, lambda: _consolidate(folder, provenance, progress, workers.facts())),
                 (options.display or nullcontext)(progress),
                 watched(folder, progress),
                 closing(workers),  # before the folder is consolidated: no part may land after that
@@ -269,6 +281,7 @@ def _plan(drawn: Plan, folder: Path, options: RunOptions) -> tuple[PlannedRun, p
     run_folder.check_parts(folder)
     earlier = part_files.read_all(folder)
     finished = run_folder.finished(folder, earlier, set_aside=True)
+    drawn = keep(drawn, finished)
     check_earlier(folder, drawn, finished, options, earlier)
     count = options.processes(devices)
     if options.engine == "stacked" and devices[0] == "cpu":  # what fails its check is stacked by itself
@@ -283,7 +296,7 @@ def _plan(drawn: Plan, folder: Path, options: RunOptions) -> tuple[PlannedRun, p
     longer = going_on.find(drawn, options.engine, kept, finished, folder, devices[0])
     plan = arrange(drawn, options.engine, [*kept, *longer.stacks], devices[0], count, finished)
     # Longest first, so that no core idles at the end beside one that has just begun a long stack.
-    todo = sorted(run_folder.unfinished(plan, finished), key=stack_seconds, reverse=True)
+    todo = longest_first(run_folder.unfinished(plan, finished))
     cadence, root = options.cadence, folder.resolve()
     tasks = [
         StackTask(
@@ -352,8 +365,8 @@ def _execute(planned: PlannedRun, workers: Executor, progress: Progress) -> None
             part_files.renewed(folder, result.stack.group)
 
 
-def _consolidate(folder: Path, provenance: Provenance, progress: Progress) -> None:
-    """Put a folder in order when a run is over, also one that was stopped."""
+def _consolidate(folder: Path, provenance: Provenance, progress: Progress, facts: Mapping[str, Any]) -> None:
+    """Put a folder in order when a run is over, also one that was stopped; `facts` are for its provenance."""
     stored = part_files.read_all(folder)
     if (folder / checkpoints.FOLDER).exists() or (folder / kept_states.FOLDER).exists():
         finished = run_folder.finished(folder, stored)
@@ -361,7 +374,7 @@ def _consolidate(folder: Path, provenance: Provenance, progress: Progress) -> No
         kept_states.prune(folder, finished)
     sound = part_files.retire(folder, stored.sound, documents.plan(folder))
     progress.statuses = columns.count(tables.consolidate(folder, sound)["status"])
-    provenance.finish(progress.done - progress.failed)
+    provenance.finish(progress.done - progress.failed, facts)
 
 
 @contextmanager

@@ -35,8 +35,11 @@ class SimulatedWorkers:
         self._rng, self._dies_after, self._spread = np.random.default_rng(seed), dies_after, spread
         SimulatedWorkers.last = self
 
-    def start(self, engines: Any) -> None:
+    def start(self, engines: Any, *, early: bool = False) -> None:
         pass
+
+    def facts(self) -> dict[str, Any]:
+        return {}
 
     def limit(self, count: int) -> None:
         pass
@@ -107,6 +110,6 @@ def simulate(
     spread: float = 1.0,
 ) -> None:
     """Have searches use such workers, and train nothing."""
-    monkeypatch.setattr(loop, "Workers", lambda *_: SimulatedWorkers(seed, count, dies_after, spread))
+    monkeypatch.setattr(loop, "workers_for", lambda *_: SimulatedWorkers(seed, count, dies_after, spread))
     for module in (rounds, joining):
         monkeypatch.setattr(module, "engine", lambda _: _NoEngine())

@@ -97,7 +97,7 @@ def compile_new(trials: Iterable[Trial], metrics: Sequence[str]) -> str:
 
     Done before trials are put into stacks, it keeps those with a component that fails its check apart.
     """
-    settings = _arms(trial.arm.settings for trial in trials)
+    settings = compilation.distinct(trial.arm.settings for trial in trials)
     if not settings:
         return ""
     if missing := kernels.why_not():

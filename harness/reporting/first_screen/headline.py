@@ -9,6 +9,7 @@ import math
 from typing import TYPE_CHECKING
 
 from harness import stats
+from harness.reporting import computation
 from harness.reporting.first_screen import answers, pictures
 from harness.reporting.first_screen.model import SENTENCES, Headline
 from harness.reporting.search import finalists
@@ -101,6 +102,9 @@ def _seeds(judged: Verdicts) -> Iterator[tuple[str, str]]:
         corrected = f"Holm, {len(table)} contrasts, {100 * family.alpha:g}\u00a0%"
     sizes = sorted(size for size in table["detectable"] if math.isfinite(size))
     yield "Correction", f"{corrected}{_missed(sizes)}."
+    told, mixed = computation.pairs(judged)
+    if told:
+        yield "Processors", f"{told}; not in all of {len(mixed)} of {count(len(table), 'contrast')}."
 
 
 def _missed(sizes: Sequence[float]) -> str:

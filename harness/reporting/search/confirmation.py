@@ -51,7 +51,7 @@ def section(search: SearchData) -> Section:
     title = "The winner against the baseline, with fresh seeds"
     if search.confirmed is None or judged is None:
         return Section("confirmation", title, [NOT_YET, *search.doubts], opened=True)
-    tables = [] if judged.table.empty else [verdict_views.table(judged)]
+    tables = [] if judged.table.empty else [verdict_views.table(judged), *verdict_views.alike_table(judged)]
     tables.append(replace(arms(search.confirmed), name="confirmed", title=COMPARED))
     drawn = list(verdict_views.draw(judged))
     words = [" ".join(flattered(search)), PAGE.format(CONFIRMED)]

@@ -12,7 +12,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from harness.data import received_images
 from harness.errors import PlainError
 from harness.planning.stack import budget_of
 from harness.results import brought, checkpoints
+from harness.system import machine
 from harness.training import executors
 from harness.training.cluster.shipment import Shipment
 from harness.training.progress import SharedProgress
@@ -65,7 +66,8 @@ class Look:
 class Answer:
     """The end of an attempt: its pickled result and files, or the error that says why there is none.
 
-    `told` are the notes (level, text) of its training, `cpu_seconds` the processor time of it.
+    `told` are the notes (level, text) of its training, `cpu_seconds` the processor time of it, and `look` is
+    the last one at it. `host` and `processor` name the node as it does itself.
     """
 
     result: bytes = b""
@@ -73,6 +75,9 @@ class Answer:
     error: PlainError | None = None
     told: Sequence[tuple[int, str]] = ()
     cpu_seconds: float = 0.0
+    look: Look = field(default_factory=Look)
+    host: str = field(default_factory=machine.host)
+    processor: str = field(default_factory=machine.model)
 
 
 class _Collected(logging.Handler):
@@ -150,13 +155,14 @@ class StackActor:
                 self._now_training(attempt)
                 result = executors.run_task(task, attempt.shared)
                 self._now_training(None)
+                last = replace(attempt.look(), files={})
                 made = brought.read(folder, brought.changed(folder, sent))
         except PlainError as error:
             return Answer(error=error, told=list(self._notes.told))
         finally:
             self._now_training(None)
         spent = time.thread_time() - before
-        return Answer(pickle.dumps(result), made, None, list(self._notes.told), spent)
+        return Answer(pickle.dumps(result), made, None, list(self._notes.told), spent, last)
 
     def look(self) -> Look:
         """Return how far the task in training is, and its new checkpoints."""

@@ -11,7 +11,7 @@ import itertools
 import pickle
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Generator, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,6 +23,7 @@ from harness.training.cluster import connection
 from harness.training.cluster.actors import Answer, Joined, Look, StackActor
 from harness.training.cluster.connection import ClusterNode, Connection
 from harness.training.cluster.joining import Joining
+from harness.training.cluster.participants import Participants
 from harness.training.executors import DIED, MOST_TRIES, Take
 from harness.training.progress import SharedProgress
 from harness.training.tasks import Result, Task
@@ -107,7 +108,8 @@ class RayWorkers:
         self._numbers = itertools.count(1)
         self._listed = 0.0
         self._without = time.monotonic()
-        self.idle, self.cpu_seconds = 0.0, 0.0
+        self._participants = Participants()
+        self.idle = 0.0
 
     @property
     def count(self) -> int:
@@ -130,11 +132,15 @@ class RayWorkers:
             self._kill(actor)
         self._actors = []
 
+    def facts(self) -> Mapping[str, Any]:
+        """Return the cluster, and the nodes of it that have trained."""
+        address, version = self._connection.address, self._ray.__version__
+        return {"cluster": self._participants.facts(address, version, self._refused)}
+
     def run(self, tasks: Sequence[Task[Result]]) -> Generator[Result]:
         """Run tasks, the first ones first; yields their results as they are done, in any order."""
         waiting = deque(tasks)
-        devices = list(dict.fromkeys(task.device for task in tasks))
-        yield from self.serve(lambda: waiting.popleft() if waiting else None, devices)
+        yield from self.serve(lambda: waiting.popleft() if waiting else None, [self._device])
 
     def serve(
         self, take: Take[Result], devices: Sequence[str],  # noqa: ARG002 (a protocol's)
@@ -217,7 +223,7 @@ class RayWorkers:
         if isinstance(answer, Joined):
             self._welcomed(actor, answer)
             return
-        self.cpu_seconds += answer.cpu_seconds
+        self._participants.note(actor.node, answer.host, answer.processor, answer.cpu_seconds)
         for level, text in answer.told:
             notes.logger.log(level, "%s", text)
         if answer.error is not None:
@@ -225,6 +231,7 @@ class RayWorkers:
             return
         work, actor.work, actor.look = actor.work, None, None
         assert work is not None  # noqa: S101 (an actor that trains has one)
+        self._show(work.task, answer.look)
         yield self._result(work, answer)
 
     def _result(self, work: _Work, answer: Answer) -> Any:
@@ -348,7 +355,11 @@ class RayWorkers:
         if look.attempt != actor.number or actor.work is None:
             return
         self._keep(actor.work.task, look)
-        place = getattr(actor.work.task, "place", None)
+        self._show(actor.work.task, look)
+
+    def _show(self, task: Task[Any], look: Look) -> None:
+        """Show how far a task is to those who watch this run."""
+        place = getattr(task, "place", None)
         if self._shared is None or place is None:
             return
         self._shared.trained[place] = look.trained

@@ -91,6 +91,8 @@ Fate = Callable[[str, SimulatedTask], "tuple[float, Any]"]
 class SimulatedRay:
     """The part of Ray that the executor uses; `fate` decides how each attempt ends."""
 
+    __version__ = "0"
+
     def __init__(self, clock: Clock, nodes: Sequence[str], fate: Fate, cores: int = 1) -> None:
         self.clock, self.fate, self.cores = clock, fate, cores
         self.alive = dict.fromkeys(nodes, True)
@@ -153,7 +155,7 @@ class SimulatedActor:
     def _train(self, number: int, packed: bytes, _: Mapping[str, bytes]) -> Reference:
         task = pickle.loads(packed)  # noqa: S301 (the executor's)
         self.number = number
-        self.ray.attempts.append((self.node, task.name))
+        self.ray.attempts.append((self.node, getattr(task, "name", "")))
         seconds, end = self.ray.fate(self.node, task)
         value = end if isinstance(end, Exception | Answer) else Answer(pickle.dumps(end))
         return _ending(self.ray.clock.now + seconds, value)

@@ -1,0 +1,75 @@
+"""Gaps of a merged folder: the trials that are not trained, and the commands that train them."""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.results.merging import studies
+
+if TYPE_CHECKING:
+    from harness.results.merging.phase import MergedPhase
+    from harness.results.merging.sources import SourceFolder
+
+
+@dataclass(frozen=True)
+class Gap:
+    """Trials that are not trained: how many, and the command that trains them.
+
+    `shard` is such as "3/16", empty where there are none; `folder` is the one in which they are planned, empty
+    where no folder has them. `trials` is None where that cannot be known without the folder.
+    """
+
+    trials: int | None
+    shard: str
+    folder: str
+    command: str
+
+
+def of(phase: MergedPhase) -> Iterator[Gap]:
+    """Yield the gaps of a phase: of folders that are not finished, of shards and of rows that are nowhere."""
+    writer, rows = phase.writer, phase.rows
+    waiting = Counter(rows.by[number] for number in writer.gaps) if writer else Counter()
+    for place, trials in sorted(waiting.items()):
+        source = phase.sources[place]
+        yield Gap(trials, _shard(source), str(source.path), _command(phase, _shard(source), source.path))
+    missing = _nowhere(phase)
+    if shards := phase.shards:
+        absent = sorted(set(range(1, shards[1] + 1)) - shards[0])
+        for number in absent:
+            alone = missing if len(absent) == 1 else None
+            yield Gap(alone, f"{number}/{shards[1]}", "", _command(phase, f"{number}/{shards[1]}", None))
+    elif missing:
+        yield Gap(missing, "", "", _command(phase, "", phase.out))
+
+
+def _nowhere(phase: MergedPhase) -> int | None:
+    """Count the trials of the study that no folder has planned; None where only a plan could tell."""
+    if phase.phase == "tuning":
+        return None
+    same = {
+        name for source in phase.sources for names in source.plan.get("merged", {}).values() for name in names
+    }
+    arms = [arm for arm in studies.arm_places(phase.tables) if arm not in same]
+    return max(0, len(arms) * len(studies.seeds_of(phase.tables, phase.phase)) - len(phase.rows.ids))
+
+
+def _shard(source: SourceFolder) -> str:
+    """Name the one shard that a folder is, if it is one."""
+    if source.shard is None or len(source.shard[0]) > 1:
+        return ""
+    return f"{next(iter(source.shard[0]))}/{source.shard[1]}"
+
+
+def _command(phase: MergedPhase, shard: str, folder: Path | None) -> str:
+    """Write the command that trains what is missing."""
+    words = ["harness", "run", phase.study]
+    words += ["--shard", shard] if shard else []
+    if folder is not None:
+        folder = folder.parent if phase.phase in {"tuning", "tuned"} else folder
+        words += ["--results", str(folder)]
+    return shlex.join(words)

@@ -1,0 +1,72 @@
+"""Rows of large tables outside of memory: kept by number in a file without a name, and read in any order."""
+
+from __future__ import annotations
+
+import mmap
+import tempfile
+from array import array
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+AT_ONCE = 2**20  # bytes that are written at once
+
+
+class RowStore:
+    """Texts by number, each put once, then read; its file is gone when the store is closed, or the process ends.
+
+    Args:
+        folder: where the file is, which has no name there.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._places = array("q")  # start and end of each text
+        self._end = 0
+        self._waiting = bytearray()
+        self._file: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 (closed by close)
+        self._texts: mmap.mmap | bytes | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the disk space back."""
+        if isinstance(self._texts, mmap.mmap):
+            self._texts.close()
+        self._file.close()
+
+    def put(self, number: int, text: bytes) -> None:
+        """Keep a text under a number."""
+        missing = 2 * (number + 1) - len(self._places)
+        if missing > 0:
+            self._places.frombytes(bytes(8 * missing))
+        self._places[2 * number] = self._end
+        self._end += len(text)
+        self._places[2 * number + 1] = self._end
+        self._waiting += text
+        if len(self._waiting) > AT_ONCE:
+            self._flush()
+
+    def _flush(self) -> None:
+        self._file.write(self._waiting)
+        self._waiting.clear()
+
+    def __getitem__(self, number: int) -> bytes:
+        """Give a text, empty if it was never put. After the first one, nothing can be put any more."""
+        if self._texts is None:
+            self._flush()
+            self._file.flush()
+            self._texts = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ) if self._end else b""
+        if 2 * number >= len(self._places):
+            return b""
+        return self._texts[self._places[2 * number] : self._places[2 * number + 1]]
+
+    def texts(self, numbers: Iterable[int]) -> Iterator[bytes]:
+        """Give the texts of these numbers."""
+        return (self[number] for number in numbers)
