@@ -1,7 +1,7 @@
 """A scheduler for tests, of one machine: `sbatch` runs the tasks of a script's array, one after the other.
 
-As Slurm does it, the batch shell alone gets the signal of `--signal=B:TERM@60`, the process group is killed some
-time later, and `scontrol requeue JOB_TASK` has a task run again. The signal comes to the tasks of
+As Slurm does it, the batch shell alone gets the signal of `--signal=B:TERM@60`, the process group is killed
+some time later, and `scontrol requeue JOB_TASK` has a task run again. The signal comes to the tasks of
 STAND_IN_PREEMPTED (such as "1,2"), in their first run, as soon as STAND_IN_WHEN exists, a pattern of files in
 which %a is the task.
 """

@@ -59,8 +59,7 @@ def test_every_trial_is_in_one_shard_and_shards_are_even(count: int, seeds: int)
 )
 def test_seeds_stay_whole_where_shards_are_even(study_of: Make, seeds: int, count: int, split: int) -> None:
     study = study_of(AXES, study={"seeds": seeds})
-    everything = trials(study)[0]
-    assert len(shards.split(everything, shards.dealt(study, everything, count))) == split
+    assert shards.pairings(study, trials(study)[0], count) == (split, seeds)
 
 
 def test_a_seed_that_is_added_moves_no_other_one(study_of: Make) -> None:
