@@ -303,11 +303,14 @@ def stop(pool: ProcessPoolExecutor) -> None:
     for process in running:
         process.terminate()
     last = time.monotonic() + ENDING
-    for process in running:  # no part may land once the run is over
-        process.join(max(0.0, last - time.monotonic()))
-        if process.is_alive():  # a component's own handler of signals, perhaps
-            process.kill()
-            process.join()
+    try:
+        for process in running:  # no part may land once the run is over
+            process.join(max(0.0, last - time.monotonic()))
+    finally:  # also when Ctrl-C comes again
+        for process in running:
+            if process.is_alive():  # a component's own handler of signals, perhaps
+                process.kill()
+                process.join()
     if thread is not None and answers is not None:
         # The thread also waits for the workers: nobody else learns that a worker has ended before the thread
         # says so, and it would wait for the rest of an answer that a worker was ended in.

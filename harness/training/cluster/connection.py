@@ -15,13 +15,15 @@ from typing import Any
 
 from harness.errors import MachineError, UsageError, in_words
 from harness.system import signals
+from harness.training.cluster import tokens
 
 EXTRA = 'pip install "ablation-harness[ray]"'
 FORMS = "auto, local, local:CORES, HOST:PORT or ray://HOST:PORT"
 CLIENT = "ray://"
 ANSWERS_WITHIN = 5.0  # seconds for an address to take a connection
-STORE_BYTES = 200 * 2**20
-"""Object store of a cluster that the harness starts: results pass through it; what is more goes to disk."""
+OWN = {"include_dashboard": False, "object_store_memory": 200 * 2**20, "_node_ip_address": "127.0.0.1"}
+"""Options of a cluster that the harness starts: results pass through its object store, and what is more goes
+to disk; nobody outside of this machine reaches it."""
 
 
 @dataclass(frozen=True)
@@ -193,7 +195,8 @@ def _join(ray: Any, address: str) -> None:
     }
     name, _, cores = address.partition(":")
     if name == "local":
-        started = {"include_dashboard": False, "object_store_memory": STORE_BYTES, **usual}
+        tokens.ensure()
+        started = {**usual, **OWN}
         usual = started | ({"num_cpus": int(cores)} if cores else {})
     else:
         _check_reachable(address)

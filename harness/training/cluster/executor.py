@@ -140,8 +140,7 @@ class RayWorkers:
     def run(self, tasks: Sequence[Task[Result]]) -> Generator[Result]:
         """Run tasks, the first ones first; yields their results as they are done, in any order."""
         waiting = deque(tasks)
-        devices = list(dict.fromkeys(task.device for task in tasks))
-        yield from self.serve(lambda: waiting.popleft() if waiting else None, devices)
+        yield from self.serve(lambda: waiting.popleft() if waiting else None, [self._device])
 
     def serve(
         self, take: Take[Result], devices: Sequence[str],  # noqa: ARG002 (a protocol's)
