@@ -68,6 +68,8 @@ class MergedPhase:
         files.write(self.out / "plan.json", json.dumps(self._plan(), indent=1).encode())
         files.write(self.out / "study.toml", tomli_w.dumps(_without_nothing(self.tables)).encode())
         files.write(self.out / tables.PLANNED, self.rows.packed())
+        provenance = accounts.provenance(self.sources)
+        files.write(self.out / "provenance.json", json.dumps(provenance, indent=1).encode())
         self._place()
         about = documents.study(self.out)["study"]
         best = about["keep_weights"] == "best"
@@ -77,8 +79,6 @@ class MergedPhase:
         tables.prune_weights(self.out, self.writer.weighed)
         self.writer.write()
         self._remove_others()
-        provenance = accounts.provenance(self.sources)
-        files.write(self.out / "provenance.json", json.dumps(provenance, indent=1).encode())
 
     def _plan(self) -> dict[str, Any]:
         """Make plan.json: its stacks are those of the parts that are kept, of trials that are planned."""
