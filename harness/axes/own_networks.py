@@ -81,6 +81,11 @@ def label_of(engine: str) -> str:
     return engine.partition("@")[0]
 
 
+def is_known(engine: str) -> bool:
+    """Tell whether this process has the network of an engine's name."""
+    return engine in _known
+
+
 def find(engine: str) -> NetworkClass:
     """Return the network of an engine's name.
 

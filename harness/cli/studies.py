@@ -284,6 +284,7 @@ def _say_what_is_next(older: str, folder: Path, drawn: Plan, *, report: bool) ->
 
 @click.command()
 @study_options
+@cluster_option
 @click.option(
     "--until",
     "goals",

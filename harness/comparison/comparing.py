@@ -14,7 +14,7 @@ from harness import stats
 from harness.comparison.folders import ComparedFolder, folder_notes, provenance, same_data
 from harness.comparison.matching import SIDES, Matched, match
 from harness.errors import UsageError, did_you_mean
-from harness.results import Results, columns
+from harness.results import Results, columns, kinds
 from harness.settings.schema import METRICS
 from harness.stats.verdicts import EQUAL
 from harness.text import listed
@@ -37,10 +37,12 @@ class Comparison:
         metric: the compared metric, a share in 0..1.
         margin: the largest difference that does not matter, a share.
         alpha: the error rate of all verdicts together.
-        matched: the trials of both, side by side; `identical`: all their numbers agree to the last digit.
+        matched: the trials of both, side by side; `identical`: all their numbers agree to the last digit;
+            `same_kind`: both finished, on one kind of processor.
         arms: a row an arm and data set that both have: dataset, arm, trials (matched), identical, changed (ok
             in both, with other numbers), lost (ok in A, diverged or failed in B), mended (the reverse),
-            waiting (ok in A, without an outcome in B), a and b (means over the seeds that both finished),
+            waiting (ok in A, without an outcome in B), same_kind (ok in both, on one kind of processor), a
+            and b (means over the seeds that both finished),
             the columns of `stats.verdicts` for b - a; p_below, p_below_holm and regressed: whether b - a is
             significantly below -margin.
         pooled: dataset, arms, left_out (arms without all seeds), n, difference, low, high: the mean over the
@@ -97,7 +99,9 @@ def compare(
     matched_a, matched_b, other_data = same_data(first, second)
     matched = match(matched_a.results, matched_b.results)
     _require_common(matched, (first, second), metric)
-    matched = replace(matched, trials=matched.trials.assign(identical=identical(matched.trials)))
+    trials = matched.trials
+    trials = trials.assign(identical=identical(trials), same_kind=same_kind(trials))
+    matched = replace(matched, trials=trials)
     paired = differences(matched.trials, metric)
     arms = arm_verdicts(matched.trials, paired, margin, alpha)
     return Comparison(
@@ -165,6 +169,19 @@ def identical(trials: pd.DataFrame) -> pd.Series[bool]:
     return same
 
 
+def same_kind(trials: pd.DataFrame) -> pd.Series[bool]:
+    """Mark trials that finished on both sides, on one kind of processor."""
+    done = trials[trials["inside"].eq("both") & _finished(trials, "a") & _finished(trials, "b")]
+    sides = [done[[f"{name}_{side}" for name in kinds.READ]].set_axis(kinds.READ, axis=1) for side in SIDES]
+    made = kinds.of_trials(pd.concat(sides, ignore_index=True))
+    alike = kinds.alike(made.iloc[: len(done)], made.iloc[len(done) :])
+    return pd.Series(alike, index=done.index).reindex(trials.index, fill_value=False)
+
+
+def _finished(trials: pd.DataFrame, side: str) -> pd.Series[bool]:
+    return trials[f"status_{side}"].isin(columns.FINISHED)
+
+
 def differences(trials: pd.DataFrame, metric: str) -> pd.DataFrame:
     """Tabulate trials that both finished: dataset, arm, seed, value (B), reference_value (A), difference."""
     done = trials["status_a"].eq("ok") & trials["status_b"].eq("ok")
@@ -185,9 +202,9 @@ def arm_verdicts(
     ended = both["status_b"].isin(("ok", *BROKEN))
     counted = both.assign(
         trials=1, changed=ok[0] & ok[1] & ~both["identical"], lost=ok[0] & broken[1],
-        mended=broken[0] & ok[1], waiting=ok[0] & ~ended,
+        mended=broken[0] & ok[1], waiting=ok[0] & ~ended, same_kind=both["same_kind"] & ok[0] & ok[1],
     )  # fmt: skip
-    counted_columns = ["trials", "identical", "changed", "lost", "mended", "waiting"]
+    counted_columns = ["trials", "identical", "changed", "lost", "mended", "waiting", "same_kind"]
     counts = counted.groupby(by, sort=False)[counted_columns].sum().astype(int).reset_index()
     means = differences.groupby(by, sort=False)[["reference_value", "value"]].mean().reset_index()
     means = means.rename(columns={"reference_value": "a", "value": "b"})

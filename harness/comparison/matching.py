@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from harness.results import Results
 
 SIDES = ("a", "b")
-KEPT = ["trial_id", "arm", "status", "reason", "diverged_step", *METRICS, "kernels", "host"]
+KEPT = ["trial_id", "arm", "status", "reason", "diverged_step", *METRICS, "kernels", "host", "device"]
 """Columns of trials.csv that each side of a match keeps, with _a or _b behind their names."""
 
 

@@ -18,6 +18,7 @@ from harness.text import between, count, difference, hundredths, minus, p_value_
 from harness.text.latex import tabular
 
 MOST_LISTED = 5  # arms in a line: differences.csv and trials.csv have them all
+OTHER_KIND = "of the others, seconds compare processors, and a difference may come from them in part"
 CSV, LATEX = "differences.csv", "differences.tex"
 
 
@@ -73,7 +74,11 @@ def _computed(trials: pd.DataFrame) -> list[str]:
         sides = [computation.computed(done[other], f"_{side}", components=True) for side in SIDES]
     a, b = map(computation.words, sides)
     many = count(int(other.sum()), "trial")
-    return [f"  {many} computed otherwise: {a} in A, {b} in B; {computation.consequence(sides)}"]
+    line = f"  {many} computed otherwise: {a} in A, {b} in B; {computation.consequence(sides)}"
+    same, pairs = int(done["same_kind"].sum()), count(len(done), "pair")
+    if same == len(done):
+        return [line]
+    return [line, f"  {same:,} of {pairs} are known to be made on one kind of processor; {OTHER_KIND}"]
 
 
 def _only_in(trials: pd.DataFrame, side: str) -> list[str]:

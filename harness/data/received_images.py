@@ -5,7 +5,7 @@ A process that has received a data set's images, or finds them in the cache, rea
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from harness.data.images import Images
@@ -38,14 +38,14 @@ def find(digest: str) -> bool:
     return digest in _here
 
 
-def receive(digest: str, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Take images that were sent, and keep them in the cache for other processes and later runs.
+def take(digest: str, make: Callable[[], Mapping[str, NDArray[Any]]]) -> None:
+    """Take images from the cache, which keeps those that `make` gives where it has none of the digest.
 
     Whoever loads the data set compares their digest.
     """
     from harness.data.shared_arrays import shared_arrays
 
-    _here[digest] = _images(shared_arrays(_key(digest), lambda: arrays))
+    _here[digest] = _images(shared_arrays(_key(digest), make))
 
 
 def forget() -> None:

@@ -5,6 +5,7 @@ An engine gives what is its own as a `Training`: it takes steps, evaluates, and 
 
 from __future__ import annotations
 
+import time
 from bisect import bisect_right
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from harness.data.batches import Budget
 from harness.data.samples import Data, Split
-from harness.engines.base import LOOK_EVERY, EngineOptions
+from harness.engines.base import LOOK_EVERY, LOOK_SECONDS, EngineOptions
 from harness.engines.outcome import Evaluation, Floats, Outcome, observed
 from harness.engines.states import State, copied
 from harness.errors import MachineError
@@ -74,11 +75,14 @@ class _Run:
     def train(self) -> None:
         """Take all steps up to the last that is wanted, or stop when every trial has diverged."""
         evaluations = self.training.budget.eval_steps
-        due, step = frozenset(evaluations), self._begin()
+        due, step, most = frozenset(evaluations), self._begin(), LOOK_EVERY
         while step < self.outcome.steps_done:
             until = evaluations[bisect_right(evaluations, step)]
-            until = min(until, step - step % LOOK_EVERY + LOOK_EVERY)
+            until = min(until, step - step % LOOK_EVERY + LOOK_EVERY, step + most)
+            start = time.perf_counter()
             losses = self.training.take_steps(step, until)
+            seconds = time.perf_counter() - start
+            most = min(LOOK_EVERY, max(1, int(LOOK_SECONDS * len(losses) / max(seconds, 1e-9))))
             self.outcome.note_losses(step, losses)
             step += len(losses)
             if not self._look(step, due=step in due):

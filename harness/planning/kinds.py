@@ -76,22 +76,21 @@ class Deal:
         dealt = f"nodes of {len(seeds)} kinds of processor train: {joined(shares)}, counted by data set"
         if not self.parted:
             return [f"{dealt}; both arms of a seed are made on one kind, so that contrasts stay paired"]
-        named = listed(
-            [_block_words([self.stacks[group] for group in block]) for block in self.parted], NAMED
-        )
-        return [
+        named = [_block_words([self.stacks[group] for group in block]) for block in self.parted]
+        told = (
             f"{dealt}. Arms of one seed are made on several kinds: whole seeds cannot be dealt evenly "
-            f"({named}). Float bits may differ between kinds in the last digits, and the report says where. "
-            "Nodes of one kind alone avoid it"
-        ]
+            f"({listed(named, NAMED)}). Float bits may differ between kinds in the last digits, and the "
+            "report says where. Nodes of one kind alone avoid it"
+        )
+        return [told]
 
 
 def deal(stacks: Sequence[Stack], seconds: Sequence[float], workers: Mapping[Kind, int]) -> Deal:
     """Deal stacks over the kinds of processor of a run's workers.
 
-    Blocks go one after the other, those with the most seconds first, to the kind that would end first with it.
-    Where a run would so take more than PATIENCE times as long as with every stack dealt by itself, blocks of
-    the kind that ends last are dealt stack by stack. The same arguments give the same deal.
+    Blocks go one after the other, those with the most seconds first, to the kind that would end first with
+    it. Where a run would so take more than PATIENCE times as long as with every stack dealt by itself, blocks
+    of the kind that ends last are dealt stack by stack. The same arguments give the same deal.
 
     Args:
         stacks: what is to be trained.

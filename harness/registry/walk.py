@@ -28,6 +28,8 @@ SAID = (
     operator.attrgetter, operator.methodcaller,
 )  # fmt: skip
 """Types whose `repr` says all there is."""
+PLACES = {"__file__", "__name__", "__spec__", "__path__", "__cached__"}
+"""Globals that say where a file lies, which is another place on another machine."""
 SILENT = {"logging", "warnings"}
 """Modules of Python's whose objects decide nothing."""
 
@@ -121,6 +123,8 @@ class Walk:
         """Give the globals that a function reads, but for those that are what the file's text says."""
         space = function.__globals__
         for name in summary.names:
+            if name in PLACES:
+                continue
             if name not in space:
                 if not hasattr(builtins, name):
                     yield name, "not there"
@@ -146,7 +150,7 @@ class Walk:
             return self.rest_of_class(value, file) if same else self.text(value, name)
         if isinstance(node, ast.Import | ast.ImportFrom):
             return self._imported(name, value, node)
-        return "" if file_texts.says(node, value) else self.text(value, name)
+        return "" if file_texts.says(node, value) or _is_place(node, value) else self.text(value, name)
 
     def _imported(self, name: str, value: Any, node: ast.Import | ast.ImportFrom) -> str:
         """Give a value that a file imports: empty if it is still the module's."""
@@ -376,3 +380,9 @@ def _listed(value: object) -> list[object]:
 
 def _joined(parts: Mapping[str, str]) -> str:
     return "; ".join(f"{name}: {text}" for name, text in parts.items() if text)
+
+
+def _is_place(node: ast.AST, value: object) -> bool:
+    """Tell whether a value is a path made of the place of its own file, such as Path(__file__).parent."""
+    names = {inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name)}
+    return isinstance(value, str | PurePath) and not PLACES.isdisjoint(names)

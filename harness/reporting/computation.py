@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 FEW = 6
 """Arms, or contrasts, that a sentence names."""
 MEANING = (
-    "Another kind rounds otherwise, and training carries that on: such a pair shares its start and its batches, "
-    "and not all of its chance. That favours no arm, and the intervals hold it. Seconds of such a pair compare "
-    "processors; steps and epochs do not."
+    "Another kind rounds otherwise, and training carries that on: such a pair shares its start and its "
+    "batches, and not all of its chance. That favours no arm, and the intervals hold it. Seconds of such a "
+    "pair compare processors; steps and epochs do not."
 )
 
 
@@ -57,7 +57,8 @@ def pairs(judged: Verdicts) -> tuple[str, list[str]]:
     if judged.alike is None:
         return "", []
     table = judged.table
-    told = f"both sides on one kind of processor in {table['same_kind'].sum()} of {table['n'].sum()} paired seeds"
+    same, seeds = table["same_kind"].sum(), table["n"].sum()
+    told = f"both sides are known to be made on one kind of processor in {same} of {seeds} paired seeds"
     mixed = table[table["same_kind"].lt(table["n"])].to_dict("records")
     several = len(judged.datasets) > 1
     return told, [f"{_name(row, several=several)} in {row['same_kind']} of {row['n']}" for row in mixed]
@@ -73,15 +74,16 @@ def kinds(judged: Verdicts) -> Iterator[str]:
     told, mixed = pairs(judged)
     if judged.alike is None or not told:
         return
-    yield f"{capitalised(told)}; not in all seeds of {len(mixed)} of {_contrasts(judged)}: {listed(mixed, FEW)}."
+    contrasts = count(len(judged.table), "contrast")
+    yield f"{capitalised(told)}; not in all of {len(mixed)} of {contrasts}: {listed(mixed, FEW)}."
     yield MEANING
     several = len(judged.datasets) > 1
     rows, alone = (table.to_dict("records") for table in (judged.table, judged.alike))
     apart = [_name(row, several=several) for row in rows if row["n"] and not row["same_kind"]]
     if apart:
         yield (
-            f"No seed has both sides on one kind for {listed(apart, FEW)}: there, what the arm does cannot be "
-            "told from what the processor does, unless one of the two is trained again on the other's kind."
+            f"No seed has both sides on one kind for {listed(apart, FEW)}: there, what the arm does cannot "
+            "be told from what the processor does, unless one is trained again on the other's kind."
         )
     changed = [
         f"{_name(row, several=several)}, {row['verdict']}, then {other['verdict']}"
@@ -93,7 +95,3 @@ def kinds(judged: Verdicts) -> Iterator[str]:
         f"By the seeds of one kind alone, {len(changed) or 'none'} of {count(len(rows), 'verdict')} would be "
         f"another{which}."
     )
-
-
-def _contrasts(judged: Verdicts) -> str:
-    return count(len(judged.table), "contrast")

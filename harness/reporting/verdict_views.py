@@ -45,8 +45,8 @@ NOTE = (
 ON_ONE_KIND = " On one kind: seeds of which both sides were made on one kind of processor."
 ALIKE = (
     "The same contrasts, judged by the seeds alone of which both sides were made on one kind of processor, "
-    "corrected together (Holm). Fewer seeds show less: a verdict that is undecided here need not be wrong with "
-    "all of them; a difference with the other sign would be a reason to train again on one kind."
+    "corrected together (Holm). Fewer seeds show less: a verdict that is undecided here need not be wrong "
+    "with all of them; a difference with the other sign would be a reason to train again on one kind."
 )
 FOREST = (
     "Each contrast's difference in {metric} with its 95\u00a0% Student-t interval ({seeds}), which stands by "

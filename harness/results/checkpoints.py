@@ -35,7 +35,7 @@ from harness.errors import MachineError, UsageError
 from harness.planning.stack import Stack
 from harness.results.origins import FORMAT, Origin
 from harness.study.trials import Arm, Trial
-from harness.system import files, locks
+from harness.system import files, locks, signals
 
 EVERY = "60 seconds"
 FOLDER = "checkpoints"
@@ -49,6 +49,11 @@ class Cadence:
 
     seconds: float = math.inf
     epochs: int = 0
+
+    @property
+    def never(self) -> bool:
+        """True where no checkpoint is wanted."""
+        return self.seconds == math.inf and not self.epochs
 
     @classmethod
     def of(cls, text: str) -> Cadence:
@@ -276,16 +281,18 @@ class ShareCheckpoint:
         return (header, state) if header.trials == self.trials else None
 
     def due(self, step: int, budget: Budget) -> bool:
-        """Tell whether the interval since the last checkpoint, or the start, is over."""
+        """Tell whether the interval since the last checkpoint is over, or the process must end."""
         if step >= budget.steps:
             return False
+        if signals.asked():
+            return True
         if self.every.epochs:
             period = self.every.epochs * budget.steps_per_epoch
             return step // period > self.step // period
         return time.monotonic() - self.kept >= self.every.seconds
 
     def save(self, step: int, values: Mapping[str, Any]) -> None:
-        """Write the state after this step over the last one.
+        """Write the state after this step over the last one; a process that must end does so then.
 
         Training continues if a checkpoint cannot be written; one note says so.
         """
@@ -303,6 +310,8 @@ class ShareCheckpoint:
                 )
             self.warned = True
         self.step, self.kept = step, time.monotonic()
+        if signals.asked():
+            signals.end()
 
 
 def prepare(

@@ -26,8 +26,8 @@ CONFUSION = ["trial_id", "split", "label", "prediction", "count"]
 FORMULA = r"'*[=+@-]"
 """Beginning of a cell that a spreadsheet would compute, after apostrophes that forbid it."""
 MARK = "'"
-SUSPECT = re.compile(r"""(?:^|[,"])[=+@'-]""", re.MULTILINE)
-"""Sign of a cell in a CSV that may have to be marked; to look at each costs more than to write all."""
+SUSPECTS = tuple(f"{before}{first}" for before in (",", '"', "\n") for first in "=+@'-")
+"""Signs of a cell in a CSV that may have to be marked; to look at each cell costs more than to write all."""
 NUMBER = r"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|inf|nan)"
 RUN = re.compile(r"^([^,\n]*),.*\n(?:\1,.*\n)*", re.MULTILINE)  # rows that begin with the same cell
 
@@ -77,7 +77,12 @@ class TextTable:
         """Write a CSV as the function `written` does."""
         blocks = (self.rows[at : at + AT_ONCE] for at in range(0, len(self.rows), AT_ONCE))
         texts = (_text(TextTable(self.columns, rows).in_lines().rows) for rows in blocks)
-        return "".join([_joined([self.columns]), *texts])
+        return "".join([_text([self.columns]), *texts])
+
+
+def _is_suspect(text: str) -> bool:
+    """Tell whether a CSV may have a cell that has to be marked."""
+    return text[:1] in {"=", "+", "@", "'", "-"} or any(sign in text for sign in SUSPECTS)
 
 
 def _joined(rows: Iterable[Sequence[str]]) -> str:
@@ -89,7 +94,7 @@ def _joined(rows: Iterable[Sequence[str]]) -> str:
 def _text(rows: Sequence[Sequence[str]]) -> str:
     """Write rows as a CSV without a header, each cell as a table writes it."""
     text = _joined(rows)
-    if SUSPECT.search(text):
+    if _is_suspect(text):
         text = _joined([_marked(cell) for cell in row] for row in rows)
     return text
 

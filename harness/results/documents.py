@@ -181,6 +181,9 @@ def _is_sound(key: str, value: object) -> bool:
         return isinstance(value, dict) and all(map(_is_texts, value.values()))
     if key == "versions":
         return isinstance(value, dict) and _is_texts(list(value.values()))
+    if key == "cluster":
+        nodes = value.get("nodes", []) if isinstance(value, dict) else None
+        return isinstance(nodes, list) and all(isinstance(node, dict) for node in nodes)
     return value is None or isinstance(value, str | int | float)
 
 

@@ -2,8 +2,8 @@
 
 A kind is a build of the arithmetic on a model of processor: what is of one kind has the same float bits, as
 far as can be known, and seconds that compare. trials.csv does not name it, but tells it: two machines with
-kernels of one name are of one kind, since the name holds the processor (`engines.bits`), and so are two trials
-of one device of one machine, unless its library changed between them.
+kernels of one name are of one kind, since the name holds the processor (`engines.bits`), and so are two
+trials of one device of one machine, unless its library changed between them.
 """
 
 from __future__ import annotations
@@ -88,9 +88,10 @@ def _places(cells: pd.DataFrame) -> NDArray[np.int64]:
 
 def all_alike(kinds: pd.DataFrame) -> bool:
     """Tell whether all trials of a table of `of_trials` are of one kind."""
-    if len(kinds) < 2 or (kinds["arithmetic"].nunique() == 1 and kinds["arithmetic"].iloc[0]):
+    arithmetic, libraries, builds, places = (set(kinds[name]) for name in COLUMNS)
+    if len(kinds) < 2 or (len(arithmetic) == 1 and "" not in arithmetic):
         return True
-    return kinds["place"].nunique() == 1 and kinds["build"].nunique() == kinds["library"].nunique()
+    return len(places) == 1 and len(builds) == len(libraries)
 
 
 def alike(ours: pd.DataFrame, theirs: pd.DataFrame) -> NDArray[np.bool_]:

@@ -34,8 +34,10 @@ if TYPE_CHECKING:
 class Provenance:
     """provenance.json of a run that trains into a folder. Earlier runs into the same folder stay listed."""
 
-    def __init__(self, folder: Path, plan: Plan, devices: Sequence[str], workers: int) -> None:
-        """Write that a run begins."""
+    def __init__(
+        self, folder: Path, plan: Plan, devices: Sequence[str], workers: int, *, here: bool = True
+    ) -> None:
+        """Write that a run begins, on this machine or elsewhere."""
         self.path = folder / "provenance.json"
         before = documents.provenance(folder)
         _set_aside(self.path)
@@ -43,8 +45,8 @@ class Provenance:
         about = {
             "versions": _versions(),
             "commit": _commit(),
-            "device": _device_name(devices[0]),
-            "kernels": _kernels(plan, devices[0]),
+            "device": _device_name(devices[0]) if here else devices[0],
+            "kernels": _kernels(plan, devices[0]) if here else "those of the nodes: see trials.csv",
             "bits": builds.bits(),
             "host": machine.host(),
         }
@@ -67,9 +69,13 @@ class Provenance:
         self._write()
 
     def finish(self, trained: int, more: Mapping[str, Any] | None = None) -> None:
-        """Note when the run ended, how many trials it trained, and what else is known of it."""
+        """Note when the run ended, how many trials it trained, and what else is known of it.
+
+        Of a `cluster` among that, the last run's also stands beside the runs.
+        """
         seconds = round(time.monotonic() - self.start, 1)
         self.run |= {"finished": _now(), "seconds": seconds, "trials_trained": trained, **(more or {})}
+        self.content |= {name: self.run[name] for name in ("cluster",) if name in self.run}
         self._write()
 
     def _write(self) -> None:

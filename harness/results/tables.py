@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gzip
 import math
+import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -83,7 +84,8 @@ def write(
     if parts is not None:
         listed = list(parts)
         kept = {name: digest for part in listed for name, digest in part.files.items()}
-        there = {f"{path.parent.name}/{path.name}" for name in KEPT for path in (folder / name).glob("*")}
+        kinds = [kind for kind in KEPT if (folder / kind).is_dir()]
+        there = {f"{kind}/{name}" for kind in kinds for name in os.listdir(folder / kind)}
         record = replace(
             record,
             parts={part.name: part.digest for part in listed},

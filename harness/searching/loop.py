@@ -233,7 +233,9 @@ class _Search:
 
     def run(self, display: SearchDisplay | None) -> SearchResult:
         """Ask, train and tell until there are as many suggestions as the study asks for."""
-        provenance = Provenance(self.folder, self.plan, self.devices, self.processes)
+        provenance = Provenance(
+            self.folder, self.plan, self.devices, self.processes, here=not self.options.cluster
+        )
         every = draw(checks.every_component(self.study), self.engine)
         modules = runs.third_party_modules(every)
         count = self.processes if self.options.cluster else spawning.possible(self.processes)
@@ -256,7 +258,7 @@ class _Search:
                 "busy": round(self.schedule.busy, 3),
                 "idle_seconds": round(workers.idle, 2),
             }
-            provenance.finish(len(self.trials) - before, taken)
+            provenance.finish(len(self.trials) - before, {**taken, **workers.facts()})
 
         end = runs.put_in_order(self.folder, finish)
         with end, (display or nullcontext)(progress), closing(workers):

@@ -1,16 +1,94 @@
-"""Signals that ask a command to stop: a scheduler's SIGTERM, or the SIGHUP of a terminal that was closed."""
+"""Signals that ask a command to stop: a scheduler's SIGTERM, or the SIGHUP of a terminal that was closed.
+
+What can save itself (`saving`) has GRACE seconds for it, in the command's process and in its workers.
+"""
 
 from __future__ import annotations
 
+import _thread
+import math
+import os
 import signal
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
+from typing import NoReturn
 
 NAMES = ("SIGTERM", "SIGHUP")  # Windows has no SIGHUP
 BASE = 128
 """A shell's exit code for a process that a signal ended, less the signal's number."""
+
+GRACE = 15.0
+"""Seconds for what can save itself: half of those that spot machines and schedulers give, from SIGTERM on."""
+
+
+class _Request:
+    """A request to end: whether it has come, whether what runs can save itself, whether this is a worker."""
+
+    def __init__(self) -> None:
+        self.came = threading.Event()
+        self.savers = 0
+        self.of_worker = False
+
+
+_request = _Request()
+
+
+@contextmanager
+def saving() -> Iterator[None]:
+    """Let a request to end the process wait, up to GRACE seconds, for a block that asks for it (`asked`).
+
+    A worker process ends with the block.
+    """
+    _request.savers += 1
+    try:
+        yield
+    finally:
+        _request.savers -= 1
+    if _request.of_worker and asked():
+        end()
+
+
+def asked() -> bool:
+    """Tell whether this process was asked to end while a block could save itself."""
+    return _request.came.is_set()
+
+
+def end() -> NoReturn:
+    """End a worker process; in the command's own process, raise KeyboardInterrupt."""
+    if _request.of_worker:
+        os._exit(BASE + signal.SIGTERM)
+    raise KeyboardInterrupt
+
+
+def end_when_told() -> None:
+    """Have this worker process end at SIGTERM and SIGHUP: at once, or when what runs has saved itself.
+
+    A thread hears of a signal while the main thread is in a long call. One that is ignored (nohup) stays so.
+    """
+    _request.of_worker = True
+    if os.name == "nt":  # ends at once
+        return
+    told, tell = os.pipe()
+    os.set_blocking(tell, False)
+    signal.set_wakeup_fd(tell, warn_on_full_buffer=False)
+    for name in NAMES:
+        number = getattr(signal, name)
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
+    threading.Thread(target=_end_after, args=(told,), daemon=True).start()
+
+
+def _end_after(told: int) -> None:
+    """Wait for the first signal, then for what saves itself, and end this process."""
+    os.read(told, 1)
+    _request.came.set()
+    pause = threading.Event()
+    if _request.savers:
+        pause.wait(GRACE)
+    os._exit(BASE + signal.SIGTERM)
 
 
 @contextmanager
@@ -37,15 +115,24 @@ def interrupts_after() -> Iterator[None]:
 def stopping() -> Iterator[Sequence[int]]:
     """Let signals stop the block as Ctrl-C does, by KeyboardInterrupt; gives the received ones.
 
-    The first one stops the block; later ones have no effect, because results are being written then. A signal
-    that is ignored (nohup) or handled already stays so.
+    The first one stops the block, or lets what it trains save itself before that; later ones have no effect,
+    because results are being written then. A signal that is ignored (nohup) or handled already stays so.
     """
     received: list[int] = []
     handled: list[int] = []
+    late = math.inf
 
     def stop(number: int, _: FrameType | None) -> None:
+        nonlocal late
         received.append(number)
-        if len(received) == 1:
+        first = len(received) == 1
+        if _request.savers and first:
+            late = time.monotonic() + GRACE
+            _request.came.set()
+            waiting = threading.Timer(GRACE, _thread.interrupt_main, [number])
+            waiting.daemon = True
+            waiting.start()
+        elif first or (_request.savers and time.monotonic() >= late):
             raise KeyboardInterrupt
 
     for name in NAMES:
@@ -58,6 +145,7 @@ def stopping() -> Iterator[Sequence[int]]:
     finally:
         for number in handled:
             signal.signal(number, signal.SIG_DFL)
+        _request.came.clear()
 
 
 def code(received: Sequence[int], otherwise: int) -> int:

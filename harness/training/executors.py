@@ -10,7 +10,7 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Generator, Iterable, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
@@ -33,7 +33,9 @@ from harness.training.tasks import Result, Task
 FORKING = getattr(multiprocessing.context, "ForkContext", ())  # not on Windows
 MOST_TRIES = 3  # of a task whose worker process dies
 DIED = "its worker process died (killed, or out of memory)"
-ENDING = 10.0  # seconds for a worker to end when it is told to, and for a pool's thread to have noticed
+ENDING = (
+    signals.GRACE + 2
+)  # seconds for workers that are told to end, and for a pool's thread to have noticed
 STOPPING = [getattr(signal, name) for name in signals.NAMES if hasattr(signal, name)]
 NO_PROCESS = (OSError, NotImplementedError, ImportError)
 """Exceptions of starting a process: too few open files or processes allowed, no semaphores (no /dev/shm)."""
@@ -72,6 +74,9 @@ class Executor(Protocol):
         *, ahead: bool = False,
     ) -> Generator[Result]:  # fmt: skip
         """Run the tasks that `take` gives; see `Workers.serve`."""
+
+    def facts(self) -> Mapping[str, Any]:
+        """Return what provenance.json says of it beside this machine, by name."""
 
 
 class Workers:
@@ -124,6 +129,10 @@ class Workers:
             stop(self._pool)
             self._pool = None
 
+    def facts(self) -> Mapping[str, Any]:
+        """Return nothing: workers are of this machine."""
+        return {}
+
     def run(self, tasks: Sequence[Task[Result]]) -> Generator[Result]:
         """Run tasks, the first ones first; yields their results as they are done, in any order."""
         waiting = deque(tasks)
@@ -150,6 +159,8 @@ class Workers:
                 if task is None:
                     return
                 yield run_task(task, self.shared)
+                if signals.asked():
+                    signals.end()
         self._devices = devices
         waiting: deque[Task[Result]] = deque()
         while (died := (yield from self._run_until_death(waiting, take, meanwhile, ahead=ahead))) is not None:
@@ -281,18 +292,25 @@ def submit(pool: ProcessPoolExecutor, *call: Any) -> Future[Any]:
 
 
 def stop(pool: ProcessPoolExecutor) -> None:
-    """End a pool's workers now, and its thread; what workers had not written they had not finished."""
+    """End a pool's workers, and its thread; what workers had not written they had not finished.
+
+    Those whose stack has checkpoints write one first (`signals.saving`).
+    """
     running = list((pool._processes or {}).values())
     thread: threading.Thread | None = getattr(pool, "_executor_manager_thread", None)  # none before a start
     answers = getattr(pool, "_result_queue", None)
     pool.shutdown(wait=False, cancel_futures=True)
     for process in running:
         process.terminate()
-    for process in running:  # no part may land once the run is over
-        process.join(ENDING)
-        if process.is_alive():  # a component's own handler of signals, perhaps
-            process.kill()
-            process.join()
+    last = time.monotonic() + ENDING
+    try:
+        for process in running:  # no part may land once the run is over
+            process.join(max(0.0, last - time.monotonic()))
+    finally:  # also when Ctrl-C comes again
+        for process in running:
+            if process.is_alive():  # a component's own handler of signals, perhaps
+                process.kill()
+                process.join()
     if thread is not None and answers is not None:
         # The thread also waits for the workers: nobody else learns that a worker has ended before the thread
         # says so, and it would wait for the rest of an answer that a worker was ended in.
@@ -324,7 +342,7 @@ def become_worker(modules: Sequence[str], level: int, bits: builds.Bits) -> str:
     notes.logger.setLevel(level)  # as the parent is silenced, or not
     global _refusal  # noqa: PLW0603 (a spawned worker has no other place for what it inherits)
     try:
-        load(modules)
+        _load(modules)
         _refusal = ""
     except BaseException as error:  # noqa: BLE001 (as above)
         _refusal = str(error) if isinstance(error, UsageError) else in_words(error)
@@ -333,24 +351,16 @@ def become_worker(modules: Sequence[str], level: int, bits: builds.Bits) -> str:
 
 def _start_forked(shared: SharedProgress | None) -> None:
     """Start a worker that has its parent's components, notes and data."""
-    for number in STOPPING:
-        if callable(signal.getsignal(number)):  # the parent's handler; one that is ignored (nohup) stays so
-            signal.signal(number, signal.SIG_DFL)
     _begin(shared)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
     gc.freeze()  # a collection would write to pages that are shared with the parent
-
-
-def begin_apart() -> None:
-    """Have this process, which another machine's driver has started, compare components as a worker does."""
-    global _refusal  # noqa: PLW0603 (as a spawned worker)
-    _refusal = ""
 
 
 def _begin(shared: SharedProgress | None) -> None:
     global _shared  # noqa: PLW0603 (a worker has no other place for what it inherits)
     _shared = shared
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    signals.end_when_told()
     threading.Thread(target=_die_with_parent, daemon=True).start()
 
 
@@ -362,8 +372,7 @@ def _die_with_parent() -> None:
         os._exit(1)
 
 
-def load(modules: Sequence[str]) -> None:
-    """Load components from installed packages and from modules: names, files, and own networks' files."""
+def _load(modules: Sequence[str]) -> None:
     plugins.load_installed()
     for module in modules:
         if is_own(module):

@@ -241,13 +241,17 @@ def _train(drawn: Plan, folder: Path, options: RunOptions) -> RunSummary:
     planned, earlier = _plan(drawn, folder, options)
     modules = third_party_modules(planned.plan, options.engine)
     with closing(
-        workers_for(options, planned.processes, planned.devices[0], modules, planned.shared)
+        workers_for(
+            options, planned.processes, planned.devices[0], modules, planned.shared, drawn=planned.plan
+        )
     ) as workers:
         engines = {stack.engine for stack in planned.stacks}
         workers.start(engines, early=True)
         remarks, trials = _prepare(planned, earlier)
         del earlier  # the tables of all that is finished, as text
-        provenance = Provenance(folder, planned.plan, planned.devices, planned.processes)
+        provenance = Provenance(
+            folder, planned.plan, planned.devices, planned.processes, here=not options.cluster
+        )
         remarks += _remarks(planned, trials)
         del trials  # of very many trials, the table takes as much memory as the plan
         title = drawn.study.phase.title
@@ -256,7 +260,7 @@ def _train(drawn: Plan, folder: Path, options: RunOptions) -> RunSummary:
         workers.start(engines)
         try:
             with (
-                put_in_order(folder, lambda: _consolidate(folder, provenance, progress)),
+                put_in_order(folder, lambda: _consolidate(folder, provenance, progress, workers.facts())),
                 (options.display or nullcontext)(progress),
                 watched(folder, progress),
                 closing(workers),  # before the folder is consolidated: no part may land after that
@@ -361,8 +365,8 @@ def _execute(planned: PlannedRun, workers: Executor, progress: Progress) -> None
             part_files.renewed(folder, result.stack.group)
 
 
-def _consolidate(folder: Path, provenance: Provenance, progress: Progress) -> None:
-    """Put a folder in order when a run is over, also one that was stopped."""
+def _consolidate(folder: Path, provenance: Provenance, progress: Progress, facts: Mapping[str, Any]) -> None:
+    """Put a folder in order when a run is over, also one that was stopped; `facts` are for its provenance."""
     stored = part_files.read_all(folder)
     if (folder / checkpoints.FOLDER).exists() or (folder / kept_states.FOLDER).exists():
         finished = run_folder.finished(folder, stored)
@@ -370,7 +374,7 @@ def _consolidate(folder: Path, provenance: Provenance, progress: Progress) -> No
         kept_states.prune(folder, finished)
     sound = part_files.retire(folder, stored.sound, documents.plan(folder))
     progress.statuses = columns.count(tables.consolidate(folder, sound)["status"])
-    provenance.finish(progress.done - progress.failed)
+    provenance.finish(progress.done - progress.failed, facts)
 
 
 @contextmanager

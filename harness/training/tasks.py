@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Generic, Self, TypeVar
@@ -24,7 +24,7 @@ from harness.planning.stack import Stack
 from harness.results import brought, checkpoints
 from harness.results.checkpoints import BeginningState, Cadence
 from harness.study.study import Study
-from harness.system import files, process_state
+from harness.system import files, process_state, signals
 from harness.training.progress import ProgressWriter, SharedProgress
 
 Result = TypeVar("Result")
@@ -189,7 +189,11 @@ class StackTask(Task[StackResult]):
     source: BeginningState | None = None
 
     def run(self, shared: SharedProgress | None = None) -> StackResult:
-        """Train the stack, write its part, and remove its checkpoints."""
+        """Train the stack, write its part, and remove its checkpoints; write one when told to end."""
+        with nullcontext() if self.checkpoint_every.never else signals.saving():
+            return self._run(shared)
+
+    def _run(self, shared: SharedProgress | None) -> StackResult:
         result = super().run(shared)
         if not result.failure:
             checkpoints.remove(self.folder, self.stack.group)

@@ -23,6 +23,7 @@ from chaos.machines import Machine, Network, name_of
 CHECKOUT = Path(__file__).parents[2]
 STORE = 80 * 2**20  # bytes of a node's object store, about as few as Ray allows
 START = 300.0  # seconds for a node to join
+MOST_TRIES = 5  # of starting a head
 WORKER = "ray::"
 """First characters of the command line of a process in which a Ray actor lives."""
 RAYLET = "raylet/raylet"
@@ -88,7 +89,41 @@ class Cluster:
         return f"{self.host}:{self.port}"
 
     def start(self, count: int) -> None:
-        """Start the head and `count` nodes, and wait until all have joined."""
+        """Start the head and `count` nodes, and wait until all have joined.
+
+        Raises:
+            TimeoutError: they have not, in several tries: Ray itself gives up where a machine is too busy.
+        """
+        for _ in range(MOST_TRIES):
+            self._start_head()
+            try:
+                assert self.observer is not None
+                self.observer.alive()
+                break
+            except ObserverGoneError:
+                self.stop()
+        for number in range(1, count + 1):
+            self.add(f"n{number}")
+        self.gather()
+
+    def gather(self) -> None:
+        """Wait until all nodes have joined; one that has ended is started again.
+
+        Raises:
+            TimeoutError: they have not.
+        """
+        end = time.monotonic() + START
+        while time.monotonic() < end:
+            for name, node in list(self.nodes.items()):
+                if not node.machine.lives:
+                    self.add(name)
+            alive = self.alive()
+            if all(alive.get(node.machine.address) for node in self.nodes.values()):
+                return
+            time.sleep(0.3)
+        raise TimeoutError(f"{len(self.nodes)} nodes have not joined in {START:.0f} s")
+
+    def _start_head(self) -> None:
         self.generation += 1
         if self.network is None:
             self.port, self.client_port = _free_port(), _free_port()
@@ -102,10 +137,6 @@ class Cluster:
             self.surroundings(),
         )
         self.observer = Observer(self)
-        self.observer.wait(0)
-        for number in range(1, count + 1):
-            self.add(f"n{number}")
-        self.observer.wait(count)
 
     def add(self, name: str, overlay: Mapping[str, str] | None = None) -> Node:
         """Start a node; it joins a few seconds later.
@@ -225,18 +256,8 @@ class Observer:
 
     def alive(self) -> dict[str, bool]:
         """Return by address whether Ray counts the node as alive."""
-        answer: dict[str, bool] = self.ask(do="nodes")
+        answer: dict[str, bool] = self.ask(START, do="nodes")
         return answer
-
-    def wait(self, count: int) -> None:
-        """Wait until so many nodes live beside the head."""
-        end = time.monotonic() + START
-        while time.monotonic() < end:
-            alive = sum(self.ask(START, do="nodes").values())
-            if alive >= count + 1:
-                return
-            time.sleep(0.3)
-        raise TimeoutError(f"{count} nodes have not joined in {START:.0f} s")
 
     def close(self) -> None:
         """End it."""

@@ -12,6 +12,7 @@ from typing import Any
 import ray
 
 PIECE = 4 * 2**20  # bytes of an object that fills a store
+FEW_TRIES = 3  # of joining it, for which Ray itself tries half a minute
 MOST_TRIES = 1000  # of reaching the head, a fifth of a second apart
 
 
@@ -58,7 +59,10 @@ def nodes() -> dict[str, bool]:
 def main() -> None:
     """Answer questions until there are no more."""
     _wait_for(sys.argv[1])
-    ray.init(address=sys.argv[1], log_to_driver=False, namespace="chaos", logging_level="error")
+    for _ in range(FEW_TRIES):
+        with suppress(ConnectionError):
+            ray.init(address=sys.argv[1], log_to_driver=False, namespace="chaos", logging_level="error")
+            break
     fillers: dict[str, Any] = {}
     for line in sys.stdin:
         question = json.loads(line)

@@ -172,8 +172,7 @@ class Campaign:
         for number in range(1, self.nodes + 1):
             if f"n{number}" not in cluster.nodes:
                 cluster.add(f"n{number}")
-        assert cluster.observer is not None
-        cluster.observer.wait(self.nodes)
+        cluster.gather()
 
 
 class _Play:

@@ -282,6 +282,28 @@ def test_digests_are_the_same_in_every_process(tmp_path: Path) -> None:
     assert len(done[0].strip()) == len(done[2].strip()) == 64
 
 
+PLACED = """
+import pathlib
+from harness.data.datasets import datasets
+HERE = pathlib.Path(__file__).parent
+@datasets.register("placed", classes=("a", "b"))
+def placed():
+    'Images of a file beside this one.'
+    return HERE / "images.npy", __file__, __name__
+"""
+
+
+def test_the_place_of_a_file_is_in_no_digest(tmp_path: Path) -> None:
+    digests = []
+    for name in ("here", "there"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "placed.py").write_text(PLACED)
+        plugins.load_file(tmp_path / name / "placed.py", quiet=True)
+        digests.append(datasets.entry("placed").source_digest)
+        datasets.remove("placed")
+    assert digests[0] == digests[1] == hashlib.sha256(PLACED.encode()).hexdigest()
+
+
 def test_a_cell_that_is_run_again_replaces_what_it_registered(kernel: Callable[..., None]) -> None:
     cell = (
         MINE.format("torch.tanh(x)") + "from harness.axes.metrics import metrics\n"

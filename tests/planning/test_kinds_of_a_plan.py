@@ -103,10 +103,8 @@ def test_every_stack_has_a_place_and_no_run_takes_much_longer(
     assert end <= PATIENCE * (sum(seconds) / sum(workers.values()) + max(seconds)) + 1e-9
     parted = {group for block in dealt.parted for group in block}
     whole = [s for s in stacks if s.group not in parted]
-    for _, same in itertools.groupby(
-        sorted(whole, key=lambda s: s.trials[0].seed), lambda s: s.trials[0].seed
-    ):
-        assert len({dealt.places[stack.group] for stack in same}) == 1
+    for seed in range(6):
+        assert len({dealt.places[s.group] for s in whole if s.trials[0].seed == seed}) <= 1
 
 
 def test_no_worker_is_an_error() -> None:

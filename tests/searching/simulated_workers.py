@@ -35,8 +35,11 @@ class SimulatedWorkers:
         self._rng, self._dies_after, self._spread = np.random.default_rng(seed), dies_after, spread
         SimulatedWorkers.last = self
 
-    def start(self, engines: Any) -> None:
+    def start(self, engines: Any, *, early: bool = False) -> None:
         pass
+
+    def facts(self) -> dict[str, Any]:
+        return {}
 
     def limit(self, count: int) -> None:
         pass

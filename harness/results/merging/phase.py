@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -119,15 +120,16 @@ class MergedPhase:
         states = {source.path: _states(source.path) for source in self.sources}
         there = {source.path: _listed(source.path) for source in self.sources}
         for part in self.choice.parts.values():
+            folder, present = str(part.folder), there[part.folder]
             for name, digest in part.files.items():
-                if name in there[part.folder]:
-                    self.placing.put(part.folder / name, name, digest)
+                if name in present:
+                    self.placing.put(f"{folder}/{name}", name, digest)
             for path in states[part.folder].get(part.group, ()):
-                self.placing.put(path, f"{STATES}/{path.name}")
-            self.placing.put(part.path, f"parts/{part.name}", part.digest)
+                self.placing.put(str(path), f"{STATES}/{path.name}")
+            self.placing.put(str(part.path), f"parts/{part.name}", part.digest)
         begun = next((s.path / starts.FILE for s in self.sources if (s.path / starts.FILE).is_file()), None)
         if begun is not None:
-            self.placing.put(begun, starts.FILE, str(self.tables.get("start", {}).get("digest", "")))
+            self.placing.put(str(begun), starts.FILE, str(self.tables.get("start", {}).get("digest", "")))
 
     def _remove_others(self) -> None:
         """Remove parts and predictions of stacks of which another has all trials."""
@@ -152,7 +154,8 @@ def _states(folder: Path) -> dict[str, list[Path]]:
 
 def _listed(folder: Path) -> frozenset[str]:
     """List the weights and predictions that a folder has."""
-    return frozenset(f"{kind}/{path.name}" for kind in tables.KEPT for path in (folder / kind).glob("*"))
+    kinds = [kind for kind in tables.KEPT if (folder / kind).is_dir()]
+    return frozenset(f"{kind}/{name}" for kind in kinds for name in os.listdir(folder / kind))
 
 
 def read(everything: Sequence[SourceFolder], out: Path, name: str, scratch: Path) -> MergedPhase | None:

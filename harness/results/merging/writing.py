@@ -117,10 +117,12 @@ class TableWriter:
 
     def _keep_runs(self, name: str, text: str, wanted: Mapping[str, int]) -> None:
         """Keep the rows of a table, those of one trial together."""
-        store = self._stores[name]
+        store, runs = self._stores[name], dict[str, str]()
         for run in csv_rows.RUN.finditer(text, text.index("\n") + 1):
             if run[1] in wanted:
-                store.put(wanted[run[1]], run[0].encode())
+                runs[run[1]] = runs.get(run[1], "") + run[0]
+        for trial_id, rows in runs.items():
+            store.put(wanted[trial_id], rows.encode())
 
     def write(self) -> None:
         """Write all tables of the folder, and checksums of them and of the parts."""

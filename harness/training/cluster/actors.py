@@ -12,7 +12,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness import notes
+from harness.data import received_images
 from harness.errors import PlainError
-from harness.lowering.builds import Bits
 from harness.planning.stack import budget_of
 from harness.results import brought, checkpoints
+from harness.system import machine
 from harness.training import executors
+from harness.training.cluster.shipment import Shipment
 from harness.training.progress import SharedProgress
 from harness.training.tasks import Task
 
@@ -35,12 +37,14 @@ GONE_STALE = 86_400.0
 
 
 @dataclass(frozen=True)
-class Welcome:
-    """The things that an actor must know before it trains: modules of components, bits, level of notes."""
+class Joined:
+    """An actor's answer when it joins: why it cannot train the study, "" if it can, and what it lacks.
 
-    modules: Sequence[str]
-    bits: Bits
-    level: int
+    `lacking` are the data sets whose images have to be sent to it first.
+    """
+
+    refusal: str = ""
+    lacking: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,8 @@ class Look:
 class Answer:
     """The end of an attempt: its pickled result and files, or the error that says why there is none.
 
-    `told` are the notes (level, text) of its training, `cpu_seconds` the processor time of it.
+    `told` are the notes (level, text) of its training, `cpu_seconds` the processor time of it, and `look` is
+    the last one at it. `host` and `processor` name the node as it does itself.
     """
 
     result: bytes = b""
@@ -70,6 +75,9 @@ class Answer:
     error: PlainError | None = None
     told: Sequence[tuple[int, str]] = ()
     cpu_seconds: float = 0.0
+    look: Look = field(default_factory=Look)
+    host: str = field(default_factory=machine.host)
+    processor: str = field(default_factory=machine.model)
 
 
 class _Collected(logging.Handler):
@@ -113,10 +121,24 @@ class StackActor:
         self._notes = _Collected()
         notes.logger.handlers[:] = [self._notes]
 
-    def join(self, welcome: Welcome) -> str:
-        """Load the components of a study; return why this node cannot train it, "" if it can."""
+    def join(self, packed: bytes) -> Joined:
+        """Load the components of a study from a pickled Shipment; say whether this node can train it."""
         _sweep()
-        return executors.become_worker(welcome.modules, welcome.level, welcome.bits)
+        self._components = tempfile.TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True)
+        self._shipment: Shipment = pickle.loads(packed)  # noqa: S301 (the driver's)
+        refusal = self._shipment.open(Path(self._components.name))
+        return Joined(refusal) if refusal else self._ready()
+
+    def receive(self, digest: str, arrays: Mapping[str, NDArray[Any]]) -> Joined:
+        """Take the images of a data set, which Ray has brought to this node once, and keep them there."""
+        received_images.take(digest, lambda: arrays)
+        return self._ready()
+
+    def _ready(self) -> Joined:
+        try:
+            return Joined(lacking=self._shipment.lacking())
+        except PlainError as error:
+            return Joined(str(error))
 
     def train(self, number: int, packed: bytes, files: Mapping[str, bytes]) -> Answer:
         """Train a task, which goes on from `files`, in a folder of this node; return all that it made."""
@@ -133,13 +155,14 @@ class StackActor:
                 self._now_training(attempt)
                 result = executors.run_task(task, attempt.shared)
                 self._now_training(None)
+                last = replace(attempt.look(), files={})
                 made = brought.read(folder, brought.changed(folder, sent))
         except PlainError as error:
             return Answer(error=error, told=list(self._notes.told))
         finally:
             self._now_training(None)
         spent = time.thread_time() - before
-        return Answer(pickle.dumps(result), made, None, list(self._notes.told), spent)
+        return Answer(pickle.dumps(result), made, None, list(self._notes.told), spent, last)
 
     def look(self) -> Look:
         """Return how far the task in training is, and its new checkpoints."""

@@ -15,13 +15,15 @@ from typing import Any
 
 from harness.errors import MachineError, UsageError, in_words
 from harness.system import signals
+from harness.training.cluster import tokens
 
 EXTRA = 'pip install "ablation-harness[ray]"'
 FORMS = "auto, local, local:CORES, HOST:PORT or ray://HOST:PORT"
 CLIENT = "ray://"
 ANSWERS_WITHIN = 5.0  # seconds for an address to take a connection
-STORE_BYTES = 200 * 2**20
-"""Object store of a cluster that the harness starts: results pass through it; what is more goes to disk."""
+OWN = {"include_dashboard": False, "object_store_memory": 200 * 2**20, "_node_ip_address": "127.0.0.1"}
+"""Options of a cluster that the harness starts: results pass through its object store, and what is more goes
+to disk; nobody outside of this machine reaches it."""
 
 
 @dataclass(frozen=True)
@@ -54,14 +56,23 @@ class ClusterNode:
 
 @dataclass(frozen=True)
 class Connection:
-    """A connection of this process to a cluster; `ray` is the module."""
+    """A connection of this process to a cluster; `ray` is the module.
+
+    The harness has started an `own` one itself, on this machine, for the run.
+    """
 
     address: str
     ray: Any
+    own: bool = False
 
     def nodes(self) -> list[ClusterNode]:
         """List the nodes that are alive by now."""
         return [ClusterNode.of(entry) for entry in self.ray.nodes() if entry["Alive"]]
+
+    def on(self, node: ClusterNode) -> Any:
+        """Return the scheduling strategy that places an actor on a node, and nowhere else."""
+        strategies = importlib.import_module("ray.util.scheduling_strategies")
+        return strategies.NodeAffinitySchedulingStrategy(node.node_id, soft=False)
 
     def devices(self, device: str) -> list[str]:
         """Return the device that all nodes train on: "cuda:0", an actor's own, or "cpu".
@@ -113,7 +124,7 @@ def connected(address: str) -> Iterator[None]:
         before = bool(ray.is_initialized())
         if not before:
             _join(ray, address)
-    _connections.append(Connection(address, ray))
+    _connections.append(Connection(address, ray, own=not before and address.startswith("local")))
     try:
         yield
     finally:
@@ -184,7 +195,8 @@ def _join(ray: Any, address: str) -> None:
     }
     name, _, cores = address.partition(":")
     if name == "local":
-        started = {"include_dashboard": False, "object_store_memory": STORE_BYTES, **usual}
+        tokens.ensure()
+        started = {**usual, **OWN}
         usual = started | ({"num_cpus": int(cores)} if cores else {})
     else:
         _check_reachable(address)
@@ -192,18 +204,28 @@ def _join(ray: Any, address: str) -> None:
         ray.init("local" if name == "local" else address, **usual)
     except ray.exceptions.AuthenticationError as error:
         raise MachineError(
-            f"the cluster {address} refuses this process: {_first_line(error)}. Give it the cluster's token: "
+            f"the cluster {address} refuses this process: {first_line(error)}. Give it the cluster's token: "
             "RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN_PATH (a file) or ~/.ray/auth_token"
         ) from error
     except Exception as error:  # Ray raises what its layers raise: ConnectionError, RuntimeError, ValueError
         with suppress(Exception):
             ray.shutdown()
-        raise _unreachable(address, _first_line(error)) from error
+        raise _unreachable(address, first_line(error)) from error
 
 
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0].rstrip(". ")
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error of Ray's."""
+    return _lines(error)[0]
+
+
+def last_line(error: BaseException) -> str:
+    """Return the last line of an error of Ray's: after a remote traceback, that is the cause."""
+    return _lines(error)[-1]
+
+
+def _lines(error: BaseException) -> list[str]:
+    lines = [line.strip().rstrip(".") for line in str(error).splitlines() if line.strip()]
+    return lines or [type(error).__name__]
 
 
 def _unreachable(address: str, why: str) -> MachineError:

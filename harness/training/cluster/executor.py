@@ -10,19 +10,20 @@ from __future__ import annotations
 import itertools
 import pickle
 import time
-from collections import deque
-from collections.abc import Callable, Collection, Generator, Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from harness import notes
-from harness.errors import MachineError, UsageError
-from harness.lowering import builds
+from harness.errors import MachineError, PlainError, UsageError
 from harness.text import count
 from harness.training.cluster import connection
-from harness.training.cluster.actors import Answer, Look, StackActor, Welcome
+from harness.training.cluster.actors import Answer, Joined, Look, StackActor
 from harness.training.cluster.connection import ClusterNode, Connection
+from harness.training.cluster.joining import Joining
+from harness.training.cluster.participants import Participants
 from harness.training.executors import DIED, MOST_TRIES, Take
 from harness.training.progress import SharedProgress
 from harness.training.tasks import Result, Task
@@ -35,7 +36,6 @@ JOINED_WITHIN = 180.0  # seconds in which the first actor must have joined, or a
 SILENT = 300.0  # seconds without an answer after which an actor is given up: stopped, or out of reach
 PROVEN_WITHIN = 60.0  # seconds in which a node shows, by its next actor, that only the actor has died
 MOST_MOVES = 50  # of a task whose nodes die under it
-ENDING = 5.0  # seconds for actors to end before the connection is closed
 
 
 @dataclass
@@ -90,33 +90,32 @@ class RayWorkers:
     """
 
     def __init__(
-        self, workers: int | None, device: str, modules: Sequence[str] | None,
-        shared: SharedProgress | None = None,
-    ) -> None:  # fmt: skip
-        if modules is None:
-            raise UsageError(
-                "--cluster: a component of the study is defined in the program itself (a notebook or a "
-                "script), where no node can read it. Put it into a file of its own, and name that in the "
-                "study's `plugins`; or train without --cluster"
-            )
+        self, workers: int | None, device: str, joining: Joining, shared: SharedProgress | None = None
+    ) -> None:
         self._connection: Connection = connection.current()
         self._ray = self._connection.ray
         self._device, self._most, self._shared = device, workers, shared
-        self._welcome = Welcome(modules, builds.bits(), notes.logger.level)
+        self._joining = joining
         self._actors: list[_NodeActor] = []
         self._refused: dict[str, str] = {}
         self._waiting: deque[_Work] = deque()
         self._suspects: list[_Suspect] = []
-        self._alive: dict[str, ClusterNode] = {}
+        self._alive = {node.node_id: node for node in self._connection.nodes()}
+        self._lost_idle: Counter[str] = Counter()
+        actor = {"concurrency_groups": {LOOKS: 1}, "max_restarts": 0, "max_task_retries": 0}
+        needs = {"num_cpus": 1} if device == "cpu" else {"num_cpus": 0, "num_gpus": 1}
+        self._actor_class = self._ray.remote(**actor, **needs)(StackActor)
         self._numbers = itertools.count(1)
         self._listed = 0.0
         self._without = time.monotonic()
-        self.idle, self.cpu_seconds = 0.0, 0.0
+        self._participants = Participants()
+        self.idle = 0.0
 
     @property
     def count(self) -> int:
         """The actors that train at once."""
-        places = self._connection.places(self._device)
+        taking_part = [node for name, node in self._alive.items() if name not in self._refused]
+        places = sum(connection.offered(node, self._device) for node in taking_part)
         return min(places, self._most or places)
 
     def start(self, engines: Collection[str], *, early: bool = False) -> None:  # noqa: ARG002 (a protocol's)
@@ -133,11 +132,15 @@ class RayWorkers:
             self._kill(actor)
         self._actors = []
 
+    def facts(self) -> Mapping[str, Any]:
+        """Return the cluster, and the nodes of it that have trained."""
+        address, version = self._connection.address, self._ray.__version__
+        return {"cluster": self._participants.facts(address, version, self._refused)}
+
     def run(self, tasks: Sequence[Task[Result]]) -> Generator[Result]:
         """Run tasks, the first ones first; yields their results as they are done, in any order."""
         waiting = deque(tasks)
-        devices = list(dict.fromkeys(task.device for task in tasks))
-        yield from self.serve(lambda: waiting.popleft() if waiting else None, devices)
+        yield from self.serve(lambda: waiting.popleft() if waiting else None, [self._device])
 
     def serve(
         self, take: Take[Result], devices: Sequence[str],  # noqa: ARG002 (a protocol's)
@@ -145,34 +148,39 @@ class RayWorkers:
     ) -> Generator[Result]:  # fmt: skip
         """Run the tasks that `take` gives, as `executors.Workers.serve`."""
         self._without = time.monotonic()
-        while True:
-            self._find_nodes()
-            more = self._fill(take)
-            arrived = self._arrived(0.0)
-            if not arrived and meanwhile():
-                continue
-            if not (more or arrived or self._in_flight() or self._waiting or self._suspects):
-                return
-            for actor in arrived or self._arrived(WAIT):
-                yield from self._answered(actor)
-            yield from self._judged()
-            self._look()
+        try:
+            while True:
+                self._find_nodes()
+                self._fill(take)
+                arrived = self._arrived(0.0)
+                if not arrived and meanwhile():
+                    continue
+                if not (arrived or self._in_flight() or self._waiting or self._suspects):
+                    return
+                for actor in arrived or self._arrived(WAIT):
+                    yield from self._answered(actor)
+                yield from self._judged()
+                self._look()
+        except (self._ray.exceptions.RayError, ConnectionError) as error:
+            raise MachineError(
+                f"the connection to {self._connection.address} is lost: {connection.first_line(error)}. What "
+                "is finished is safe; the same command goes on from here once the cluster is there again"
+            ) from error
 
     def _in_flight(self) -> list[_NodeActor]:
         return [actor for actor in self._actors if actor.work is not None]
 
-    def _fill(self, take: Take[Any]) -> bool:
-        """Give free actors their next task; returns whether one waits for an actor."""
+    def _fill(self, take: Take[Any]) -> None:
+        """Give free actors their next task; without any, one task waits for them."""
         free = [actor for actor in self._actors if actor.free]
         room = max(0, self.count - len(self._in_flight()))
         for actor in free[:room]:
             work = self._next(take)
             if work is None:
-                return False
+                return
             self._send(actor, work)
         if not self._waiting and not self._in_flight() and (work := self._next(take)):
-            self._waiting.append(work)  # nobody to train it yet
-        return bool(self._waiting)
+            self._waiting.append(work)
 
     def _next(self, take: Take[Any]) -> _Work | None:
         if self._waiting:
@@ -205,58 +213,75 @@ class RayWorkers:
         reference, actor.answer = actor.answer, None
         try:
             answer = self._ray.get(reference)
+        except self._ray.exceptions.RayTaskError as error:
+            self._faulty(actor, connection.last_line(error))
+            return
         except self._ray.exceptions.RayError as error:
             self._lost(actor, error)
             return
         actor.heard = time.monotonic()
-        if isinstance(answer, str):
+        if isinstance(answer, Joined):
             self._welcomed(actor, answer)
             return
-        work, actor.work, actor.look = actor.work, None, None
-        yield self._result(work, answer)
-
-    def _result(self, work: _Work | None, answer: Answer) -> Any:
-        """Take a task's result, and write the files that it made."""
-        assert work is not None  # noqa: S101 (an actor that trains has one)
-        self.cpu_seconds += answer.cpu_seconds
+        self._participants.note(actor.node, answer.host, answer.processor, answer.cpu_seconds)
         for level, text in answer.told:
             notes.logger.log(level, "%s", text)
         if answer.error is not None:
-            raise answer.error
+            self._faulty(actor, str(answer.error), machine=isinstance(answer.error, MachineError))
+            return
+        work, actor.work, actor.look = actor.work, None, None
+        assert work is not None  # noqa: S101 (an actor that trains has one)
+        self._show(work.task, answer.look)
+        yield self._result(work, answer)
+
+    def _result(self, work: _Work, answer: Answer) -> Any:
+        """Take a task's result, and write the files that it made."""
         result = pickle.loads(answer.result)  # noqa: S301 (the driver's own actors)
         return work.task.accept(result, answer.files)
 
-    def _welcomed(self, actor: _NodeActor, refusal: str) -> None:
-        """Take an actor's answer to the question whether it can train the study."""
-        if not refusal:
+    def _welcomed(self, actor: _NodeActor, answer: Joined) -> None:
+        """Take an actor's answer to the question whether it can train the study; send what it lacks."""
+        if answer.refusal:
+            self._refuse(actor.node, answer.refusal)
+        elif answer.lacking:
+            actor.answer = self._joining.send(actor.handle, answer)
+        else:
             actor.joined = True
             self._proven(actor.node)
-            return
-        self._refuse(actor.node, refusal)
 
-    def _refuse(self, node: ClusterNode, why: str) -> None:
-        """Do without a node that cannot train the study.
+    def _faulty(self, actor: _NodeActor, why: str, *, machine: bool = True) -> None:
+        """Do without the node of an actor that cannot do its work for a reason that is no stack's own."""
+        self._refuse(actor.node, why, MachineError if machine else UsageError)
+
+    def _refuse(self, node: ClusterNode, why: str, kind: type[PlainError] = UsageError) -> None:
+        """Do without a node that cannot train the study; what was in training there is tried elsewhere.
 
         Raises:
-            UsageError: no other node is left.
+            PlainError: of this kind, where no other node is left.
         """
         if node.node_id not in self._refused:
             self._refused[node.node_id] = f"{node} {why}"
             notes.warn(f"{node} does not take part: {why}")
         for actor in [actor for actor in self._actors if actor.node.node_id == node.node_id]:
+            work = actor.work
             self._drop(actor)
+            if work is not None:
+                self._move(work)
         others = [other for other in self._alive if other not in self._refused]
         if not others:
-            raise UsageError(
+            raise kind(
                 f"no node of {self._connection.address} can train the study: "
                 f"{'; '.join(self._refused.values())}"
             )
 
     def _lost(self, actor: _NodeActor, error: Exception) -> None:
         """Do without an actor that has died, or cannot be reached; its work is tried again."""
-        work = actor.work
+        work, node = actor.work, actor.node
         self._drop(actor)
         if work is None:
+            self._lost_idle[node.node_id] += not actor.joined
+            if self._lost_idle[node.node_id] >= MOST_TRIES:
+                self._refuse(node, f"its actors end before they train: {connection.last_line(error)}")
             return
         if isinstance(error, self._ray.exceptions.ActorUnavailableError):
             self._move(work)
@@ -329,14 +354,25 @@ class RayWorkers:
         actor.heard = time.monotonic()
         if look.attempt != actor.number or actor.work is None:
             return
-        actor.work.task.keep(look.files)
-        place = getattr(actor.work.task, "place", None)
+        self._keep(actor.work.task, look)
+        self._show(actor.work.task, look)
+
+    def _show(self, task: Task[Any], look: Look) -> None:
+        """Show how far a task is to those who watch this run."""
+        place = getattr(task, "place", None)
         if self._shared is None or place is None:
             return
         self._shared.trained[place] = look.trained
         if look.curves is not None:
             rows = slice(self._shared.first[place], self._shared.first[place + 1])
             self._shared.curves[rows, list(look.columns)] = look.curves
+
+    def _keep(self, task: Task[Any], look: Look) -> None:
+        """Write the checkpoints of a task in training, which goes on if they cannot be written."""
+        try:
+            task.keep(look.files)
+        except MachineError as error:
+            notes.warn_once(f"{error}. Training goes on; if it is stopped, it will go on from earlier states")
 
     def _find_nodes(self) -> None:
         """Find the nodes that are alive, and give each as many actors as it has cores or GPUs.
@@ -349,33 +385,31 @@ class RayWorkers:
             self._listed = now
             self._alive = {node.node_id: node for node in self._connection.nodes()}
             for node in self._alive.values():
-                if node.node_id not in self._refused:
+                if node.node_id not in self._refused and self._fits(node):
                     self._fill_node(node)
         if any(actor.joined for actor in self._actors):
             self._without = now
         elif now - self._without > JOINED_WITHIN:
             raise MachineError(self._nobody())
 
+    def _fits(self, node: ClusterNode) -> bool:
+        """Tell whether a node has what the driver has; False while it has not said so."""
+        why = self._joining.why_not(node)
+        if why:
+            self._refuse(node, why)
+        return why == ""
+
     def _fill_node(self, node: ClusterNode) -> None:
         there = sum(actor.node.node_id == node.node_id for actor in self._actors)
         for _ in range(connection.offered(node, self._device) - there):
             handle = self._on(node)
             actor = _NodeActor(node, handle)
-            actor.answer = handle.join.remote(self._welcome)
+            actor.answer = self._joining.ask(handle)
             self._actors.append(actor)
 
     def _on(self, node: ClusterNode) -> Any:
         """Make an actor on a node, which nothing restarts."""
-        strategies = self._ray.util.scheduling_strategies
-        options = {
-            "num_cpus": 1 if self._device == "cpu" else 0,
-            "num_gpus": 0 if self._device == "cpu" else 1,
-            "max_restarts": 0,
-            "max_task_retries": 0,
-            "concurrency_groups": {LOOKS: 1},
-            "scheduling_strategy": strategies.NodeAffinitySchedulingStrategy(node.node_id, soft=False),
-        }
-        return self._ray.remote(**options)(StackActor).remote()
+        return self._actor_class.options(scheduling_strategy=self._connection.on(node)).remote()
 
     def _nobody(self) -> str:
         cores = count(sum(connection.offered(node, self._device) for node in self._alive.values()), "core")

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
 
 from harness import notes
 from harness.axes import own_networks, plugins
@@ -18,13 +19,16 @@ from harness.axes.metrics import metrics
 from harness.data import cache, received_images
 from harness.data.datasets import Facts, datasets
 from harness.engines import kernels
-from harness.errors import UsageError, in_words
+from harness.errors import UsageError
 from harness.lowering import builds
 from harness.planning.plan import Plan
 from harness.registry import python_files
 from harness.registry.python_files import PythonFile
 from harness.study.trials import components_of
 from harness.training import executors
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,8 @@ class Shipment:
     `files` maps a path in the folder that they are written into to bytes; its first part is a folder to
     import from. `modules` are loaded there in their order: such a path of a plugin, of a person's own network
     behind own_networks.PREFIX, or a module's name. `components` maps (axis, name) to a digest, which has to
-    be the same there, `data` the name of a data set to its facts.
+    be the same there, `data` the name of a data set to its facts. The study itself declares the data sets
+    `declared`.
     """
 
     bits: builds.Bits
@@ -44,6 +49,7 @@ class Shipment:
     modules: Sequence[str]
     components: Mapping[tuple[str, str], str]
     data: Mapping[str, Facts]
+    declared: Sequence[str] = ()
 
     def open(self, folder: Path) -> str:
         """Load the components in this process; return why it cannot train, in words, or "".
@@ -51,26 +57,27 @@ class Shipment:
         Args:
             folder: an empty folder of this process's own, which stays until it ends.
         """
-        builds.inherit(self.bits)
-        notes.logger.setLevel(self.level)
         try:
-            self._load(folder)
-        except BaseException as error:  # noqa: BLE001 (a component's file raises whatever it will)
-            why = str(error) if isinstance(error, UsageError) else in_words(error)
-            return f"it cannot load the study's components: {why}"
+            modules = self._placed(folder)
+        except OSError as error:
+            return f"cannot write the study's files into {folder}: {error.strerror}"
+        if why := executors.become_worker(modules, self.level, self.bits):
+            return f"cannot load the study's components: {why}"
         others = [f"{axis} {name!r}" for axis, name in self.components if not self._has(axis, name)]
+        if own_networks.is_own(self.engine) and not own_networks.is_known(self.engine):
+            others.append("network of your own")
         if others:
             return (
-                f"it has another {', '.join(others)} than the driver: another version of the package that "
+                f"has another {', '.join(others)} than the driver: another version of the package that "
                 "defines it, or of one that this imports. Install there what the driver has"
             )
         for name, facts in self.data.items():
-            if name in datasets:
+            if name not in self.declared:
                 datasets[name].take(facts)
-        executors.begin_apart()
         return self._why_not_portable()
 
-    def _load(self, folder: Path) -> None:
+    def _placed(self, folder: Path) -> list[str]:
+        """Write the files, have Python find them, and return the modules as this process can load them."""
         for name, content in self.files.items():
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -78,15 +85,12 @@ class Shipment:
         roots = dict.fromkeys(str(folder / PurePosixPath(name).parts[0]) for name in self.files)
         sys.path[:0] = [root for root in roots if root not in sys.path]
         importlib.invalidate_caches()
-        executors.load([self._placed(folder, module) for module in self.modules])
-        if own_networks.is_own(self.engine):
-            own_networks.find(self.engine)
-
-    def _placed(self, folder: Path, module: str) -> str:
-        """Give a module as this process finds it: a file that was sent is in the folder."""
-        prefix = own_networks.PREFIX if own_networks.is_own(module) else ""
-        name = module.removeprefix(prefix)
-        return f"{prefix}{folder / name}" if name in self.files else module
+        placed = []
+        for module in self.modules:
+            prefix = own_networks.PREFIX if own_networks.is_own(module) else ""
+            name = module.removeprefix(prefix)
+            placed.append(f"{prefix}{folder / name}" if name in self.files else module)
+        return placed
 
     def _has(self, axis: str, name: str) -> bool:
         registry = plugins.catalogue()[axis]
@@ -94,30 +98,42 @@ class Shipment:
 
     def _why_not_portable(self) -> str:
         why = kernels.why_not() if self.bits == "portable" else ""
-        return f"--bits portable needs compiled code, and there is none there: {why}" if why else ""
+        return f"has no compiled code, which --bits portable needs: {why}" if why else ""
 
-    def wanting(self) -> list[str]:
+    def lacking(self) -> list[str]:
         """Say of which data sets this process needs the images: it has not their digest in its cache.
 
         Raises:
             UsageError: the cache has other files under a data set's name.
         """
-        return [name for name, facts in self.data.items() if not _there(name, facts)]
+        here = (_fetched if name in cache.PINS and name not in self.declared else _kept for name in self.data)
+        return [name for name, there in zip(self.data, here, strict=True) if not there(name, self.data[name])]
 
 
-def _there(name: str, facts: Facts) -> bool:
-    """Tell whether this machine has the images of a data set, as they were sent or as they were fetched."""
-    if received_images.find(facts.digest):
+def _kept(_name: str, facts: Facts) -> bool:
+    """Tell whether this machine has the images of a data set, as they were sent to it once."""
+    return received_images.find(facts.digest)
+
+
+def _fetched(name: str, facts: Facts) -> bool:
+    """Tell whether this machine has the images of a data set, as they were sent, or in its own files."""
+    if _kept(name, facts):
         return True
-    if name not in cache.PINS or name not in datasets:
+    folder = cache.cache_root() / name
+    if not all((folder / file).is_file() for file in cache.pins_of(name)):
         return False
-    states = cache.verify(name)
-    if damaged := [state for state in states if state.status == "damaged"]:
-        raise UsageError(
-            f"it has other data of the name {name}: {damaged[0]}. Remove the file there, and the driver's "
-            "images are sent"
-        )
-    return all(state.status == "ok" for state in states)
+
+    def read() -> dict[str, NDArray[Any]]:
+        damaged = [state for state in cache.verify(name) if state.status == "damaged"]
+        if damaged:
+            raise UsageError(
+                f"has other data of the name {name}: {damaged[0]}. Remove the file there: then the driver's "
+                "images are sent"
+            )
+        return received_images.arrays_of(datasets[name].load())
+
+    received_images.take(facts.digest, read)
+    return True
 
 
 def pack(plan: Plan, modules: Sequence[str] | None, engine: str) -> Shipment:
@@ -133,15 +149,16 @@ def pack(plan: Plan, modules: Sequence[str] | None, engine: str) -> Shipment:
     """
     if modules is None:
         raise UsageError(
-            "a component of this study, or its network, is defined in a notebook or in the script that was "
-            "started, which cannot be sent to other machines. Write it into a file, my_axes.py, and name that "
-            "under plugins in the study (a network: engine='my_network.py'), or import it from there"
+            "--cluster: a component of this study, or its network, is defined in a notebook or in the script "
+            "that was started, which cannot be sent to other machines. Write it into a file, my_axes.py, and "
+            "name that in the study's `plugins` (a network's: --engine); or train without --cluster"
         )
     files, sent = _files(modules)
     entries = [*components_of(plan.trials), *(("metric", metrics.entry(name)) for name in plan.study.metrics)]
     digests = {(axis, entry.name): entry.source_digest for axis, entry in entries if entry.third_party}
     facts = {name: dataset.facts for name, dataset in plan.datasets.items()}
-    return Shipment(builds.bits(), notes.logger.level, engine, files, sent, digests, facts)
+    declared = [name for name in facts if name in plan.study.datasets]
+    return Shipment(builds.bits(), notes.logger.level, engine, files, sent, digests, facts, declared)
 
 
 def _files(modules: Iterable[str]) -> tuple[dict[str, bytes], list[str]]:
