@@ -14,8 +14,10 @@ from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import IO, Any
 
+from harness import notes
 from harness.errors import MachineError, UsageError, in_words
 from harness.system import signals
+from harness.text import count
 from harness.training.cluster import tokens
 
 EXTRA = 'pip install "ablation-harness[ray]"'
@@ -31,7 +33,7 @@ to disk."""
 
 @dataclass(frozen=True)
 class ClusterNode:
-    """A node of a cluster that is alive, and what it offers: cores, GPUs, and bytes of memory."""
+    """A node of a cluster that is alive, and what it offers: cores, GPUs of a model, and bytes of memory."""
 
     node_id: str
     host: str
@@ -39,6 +41,7 @@ class ClusterNode:
     cores: int
     gpus: int
     memory: int
+    gpu: str = ""
 
     @classmethod
     def of(cls, entry: dict[str, Any]) -> ClusterNode:
@@ -51,6 +54,7 @@ class ClusterNode:
             int(offered.get("CPU", 0)),
             int(offered.get("GPU", 0)),
             int(offered.get("memory", 0)),
+            next((name.partition(":")[2] for name in offered if name.startswith("accelerator_type:")), ""),
         )
 
     def __str__(self) -> str:
@@ -83,9 +87,16 @@ class Connection:
         Raises:
             UsageError: no node has one.
         """
-        gpus = sum(node.gpus for node in self.nodes())
+        found = self.nodes()
+        gpus, without = sum(node.gpus for node in found), [node for node in found if not node.gpus]
         if device == "cuda" and not gpus:
             raise UsageError(f"--device cuda: no node of {self.address} has a GPU. Allowed: auto or cpu")
+        if gpus and without:
+            notes.warn_once(
+                f"trains on GPUs alone: {len(without)} of {count(len(found), 'node')} have none and take no "
+                "part. A GPU and a CPU have two kinds of float bits, which a run does not mix; --device cpu "
+                "trains on the cores of all nodes"
+            )
         return ["cuda:0"] if gpus else ["cpu"]
 
     def places(self, device: str) -> int:
