@@ -310,7 +310,7 @@ def _check_client(address: str) -> None:
     """Raise UsageError where an address needs Ray's client, and that is not installed."""
     if address.startswith(CLIENT) and importlib.util.find_spec("grpc") is None:
         raise UsageError(
-            f"--cluster {address}: Ray's client is not installed. Install it here, and where the cluster's head "
+            f"--cluster {address}: Ray's client is not installed. Install it here, and where its head "
             'runs: pip install "ray[client]"; or run on a node of the cluster, with --cluster auto'
         )
 
