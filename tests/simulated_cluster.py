@@ -98,6 +98,7 @@ class SimulatedRay:
         self.alive = dict.fromkeys(nodes, True)
         self.joins: Counter[str] = Counter()
         self.refusals: dict[str, Any] = {}
+        self.kinds: dict[str, str] = {}
         self.killed: list[str] = []
         self.attempts: list[tuple[str, str]] = []
         self.looks = True
@@ -150,7 +151,10 @@ class SimulatedActor:
     def _join(self, *_: Any) -> Reference:
         self.ray.joins[self.node] += 1
         fate = self.ray.refusals.get(self.node, "")
-        return _ending(self.ray.clock.now + 1, fate if isinstance(fate, Exception) else Joined(fate))
+        return _ending(
+            self.ray.clock.now + 1,
+            fate if isinstance(fate, Exception) else Joined(fate, (), self.ray.kinds.get(self.node, "")),
+        )
 
     def _train(self, number: int, packed: bytes, _: Mapping[str, bytes]) -> Reference:
         task = pickle.loads(packed)  # noqa: S301 (the executor's)

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from harness import notes
 from harness.data import received_images
 from harness.errors import PlainError
+from harness.lowering import builds
 from harness.planning.stack import budget_of
 from harness.results import brought, checkpoints
 from harness.system import machine
@@ -40,11 +41,13 @@ GONE_STALE = 86_400.0
 class Joined:
     """An actor's answer when it joins: why it cannot train the study, "" if it can, and what it lacks.
 
-    `lacking` are the data sets whose images have to be sent to it first.
+    `lacking` are the data sets whose images have to be sent to it first. `kind` names its processor, where
+    that decides its bits.
     """
 
     refusal: str = ""
     lacking: Sequence[str] = ()
+    kind: str = ""
 
 
 @dataclass(frozen=True)
@@ -136,7 +139,8 @@ class StackActor:
 
     def _ready(self) -> Joined:
         try:
-            return Joined(lacking=self._shipment.lacking())
+            kind = "" if builds.portable() else machine.kind()
+            return Joined(lacking=self._shipment.lacking(), kind=kind)
         except PlainError as error:
             return Joined(str(error))
 

@@ -22,6 +22,7 @@ from harness.text import count
 from harness.training.cluster import connection
 from harness.training.cluster.actors import Answer, Joined, Look, StackActor
 from harness.training.cluster.connection import ClusterNode, Connection
+from harness.training.cluster.dealing import Dealing
 from harness.training.cluster.joining import Joining
 from harness.training.cluster.participants import Participants
 from harness.training.executors import DIED, MOST_TRIES, Take
@@ -60,6 +61,7 @@ class _NodeActor:
     answer: Any = None
     """Reference of what it was asked last: to join, or to train."""
     joined: bool = False
+    kind: str = ""
     work: _Work | None = None
     number: int = 0
     look: Any = None
@@ -99,6 +101,7 @@ class RayWorkers:
         self._actors: list[_NodeActor] = []
         self._refused: dict[str, str] = {}
         self._waiting: deque[_Work] = deque()
+        self._dealing: Dealing | None = None
         self._suspects: list[_Suspect] = []
         self._alive = {node.node_id: node for node in self._connection.nodes()}
         self._lost_idle: Counter[str] = Counter()
@@ -139,8 +142,11 @@ class RayWorkers:
 
     def run(self, tasks: Sequence[Task[Result]]) -> Generator[Result]:
         """Run tasks, the first ones first; yields their results as they are done, in any order."""
-        waiting = deque(tasks)
-        yield from self.serve(lambda: waiting.popleft() if waiting else None, [self._device])
+        self._dealing = Dealing(tasks)
+        try:
+            yield from self.serve(self._dealing.any, [self._device])
+        finally:
+            self._dealing = None
 
     def serve(
         self, take: Take[Result], devices: Sequence[str],  # noqa: ARG002 (a protocol's)
@@ -175,17 +181,27 @@ class RayWorkers:
         free = [actor for actor in self._actors if actor.free]
         room = max(0, self.count - len(self._in_flight()))
         for actor in free[:room]:
-            work = self._next(take)
-            if work is None:
+            work = self._next(take, actor)
+            if work is None and self._dealing is None:
                 return
-            self._send(actor, work)
+            if work is not None:
+                self._send(actor, work)
         if not self._waiting and not self._in_flight() and (work := self._next(take)):
             self._waiting.append(work)
 
-    def _next(self, take: Take[Any]) -> _Work | None:
-        if self._waiting:
-            return self._waiting.popleft()
-        task = take()
+    def _next(self, take: Take[Any], actor: _NodeActor | None = None) -> _Work | None:
+        """Take what is tried again, else the next task; of a run's, one that suits the actor's kind."""
+        if self._dealing is None or actor is None:
+            if self._waiting:
+                return self._waiting.popleft()
+            task = take()
+            return None if task is None else _Work(task)
+        workers = Counter(other.kind for other in self._actors if other.joined)
+        for work in self._waiting:
+            if self._dealing.prefers(work.task, actor.kind, workers):
+                self._waiting.remove(work)
+                return work
+        task = self._dealing.take(actor.kind, workers)
         return None if task is None else _Work(task)
 
     def _send(self, actor: _NodeActor, work: _Work) -> None:
@@ -247,6 +263,7 @@ class RayWorkers:
             actor.answer = self._joining.send(actor.handle, answer)
         else:
             actor.joined = True
+            actor.kind = answer.kind if self._device == "cpu" else actor.node.gpu
             self._proven(actor.node)
 
     def _faulty(self, actor: _NodeActor, why: str, *, machine: bool = True) -> None:
