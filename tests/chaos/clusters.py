@@ -64,18 +64,21 @@ class Cluster:
     Args:
         folder: a short path: sockets lie in it.
         network: where machines have namespaces of their own; None: all are on loopback addresses.
+        kernels: compiled kernels, which all nodes but the `fresh` one have from the start.
         environment: what every process of the cluster has in its environment, beside Ray's own settings.
     """
 
     folder: Path
     network: Network | None
     environment: Mapping[str, str] = field(default_factory=dict)
+    kernels: Path = Path()
     token: str = field(default_factory=lambda: secrets.token_hex(32), repr=False)
     port: int = 6379
     client_port: int = 10001
     nodes: dict[str, Node] = field(default_factory=dict)
     head: Machine | None = None
     observer: Observer | None = None
+    fresh: str = "n4"
     generation: int = 0
     """How often the head was started."""
 
@@ -151,7 +154,10 @@ class Cluster:
         machine = Machine(name, address, self.network, self.folder / f"{name}.log")
         node = Node(machine, overlay or {})
         cache = self.folder / "caches" / name
-        cache.mkdir(parents=True, exist_ok=True)
+        if not cache.is_dir():
+            cache.mkdir(parents=True)
+            if self.kernels.is_dir() and name != self.fresh:
+                shutil.copytree(self.kernels, cache / "kernels")
         own = {"HARNESS_DATA": str(cache), **({} if self.network else {"HARNESS_HOST": name}), **node.overlay}
         scratch = self.folder / f"{name}-{secrets.token_hex(3)}"
         disk = Path(node.overlay["TMPDIR"]) if "TMPDIR" in node.overlay else None
