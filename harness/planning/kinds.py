@@ -85,7 +85,12 @@ class Deal:
         return [told]
 
 
-def deal(stacks: Sequence[Stack], seconds: Sequence[float], workers: Mapping[Kind, int]) -> Deal:
+def deal(
+    stacks: Sequence[Stack],
+    seconds: Sequence[float],
+    workers: Mapping[Kind, int],
+    begun: Mapping[str, Kind] | None = None,
+) -> Deal:
     """Deal stacks over the kinds of processor of a run's workers.
 
     Blocks go one after the other, those with the most seconds first, to the kind that would end first with
@@ -95,7 +100,8 @@ def deal(stacks: Sequence[Stack], seconds: Sequence[float], workers: Mapping[Kin
     Args:
         stacks: what is to be trained.
         seconds: the cost of each, by estimate, on one worker.
-        workers: kind -> the number of its workers, above 0.
+        workers: kind -> the number of its workers.
+        begun: the group of a stack that was trained already, or is -> the kind; its block stays there.
 
     Raises:
         ValueError: there are no workers.
@@ -105,9 +111,10 @@ def deal(stacks: Sequence[Stack], seconds: Sequence[float], workers: Mapping[Kin
     cost = {stack.group: duration for stack, duration in zip(stacks, seconds, strict=True)}
     known = {kind: many for kind, many in sorted(workers.items()) if many}
     blocks = _blocks(stacks, cost)
-    places = _dealt(blocks, cost, known)
+    fixed = begun or {}
+    places = _dealt(blocks, cost, known, fixed)
     parted: list[Sequence[str]] = []
-    best = _end(_dealt([[group] for block in blocks for group in block], cost, known), cost, known)
+    best = _end(_dealt([[group] for block in blocks for group in block], cost, known, {}), cost, known)
     whole = list(blocks)
     while len(known) > 1 and _end(places, cost, known) > PATIENCE * best:
         last = max(known, key=lambda kind: (_ends(places, cost, known)[kind], kind))
@@ -117,8 +124,9 @@ def deal(stacks: Sequence[Stack], seconds: Sequence[float], workers: Mapping[Kin
         whole.remove(large)
         parted.append(large)
         pieces = [*whole, *([group] for block in parted for group in block)]
-        places = _dealt(pieces, cost, known)
-    parted = [block for block in parted if len({places[group] for group in block}) > 1]
+        places = _dealt(pieces, cost, known, fixed)
+    places |= fixed
+    parted = [block for block in blocks if len({places[group] for group in block}) > 1]
     return Deal({stack.group: stack for stack in stacks}, cost, places, parted, blocks)
 
 
@@ -144,13 +152,18 @@ def _blocks(stacks: Sequence[Stack], cost: Mapping[str, float]) -> list[list[str
 
 
 def _dealt(
-    pieces: Collection[Sequence[str]], cost: Mapping[str, float], workers: Mapping[Kind, int]
-) -> dict[str, Kind]:
-    """Give each piece to the kind that would end first with it; the largest pieces first."""
+    pieces: Collection[Sequence[str]], cost: Mapping[str, float], workers: Mapping[Kind, int],
+    begun: Mapping[str, Kind],
+) -> dict[str, Kind]:  # fmt: skip
+    """Give each piece to the kind that began it, else to the one that would end first with it.
+
+    The largest pieces go first.
+    """
     sums = [(sum(cost[group] for group in piece), piece) for piece in pieces]
     loads, places = dict.fromkeys(workers, 0.0), dict[str, Kind]()
     for total, piece in sorted(sums, key=lambda one: (-one[0], min(one[1]))):
-        kind = min(workers, key=lambda name: ((loads[name] + total) / workers[name], name))
+        before = [begun[group] for group in piece if begun.get(group) in workers]
+        kind = min(before or workers, key=lambda name: ((loads[name] + total) / workers[name], name))
         loads[kind] += total
         places |= dict.fromkeys(piece, kind)
     return places

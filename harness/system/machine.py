@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import os
 import platform
 import re
@@ -36,6 +37,13 @@ def model() -> str:
     lines = path.read_text().splitlines() if path.exists() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor()
+
+
+@functools.cache
+def kind() -> str:
+    """Name the kind of processor: its model, and a digest of what else decides how it computes."""
+    digest = hashlib.sha256("\0".join([processor(), *tuning()]).encode()).hexdigest()[:6]
+    return f"{model() or platform.machine()} ({digest})"
 
 
 def tuning() -> list[str]:

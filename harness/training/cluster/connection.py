@@ -9,26 +9,28 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any
 
+from harness import notes
 from harness.errors import MachineError, UsageError, in_words
 from harness.system import signals
+from harness.text import count
 from harness.training.cluster import tokens
 
 EXTRA = 'pip install "ablation-harness[ray]"'
 FORMS = "auto, local, local:CORES, HOST:PORT or ray://HOST:PORT"
 CLIENT = "ray://"
 ANSWERS_WITHIN = 5.0  # seconds for an address to take a connection
-OWN = {"include_dashboard": False, "object_store_memory": 200 * 2**20, "_node_ip_address": "127.0.0.1"}
+OWN = {"include_dashboard": False, "object_store_memory": 200 * 2**20}
 """Options of a cluster that the harness starts: results pass through its object store, and what is more goes
-to disk; nobody outside of this machine reaches it."""
+to disk."""
 
 
 @dataclass(frozen=True)
 class ClusterNode:
-    """A node of a cluster that is alive, and what it offers: cores, GPUs, and bytes of memory."""
+    """A node of a cluster that is alive, and what it offers: cores, GPUs of a model, and bytes of memory."""
 
     node_id: str
     host: str
@@ -36,6 +38,7 @@ class ClusterNode:
     cores: int
     gpus: int
     memory: int
+    gpu: str = ""
 
     @classmethod
     def of(cls, entry: dict[str, Any]) -> ClusterNode:
@@ -48,6 +51,7 @@ class ClusterNode:
             int(offered.get("CPU", 0)),
             int(offered.get("GPU", 0)),
             int(offered.get("memory", 0)),
+            next((name.partition(":")[2] for name in offered if name.startswith("accelerator_type:")), ""),
         )
 
     def __str__(self) -> str:
@@ -80,9 +84,16 @@ class Connection:
         Raises:
             UsageError: no node has one.
         """
-        gpus = sum(node.gpus for node in self.nodes())
+        found = self.nodes()
+        gpus, without = sum(node.gpus for node in found), [node for node in found if not node.gpus]
         if device == "cuda" and not gpus:
             raise UsageError(f"--device cuda: no node of {self.address} has a GPU. Allowed: auto or cpu")
+        if gpus and without:
+            notes.warn_once(
+                f"trains on GPUs alone: {len(without)} of {count(len(found), 'node')} have none and take no "
+                "part. A GPU and a CPU have two kinds of float bits, which a run does not mix; --device cpu "
+                "trains on the cores of all nodes"
+            )
         return ["cuda:0"] if gpus else ["cpu"]
 
     def places(self, device: str) -> int:
@@ -201,7 +212,8 @@ def _join(ray: Any, address: str) -> None:
     else:
         _check_reachable(address)
     try:
-        ray.init("local" if name == "local" else address, **usual)
+        with _loopback(ray) if name == "local" else nullcontext():
+            ray.init("local" if name == "local" else address, **usual)
     except ray.exceptions.AuthenticationError as error:
         raise MachineError(
             f"the cluster {address} refuses this process: {first_line(error)}. Give it the cluster's token: "
@@ -233,6 +245,25 @@ def _unreachable(address: str, why: str) -> MachineError:
         f"no Ray cluster can be joined at {address}: {why}. Start one (`ray start --head` on one host, `ray "
         "start --address=HEAD:6379` on the others), or correct the address; nothing was trained"
     )
+
+
+@contextmanager
+def _loopback(ray: Any) -> Iterator[None]:
+    """Have a cluster that is started in the block listen on 127.0.0.1 alone.
+
+    Ray 2.60 replaces that address where it is asked for by one that others reach, but where it takes this
+    system for one without clusters of several nodes.
+    """
+    constants = getattr(ray._private, "ray_constants", None)
+    before = getattr(constants, "ENABLE_RAY_CLUSTER", None)
+    if before is None:
+        yield
+        return
+    constants.ENABLE_RAY_CLUSTER = False
+    try:
+        yield
+    finally:
+        constants.ENABLE_RAY_CLUSTER = before
 
 
 def _check_reachable(address: str) -> None:

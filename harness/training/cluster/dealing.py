@@ -1,0 +1,80 @@
+"""Dealing: which task a node trains next, so that the arms of a seed are trained on one kind of processor."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from harness import notes
+from harness.planning import kinds
+from harness.planning.cost import stack_seconds
+from harness.planning.kinds import Deal, Kind
+from harness.training.tasks import Task
+
+
+class Dealing:
+    """The tasks of a run that wait, the first ones first, dealt over the kinds of its nodes.
+
+    They are dealt anew where a kind has come, has gone, or has other workers; seeds that have been begun on a
+    kind stay there.
+    """
+
+    def __init__(self, tasks: Sequence[Task[Any]]) -> None:
+        self._tasks = list(tasks)
+        self._waiting = dict(enumerate(self._tasks))
+        self._begun: dict[int, Kind] = {}
+        self._seconds: dict[str, float] = {}
+        self._workers: Mapping[Kind, int] = {}
+        self._deal: Deal | None = None
+        self._told: list[str] = []
+
+    def take(self, kind: Kind, workers: Mapping[Kind, int]) -> Task[Any] | None:
+        """Take the next task for a node of a kind; None where the others are to train what is left.
+
+        `workers` maps each kind to the number of its actors, 0 for none; kinds are told apart by their names.
+        """
+        if not self._waiting:
+            return None
+        if len(workers) < 2 and self._deal is None:
+            place = next(iter(self._waiting))
+            self._begun[place] = kind
+            return self._waiting.pop(place)
+        if self._deal is None or workers != self._workers:
+            self._deal, self._workers = self._dealt(workers), dict(workers)
+            self._tell(self._deal)
+        places = {task.stack.group: place for place, task in self._waiting.items()}
+        group = self._deal.choose(list(places), kind, workers)
+        if group is None:
+            return None
+        self._begun[places[group]] = kind
+        return self._waiting.pop(places[group])
+
+    def any(self) -> Task[Any] | None:
+        """Take the first task that waits, for whoever comes; None where none does."""
+        return self._waiting.pop(next(iter(self._waiting))) if self._waiting else None
+
+    def prefers(self, task: Task[Any], kind: Kind, workers: Mapping[Kind, int]) -> bool:
+        """Tell whether a node of a kind may try a task again: its own kind's, or one whose kind has gone."""
+        if len(workers) < 2:
+            return True
+        begun = self._by_group()
+        before = begun.get(task.stack.group, kind)
+        return before == kind or not workers.get(before)
+
+    def _by_group(self) -> dict[str, Kind]:
+        return {self._tasks[place].stack.group: kind for place, kind in self._begun.items()}
+
+    def _dealt(self, workers: Mapping[Kind, int]) -> Deal:
+        stacks = [task.stack for task in self._tasks]
+        left = {task.stack.group for task in self._waiting.values()}
+        if not self._seconds:
+            self._seconds = {stack.group: stack_seconds(stack) for stack in stacks}
+        seconds = [self._seconds[stack.group] if stack.group in left else 0.0 for stack in stacks]
+        return kinds.deal(stacks, seconds, workers, self._by_group())
+
+    def _tell(self, deal: Deal) -> None:
+        """Say how seeds are dealt, once in each way."""
+        if (words := deal.words()) != self._told:
+            self._told = words
+            for line in words:
+                notes.warn(line)
