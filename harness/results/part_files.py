@@ -313,7 +313,7 @@ def _groups(trials: str) -> list[str]:
 def _check_ids(trials: TextTable) -> None:
     """Raise ValueError if a trial's id, status or stack is none."""
     ids = trials["trial_id"]
-    if not all(map(files.is_name, ids)) or len(set(ids)) < len(ids):
+    if not all(map(files.NAME.fullmatch, ids)) or len(set(ids)) < len(ids):
         raise ValueError("a trial_id is malformed, or there twice")
     if not set(STATUSES[:4]).issuperset(trials["status"]):
         raise ValueError("a status is unknown")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import gzip
 import math
-import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -84,8 +83,7 @@ def write(
     if parts is not None:
         listed = list(parts)
         kept = {name: digest for part in listed for name, digest in part.files.items()}
-        kinds = [kind for kind in KEPT if (folder / kind).is_dir()]
-        there = {f"{kind}/{name}" for kind in kinds for name in os.listdir(folder / kind)}
+        there = {f"{kind}/{name}" for kind in KEPT for name in files.names(folder / kind)}
         record = replace(
             record,
             parts={part.name: part.digest for part in listed},
@@ -216,7 +214,7 @@ def _merged_tables(folder: Path, rows: TextTable, parts: Sequence[Part]) -> tupl
 def _merged_trials(rows: TextTable, outcomes: TextTable, names: Sequence[str]) -> TextTable:
     """Join the planned trials' rows with their outcomes, as text."""
     outcomes = outcomes.only(["trial_id", *names])
-    status, reason = names.index("status"), names.index("reason")
+    status = names.index("status")
     ended: dict[str, list[str]] = {}
     for trial_id, *cells in outcomes.rows:
         earlier = ended.get(trial_id)
@@ -233,7 +231,7 @@ def _merged_trials(rows: TextTable, outcomes: TextTable, names: Sequence[str]) -
 
 
 def with_reason(cells: Sequence[str], names: Sequence[str], before: str = "", why: str = "") -> list[str]:
-    """Give the end of a row of trials.csv, columns `names`, the reason why its trial was not trained, if it was not.
+    """Give the end of a row of trials.csv, its columns `names`, with the reason where its trial was not trained.
 
     `before` and `why` are the status and reason that were planned.
     """
@@ -284,9 +282,8 @@ def read(folder: Path, names: Sequence[str] = TABLES) -> dict[str, str]:
         if not current:
             return made
         texts |= {name: made[name.removesuffix(".csv")].encode() for name in in_parts}
-    elif lost := [*changed, *in_parts]:
-        if record is not None or contents[lost[0]] is None:
-            raise UsageError(_lost(folder / lost[0]))
+    elif (lost := [*changed, *in_parts]) and (record is not None or contents[lost[0]] is None):
+        raise UsageError(_lost(folder / lost[0]))
     return {name: texts[f"{name}.csv"].decode("utf-8-sig") for name in names}
 
 

@@ -71,7 +71,11 @@ def _counts() -> list[list[list[str]]]:
 
 
 def _make_shard(
-    folder: Path, study: Study, settings: list[dict[str, str]], counts: list[list[list[str]]], shard: tuple[int, int]
+    folder: Path,
+    study: Study,
+    settings: list[dict[str, str]],
+    counts: list[list[list[str]]],
+    shard: tuple[int, int],
 ) -> None:
     number, count = shard
     draw = random.Random(number)
@@ -85,7 +89,11 @@ def _make_shard(
         (folder / name).mkdir(parents=True)
     for seed in study.seeds[number::count]:
         group = f"g{number:04x}{seed:06x}"[:15]
-        trials, epochs, confusion = TextTable(["trial_id", *OUTCOME]), TextTable(list(EPOCHS)), TextTable(list(CONFUSION))
+        trials, epochs, confusion = (
+            TextTable(["trial_id", *OUTCOME]),
+            TextTable(list(EPOCHS)),
+            TextTable(list(CONFUSION)),
+        )
         ids = []
         for place, arm in enumerate(settings):
             trial_id = f"t{place:04x}{seed:08x}"
@@ -106,7 +114,9 @@ def _make_shard(
             rows.append([trial_id, *arm.values(), str(seed), "", ""])
             (folder / f"weights/{trial_id}.safetensors").write_bytes(weights)
         (folder / f"predictions/{group}.npz").write_bytes(predictions)
-        digests = {f"weights/{i}.safetensors": weight_digest for i in ids} | {f"predictions/{group}.npz": prediction_digest}
+        digests = {f"weights/{i}.safetensors": weight_digest for i in ids} | {
+            f"predictions/{group}.npz": prediction_digest
+        }
         part_files.write(folder, group, {"trials": trials, "epochs": epochs, "confusion": confusion}, digests)
         listed |= digests
         parts[f"{group}.zip"] = checksums.digest((folder / "parts" / f"{group}.zip").read_bytes())
@@ -131,7 +141,9 @@ def measure(folder: Path) -> None:
     shards = sorted(str(path) for path in folder.iterdir())
     start = time.monotonic()
     done = subprocess.run(
-        [sys.executable, "-m", "harness", "merge", *shards, "--out", str(out), "--json"], check=True, stdout=subprocess.PIPE
+        [sys.executable, "-m", "harness", "merge", *shards, "--out", str(out), "--json"],
+        check=True,
+        stdout=subprocess.PIPE,
     )
     seconds = time.monotonic() - start
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -144,7 +156,9 @@ def measure(folder: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--shards", type=int, default=100)
     parser.add_argument("--trials", type=int, default=10_000, help="of a shard")
     parser.add_argument("--folder", type=Path, required=True)

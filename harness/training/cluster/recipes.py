@@ -110,7 +110,7 @@ def ray(study: str, head: str, hosts: Sequence[str] = (), port: int = PORT) -> s
             raise UsageError(f"host {host!r}: allowed is a name or an address, such as node7 or 10.0.0.7")
     if hosts and head in LOOPBACK:
         raise UsageError(
-            f"--head {head}: other hosts cannot reach that. Name this host as they do, such as --head 10.0.0.1"
+            f"--head {head}: other hosts cannot reach that. Name this host as they do: --head 10.0.0.1"
         )
     filled = {"head": head, "hosts": " ".join(hosts), "port": str(port)}
     return _filled(RAY, study, filled)
