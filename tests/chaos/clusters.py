@@ -17,14 +17,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from chaos.machines import Machine, Network, name_of
+from chaos.machines import Machine, Network
 
 CHECKOUT = Path(__file__).parents[2]
 STORE = 80 * 2**20  # bytes of a node's object store, about as few as Ray allows
 START = 300.0  # seconds for a node to join
 MOST_TRIES = 5  # of starting a head
-WORKER = "ray::"
-"""First characters of the command line of a process in which a Ray actor lives."""
+WORKER = "ray::StackActor"
+"""Name of a process in which an actor of the harness lives."""
 RAYLET = "raylet/raylet"
 HEALTH: Mapping[str, str] = {
     "RAY_health_check_initial_delay_ms": "3000",
@@ -227,8 +227,8 @@ def _free_port() -> int:
 
 
 def workers(node: Node) -> list[int]:
-    """List the processes of a node in which actors live, those that only wait not among them."""
-    return [pid for pid in node.machine.processes(WORKER) if "IDLE" not in name_of(pid)]
+    """List the processes of a node in which actors of the harness live."""
+    return node.machine.processes(WORKER)
 
 
 class Observer:
