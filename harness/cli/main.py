@@ -12,6 +12,7 @@ from typing import Any, Literal, TypedDict, Unpack
 import click
 
 from harness.cli import json_output
+from harness.cli.cluster import cluster
 from harness.cli.data import data
 from harness.cli.going_on import continue_
 from harness.cli.guide import guide
@@ -293,7 +294,7 @@ def compare_(
 
 
 for command in (
-    guide, list_, plan, run, search, merge_, watch_, report, compare_, noise_, try_, judge_, show, export, continue_,
-    show_component, data,
+    guide, list_, plan, run, search, merge_, watch_, report, compare_, noise_, try_, judge_, show, export,
+    continue_, show_component, data, cluster,
 ):  # fmt: skip
     harness.add_command(command)

@@ -13,7 +13,7 @@ import click
 from harness import notes
 from harness.errors import UsageError
 from harness.notes import progress_bar
-from harness.planning import parameters, targets
+from harness.planning import parameters, shards, targets
 from harness.planning.cost import cost, state_bytes
 from harness.planning.plan import Plan
 from harness.settings.schema import OF_ARM, PARENT
@@ -50,6 +50,10 @@ def show_plan(
     click.echo(f"{every}, {trained} to train" if plan.shard is None else every)
     if plan.shard is not None:
         click.echo(f"{plan.shard}: {count(len(plan.trials), 'trial')}, {trained} to train")
+        split, pairings = shards.pairings(study, whole.trials, plan.shard.count)
+        if split and not shards.tunes(study):
+            spread = f"  the arms of {split} of {pairings} seeds are spread over several shards"
+            click.echo(f"{spread}: they are compared between machines")
     for words in _of_networks(plan):
         click.echo(f"  {words}")
     ready = sum(trial.trial_id in finished for trial in plan.trials)

@@ -22,7 +22,7 @@ LOOK_EVERY = 64
 """Steps between two looks at the batch losses, at most: a look costs a stack as much as a step."""
 
 LOOK_SECONDS = 2.0
-"""Seconds between two looks, at most, where no step takes longer: a checkpoint may have to be written soon."""
+"""Seconds between two looks, at most, where no step takes longer: a checkpoint may be wanted at once."""
 
 
 @dataclass(frozen=True)

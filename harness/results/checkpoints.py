@@ -281,7 +281,7 @@ class ShareCheckpoint:
         return (header, state) if header.trials == self.trials else None
 
     def due(self, step: int, budget: Budget) -> bool:
-        """Tell whether the interval since the last checkpoint, or the start, is over, or the process must end."""
+        """Tell whether the interval since the last checkpoint is over, or the process must end."""
         if step >= budget.steps:
             return False
         if signals.asked():

@@ -26,11 +26,13 @@ CONFUSION = ["trial_id", "split", "label", "prediction", "count"]
 FORMULA = r"'*[=+@-]"
 """Beginning of a cell that a spreadsheet would compute, after apostrophes that forbid it."""
 MARK = "'"
-SUSPECT = re.compile(r"""(?:^|[,"])[=+@'-]""", re.MULTILINE)
-"""Sign of a cell in a CSV that may have to be marked; to look at each costs more than to write all."""
+SUSPECTS = tuple(f"{before}{first}" for before in (",", '"', "\n") for first in "=+@'-")
+"""Signs of a cell in a CSV that may have to be marked; to look at each cell costs more than to write all."""
 NUMBER = r"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|inf|nan)"
 RUN = re.compile(r"^([^,\n]*),.*\n(?:\1,.*\n)*", re.MULTILINE)  # rows that begin with the same cell
 
+AT_ONCE = 10_000
+"""Rows that are written at once: of a million, the lists of all cells would take most memory."""
 LONGEST = 2**31 - 1
 """Most characters of a cell: the csv module's own limit is less than a reason may be long."""
 
@@ -65,16 +67,22 @@ class TextTable:
         if "reason" not in self.columns:
             return self
         at, control = self.columns.index("reason"), re.compile(f"{CONTROL}+")
-        rows = [[*row[:at], control.sub(" ", row[at]), *row[at + 1 :]] for row in self.rows]
+        rows = [
+            [*row[:at], control.sub(" ", row[at]), *row[at + 1 :]] if control.search(row[at]) else row
+            for row in self.rows
+        ]
         return TextTable(self.columns, rows)
 
     def written(self) -> str:
         """Write a CSV as the function `written` does."""
-        rows = self.in_lines().rows
-        text = _joined([self.columns, *rows])
-        if SUSPECT.search(text):
-            text = _joined([self.columns, *([_marked(cell) for cell in row] for row in rows)])
-        return text
+        blocks = (self.rows[at : at + AT_ONCE] for at in range(0, len(self.rows), AT_ONCE))
+        texts = (_text(TextTable(self.columns, rows).in_lines().rows) for rows in blocks)
+        return "".join([_text([self.columns]), *texts])
+
+
+def _is_suspect(text: str) -> bool:
+    """Tell whether a CSV may have a cell that has to be marked."""
+    return text[:1] in {"=", "+", "@", "'", "-"} or any(sign in text for sign in SUSPECTS)
 
 
 def _joined(rows: Iterable[Sequence[str]]) -> str:
@@ -83,19 +91,24 @@ def _joined(rows: Iterable[Sequence[str]]) -> str:
     return text.getvalue()
 
 
+def _text(rows: Sequence[Sequence[str]]) -> str:
+    """Write rows as a CSV without a header, each cell as a table writes it."""
+    text = _joined(rows)
+    if _is_suspect(text):
+        text = _joined([_marked(cell) for cell in row] for row in rows)
+    return text
+
+
 def _marked(cell: str) -> str:
     return MARK + cell if re.match(FORMULA, cell) and not re.fullmatch(NUMBER, cell) else cell
 
 
 def lines(rows: Sequence[Sequence[str]]) -> list[bytes]:
     """Write rows as lines of a CSV, without their ends, each cell as a table writes it."""
-    text = _joined(rows)
-    if SUSPECT.search(text):
-        rows = [[_marked(cell) for cell in row] for row in rows]
-        text = _joined(rows)
+    text = _text(rows)
     if text.count("\n") == len(rows):
         return text.encode().split(b"\n")[:-1]
-    return [_joined([row])[:-1].encode() for row in rows]  # a cell has several lines
+    return [_text([row])[:-1].encode() for row in rows]  # a cell has several lines
 
 
 def number(value: float) -> str:

@@ -205,7 +205,8 @@ def summary(path: Path, digest: str = "") -> PartSummary | None:
         if found != (digest or found):
             return None
         texts = files.members(content, ["trials.csv", DIGESTS])
-        trials = csv_rows.table(_checked("trials", texts["trials.csv"]))
+        trials = csv_rows.table(texts["trials.csv"])
+        _check_ids(trials)
         listed = {_inside(name): str(d) for name, d in files.json_value(texts.get(DIGESTS, "{}")).items()}
         tracked, counts = files.first_line(content, "epochs.csv"), files.size_of(content, "confusion.csv")
     except (*files.DAMAGE, AttributeError):
@@ -309,15 +310,20 @@ def _groups(trials: str) -> list[str]:
     return table["group"] if "group" in table.columns else []
 
 
-def _check_trials(trials: TextTable) -> None:
-    """Raise ValueError if rows of trials.csv are not those of a stack."""
+def _check_ids(trials: TextTable) -> None:
+    """Raise ValueError if a trial's id, status or stack is none."""
     ids = trials["trial_id"]
-    if not all(map(files.is_name, ids)) or len(set(ids)) < len(ids):
+    if not all(map(files.NAME.fullmatch, ids)) or len(set(ids)) < len(ids):
         raise ValueError("a trial_id is malformed, or there twice")
     if not set(STATUSES[:4]).issuperset(trials["status"]):
         raise ValueError("a status is unknown")
-    if "group" in trials and not all(map(files.is_name, trials["group"])):
+    if "group" in trials and not all(map(files.is_name, set(trials["group"]))):
         raise ValueError("a group is malformed")
+
+
+def _check_trials(trials: TextTable) -> None:
+    """Raise ValueError if rows of trials.csv are not those of a stack."""
+    _check_ids(trials)
     numbers = [name for name in OUTCOME if name.endswith(("_loss", "_accuracy")) and name in trials]
     for name in numbers:
         if any(cell and not re.fullmatch(csv_rows.NUMBER, cell) for cell in trials[name]):

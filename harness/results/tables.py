@@ -83,7 +83,7 @@ def write(
     if parts is not None:
         listed = list(parts)
         kept = {name: digest for part in listed for name, digest in part.files.items()}
-        there = {f"{path.parent.name}/{path.name}" for name in KEPT for path in (folder / name).glob("*")}
+        there = {f"{kind}/{name}" for kind in KEPT for name in files.names(folder / kind)}
         record = replace(
             record,
             parts={part.name: part.digest for part in listed},
@@ -113,10 +113,9 @@ def consolidate(folder: Path, sound: Sequence[Part] | None = None) -> TextTable:
 def _write_merged(
     folder: Path, rows: TextTable, parts: Sequence[Part], retrained: Collection[str] = ()
 ) -> TextTable:
-    texts = _merged(folder, rows, parts)
-    trials = csv_rows.table(texts["trials"])
+    trials, texts = _merged_tables(folder, rows, parts)
     texts |= {name: make(trials).written() for name, make in derived.DERIVED.items()}
-    contents = {f"{name}.csv": text.encode() for name, text in reversed(texts.items())}
+    contents = {f"{name}.csv": texts.pop(name).encode() for name in reversed(list(texts))}
     write(folder, contents, [part for part in parts if part.group not in retrained])
     return trials
 
@@ -189,6 +188,11 @@ def _with_needed(rows: TextTable) -> TextTable:
 
 def _merged(folder: Path, rows: TextTable, parts: Sequence[Part]) -> dict[str, str]:
     """Merge the parts into three CSVs in the plan's order; `rows` are the planned trials'."""
+    return _merged_tables(folder, rows, parts)[1]
+
+
+def _merged_tables(folder: Path, rows: TextTable, parts: Sequence[Part]) -> tuple[TextTable, dict[str, str]]:
+    """Merge the parts as `_merged`; gives the trials' rows, too, as they will be read again."""
     tracked = _tracked(folder, parts)
     place: dict[str, int] = {}
     for i, trial_id in enumerate(rows["trial_id"]):
@@ -199,8 +203,9 @@ def _merged(folder: Path, rows: TextTable, parts: Sequence[Part]) -> dict[str, s
     outcomes = csv_rows.concatenated([part.trials for part in parts], ["trial_id"])
     outcomes = targets.with_times(outcomes, parts, target)
     names = [*outcome_columns(tracked), *targets.columns(target), *([PARENT] if PARENT in outcomes else [])]
-    return {
-        "trials": _merged_trials(rows, outcomes, names).written(),
+    trials = _merged_trials(rows, outcomes, names)
+    return trials, {
+        "trials": trials.written(),
         "epochs": csv_rows.merged(header, epochs, place),
         "confusion": csv_rows.merged(CONFUSION, [part.confusion for part in parts], place),
     }
@@ -209,24 +214,24 @@ def _merged(folder: Path, rows: TextTable, parts: Sequence[Part]) -> dict[str, s
 def _merged_trials(rows: TextTable, outcomes: TextTable, names: Sequence[str]) -> TextTable:
     """Join the planned trials' rows with their outcomes, as text."""
     outcomes = outcomes.only(["trial_id", *names])
-    status, reason = names.index("status"), names.index("reason")
+    status = names.index("status")
     ended: dict[str, list[str]] = {}
     for trial_id, *cells in outcomes.rows:
         earlier = ended.get(trial_id)
         # A trial that failed in one stack and finished in a later one has finished.
         if earlier is None or (cells[status] in FINISHED and earlier[status] not in FINISHED):
             ended[trial_id] = cells
-    known = rows.only(rows.columns[: rows.columns.index("seed") + 1])
-    merged = TextTable([*known.columns, *names])
-    expected = zip(known.rows, rows["trial_id"], rows["status"], rows["reason"], strict=True)
+    known = rows.columns.index("seed") + 1
+    merged, missing = TextTable([*rows.columns[:known], *names]), [""] * len(names)
+    expected = zip(rows.rows, rows["trial_id"], rows["status"], rows["reason"], strict=True)
     for row, trial_id, before, why in expected:
-        cells = with_reason(ended.get(trial_id, [""] * len(names)), names, before, why)
-        merged.rows.append([*row, *cells])
-    return merged
+        cells = with_reason(ended.get(trial_id, missing), names, before, why)
+        merged.rows.append([*row[:known], *cells])
+    return merged.in_lines()
 
 
 def with_reason(cells: Sequence[str], names: Sequence[str], before: str = "", why: str = "") -> list[str]:
-    """Give the end of a row of trials.csv, columns `names`, the reason why its trial was not trained, if it was not.
+    """Give the end of a row of trials.csv, its columns `names`, with the reason where its trial was not trained.
 
     `before` and `why` are the status and reason that were planned.
     """
@@ -277,9 +282,8 @@ def read(folder: Path, names: Sequence[str] = TABLES) -> dict[str, str]:
         if not current:
             return made
         texts |= {name: made[name.removesuffix(".csv")].encode() for name in in_parts}
-    elif lost := [*changed, *in_parts]:
-        if record is not None or contents[lost[0]] is None:
-            raise UsageError(_lost(folder / lost[0]))
+    elif (lost := [*changed, *in_parts]) and (record is not None or contents[lost[0]] is None):
+        raise UsageError(_lost(folder / lost[0]))
     return {name: texts[f"{name}.csv"].decode("utf-8-sig") for name in names}
 
 

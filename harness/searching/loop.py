@@ -243,7 +243,7 @@ class _Search:
         remarks = unseen(self.study, every.trials)
         progress = SearchProgress(self.wanted, notes=remarks, before=before, file=file)
         self._note(progress)
-        workers = workers_for(self.options, count, self.devices[0], modules)
+        workers = workers_for(self.options, count, self.devices[0], modules, drawn=every)
         self.workers, self.progress = workers, progress
         self.schedule = StageSchedule(
             self.study, self.ask_tell, Told(self.folder), self.costs, self.rungs, self.devices, count

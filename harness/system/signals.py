@@ -64,9 +64,9 @@ def end() -> NoReturn:
 
 
 def end_when_told() -> None:
-    """Have this worker process end at SIGTERM and SIGHUP: at once, or as what it trains has saved itself.
+    """Have this worker process end at SIGTERM and SIGHUP: at once, or when what runs has saved itself.
 
-    A thread hears of the signal while the main thread is in a long call. One that is ignored (nohup) stays so.
+    A thread hears of a signal while the main thread is in a long call. One that is ignored (nohup) stays so.
     """
     _request.of_worker = True
     if os.name == "nt":  # ends at once

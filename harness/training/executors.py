@@ -33,9 +33,7 @@ from harness.training.tasks import Result, Task
 FORKING = getattr(multiprocessing.context, "ForkContext", ())  # not on Windows
 MOST_TRIES = 3  # of a task whose worker process dies
 DIED = "its worker process died (killed, or out of memory)"
-ENDING = (
-    signals.GRACE + 2
-)  # seconds for workers that are told to end, and for a pool's thread to have noticed
+ENDING = signals.GRACE + 2  # seconds for workers to end when told to, and for a pool's thread to notice
 STOPPING = [getattr(signal, name) for name in signals.NAMES if hasattr(signal, name)]
 NO_PROCESS = (OSError, NotImplementedError, ImportError)
 """Exceptions of starting a process: too few open files or processes allowed, no semaphores (no /dev/shm)."""
@@ -303,11 +301,14 @@ def stop(pool: ProcessPoolExecutor) -> None:
     for process in running:
         process.terminate()
     last = time.monotonic() + ENDING
-    for process in running:  # no part may land once the run is over
-        process.join(max(0.0, last - time.monotonic()))
-        if process.is_alive():  # a component's own handler of signals, perhaps
-            process.kill()
-            process.join()
+    try:
+        for process in running:  # no part may land once the run is over
+            process.join(max(0.0, last - time.monotonic()))
+    finally:  # also when Ctrl-C comes again
+        for process in running:
+            if process.is_alive():  # a component's own handler of signals, perhaps
+                process.kill()
+                process.join()
     if thread is not None and answers is not None:
         # The thread also waits for the workers: nobody else learns that a worker has ended before the thread
         # says so, and it would wait for the rest of an answer that a worker was ended in.

@@ -253,6 +253,7 @@ def _train(drawn: Plan, folder: Path, options: RunOptions) -> RunSummary:
             folder, planned.plan, planned.devices, planned.processes, here=not options.cluster
         )
         remarks += _remarks(planned, trials)
+        del trials  # of very many trials, the table takes as much memory as the plan
         title = drawn.study.phase.title
         total = sum(len(stack.trials) for stack in planned.stacks)
         progress = Progress(total, planned.shared, planned.stacks, [*planned.plan.warnings, *remarks], title)

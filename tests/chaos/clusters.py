@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import secrets
@@ -129,7 +128,7 @@ class Cluster:
             self.port, self.client_port = _free_port(), _free_port()
         inside = self.network.inside() if self.network else []
         self.head = Machine("head", self.host, None, self.folder / "head.log")
-        ports = ["--port", str(self.port)]
+        ports = ["--port", str(self.port), "--include-dashboard=False"]
         if not client_is_missing():
             ports += ["--ray-client-server-port", str(self.client_port)]
         self.head.start(
@@ -210,7 +209,7 @@ def _ray_start(address: str, scratch: Path, cores: int) -> list[str]:
     return [
         sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--node-ip-address", address,
         "--num-cpus", str(cores), "--num-gpus", "0", "--object-store-memory", str(STORE),
-        "--include-dashboard=False", "--include-log-monitor=False", "--disable-usage-stats",
+        "--include-log-monitor=False", "--disable-usage-stats",
         "--temp-dir", str(scratch),
     ]  # fmt: skip
 
@@ -280,7 +279,8 @@ def _line(stream: IO[bytes], patience: float) -> bytes:
 
 def client_is_missing() -> bool:
     """Tell whether Ray cannot serve ray:// here, for which it needs grpcio."""
-    return importlib.util.find_spec("grpc") is None
+    tried = subprocess.run([sys.executable, "-c", "import grpc"], capture_output=True, check=False)
+    return tried.returncode != 0
 
 
 def ray_is_missing() -> str:

@@ -101,6 +101,7 @@ CALLS: Mapping[str, Sequence[Sequence[str]]] = {
     "plan": [("tiny.toml",), ("tuned.toml",), ("found.toml",), ("choices", "--results", "none")],
     "run": [("tiny.toml", *ONE), ("tuned.toml", *ONE)],
     "search": [("found.toml", *ONE)],
+    "merge": [("results/tiny", "other", "--out", "merged"), ("results/tuned", "--out", "merged tuned")],
     "report": [("results/tiny",)],
     "compare": [("results/tiny", "other"), ("results/tiny", "other", "--fail-on", "worse", "--out", "out")],
     "noise": [("tiny.toml", "--seeds", "3", *ONE)],

@@ -15,6 +15,7 @@ from harness.errors import UsageError, did_you_mean
 
 FOLDER = Path(__file__).parent
 SHARED = "shared.json"
+GROUPS = ("cluster", "data")
 REFERENCE = re.compile(rf'"{re.escape(SHARED)}#/\$defs/(\w+)"')
 
 
@@ -25,7 +26,8 @@ def commands() -> list[str]:
 
 def _command(stem: str) -> str:
     """Return the command of a file's name: a group's commands have a space."""
-    return stem.replace("data-", "data ", 1)
+    group, _, command = stem.partition("-")
+    return f"{group} {command}" if group in GROUPS else stem
 
 
 def schema(command: str) -> dict[str, Any]:

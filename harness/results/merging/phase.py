@@ -68,16 +68,17 @@ class MergedPhase:
         files.write(self.out / "plan.json", json.dumps(self._plan(), indent=1).encode())
         files.write(self.out / "study.toml", tomli_w.dumps(_without_nothing(self.tables)).encode())
         files.write(self.out / tables.PLANNED, self.rows.packed())
+        provenance = accounts.provenance(self.sources)
+        files.write(self.out / "provenance.json", json.dumps(provenance, indent=1).encode())
         self._place()
         about = documents.study(self.out)["study"]
-        weights = {path.stem for path in (self.out / "weights").glob("*.safetensors")}
+        best = about["keep_weights"] == "best"
+        weights = {path.stem for path in (self.out / "weights").glob("*.safetensors")} if best else set()
         self.writer = TableWriter(self.out, self.rows, self.choice, about["metrics"], of_study(about))
-        self.writer.gather(weights if about["keep_weights"] == "best" else ())
+        self.writer.gather(weights)
         tables.prune_weights(self.out, self.writer.weighed)
         self.writer.write()
         self._remove_others()
-        provenance = accounts.provenance(self.sources)
-        files.write(self.out / "provenance.json", json.dumps(provenance, indent=1).encode())
 
     def _plan(self) -> dict[str, Any]:
         """Make plan.json: its stacks are those of the parts that are kept, of trials that are planned."""
@@ -119,15 +120,16 @@ class MergedPhase:
         states = {source.path: _states(source.path) for source in self.sources}
         there = {source.path: _listed(source.path) for source in self.sources}
         for part in self.choice.parts.values():
+            folder, present = str(part.folder), there[part.folder]
             for name, digest in part.files.items():
-                if name in there[part.folder]:
-                    self.placing.put(part.folder / name, name, digest)
+                if name in present:
+                    self.placing.put(f"{folder}/{name}", name, digest)
             for path in states[part.folder].get(part.group, ()):
-                self.placing.put(path, f"{STATES}/{path.name}")
-            self.placing.put(part.path, f"parts/{part.name}", part.digest)
+                self.placing.put(str(path), f"{STATES}/{path.name}")
+            self.placing.put(str(part.path), f"parts/{part.name}", part.digest)
         begun = next((s.path / starts.FILE for s in self.sources if (s.path / starts.FILE).is_file()), None)
         if begun is not None:
-            self.placing.put(begun, starts.FILE, str(self.tables.get("start", {}).get("digest", "")))
+            self.placing.put(str(begun), starts.FILE, str(self.tables.get("start", {}).get("digest", "")))
 
     def _remove_others(self) -> None:
         """Remove parts and predictions of stacks of which another has all trials."""
@@ -152,7 +154,7 @@ def _states(folder: Path) -> dict[str, list[Path]]:
 
 def _listed(folder: Path) -> frozenset[str]:
     """List the weights and predictions that a folder has."""
-    return frozenset(f"{kind}/{path.name}" for kind in tables.KEPT for path in (folder / kind).glob("*"))
+    return frozenset(f"{kind}/{name}" for kind in tables.KEPT for name in files.names(folder / kind))
 
 
 def read(everything: Sequence[SourceFolder], out: Path, name: str, scratch: Path) -> MergedPhase | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,7 +36,7 @@ class Placing:
         self.done = Placed()
         self._there: dict[str, Mapping[str, int]] = {}
 
-    def put(self, source: Path, name: str, digest: str = "") -> None:
+    def put(self, source: str, name: str, digest: str = "") -> None:
         """Put a file under a name of the folder, such as weights/t0123456789ab.safetensors, unless it is there.
 
         Of the `digest`, what is there stays if it has it; without one, if it is the same file.
@@ -45,17 +44,17 @@ class Placing:
         Raises:
             MachineError: it cannot be written.
         """
-        target = self._out / name
         folder, _, file = name.rpartition("/")
         there = self._listed(folder)
         try:
-            if file in there and self._is_there(source, target, there[file], digest):
-                return
-            self._link(source, target, new=file not in there)
+            if file not in there:
+                self._link(source, f"{self._out}/{name}", new=True)
+            elif not self._is_there(Path(source), self._out / name, there[file], digest):
+                self._link(source, f"{self._out}/{name}", new=False)
         except OSError as error:
             raise MachineError(
-                f"{target} cannot be written: {error.strerror or error}. What is merged is safe: the same command "
-                "goes on"
+                f"{self._out / name} cannot be written: {error.strerror or error}. What is merged is safe: the same "
+                "command goes on"
             ) from error
 
     def _listed(self, folder: str) -> Mapping[str, int]:
@@ -72,21 +71,19 @@ class Placing:
         content = files.content_of(target)
         return checksums.digest(content) == digest if digest else content == files.content_of(source)
 
-    def _link(self, source: Path, target: Path, *, new: bool) -> None:
+    def _link(self, source: str, target: str, *, new: bool) -> None:
         try:
             if new:
-                with suppress(FileExistsError):
-                    os.link(source, target)
-                    self.done.linked += 1
-                    return
-            draft = target.parent / f"{locks.prefix()}{secrets.token_hex(8)}"
-            os.link(source, draft)
-            draft.replace(target)
+                os.link(source, target)
+            else:
+                draft = Path(target).parent / f"{locks.prefix()}{secrets.token_hex(8)}"
+                os.link(source, draft)
+                draft.replace(target)
             self.done.linked += 1
         except FileNotFoundError:
             raise
         except OSError:  # another file system, or one without links
-            content = files.content_of(source)
-            files.write(target, content)
+            content = files.content_of(Path(source))
+            files.write(Path(target), content)
             self.done.copied += 1
             self.done.copied_bytes += len(content)

@@ -25,7 +25,7 @@ from harness.settings.schema import EPOCHS, PARENT, SCORES, STACKS, outcome_colu
 from harness.study.targets import Target
 from harness.system.files import DraftFile
 
-MOST_COUNTS = 2**28
+MOST_COUNTS = 2**20
 """Most bytes of confusion.csv that is written; more of it stays in the parts."""
 MADE = (*TABLES, *derived.DERIVED)
 AT_ONCE = 10_000  # rows that are written at once
@@ -100,16 +100,18 @@ class TableWriter:
             planned = self._rows.cells(wanted.values())
             both = [[*a, *b[1:]] for a, b in zip(planned.rows, ended.rows, strict=True)]
             stack = derived.stacks(TextTable([*planned.columns, *self._names], both))
-            for line in csv_rows.lines(stack.rows):
-                self._stores["stacks"].put(wanted[given[0][0]], line + b"\n")
+            first = wanted[given[0][0]]
+            self._stores["stacks"].put({first: line + b"\n" for line in csv_rows.lines(stack.rows)})
 
     def _keep_ends(self, ended: TextTable, weights: Container[str]) -> None:
         """Keep the ends of rows of trials.csv, and count what computed them."""
         status, kernels, host, accuracy = (
             ended.columns.index(name) for name in ("status", "kernels", "host", "val_accuracy")
         )
-        for row, line in zip(ended.rows, csv_rows.lines([row[1:] for row in ended.rows]), strict=True):
-            self._stores["trials"].put(self._rows.numbers[row[0]], line)
+        lines = csv_rows.lines([row[1:] for row in ended.rows])
+        numbers = (self._rows.numbers[row[0]] for row in ended.rows)
+        self._stores["trials"].put(dict(zip(numbers, lines, strict=True)))
+        for row in ended.rows:
             if row[status] in FINISHED:
                 self.computed[row[kernels], row[host]] += 1
             if row[status] == "ok" and row[0] in weights:
@@ -117,10 +119,11 @@ class TableWriter:
 
     def _keep_runs(self, name: str, text: str, wanted: Mapping[str, int]) -> None:
         """Keep the rows of a table, those of one trial together."""
-        store = self._stores[name]
+        store, runs = self._stores[name], dict[str, str]()
         for run in csv_rows.RUN.finditer(text, text.index("\n") + 1):
             if run[1] in wanted:
-                store.put(wanted[run[1]], run[0].encode())
+                runs[run[1]] = runs.get(run[1], "") + run[0]
+        store.put({wanted[trial_id]: rows.encode() for trial_id, rows in runs.items()})
 
     def write(self) -> None:
         """Write all tables of the folder, and checksums of them and of the parts."""

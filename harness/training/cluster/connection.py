@@ -8,22 +8,27 @@ import secrets
 import signal
 import socket
 import sys
-from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import IO, Any
 
 from harness import notes
 from harness.errors import MachineError, UsageError, in_words
 from harness.system import signals
 from harness.text import count
+from harness.training.cluster import tokens
 
 EXTRA = 'pip install "ablation-harness[ray]"'
 FORMS = "auto, local, local:CORES, HOST:PORT or ray://HOST:PORT"
 CLIENT = "ray://"
+REFUSED = "InvalidAuthToken"
+"""Word of Ray's where a token is wrong or missing; its error says only that it cannot connect."""
 ANSWERS_WITHIN = 5.0  # seconds for an address to take a connection
-STORE_BYTES = 200 * 2**20
-"""Object store of a cluster that the harness starts: results pass through it; what is more goes to disk."""
+OWN = {"include_dashboard": False, "object_store_memory": 200 * 2**20}
+"""Options of a cluster that the harness starts: results pass through its object store, and what is more goes
+to disk."""
 
 
 @dataclass(frozen=True)
@@ -174,6 +179,7 @@ def _endpoint(address: str) -> tuple[str, int] | None:
 def imported() -> Any:
     """Import Ray; raise UsageError, which names the extra, where it is not installed."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    tokens.use()
     try:
         return importlib.import_module("ray")
     except ImportError as error:
@@ -204,21 +210,57 @@ def _join(ray: Any, address: str) -> None:
     }
     name, _, cores = address.partition(":")
     if name == "local":
-        started = {"include_dashboard": False, "object_store_memory": STORE_BYTES, **usual}
+        tokens.ensure()
+        started = {**usual, **OWN}
         usual = started | ({"num_cpus": int(cores)} if cores else {})
     else:
         _check_reachable(address)
-    try:
-        ray.init("local" if name == "local" else address, **usual)
-    except ray.exceptions.AuthenticationError as error:
-        raise MachineError(
-            f"the cluster {address} refuses this process: {first_line(error)}. Give it the cluster's token: "
-            "RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN_PATH (a file) or ~/.ray/auth_token"
-        ) from error
-    except Exception as error:  # Ray raises what its layers raise: ConnectionError, RuntimeError, ValueError
-        with suppress(Exception):
-            ray.shutdown()
-        raise _unreachable(address, first_line(error)) from error
+    with _stderr_collected() as said:
+        try:
+            with _loopback(ray) if name == "local" else nullcontext():
+                ray.init("local" if name == "local" else address, **usual)
+        except (
+            Exception
+        ) as error:  # Ray raises what its layers raise: ConnectionError, RuntimeError, ValueError
+            with suppress(Exception):
+                ray.shutdown()
+            if isinstance(error, ray.exceptions.AuthenticationError) or REFUSED in f"{said()} {error}":
+                raise MachineError(_refused(address)) from error
+            raise _unreachable(address, first_line(error)) from error
+
+
+def _refused(address: str) -> str:
+    """Say that this process has not the token of a cluster."""
+    given = next(
+        (name for name in (tokens.TOKEN, tokens.TOKEN_PATH) if name in os.environ), "~/.ray/auth_token"
+    )
+    mode = os.environ.get(tokens.MODE, "")
+    shown = f"another token than the cluster's (in {given})" if mode == "token" else "no token"
+    return (
+        f"the cluster {address} refuses this process, which shows {shown}. Give it the cluster's: "
+        f"{tokens.MODE}=token, and {tokens.TOKEN_PATH} (a file), {tokens.TOKEN}, or ~/.ray/auth_token; "
+        "on its head `ray get-auth-token` prints it. Nothing was trained"
+    )
+
+
+@contextmanager
+def _stderr_collected() -> Iterator[Callable[[], str]]:
+    """Collect what Ray's C++ writes to the screen within the block; gives a function that reads it."""
+    with tempfile.TemporaryFile() as file:
+        sys.stderr.flush()
+        screen = os.dup(2)
+        os.dup2(file.fileno(), 2)
+        try:
+            yield lambda: _content(file)
+        finally:
+            sys.stderr.flush()
+            os.dup2(screen, 2)
+            os.close(screen)
+
+
+def _content(file: IO[bytes]) -> str:
+    file.seek(0)
+    return file.read().decode(errors="replace")
 
 
 def first_line(error: BaseException) -> str:
@@ -241,6 +283,25 @@ def _unreachable(address: str, why: str) -> MachineError:
         f"no Ray cluster can be joined at {address}: {why}. Start one (`ray start --head` on one host, `ray "
         "start --address=HEAD:6379` on the others), or correct the address; nothing was trained"
     )
+
+
+@contextmanager
+def _loopback(ray: Any) -> Iterator[None]:
+    """Have a cluster that is started in the block listen on 127.0.0.1 alone.
+
+    Ray 2.60 replaces that address where it is asked for by one that others reach, but where it takes this
+    system for one without clusters of several nodes.
+    """
+    constants = getattr(ray._private, "ray_constants", None)
+    before = getattr(constants, "ENABLE_RAY_CLUSTER", None)
+    if before is None:
+        yield
+        return
+    constants.ENABLE_RAY_CLUSTER = False
+    try:
+        yield
+    finally:
+        constants.ENABLE_RAY_CLUSTER = before
 
 
 def _check_reachable(address: str) -> None:

@@ -144,7 +144,7 @@ class RayWorkers:
         """Run tasks, the first ones first; yields their results as they are done, in any order."""
         self._dealing = Dealing(tasks)
         try:
-            yield from self.serve(self._dealing.any, ())
+            yield from self.serve(self._dealing.any, [self._device])
         finally:
             self._dealing = None
 

@@ -7,7 +7,7 @@ same trial ids.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,7 +41,7 @@ def refusal(driver: Mapping[str, str], node: Mapping[str, str]) -> str:
         if node[name] != driver[name]
     ]
     if node["sources"] != driver["sources"]:
-        listed.append(f"other files of the harness, {_harness(node)} (the driver: {_harness(driver)})")
+        listed.append(f"another harness, {_harness(node)} (the driver: {_harness(driver)})")
     return f"has {' and '.join(listed)}. Trials of a study need the same. {ADVICE}" if listed else ""
 
 
@@ -66,7 +66,7 @@ class NodeChecks:
     """
 
     def __init__(self, connection: Connection) -> None:
-        self._ray, self._driver = connection.ray, probe.facts()
+        self._connection, self._ray, self._driver = connection, connection.ray, probe.facts()
         self._asked: dict[str, _Asked] = {}
         self.facts: dict[str, Mapping[str, str]] = {}
 
@@ -92,9 +92,10 @@ class NodeChecks:
             return None
         return self.judge(node)
 
-    def survey(self, found: list[ClusterNode], seconds: float = ANSWER) -> dict[str, str]:
+    def survey(self, found: Sequence[ClusterNode], seconds: float = ANSWER) -> dict[str, str]:
         """Judge nodes and wait for their answers; maps ids to refusals, "" of those that may train."""
-        until, said = time.monotonic() + seconds, {}
+        until = time.monotonic() + seconds
+        said: dict[str, str] = {}
         while waiting := [node for node in found if node.node_id not in said]:
             for node in waiting:
                 judged = self.judge(node)
@@ -109,13 +110,11 @@ class NodeChecks:
 
     def _ask(self, node: ClusterNode) -> Any:
         """Ask a node for its facts; returns the reference of its answer."""
-        strategies = self._ray.util.scheduling_strategies
-        pinned = strategies.NodeAffinitySchedulingStrategy(node.node_id, soft=False)
         cloudpickle = self._ray.cloudpickle
         cloudpickle.register_pickle_by_value(probe)  # a node may have another harness, or none
         try:
-            asked = self._ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=pinned)(probe.facts)
-            return asked.remote()
+            asked = self._ray.remote(num_cpus=0, max_retries=0)(probe.facts)
+            return asked.options(scheduling_strategy=self._connection.on(node)).remote()
         finally:
             cloudpickle.unregister_pickle_by_value(probe)
 

@@ -151,7 +151,7 @@ def pack(plan: Plan, modules: Sequence[str] | None, engine: str) -> Shipment:
         raise UsageError(
             "--cluster: a component of this study, or its network, is defined in a notebook or in the script "
             "that was started, which cannot be sent to other machines. Write it into a file, my_axes.py, and "
-            "name that in the study's `plugins` (a network: engine='my_network.py'); or train without --cluster"
+            "name that in the study's `plugins` (a network's: --engine); or train without --cluster"
         )
     files, sent = _files(modules)
     entries = [*components_of(plan.trials), *(("metric", metrics.entry(name)) for name in plan.study.metrics)]
