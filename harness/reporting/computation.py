@@ -20,8 +20,8 @@ FEW = 6
 """Arms, or contrasts, that a sentence names."""
 MEANING = (
     "Another kind rounds otherwise, and training carries that on: such a pair shares its start and its "
-    "batches, and not all of its chance. That favours no arm, and the intervals hold it. Seconds of such a "
-    "pair compare processors; steps and epochs do not."
+    "batches, and not all of its chance. By itself that favours no arm; it adds to the spread that intervals "
+    "show. Seconds of such a pair compare processors; steps and epochs do not."
 )
 
 
@@ -98,7 +98,7 @@ def kinds(judged: Verdicts) -> Iterator[str]:
             "be told from what the processor does, unless one is trained again on the other's kind."
         )
     changed = [
-        f"{_name(judged, row)}, {row['verdict']}, then {other['verdict']}"
+        f"{_name(judged, row)}, {other['verdict']} instead of {row['verdict']}"
         for row, other in zip(rows, alone, strict=True)
         if row["verdict"] != other["verdict"]
     ]
