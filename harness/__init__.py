@@ -81,8 +81,8 @@ _HOMES = {
 __all__ = [
     "Results", "RunningMean", "StackedStudy", "TrainedTrial", "activations", "architectures",
     "augmentations", "check", "compare", "continue_training", "count_parameters", "dataset", "datasets",
-    "export", "figures", "heads", "judge", "load", "load_model", "loader", "loss", "losses", "merge", "metrics",
-    "model", "module_of", "noise",
+    "export", "figures", "heads", "judge", "load", "load_model", "loader", "loss", "losses", "merge",
+    "metrics",     "model", "module_of", "noise",
     "open_checkpoint", "optimizer", "optimizers", "parse", "plan", "preprocessings", "read", "report", "run",
     "scheduler", "schedules", "search", "split_dataset", "tables", "try_", "watch",
 ]  # fmt: skip

@@ -56,7 +56,7 @@ def write(
 
     `contents` maps file names to contents, or to drafts of them, written in this order, behind
     datapackage.json, which describes them; `parts` are those that they were made from. A draft of trials.csv
-    needs `key_of_trials`, the columns that tell its rows apart. Tables that are `left` in the parts are removed.
+    needs `key_of_trials`, the columns that tell its rows apart. Tables that are `left` in the parts go.
     """
     for name in left:
         (folder / f"{name}.csv").unlink(missing_ok=True)
@@ -231,7 +231,7 @@ def _merged_trials(rows: TextTable, outcomes: TextTable, names: Sequence[str]) -
 
 
 def with_reason(cells: Sequence[str], names: Sequence[str], before: str = "", why: str = "") -> list[str]:
-    """Give the end of a row of trials.csv, its columns `names`, with the reason where its trial was not trained.
+    """Give the end of a row of trials.csv, columns `names`, with the reason where its trial was not trained.
 
     `before` and `why` are the status and reason that were planned.
     """

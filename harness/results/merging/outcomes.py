@@ -65,8 +65,8 @@ def choose(parts: Sequence[PartSummary]) -> Choice:
         other = kept.setdefault(part.group, part)
         if other is not part:
             raise UsageError(
-                f"{other.path} and {part.path} are the same stack, and each finished trials that the other did "
-                f"not: nothing was merged. Train it whole in {part.folder}: run its study there again"
+                f"{other.path} and {part.path} are the same stack, and each finished trials that the other "
+                f"did not: nothing was merged. Train it whole in {part.folder}: run its study there again"
             )
     chosen = {trial_id: part.group for trial_id, part in owners.items()}
     return Choice(dict(sorted(kept.items())), chosen, len(twice))
@@ -96,8 +96,8 @@ def _check_equal(twice: Mapping[str, Sequence[PartSummary]]) -> None:
             differing > 1
         )
         raise UsageError(
-            f"{words}.{more} Nothing was merged. Leave one of the folders out; or remove, from the one that is "
-            "not to count, the part. Runs with --bits portable have the same numbers on every machine"
+            f"{words}.{more} Nothing was merged. Leave one of the folders out; or remove, from the one that "
+            "is not to count, the part. Runs with --bits portable have the same numbers on every machine"
         )
 
 
@@ -121,7 +121,7 @@ def _differences(a: PartSummary, b: PartSummary, trial_ids: Sequence[str]) -> It
 
 
 def _cells(one: Mapping[str, str], other: Mapping[str, str]) -> str:
-    """Say in which measured cell two rows of trials.csv differ; a metric that only one has is no difference."""
+    """Say in which cell two rows of trials.csv differ; a metric that only one has is no difference."""
     for name in one:
         if name in MADE_BY or one[name] == other.get(name, one[name]):
             continue
