@@ -49,7 +49,7 @@ def on_host(host: Path, command: list[str], options: dict[str, str], argument: s
     sent = options["--transferfile"]
     (host / sent).parent.mkdir(parents=True, exist_ok=True)
     shutil.copy(sent, host / sent)
-    code = subprocess.run(" ".join(command), shell=True, cwd=host, check=False).returncode
+    code = subprocess.run(["/bin/sh", "-c", " ".join(command)], cwd=host, check=False).returncode
     back = options["--return"].replace("{}", argument)
     if (host / back).exists():
         shutil.copytree(host / back, back, dirs_exist_ok=True)

@@ -1,9 +1,9 @@
 """A scheduler for tests, of one machine: `sbatch` runs the tasks of a script's array, one after the other.
 
-As Slurm does it, the batch shell alone gets the signal that the script asks for (`--signal=B:TERM@60`), its
-process group is killed some time later, and `scontrol requeue JOB_TASK` has a task run again. The signal comes
-to the tasks of STAND_IN_PREEMPTED (such as "1,2"), in their first run, as soon as STAND_IN_WHEN exists, a
-pattern of files in which %a is the task.
+As Slurm does it, the batch shell alone gets the signal of `--signal=B:TERM@60`, the process group is killed
+some time later, and `scontrol requeue JOB_TASK` has a task run again. The signal comes to the tasks of
+STAND_IN_PREEMPTED (such as "1,2"), in their first run, as soon as STAND_IN_WHEN exists, a pattern of files in
+which %a is the task.
 """
 
 from __future__ import annotations
@@ -59,9 +59,7 @@ def run(command: list[str], task: int, count: int, asked: dict[str, str], *, fir
     }  # fmt: skip
     name, mode = asked["output"].replace("%a", str(task)), asked.get("open-mode", "truncate")
     with Path(name).open("a" if mode == "append" else "w") as log:
-        process = subprocess.Popen(
-            command, env=environment, stdout=log, stderr=log, start_new_session=True
-        )
+        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
         told, killed = False, float("inf")
         while process.poll() is None:
             if first and not told and preempted(task):

@@ -110,8 +110,11 @@ def _shard(planned: Plan) -> dict[str, Any] | None:
     """Return which shard of how many trials a plan is of; None if of all."""
     if planned.shard is None or planned.whole is None:
         return None
-    facts = {"number": planned.shard.number, "count": planned.shard.count}
-    return {**facts, "of_trials": len(planned.whole.trials)}
+    from harness.planning import shards
+
+    every, count = planned.whole.trials, planned.shard.count
+    split, _ = shards.pairings(planned.study, every, count)
+    return {"number": planned.shard.number, "count": count, "of_trials": len(every), "split_seeds": split}
 
 
 def study_facts(study: Any, folder: Path, processes: int) -> dict[str, Any]:

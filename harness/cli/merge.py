@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,21 +14,20 @@ from harness.text import count
 
 if TYPE_CHECKING:
     from harness.results.merging import MergedFolder
+    from harness.results.merging.gaps import Gap
 
 MOST_GAPS = 8  # that are shown
 
 
 @click.command("merge")
 @click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option(
-    "--out", required=True, type=click.Path(path_type=Path), help="The folder that all are merged into."
-)
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="The results folder to make.")
 @json_option
 def merge_(folders: tuple[Path, ...], out: Path, as_json: bool) -> None:
-    """Merge results folders of one study: its shards, or runs on several machines. What OUT has already stays.
+    """Merge results folders of one study: its shards, or runs on several machines. What --out has stays.
 
-    Each trial counts once. Folders of other studies, data or components are refused, and so is a trial with two
-    outcomes; then nothing is written. The order of folders decides nothing, and merging again changes nothing.
+    Each trial counts once. Folders of other studies, data or components are refused, and so is a trial with
+    two outcomes; then nothing is written. The order of the folders decides nothing.
     """
     from harness.results.merging import merge
 
@@ -41,15 +40,20 @@ def merge_(folders: tuple[Path, ...], out: Path, as_json: bool) -> None:
         _show(merged)
 
 
-def _answer(merged: MergedFolder) -> dict[str, object]:
+def _answer(merged: MergedFolder) -> dict[str, Any]:
+    from harness.cli.answers import counted
+
     placed = merged.placed
     return {
         "folder": merged.folder,
         "study": merged.study,
         "sources": list(merged.sources),
-        "statuses": {status or "not trained yet": n for status, n in merged.statuses.items()},
+        "statuses": counted(merged.statuses),
         "shared": merged.shared,
-        "missing": [vars(gap) for gap in merged.gaps],
+        "missing": [
+            {"trials": g.trials, "shard": g.shard or None, "folder": g.folder or None, "command": g.command}
+            for g in merged.gaps
+        ],
         "linked": placed.linked,
         "copied": placed.copied,
         "copied_bytes": placed.copied_bytes,
@@ -64,16 +68,17 @@ def _show(merged: MergedFolder) -> None:
     if merged.shared:
         click.echo(f"{count(merged.shared, 'trial')} in several folders, with equal outcomes: counted once")
     for gap in merged.gaps[:MOST_GAPS]:
-        what = "trials" if gap.trials is None else count(gap.trials, "trial")
-        where = f"shard {gap.shard}" if gap.shard else ""
-        of = " of ".join(filter(None, (where, gap.folder))) or "no folder"
-        click.echo(
-            f"missing: {what} of {of}: {gap.command}"
-            if gap.folder or gap.shard
-            else f"missing: {what} that no folder has: {gap.command}"
-        )
+        click.echo(f"missing: {_words(gap)}\n  {gap.command}")
     if len(merged.gaps) > MOST_GAPS:
-        click.echo(f"  and {len(merged.gaps) - MOST_GAPS} more (--json has all)")
+        click.echo(f"and {len(merged.gaps) - MOST_GAPS} more are missing (--json has all)")
     if merged.gaps:
         click.echo("then merge again, into the same folder")
     click.echo(f"results: {merged.folder}/trials.csv")
+
+
+def _words(gap: Gap) -> str:
+    """Say of a gap how many trials it has, and where they are planned."""
+    what = "its trials" if gap.trials is None else count(gap.trials, "trial")
+    if gap.folder:
+        return f"{what} of {gap.folder}" + (f" (shard {gap.shard})" if gap.shard else "")
+    return f"shard {gap.shard}, {what}" if gap.shard else f"{what} that no folder has"

@@ -295,7 +295,7 @@ def _say_what_is_next(older: str, folder: Path, drawn: Plan, *, report: bool) ->
 @click.option("--report/--no-report", default=False, help="Draw the report when the winner is confirmed.")
 @click.option("--shard", hidden=True)
 @json_option
-def search(
+def search(  # noqa: PLR0913 (options of a command)
     study: str, overrides: Sequence[str], results: Path | None, goals: Sequence[str], report: bool,
     as_json: bool, shard: str | None, **options: Unpack[MachineKeywords],
 ) -> None:  # fmt: skip

@@ -11,7 +11,7 @@ import heapq
 import itertools
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -99,12 +99,12 @@ def members(study: Study, trials: Sequence[Trial], shard: Shard) -> list[Trial]:
     return [trial for trial in trials if numbers[trial.trial_id] == shard.number]
 
 
-def split(trials: Iterable[Trial], numbers: Mapping[str, int]) -> list[tuple[str, int]]:
-    """List the (data set, seed) whose trials lie in several shards, in the trials' order."""
-    places: dict[tuple[str, int], set[int]] = {}
+def pairings(study: Study, trials: Sequence[Trial], count: int) -> tuple[int, int]:
+    """Count the seeds on a data set whose trials lie in several shards, and all of them."""
+    numbers, places = dealt(study, trials, count), dict[tuple[str, int], set[int]]()
     for trial in trials:
         places.setdefault(_pairing(trial), set()).add(numbers[trial.trial_id])
-    return [pairing for pairing, found in places.items() if len(found) > 1]
+    return sum(len(found) > 1 for found in places.values()), len(places)
 
 
 def tunes(study: Study) -> bool:

@@ -67,6 +67,8 @@ def _check_plan(content: dict[str, Any]) -> None:
     shard = content.get("shard")
     if shard is not None and not _is_shard(shard):
         raise ValueError(f"shard = {_short(shard)}; allowed: its number and how many there are, as [3, 16]")
+    if not _is_shards(content.get("shards", {"count": 1, "numbers": []})):
+        raise ValueError(f"shards = {_short(content['shards'])}; allowed: their count, and numbers of some")
     stacks = content.setdefault("stacks", [])
     if not isinstance(stacks, list) or not all(isinstance(stack, dict) for stack in stacks):
         raise ValueError(f"stacks = {_short(stacks)}; allowed: a list of objects")
@@ -82,6 +84,12 @@ def _check_plan(content: dict[str, Any]) -> None:
     distinct = {(stack["group"], tuple(stack["trials"])) for stack in stacks}
     if len({group for group, _ in distinct}) < len(distinct):
         raise ValueError("two stacks have one name")
+
+
+def _is_shards(value: object) -> bool:
+    """Tell whether a value says which shards a merged folder has."""
+    numbers, count = (value.get(key) for key in ("numbers", "count")) if isinstance(value, dict) else (0, 0)
+    return isinstance(numbers, list) and all(_is_shard([number, count]) for number in numbers)
 
 
 def _is_shard(value: object) -> bool:

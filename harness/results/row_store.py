@@ -5,7 +5,7 @@ from __future__ import annotations
 import mmap
 import tempfile
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
@@ -14,7 +14,7 @@ AT_ONCE = 2**20  # bytes that are written at once
 
 
 class RowStore:
-    """Texts by number, each put once, then read; its file is gone when the store is closed, or the process ends.
+    """Texts by number, each put once, then read; its file goes when it is closed, or the process ends.
 
     Args:
         folder: where the file is, which has no name there.
@@ -41,15 +41,18 @@ class RowStore:
             self._texts.close()
         self._file.close()
 
-    def put(self, number: int, text: bytes) -> None:
-        """Keep a text under a number."""
-        missing = 2 * (number + 1) - len(self._places)
+    def put(self, texts: Mapping[int, bytes]) -> None:
+        """Keep texts under their numbers."""
+        places, end = self._places, self._end
+        missing = 2 * (max(texts, default=0) + 1) - len(places)
         if missing > 0:
-            self._places.frombytes(bytes(8 * missing))
-        self._places[2 * number] = self._end
-        self._end += len(text)
-        self._places[2 * number + 1] = self._end
-        self._waiting += text
+            places.frombytes(bytes(8 * missing))
+        for number, text in texts.items():
+            places[2 * number] = end
+            end += len(text)
+            places[2 * number + 1] = end
+        self._end = end
+        self._waiting += b"".join(texts.values())
         if len(self._waiting) > AT_ONCE:
             self._flush()
 

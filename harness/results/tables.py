@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import gzip
 import math
-import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -30,7 +29,8 @@ from harness.results import (
 from harness.results.checksums import Record
 from harness.results.columns import FINISHED, TABLES
 from harness.results.csv_rows import CONFUSION, TextTable
-from harness.results.part_files import Part, PartSummary
+from harness.results.part_files import Part
+from harness.results.part_summaries import PartSummary
 from harness.settings import limits
 from harness.settings.schema import EPOCHS, PARENT, outcome_columns
 from harness.system import files
@@ -57,7 +57,7 @@ def write(
 
     `contents` maps file names to contents, or to drafts of them, written in this order, behind
     datapackage.json, which describes them; `parts` are those that they were made from. A draft of trials.csv
-    needs `key_of_trials`, the columns that tell its rows apart. Tables that are `left` in the parts are removed.
+    needs `key_of_trials`, the columns that tell its rows apart. Tables that are `left` in the parts go.
     """
     for name in left:
         (folder / f"{name}.csv").unlink(missing_ok=True)
@@ -84,8 +84,7 @@ def write(
     if parts is not None:
         listed = list(parts)
         kept = {name: digest for part in listed for name, digest in part.files.items()}
-        kinds = [kind for kind in KEPT if (folder / kind).is_dir()]
-        there = {f"{kind}/{name}" for kind in kinds for name in os.listdir(folder / kind)}
+        there = {f"{kind}/{name}" for kind in KEPT for name in files.names(folder / kind)}
         record = replace(
             record,
             parts={part.name: part.digest for part in listed},
@@ -216,7 +215,7 @@ def _merged_tables(folder: Path, rows: TextTable, parts: Sequence[Part]) -> tupl
 def _merged_trials(rows: TextTable, outcomes: TextTable, names: Sequence[str]) -> TextTable:
     """Join the planned trials' rows with their outcomes, as text."""
     outcomes = outcomes.only(["trial_id", *names])
-    status, reason = names.index("status"), names.index("reason")
+    status = names.index("status")
     ended: dict[str, list[str]] = {}
     for trial_id, *cells in outcomes.rows:
         earlier = ended.get(trial_id)
@@ -233,7 +232,7 @@ def _merged_trials(rows: TextTable, outcomes: TextTable, names: Sequence[str]) -
 
 
 def with_reason(cells: Sequence[str], names: Sequence[str], before: str = "", why: str = "") -> list[str]:
-    """Give the end of a row of trials.csv, columns `names`, the reason why its trial was not trained, if it was not.
+    """Give the end of a row of trials.csv, columns `names`, with the reason where its trial was not trained.
 
     `before` and `why` are the status and reason that were planned.
     """
@@ -278,15 +277,14 @@ def read(folder: Path, names: Sequence[str] = TABLES) -> dict[str, str]:
     if part_files.paths(folder):
         parts = part_files.read_all(folder)
         current = _are_current(folder, parts, record, contents, changed)
-        made = {}
+        anew: dict[str, str] = {}
         if not current or in_parts:
-            made = _merged(folder, planned(folder), part_files.current(folder, parts.sound))
+            anew = _merged(folder, planned(folder), part_files.current(folder, parts.sound))
         if not current:
-            return made
-        texts |= {name: made[name.removesuffix(".csv")].encode() for name in in_parts}
-    elif lost := [*changed, *in_parts]:
-        if record is not None or contents[lost[0]] is None:
-            raise UsageError(_lost(folder / lost[0]))
+            return anew
+        texts |= {name: anew[name.removesuffix(".csv")].encode() for name in in_parts}
+    elif (lost := [*changed, *in_parts]) and (record is not None or contents[lost[0]] is None):
+        raise UsageError(_lost(folder / lost[0]))
     return {name: texts[f"{name}.csv"].decode("utf-8-sig") for name in names}
 
 

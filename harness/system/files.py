@@ -86,8 +86,7 @@ def _unwritten(path: Path, error: OSError) -> MachineError:
 class DraftFile:
     """A file that is written bit by bit, beside its place, and put there whole with `place`.
 
-    `digest` is the SHA-256 of what was written, and `head` its first line. Until then, and without it, nothing
-    is there.
+    `digest` is the SHA-256 of what was written, and `head` its first line. Without `place`, nothing is there.
     """
 
     def __init__(self, path: Path) -> None:
@@ -172,6 +171,11 @@ def content_of(path: Path, most: int | None = None) -> bytes:
             f"{path} cannot be read: {error.strerror or error}. It may be whole, and nothing was made in its "
             "place; check the disk and the file's permissions, then run the same command again"
         ) from error
+
+
+def names(folder: Path) -> list[str]:
+    """List the names in a folder; none where it is not there."""
+    return os.listdir(folder) if folder.is_dir() else []  # noqa: PTH208 (a million paths take a second)
 
 
 def text(path: Path, most: int = MOST_TEXT) -> str:

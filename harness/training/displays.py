@@ -139,12 +139,10 @@ def losses(progress: Progress) -> str:
     Losses of different kinds are not comparable: each has its own median.
     """
     shared = progress.shared
-    rows = np.flatnonzero(shared.in_training())
+    rows = shared.in_training()
     if not len(rows):
         return ""
-    now = shared.latest()[rows]
-    trials = [trial for stack in progress.stacks for trial in stack.trials]
-    kinds = np.array([trials[row].arm.settings.loss for row in rows])
+    now, kinds = shared.latest(rows), progress.losses[rows]
     by_kind = {kind: _medians(now[kinds == kind, :, LOSS], "{:.3g}") for kind in dict.fromkeys(kinds)}
     loss = ", ".join(f"{kind} {median}" if len(by_kind) > 1 else median for kind, median in by_kind.items())
     accuracy = _medians(now[:, :, ACCURACY], "{:.1%}").replace("%", " %")

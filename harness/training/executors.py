@@ -33,9 +33,7 @@ from harness.training.tasks import Result, Task
 FORKING = getattr(multiprocessing.context, "ForkContext", ())  # not on Windows
 MOST_TRIES = 3  # of a task whose worker process dies
 DIED = "its worker process died (killed, or out of memory)"
-ENDING = (
-    signals.GRACE + 2
-)  # seconds for workers that are told to end, and for a pool's thread to have noticed
+ENDING = signals.GRACE + 2  # seconds for workers to end when told to, and for a pool's thread to notice
 STOPPING = [getattr(signal, name) for name in signals.NAMES if hasattr(signal, name)]
 NO_PROCESS = (OSError, NotImplementedError, ImportError)
 """Exceptions of starting a process: too few open files or processes allowed, no semaphores (no /dev/shm)."""

@@ -8,6 +8,7 @@ is wrong for one look at most.
 from __future__ import annotations
 
 import ctypes
+import functools
 import itertools
 import math
 import multiprocessing
@@ -41,6 +42,7 @@ class SharedProgress:
 
     def __init__(self, sizes: Sequence[int], evaluations: int) -> None:
         self.first = [0, *itertools.accumulate(sizes)]
+        self._starts = np.array(self.first)
         self.shape = (self.first[-1], evaluations, len(TRAINED_ON), 2)
         places, numbers = max(1, len(sizes)), max(1, math.prod(self.shape))
         self.missing, self._trained, self._curves = _memory(places, numbers)
@@ -60,17 +62,24 @@ class SharedProgress:
         """Forget the curves of a stack that failed."""
         self.curves[self.first[place] : self.first[place + 1]] = np.nan
 
-    def latest(self) -> NDArray[np.float32]:
-        """Return each trial's last evaluation (T, 2, 2): train and val, loss and accuracy."""
-        evaluated = ~np.isnan(self.curves[:, :, 0, LOSS])
+    def latest(self, rows: NDArray[np.int_]) -> NDArray[np.float32]:
+        """Return the last evaluation of some trials (R, 2, 2): train and val, loss and accuracy."""
+        evaluated = ~np.isnan(self.curves[rows, :, 0, LOSS])
         last = evaluated.shape[1] - 1 - evaluated[:, ::-1].argmax(1)
-        return np.asarray(self.curves[np.arange(len(last)), last])
+        return np.asarray(self.curves[rows, last])
 
-    def in_training(self) -> NDArray[np.bool_]:
-        """Mark the trials (T,) of stacks that have begun and are not done."""
-        sizes = np.diff(self.first)
-        begun = ~np.isnan(self.curves[:, 0, 0, LOSS])
-        return begun & np.repeat(self.trained < sizes, sizes)
+    def in_training(self) -> NDArray[np.int_]:
+        """Number the trials (R,) of stacks that have begun and are not done.
+
+        Only rows of these are looked at: a display asks several times a second, of all trials of a run.
+        """
+        starts, sizes, trained = self._starts[:-1], np.diff(self._starts), self.trained
+        unfinished = np.flatnonzero(trained < sizes)
+        first = self.curves[starts[unfinished], 0, 0, LOSS]
+        begun = unfinished[~np.isnan(first) | (trained[unfinished] > 0)]
+        members = [np.arange(starts[stack], starts[stack] + sizes[stack]) for stack in begun]
+        rows = np.concatenate([*members, np.empty(0, np.int_)])
+        return np.asarray(rows[~np.isnan(self.curves[rows, 0, 0, LOSS])])
 
 
 def _memory(places: int, numbers: int) -> tuple[str, Any, Any]:
@@ -140,8 +149,17 @@ class Progress:
         self.engine_notes |= dict.fromkeys(engine_notes)
         if failure:
             self.failed += len(stack.trials)
-            self.shared.clear([member.group for member in self.stacks].index(stack.group))
+            self.shared.clear(self._places[stack.group])
             self.failures.append(f"{len(stack.trials)} trials of stack {stack.group}: {failure}")
+
+    @functools.cached_property
+    def _places(self) -> dict[str, int]:
+        return {stack.group: place for place, stack in enumerate(self.stacks)}
+
+    @functools.cached_property
+    def losses(self) -> NDArray[np.str_]:
+        """The name of each trial's loss, (T,)."""
+        return np.array([trial.arm.settings.loss for stack in self.stacks for trial in stack.trials])
 
     @property
     def trials(self) -> float:

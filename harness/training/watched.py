@@ -45,9 +45,13 @@ class _WatchedRun:
         self.progress, self.start = progress, time.monotonic()
         self.trials = [(stack, trial) for stack in progress.stacks for trial in stack.trials]
         rows: dict[tuple[str, str, str], list[int]] = {}
+        of_arm: dict[int, list[int]] = {}
         for row, (_, trial) in enumerate(self.trials):
-            settings = trial.arm.settings
-            rows.setdefault((settings.dataset, trial.arm.name, settings.loss), []).append(row)
+            if id(trial.arm) not in of_arm:
+                settings = trial.arm.settings
+                key = (settings.dataset, trial.arm.name, settings.loss)
+                of_arm[id(trial.arm)] = rows.setdefault(key, [])
+            of_arm[id(trial.arm)].append(row)
         self.rows, self.arms = rows, list(rows)
         self.order = np.array([row for members in rows.values() for row in members])
         self.first = np.cumsum([0, *map(len, rows.values())])[:-1]
@@ -138,7 +142,7 @@ class _Look:
         sums = np.add.reduceat(np.where(finite, self.curves, 0), first)
         self.means = sums / np.maximum(self.finite, 1)
         self.seeds = np.add.reduceat(came.any(2).astype(int), first)
-        training = shared.in_training()[order]
+        training = np.isin(order, shared.in_training())
         self.training = np.add.reduceat(training.astype(int), first)
         last = came.any(2).sum(1) - 1
         self.at = np.maximum.reduceat(np.where(training, last, -1), first)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import sys
 import time
@@ -58,6 +59,8 @@ def nodes() -> dict[str, bool]:
 
 def main() -> None:
     """Answer questions until there are no more."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # Ray prints to the standard output
     _wait_for(sys.argv[1])
     for _ in range(FEW_TRIES):
         with suppress(ConnectionError):
@@ -88,7 +91,7 @@ def main() -> None:
                 answer = f"the filler ended: {type(error).__name__}"
             if filler is not None:
                 ray.kill(filler)
-        print(json.dumps(answer), flush=True)
+        print(json.dumps(answer), file=answers, flush=True)
 
 
 if __name__ == "__main__":

@@ -85,14 +85,13 @@ def test_seeds_of_which_sides_are_of_two_kinds_are_counted(trained: Path, tmp_pa
     assert found.alike is not None
     assert list(found.alike["n"]) == [3, 4]
     assert sureness(folder)["Processors"] == (
-        "both sides are known to be made on one kind of processor in 7 of 8 paired seeds; not in all of 1 of "
-        "2 contrasts."
+        "several kinds; both arms are known to be made on the same one in 7 of 8 paired seeds."
     )
     words = told(folder)
-    assert "not in all of 1 of 2 contrasts: tanh against relu in 3 of 4." in words
+    assert "1 of 2 contrasts has others: tanh against relu (3 of 4)." in words
     assert "Seconds of such a pair compare processors; steps and epochs do not." in words
     assert "By the seeds of one kind alone, " in words
-    assert "No seed has both sides on one kind" not in words
+    assert "No seed has both arms on one kind" not in words
 
 
 def test_one_pair_of_cells_of_two_kinds_makes_its_seed_mixed(trained: Path, tmp_path: Path) -> None:
@@ -106,7 +105,8 @@ def test_one_pair_of_cells_of_two_kinds_makes_its_seed_mixed(trained: Path, tmp_
 def test_an_arm_that_is_on_a_kind_of_its_own_cannot_be_told_from_it(trained: Path, tmp_path: Path) -> None:
     folder = made_on(trained, tmp_path / "copy", lambda rows: rows["activation"].eq("tanh"))
     words = told(folder)
-    assert "No seed has both sides on one kind for tanh against relu: there, what the arm does" in words
+    assert "No seed has both arms on one kind for tanh against relu: there, what the arm does" in words
+    assert sureness(folder)["Processors"].endswith("in 4 of 8 paired seeds, in none of tanh against relu.")
     found = judged(folder)
     (table,) = verdict_views.alike_table(found)
     assert table.data is not None

@@ -1,7 +1,7 @@
 """`harness merge`: results folders of one study, shards or any others, become one.
 
-    merge -> sources (read, and check) -> phase: studies (is it one?), planned (rows in the study's order), outcomes
-    (one a trial?); then, only if all agree: placing (links), writing (tables), accounts (provenance.json)
+    merge -> sources (read, and check) -> phase: studies (is it one?), planned (rows in the study's order),
+    outcomes (one a trial?); then, only if all agree: placing (links), writing (tables), accounts (provenance)
 
 What comes out depends on the folders alone, not on their order, nor on how often or in which groups they are
 merged. A merge that was killed is finished by the same command.
@@ -117,8 +117,8 @@ def _check_out(place: Path) -> None:
         strangers = [path.name for path in place.glob("*") if not path.name.startswith(BEFORE_A_PLAN)]
         if strangers:
             raise UsageError(
-                f"{place} holds {strangers[0]!r} and no plan.json, so it is not a results folder. Choose an empty "
-                "or new one with --out"
+                f"{place} holds {strangers[0]!r} and no plan.json, so it is not a results folder. Choose an "
+                "empty or new one with --out"
             )
 
 
@@ -153,8 +153,8 @@ def _summary(place: Path, paths: Sequence[Path], phases: Sequence[MergedPhase]) 
         notes.append(f"{computation.words(computed)}: {computation.consequence([computed])}")
     if placed.copied:
         notes.append(
-            f"{count(placed.copied, 'file')} copied ({placed.copied_bytes / 1e6:,.1f} MB), not linked: the folders "
-            "are on other file systems"
+            f"{count(placed.copied, 'file')} copied ({placed.copied_bytes / 1e6:,.1f} MB), not linked: the "
+            "folders are on other file systems"
         )
     return MergedFolder(
         place,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -69,16 +68,17 @@ class MergedPhase:
         files.write(self.out / "plan.json", json.dumps(self._plan(), indent=1).encode())
         files.write(self.out / "study.toml", tomli_w.dumps(_without_nothing(self.tables)).encode())
         files.write(self.out / tables.PLANNED, self.rows.packed())
+        provenance = accounts.provenance(self.sources)
+        files.write(self.out / "provenance.json", json.dumps(provenance, indent=1).encode())
         self._place()
         about = documents.study(self.out)["study"]
-        weights = {path.stem for path in (self.out / "weights").glob("*.safetensors")}
+        best = about["keep_weights"] == "best"
+        weights = {path.stem for path in (self.out / "weights").glob("*.safetensors")} if best else set()
         self.writer = TableWriter(self.out, self.rows, self.choice, about["metrics"], of_study(about))
-        self.writer.gather(weights if about["keep_weights"] == "best" else ())
+        self.writer.gather(weights)
         tables.prune_weights(self.out, self.writer.weighed)
         self.writer.write()
         self._remove_others()
-        provenance = accounts.provenance(self.sources)
-        files.write(self.out / "provenance.json", json.dumps(provenance, indent=1).encode())
 
     def _plan(self) -> dict[str, Any]:
         """Make plan.json: its stacks are those of the parts that are kept, of trials that are planned."""
@@ -154,8 +154,7 @@ def _states(folder: Path) -> dict[str, list[Path]]:
 
 def _listed(folder: Path) -> frozenset[str]:
     """List the weights and predictions that a folder has."""
-    kinds = [kind for kind in tables.KEPT if (folder / kind).is_dir()]
-    return frozenset(f"{kind}/{name}" for kind in kinds for name in os.listdir(folder / kind))
+    return frozenset(f"{kind}/{name}" for kind in tables.KEPT for name in files.names(folder / kind))
 
 
 def read(everything: Sequence[SourceFolder], out: Path, name: str, scratch: Path) -> MergedPhase | None:

@@ -100,7 +100,7 @@ class PlannedRows:
         known = rows.only(self.columns)
         of_arms = rows[OF_ARM] if OF_ARM in rows else [""] * len(rows)
         tried = tried_places(rows["arm"], of_arms)
-        lines = csv_rows.lines(known.rows)
+        lines, texts = csv_rows.lines(known.rows), dict[int, bytes]()
         cells = zip(
             rows["trial_id"], rows["arm"], of_arms, tried, rows["dataset"], rows["seed"], rows["status"],
             rows["reason"], lines, strict=True,
@@ -110,7 +110,7 @@ class PlannedRows:
             before = self._number.setdefault((trial_id, one), len(self.ids))
             if before < len(self.ids):
                 continue
-            self._lines.put(before, line)
+            texts[before] = line
             self.ids.append(trial_id)
             self.by.append(place)
             self._arm_of.append(one)
@@ -119,6 +119,7 @@ class PlannedRows:
             self._tried.setdefault(arm, (of_arm or arm, tries))
             if status == "skipped":
                 self.skipped[before] = (status, reason)
+        self._lines.put(texts)
 
     def _ordered(self, tables: Mapping[str, Any], phase: str) -> np.ndarray[Any, Any]:
         """Order the rows by arm, as the study lists them, then by seed."""
@@ -145,9 +146,10 @@ class PlannedRows:
             one, other = int(self.order[place]), int(self.order[place + 1])
             arm, seed = self._names[self._arm_of[one]], self._seed_of[one]
             raise UsageError(
-                f"arm {arm!r} with seed {seed} is trial {self.ids[one]} in {sources[self.by[one]].path} and trial "
-                f"{self.ids[other]} in {sources[self.by[other]].path}: its data, the code of its components or "
-                "the version of what training means differ. Nothing was merged; train both with one version"
+                f"arm {arm!r} with seed {seed} is trial {self.ids[one]} in {sources[self.by[one]].path} and "
+                f"trial {self.ids[other]} in {sources[self.by[other]].path}: its data, the code of its "
+                "components or the version of what training means differ. Nothing was merged; train both with "
+                "one version"
             )
 
 

@@ -19,7 +19,8 @@ from harness.results.columns import FINISHED, TABLES
 from harness.results.csv_rows import CONFUSION, TextTable
 from harness.results.merging.outcomes import Choice
 from harness.results.merging.planned import PlannedRows
-from harness.results.part_files import Part, PartSummary
+from harness.results.part_files import Part
+from harness.results.part_summaries import PartSummary
 from harness.results.row_store import RowStore
 from harness.settings.schema import EPOCHS, PARENT, SCORES, STACKS, outcome_columns
 from harness.study.targets import Target
@@ -100,16 +101,19 @@ class TableWriter:
             planned = self._rows.cells(wanted.values())
             both = [[*a, *b[1:]] for a, b in zip(planned.rows, ended.rows, strict=True)]
             stack = derived.stacks(TextTable([*planned.columns, *self._names], both))
-            for line in csv_rows.lines(stack.rows):
-                self._stores["stacks"].put(wanted[given[0][0]], line + b"\n")
+            first = wanted[given[0][0]]
+            lines = csv_rows.lines(stack.rows)  # one, as its trials are of one stack
+            self._stores["stacks"].put({first: b"".join(line + b"\n" for line in lines)})
 
     def _keep_ends(self, ended: TextTable, weights: Container[str]) -> None:
         """Keep the ends of rows of trials.csv, and count what computed them."""
         status, kernels, host, accuracy = (
             ended.columns.index(name) for name in ("status", "kernels", "host", "val_accuracy")
         )
-        for row, line in zip(ended.rows, csv_rows.lines([row[1:] for row in ended.rows]), strict=True):
-            self._stores["trials"].put(self._rows.numbers[row[0]], line)
+        lines = csv_rows.lines([row[1:] for row in ended.rows])
+        numbers = (self._rows.numbers[row[0]] for row in ended.rows)
+        self._stores["trials"].put(dict(zip(numbers, lines, strict=True)))
+        for row in ended.rows:
             if row[status] in FINISHED:
                 self.computed[row[kernels], row[host]] += 1
             if row[status] == "ok" and row[0] in weights:
@@ -121,8 +125,7 @@ class TableWriter:
         for run in csv_rows.RUN.finditer(text, text.index("\n") + 1):
             if run[1] in wanted:
                 runs[run[1]] = runs.get(run[1], "") + run[0]
-        for trial_id, rows in runs.items():
-            store.put(wanted[trial_id], rows.encode())
+        store.put({wanted[trial_id]: rows.encode() for trial_id, rows in runs.items()})
 
     def write(self) -> None:
         """Write all tables of the folder, and checksums of them and of the parts."""

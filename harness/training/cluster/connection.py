@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
 import secrets
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import IO, Any
 
 from harness import notes
 from harness.errors import MachineError, UsageError, in_words
@@ -22,6 +24,8 @@ from harness.training.cluster import tokens
 EXTRA = 'pip install "ablation-harness[ray]"'
 FORMS = "auto, local, local:CORES, HOST:PORT or ray://HOST:PORT"
 CLIENT = "ray://"
+REFUSED = "InvalidAuthToken"
+"""Word of Ray's where a token is wrong or missing; its error says only that it cannot connect."""
 ANSWERS_WITHIN = 5.0  # seconds for an address to take a connection
 OWN = {"include_dashboard": False, "object_store_memory": 200 * 2**20}
 """Options of a cluster that the harness starts: results pass through its object store, and what is more goes
@@ -176,6 +180,7 @@ def _endpoint(address: str) -> tuple[str, int] | None:
 def imported() -> Any:
     """Import Ray; raise UsageError, which names the extra, where it is not installed."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    tokens.use()
     try:
         return importlib.import_module("ray")
     except ImportError as error:
@@ -210,19 +215,54 @@ def _join(ray: Any, address: str) -> None:
         started = {**usual, **OWN}
         usual = started | ({"num_cpus": int(cores)} if cores else {})
     else:
+        _check_client(address)
         _check_reachable(address)
-    try:
-        with _loopback(ray) if name == "local" else nullcontext():
-            ray.init("local" if name == "local" else address, **usual)
-    except ray.exceptions.AuthenticationError as error:
-        raise MachineError(
-            f"the cluster {address} refuses this process: {first_line(error)}. Give it the cluster's token: "
-            "RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN_PATH (a file) or ~/.ray/auth_token"
-        ) from error
-    except Exception as error:  # Ray raises what its layers raise: ConnectionError, RuntimeError, ValueError
-        with suppress(Exception):
-            ray.shutdown()
-        raise _unreachable(address, first_line(error)) from error
+    with _stderr_collected() as said:
+        try:
+            with _loopback(ray) if name == "local" else nullcontext():
+                ray.init("local" if name == "local" else address, **usual)
+        except (
+            Exception
+        ) as error:  # Ray raises what its layers raise: ConnectionError, RuntimeError, ValueError
+            with suppress(Exception):
+                ray.shutdown()
+            if isinstance(error, ray.exceptions.AuthenticationError) or REFUSED in f"{said()} {error}":
+                raise MachineError(_refused(address)) from error
+            raise _unreachable(address, first_line(error)) from error
+
+
+def _refused(address: str) -> str:
+    """Say that this process has not the token of a cluster."""
+    given = next(
+        (name for name in (tokens.TOKEN, tokens.TOKEN_PATH) if name in os.environ), "~/.ray/auth_token"
+    )
+    mode = os.environ.get(tokens.MODE, "")
+    shown = f"another token than the cluster's (in {given})" if mode == "token" else "no token"
+    return (
+        f"the cluster {address} refuses this process, which shows {shown}. Give it the cluster's: "
+        f"{tokens.MODE}=token, and {tokens.TOKEN_PATH} (a file), {tokens.TOKEN}, or ~/.ray/auth_token; "
+        "on its head `ray get-auth-token` prints it. Nothing was trained"
+    )
+
+
+@contextmanager
+def _stderr_collected() -> Iterator[Callable[[], str]]:
+    """Collect what Ray's C++ writes to the screen within the block; gives a function that reads it."""
+    with tempfile.TemporaryFile() as file:
+        sys.stderr.flush()
+        screen = os.dup(2)
+        os.dup2(file.fileno(), 2)
+        try:
+            yield lambda: _content(file)
+        finally:
+            sys.stderr.flush()
+            os.dup2(screen, 2)
+            os.close(screen)
+
+
+def _content(file: IO[bytes]) -> str:
+    file.seek(0)
+    return file.read().decode(errors="replace")
 
 
 def first_line(error: BaseException) -> str:
@@ -264,6 +304,15 @@ def _loopback(ray: Any) -> Iterator[None]:
         yield
     finally:
         constants.ENABLE_RAY_CLUSTER = before
+
+
+def _check_client(address: str) -> None:
+    """Raise UsageError where an address needs Ray's client, and that is not installed."""
+    if address.startswith(CLIENT) and importlib.util.find_spec("grpc") is None:
+        raise UsageError(
+            f"--cluster {address}: Ray's client is not installed. Install it here, and where its head "
+            'runs: pip install "ray[client]"; or run on a node of the cluster, with --cluster auto'
+        )
 
 
 def _check_reachable(address: str) -> None:

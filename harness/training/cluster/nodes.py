@@ -41,7 +41,7 @@ def refusal(driver: Mapping[str, str], node: Mapping[str, str]) -> str:
         if node[name] != driver[name]
     ]
     if node["sources"] != driver["sources"]:
-        listed.append(f"other files of the harness, {_harness(node)} (the driver: {_harness(driver)})")
+        listed.append(f"another harness, {_harness(node)} (the driver: {_harness(driver)})")
     return f"has {' and '.join(listed)}. Trials of a study need the same. {ADVICE}" if listed else ""
 
 

@@ -41,7 +41,7 @@ def facts() -> dict[str, str]:
             total.update(f"{inner.as_posix()}\0{len(content)}\0".encode() + content)
         known |= {"sources": total.hexdigest(), "folder": str(folder)}
         if known["harness"] == "none":
-            known["harness"] = "not installed, but found by Python's path"
+            known["harness"] = "a checkout"
     return {
         "host": platform.node(),
         "system": platform.system(),
