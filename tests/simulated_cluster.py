@@ -11,8 +11,8 @@ from typing import Any, cast
 
 import pytest
 
-from harness.training.cluster import connection, executor
-from harness.training.cluster.actors import Answer, Joined, Look
+from harness.training.cluster import connection, executor, retries
+from harness.training.cluster.actors import Answer, Joined, TaskProgress
 from harness.training.cluster.connection import ClusterNode, Connection
 from harness.training.cluster.joining import Joining
 
@@ -166,7 +166,7 @@ class SimulatedActor:
 
     def _look(self) -> Reference:
         late = 0.0 if self.ray.looks else 1e9
-        return Reference(self.ray.clock.now + late, Look(self.number, 0.5, files={"a": b""}))
+        return Reference(self.ray.clock.now + late, TaskProgress(self.number, 0.5, files={"a": b""}))
 
 
 class SimulatedJoining:
@@ -200,5 +200,6 @@ def workers(
     clock = Clock()
     ray = SimulatedRay(clock, nodes, fate)
     monkeypatch.setattr(executor, "time", clock)
+    monkeypatch.setattr(retries, "time", clock)
     monkeypatch.setattr(connection, "_connections", [SimulatedConnection("simulated:1", ray)])
     return executor.RayWorkers(most, "cpu", cast("Joining", SimulatedJoining())), ray

@@ -54,10 +54,11 @@ def main(
         allowed, forbidden = faults.allowed({name: kinds[name] for name in only or kinds})
         known = [record for record in known if record.run]
         known += [Record(NO_ROUND, "", k, "", 0.0, "", f"not run: {why}") for k, why in forbidden.items()]
-        cluster = Cluster(folder, stack.enter_context(machines.network()))
-        stack.callback(cluster.stop)
-        size = SHORT if short else Size() if epochs is None else Size(epochs=epochs)
         data = Path(os.environ.get("HARNESS_DATA") or Path.home() / ".cache" / "ablation-harness")
+        cluster = Cluster(folder, stack.enter_context(machines.network()), kernels=data / "kernels")
+        stack.callback(cluster.stop)
+        cluster.fresh = "" if short else cluster.fresh
+        size = SHORT if short else Size() if epochs is None else Size(epochs=epochs)
         campaign = Campaign(out.absolute(), cluster, allowed, size, folder, data, nodes)
         _rounds(campaign, known, path, count, [0] if short else None if one is None else [one])
     known = records.read(path)

@@ -17,14 +17,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from chaos.machines import Machine, Network, name_of
+from chaos.machines import Machine, Network
 
 CHECKOUT = Path(__file__).parents[2]
 STORE = 80 * 2**20  # bytes of a node's object store, about as few as Ray allows
 START = 300.0  # seconds for a node to join
 MOST_TRIES = 5  # of starting a head
-WORKER = "ray::"
-"""First characters of the command line of a process in which a Ray actor lives."""
+WORKER = "ray::StackActor"
+"""Name of a process in which an actor of the harness lives."""
 RAYLET = "raylet/raylet"
 HEALTH: Mapping[str, str] = {
     "RAY_health_check_initial_delay_ms": "3000",
@@ -64,18 +64,21 @@ class Cluster:
     Args:
         folder: a short path: sockets lie in it.
         network: where machines have namespaces of their own; None: all are on loopback addresses.
+        kernels: compiled kernels, which all nodes but the `fresh` one have from the start.
         environment: what every process of the cluster has in its environment, beside Ray's own settings.
     """
 
     folder: Path
     network: Network | None
     environment: Mapping[str, str] = field(default_factory=dict)
+    kernels: Path = Path()
     token: str = field(default_factory=lambda: secrets.token_hex(32), repr=False)
     port: int = 6379
     client_port: int = 10001
     nodes: dict[str, Node] = field(default_factory=dict)
     head: Machine | None = None
     observer: Observer | None = None
+    fresh: str = "n4"
     generation: int = 0
     """How often the head was started."""
 
@@ -151,7 +154,10 @@ class Cluster:
         machine = Machine(name, address, self.network, self.folder / f"{name}.log")
         node = Node(machine, overlay or {})
         cache = self.folder / "caches" / name
-        cache.mkdir(parents=True, exist_ok=True)
+        if not cache.is_dir():
+            cache.mkdir(parents=True)
+            if self.kernels.is_dir() and name != self.fresh:
+                shutil.copytree(self.kernels, cache / "kernels")
         own = {"HARNESS_DATA": str(cache), **({} if self.network else {"HARNESS_HOST": name}), **node.overlay}
         scratch = self.folder / f"{name}-{secrets.token_hex(3)}"
         disk = Path(node.overlay["TMPDIR"]) if "TMPDIR" in node.overlay else None
@@ -221,8 +227,8 @@ def _free_port() -> int:
 
 
 def workers(node: Node) -> list[int]:
-    """List the processes of a node in which actors live, those that only wait not among them."""
-    return [pid for pid in node.machine.processes(WORKER) if "IDLE" not in name_of(pid)]
+    """List the processes of a node in which actors of the harness live."""
+    return node.machine.processes(WORKER)
 
 
 class Observer:

@@ -14,7 +14,7 @@ from typing import Any
 
 import tomli_w
 
-from chaos import faults, rows
+from chaos import clusters, faults, rows
 from chaos.clusters import CHECKOUT, Cluster
 from chaos.drivers import Driver, undisturbed
 from chaos.faults import Course, Kind, Scene
@@ -23,6 +23,7 @@ from chaos.rows import Differences
 
 MOST_STARTS = 40  # of a driver in a round
 PATIENCE = 1500.0  # seconds of a round, after which it counts as hanging
+FIRST_ACTOR = 120.0  # seconds for the first actor to be there
 QUIET_END = 60.0  # seconds after the driver's end in which faults may heal
 
 
@@ -37,7 +38,7 @@ class Size:
     """
 
     dataset: str = "mnist"
-    epochs: int = 6
+    epochs: int = 3
     batch_sizes: Sequence[int] = (16, 24, 32, 48, 64, 96, 128, 192)
     suggestions: int = 48
     gap: tuple[float, float] = (1.0, 6.0)
@@ -45,7 +46,7 @@ class Size:
     most: int = 40
 
 
-SHORT = Size("digits", 40, (16, 32, 64, 128), 8, (0.5, 1.5), 6.0, 3)
+SHORT = Size("digits", 20, (16, 32, 64, 128), 8, (0.5, 1.5), 6.0, 3)
 WORKS = ("study", "search", "killer")
 KILLER = '''
 """A loss that ends the process that trains with it, wherever that is."""
@@ -189,7 +190,8 @@ class _Play:
         scene = self.scene
         driver, pack = scene.driver, faults.drawn(scene.rng, self.kinds)
         driver.start()
-        due = time.monotonic() + scene.rng.uniform(3.0, 8.0)
+        self._until_it_trains()
+        due = time.monotonic() + scene.rng.uniform(0.0, 3.0)
         unexpected: list[str] = []
         ended = ""
         while not ended:
@@ -211,6 +213,14 @@ class _Play:
             time.sleep(0.1)
         self._finish()
         return "; ".join([ended, *unexpected])
+
+    def _until_it_trains(self) -> None:
+        """Wait until the driver has made actors."""
+        scene, end = self.scene, time.monotonic() + FIRST_ACTOR
+        while time.monotonic() < end and scene.driver.code is None:
+            if any(clusters.workers(node) for node in scene.cluster.nodes.values()):
+                return
+            time.sleep(0.5)
 
     def _strike(self, pack: Iterator[str]) -> None:
         """Begin the next fault that is possible now."""

@@ -15,7 +15,7 @@ from harness.errors import UsageError
 from harness.results import csv_rows
 from harness.results.columns import FINISHED
 from harness.results.csv_rows import TextTable
-from harness.results.part_files import PartSummary
+from harness.results.part_summaries import PartSummary
 from harness.settings.schema import EPOCHS, OUTCOME, PARENT
 from harness.text import count
 
@@ -86,8 +86,8 @@ def _check_equal(twice: Mapping[str, Sequence[PartSummary]]) -> None:
         for other in parts[1:]:
             pairs.setdefault((id(parts[0]), id(other)), []).append(trial_id)
     differing, words = 0, ""
-    for (one, other), trial_ids in pairs.items():
-        a, b = known[one], known[other]
+    for (one, two), trial_ids in pairs.items():
+        a, b = known[one], known[two]
         for trial_id, difference in _differences(a, b, trial_ids):
             differing += 1
             words = words or f"trial {trial_id} has two outcomes, in {a.path} and {b.path}: {difference}"
@@ -131,14 +131,14 @@ def _cells(one: Mapping[str, str], other: Mapping[str, str]) -> str:
 
 
 def _runs(table: TextTable, trial_ids: Sequence[str]) -> dict[str, list[list[str]]]:
-    wanted, found = set(trial_ids), {}
+    wanted, found = set(trial_ids), dict[str, list[list[str]]]()
     for row in table.rows:
         if row[0] in wanted:
             found.setdefault(row[0], []).append(row[1:])
     return found
 
 
-Rows: TypeAlias = Sequence[Sequence[str]]
+Rows: TypeAlias = Sequence[list[str]]
 
 
 def _curves(one: Rows, other: Rows) -> str:

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import UsageError, few
-from harness.results import checksums, csv_rows, documents, part_files, tables
+from harness.results import checksums, csv_rows, documents, part_files, part_summaries, tables
 from harness.results.columns import FINISHED
 from harness.results.csv_rows import TextTable
-from harness.results.part_files import PartSummary
+from harness.results.part_summaries import PartSummary
 from harness.system import files, locks
 
 AGAIN = "`harness run` of its study trains its trials again; then merge again"
@@ -91,7 +91,7 @@ def _parts(path: Path) -> Iterator[PartSummary]:
     record = checksums.read(path) or checksums.Record()
     damaged = []
     for place in part_files.paths(path):
-        found = part_files.summary(place, record.parts.get(place.name, ""))
+        found = part_summaries.summary(place, record.parts.get(place.name, ""))
         if found is None:
             damaged.append(place.name)
         elif found.is_original:

@@ -149,8 +149,8 @@ def together(sources: Sequence[SourceFolder], out: Path) -> dict[str, Any]:
             family[key] = max(counts)
     chosen = {arm: c for source in sources for arm, c in source.study.get("chosen", {}).items()}
     if chosen:
-        places = arm_places(tables)
-        arms = sorted(chosen, key=lambda arm: (places.get(arm, len(places)), arm))
+        ranks = arm_places(tables)
+        arms = sorted(chosen, key=lambda arm: (ranks.get(arm, len(ranks)), arm))
         tables["chosen"] = {arm: chosen[arm] for arm in arms}
     return tables
 

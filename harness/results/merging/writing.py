@@ -19,7 +19,8 @@ from harness.results.columns import FINISHED, TABLES
 from harness.results.csv_rows import CONFUSION, TextTable
 from harness.results.merging.outcomes import Choice
 from harness.results.merging.planned import PlannedRows
-from harness.results.part_files import Part, PartSummary
+from harness.results.part_files import Part
+from harness.results.part_summaries import PartSummary
 from harness.results.row_store import RowStore
 from harness.settings.schema import EPOCHS, PARENT, SCORES, STACKS, outcome_columns
 from harness.study.targets import Target

@@ -51,7 +51,7 @@ class Joined:
 
 
 @dataclass(frozen=True)
-class Look:
+class TaskProgress:
     """The state of a task in training: `trained` trials, the columns of curves that are new, checkpoints.
 
     `curves` (T, E', 2, 2) are the evaluations `columns` (E',) of the stack's T trials, as SharedProgress has
@@ -78,7 +78,7 @@ class Answer:
     error: PlainError | None = None
     told: Sequence[tuple[int, str]] = ()
     cpu_seconds: float = 0.0
-    look: Look = field(default_factory=Look)
+    look: TaskProgress = field(default_factory=TaskProgress)
     host: str = field(default_factory=machine.host)
     processor: str = field(default_factory=machine.model)
 
@@ -104,7 +104,7 @@ class _Attempt:
         self._curves = self.shared.curves.copy()
         self._files: dict[str, tuple[int, int]] = brought.stamps(folder, CHECKPOINTS)
 
-    def look(self) -> Look:
+    def look(self) -> TaskProgress:
         """Return what is new since the last look."""
         now = self.shared.curves.copy()
         same = (now == self._curves) | (np.isnan(now) & np.isnan(self._curves))
@@ -112,7 +112,9 @@ class _Attempt:
         stamps = brought.stamps(self.folder, CHECKPOINTS)
         files = brought.read(self.folder, brought.changed(self.folder, self._files, CHECKPOINTS))
         self._curves, self._files = now, stamps
-        return Look(self.number, float(self.shared.trained[0]), columns.tolist(), now[:, columns], files)
+        return TaskProgress(
+            self.number, float(self.shared.trained[0]), columns.tolist(), now[:, columns], files
+        )
 
 
 class StackActor:
@@ -168,10 +170,10 @@ class StackActor:
         spent = time.thread_time() - before
         return Answer(pickle.dumps(result), made, None, list(self._notes.told), spent, last)
 
-    def look(self) -> Look:
+    def look(self) -> TaskProgress:
         """Return how far the task in training is, and its new checkpoints."""
         with self._lock:
-            return Look() if self._attempt is None else self._attempt.look()
+            return TaskProgress() if self._attempt is None else self._attempt.look()
 
     def _now_training(self, attempt: _Attempt | None) -> None:
         with self._lock:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import pickle
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -20,12 +20,13 @@ from harness import notes
 from harness.errors import MachineError, PlainError, UsageError
 from harness.text import count
 from harness.training.cluster import connection
-from harness.training.cluster.actors import Answer, Joined, Look, StackActor
+from harness.training.cluster.actors import Answer, Joined, StackActor, TaskProgress
 from harness.training.cluster.connection import ClusterNode, Connection
 from harness.training.cluster.dealing import Dealing
 from harness.training.cluster.joining import Joining
 from harness.training.cluster.participants import Participants
-from harness.training.executors import DIED, MOST_TRIES, Take
+from harness.training.cluster.retries import Retries, TriedTask
+from harness.training.executors import MOST_TRIES, Take
 from harness.training.progress import SharedProgress
 from harness.training.tasks import Result, Task
 
@@ -35,21 +36,6 @@ NODES_EVERY, LOOK_EVERY = 2.0, 1.0  # seconds between looks for nodes, and at wh
 WAIT = 0.5  # seconds to wait for an answer before something else is looked at
 JOINED_WITHIN = 180.0  # seconds in which the first actor must have joined, or after the last one died
 SILENT = 300.0  # seconds without an answer after which an actor is given up: stopped, or out of reach
-PROVEN_WITHIN = 60.0  # seconds in which a node shows, by its next actor, that only the actor has died
-MOST_MOVES = 50  # of a task whose nodes die under it
-
-
-@dataclass
-class _Work:
-    """A task, and how its attempts have ended so far: `deaths` of actors, `moves` from nodes that died."""
-
-    task: Task[Any]
-    deaths: int = 0
-    moves: int = 0
-
-    def attempt(self) -> Task[Any]:
-        """Return the task as it is tried next."""
-        return self.task.retry(self.deaths) if self.deaths else self.task
 
 
 @dataclass
@@ -62,7 +48,7 @@ class _NodeActor:
     """Reference of what it was asked last: to join, or to train."""
     joined: bool = False
     kind: str = ""
-    work: _Work | None = None
+    work: TriedTask | None = None
     number: int = 0
     look: Any = None
     looked: float = 0.0
@@ -72,15 +58,6 @@ class _NodeActor:
     def free(self) -> bool:
         """True if it can be given a task."""
         return self.joined and self.work is None
-
-
-@dataclass(frozen=True)
-class _Suspect:
-    """Work whose actor has died: on a node that is alive that is a death, on one that has died it is none."""
-
-    work: _Work
-    node: ClusterNode
-    since: float
 
 
 class RayWorkers:
@@ -100,9 +77,8 @@ class RayWorkers:
         self._joining = joining
         self._actors: list[_NodeActor] = []
         self._refused: dict[str, str] = {}
-        self._waiting: deque[_Work] = deque()
+        self._retries = Retries()
         self._dealing: Dealing | None = None
-        self._suspects: list[_Suspect] = []
         self._alive = {node.node_id: node for node in self._connection.nodes()}
         self._lost_idle: Counter[str] = Counter()
         actor = {"concurrency_groups": {LOOKS: 1}, "max_restarts": 0, "max_task_retries": 0}
@@ -161,11 +137,11 @@ class RayWorkers:
                 arrived = self._arrived(0.0)
                 if not arrived and meanwhile():
                     continue
-                if not (arrived or self._in_flight() or self._waiting or self._suspects):
+                if not (arrived or self._in_flight() or self._retries):
                     return
                 for actor in arrived or self._arrived(WAIT):
                     yield from self._answered(actor)
-                yield from self._judged()
+                yield from self._retries.given_up(self._alive)
                 self._look()
         except (self._ray.exceptions.RayError, ConnectionError) as error:
             raise MachineError(
@@ -186,25 +162,25 @@ class RayWorkers:
                 return
             if work is not None:
                 self._send(actor, work)
-        if not self._waiting and not self._in_flight() and (work := self._next(take)):
-            self._waiting.append(work)
+        if not self._retries.waiting and not self._in_flight() and (work := self._next(take)):
+            self._retries.waiting.append(work)
 
-    def _next(self, take: Take[Any], actor: _NodeActor | None = None) -> _Work | None:
+    def _next(self, take: Take[Any], actor: _NodeActor | None = None) -> TriedTask | None:
         """Take what is tried again, else the next task; of a run's, one that suits the actor's kind."""
         if self._dealing is None or actor is None:
-            if self._waiting:
-                return self._waiting.popleft()
+            if self._retries.waiting:
+                return self._retries.waiting.popleft()
             task = take()
-            return None if task is None else _Work(task)
+            return None if task is None else TriedTask(task)
         workers = Counter(other.kind for other in self._actors if other.joined)
-        for work in self._waiting:
+        for work in self._retries.waiting:
             if self._dealing.prefers(work.task, actor.kind, workers):
-                self._waiting.remove(work)
+                self._retries.waiting.remove(work)
                 return work
         task = self._dealing.take(actor.kind, workers)
-        return None if task is None else _Work(task)
+        return None if task is None else TriedTask(task)
 
-    def _send(self, actor: _NodeActor, work: _Work) -> None:
+    def _send(self, actor: _NodeActor, work: TriedTask) -> None:
         task = work.attempt()
         actor.number, actor.work = next(self._numbers), work
         actor.heard = actor.looked = time.monotonic()
@@ -250,7 +226,7 @@ class RayWorkers:
         self._show(work.task, answer.look)
         yield self._result(work, answer)
 
-    def _result(self, work: _Work, answer: Answer) -> Any:
+    def _result(self, work: TriedTask, answer: Answer) -> Any:
         """Take a task's result, and write the files that it made."""
         result = pickle.loads(answer.result)  # noqa: S301 (the driver's own actors)
         return work.task.accept(result, answer.files)
@@ -264,7 +240,7 @@ class RayWorkers:
         else:
             actor.joined = True
             actor.kind = answer.kind if self._device == "cpu" else actor.node.gpu
-            self._proven(actor.node)
+            self._retries.proven(actor.node)
 
     def _faulty(self, actor: _NodeActor, why: str, *, machine: bool = True) -> None:
         """Do without the node of an actor that cannot do its work for a reason that is no stack's own."""
@@ -283,7 +259,7 @@ class RayWorkers:
             work = actor.work
             self._drop(actor)
             if work is not None:
-                self._move(work)
+                self._retries.moved(work)
         others = [other for other in self._alive if other not in self._refused]
         if not others:
             raise kind(
@@ -301,9 +277,9 @@ class RayWorkers:
                 self._refuse(node, f"its actors end before they train: {connection.last_line(error)}")
             return
         if isinstance(error, self._ray.exceptions.ActorUnavailableError):
-            self._move(work)
+            self._retries.moved(work)
             return
-        self._suspects.append(_Suspect(work, actor.node, time.monotonic()))
+        self._retries.died(work, node)
         self._listed = 0.0  # look for nodes at once: one that is alive gets another actor, which proves it
 
     def _drop(self, actor: _NodeActor) -> None:
@@ -316,36 +292,8 @@ class RayWorkers:
         with suppress(Exception):  # it may be dead, and its node too
             self._ray.kill(actor.handle, no_restart=True)
 
-    def _proven(self, node: ClusterNode) -> None:
-        """Count the deaths of actors on a node that is alive: it was the task, or a stray kill."""
-        for suspect in [one for one in self._suspects if one.node.node_id == node.node_id]:
-            self._count_death(suspect)
-
-    def _count_death(self, suspect: _Suspect) -> None:
-        self._suspects.remove(suspect)
-        suspect.work.deaths += 1
-        self._waiting.append(suspect.work)
-
-    def _move(self, work: _Work) -> None:
-        """Have a task tried elsewhere, because its node has died or cannot be reached."""
-        work.moves += 1
-        self._waiting.appendleft(work)
-
-    def _judged(self) -> Iterator[Any]:
-        """Decide about work whose actor has died; yields the results of what is given up."""
-        for suspect in list(self._suspects):
-            if suspect.node.node_id not in self._alive:
-                self._suspects.remove(suspect)
-                self._move(suspect.work)
-            elif time.monotonic() - suspect.since > PROVEN_WITHIN:
-                self._count_death(suspect)
-        for work in [one for one in self._waiting if one.deaths >= MOST_TRIES or one.moves > MOST_MOVES]:
-            self._waiting.remove(work)
-            often = f"{DIED} {count(work.deaths, 'time')}" if work.deaths >= MOST_TRIES else ""
-            yield work.task.died(often or f"{count(work.moves, 'node')} died while it was trained there")
-
     def _look(self) -> None:
-        """Look how far the tasks in training are; actors that do not answer for long are given up."""
+        """TaskProgress how far the tasks in training are; actors that do not answer for long are given up."""
         now = time.monotonic()
         for actor in self._in_flight():
             if actor.look is not None:
@@ -359,13 +307,13 @@ class RayWorkers:
                 notes.warn(f"{actor.node} has not answered for {SILENT:.0f} s; its stack is tried elsewhere")
                 work = actor.work
                 self._drop(actor)
-                self._move(work)
+                self._retries.moved(work)
 
     def _seen(self, actor: _NodeActor) -> None:
         """Take a look at a task: its progress, and its checkpoints, which are written here."""
         reference, actor.look = actor.look, None
         try:
-            look: Look = self._ray.get(reference)
+            look: TaskProgress = self._ray.get(reference)
         except self._ray.exceptions.RayError:
             return  # its answer will tell
         actor.heard = time.monotonic()
@@ -374,7 +322,7 @@ class RayWorkers:
         self._keep(actor.work.task, look)
         self._show(actor.work.task, look)
 
-    def _show(self, task: Task[Any], look: Look) -> None:
+    def _show(self, task: Task[Any], look: TaskProgress) -> None:
         """Show how far a task is to those who watch this run."""
         place = getattr(task, "place", None)
         if self._shared is None or place is None:
@@ -384,7 +332,7 @@ class RayWorkers:
             rows = slice(self._shared.first[place], self._shared.first[place + 1])
             self._shared.curves[rows, list(look.columns)] = look.curves
 
-    def _keep(self, task: Task[Any], look: Look) -> None:
+    def _keep(self, task: Task[Any], look: TaskProgress) -> None:
         """Write the checkpoints of a task in training, which goes on if they cannot be written."""
         try:
             task.keep(look.files)
