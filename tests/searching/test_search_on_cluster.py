@@ -101,6 +101,26 @@ def test_nodes_that_die_and_come_change_no_suggestion(
         pd.testing.assert_frame_equal(read(tmp_path / str(seed)), first)
 
 
+def test_a_stack_goes_on_with_the_kind_of_processor_that_began_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    only_observe(monkeypatch)
+    trained_on: dict[str, set[str]] = {}
+
+    def train(node: str, task: Any) -> tuple[float, Any]:
+        for trial in task.stack.trials:
+            trained_on.setdefault(trial.trial_id, set()).add(node)
+        return float(len(trained_on)), observed(task)
+
+    ray = connect(monkeypatch, "xy", train)
+    ray.kinds = {"x": "one processor", "y": "another"}
+    monkeypatch.setattr(stack_joining, "joined", lambda results, _: list(results))
+    search(study(pruner="hyperband"), tmp_path)
+    assert {len(nodes) for nodes in trained_on.values()} == {1}
+    assert set.union(*trained_on.values()) == {"x", "y"}
+    assert "nodes of 2 kinds of processor train this search" in caplog.text
+
+
 @pytest.mark.parametrize("pruner", ["asha", "async-hyperband"])
 def test_an_asynchronous_search_trains_every_suggestion_once(
     pruner: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
