@@ -22,7 +22,7 @@ from harness.text import count
 from harness.training.cluster import connection
 from harness.training.cluster.actors import Answer, Joined, StackActor, TaskProgress
 from harness.training.cluster.connection import ClusterNode, Connection
-from harness.training.cluster.dealing import Dealing
+from harness.training.cluster.dealing import Dealing, StageDealing
 from harness.training.cluster.joining import Joining
 from harness.training.cluster.participants import Participants
 from harness.training.cluster.retries import Retries, TriedTask
@@ -79,7 +79,7 @@ class RayWorkers:
         self._actors: list[_NodeActor] = []
         self._refused: dict[str, str] = {}
         self._retries = Retries()
-        self._dealing: Dealing | None = None
+        self._dealing: Dealing | StageDealing = Dealing(())
         self._alive = {node.node_id: node for node in self._connection.nodes()}
         self._lost_idle: Counter[str] = Counter()
         actor = {"concurrency_groups": {LOOKS: 1}, "max_restarts": 0, "max_task_retries": 0}
@@ -120,22 +120,22 @@ class RayWorkers:
 
     def run(self, tasks: Sequence[Task[Result]]) -> Generator[Result]:
         """Run tasks, the first ones first; yields their results as they are done, in any order."""
-        self._dealing = Dealing(tasks)
-        try:
-            yield from self.serve(self._dealing.any, [self._device])
-        finally:
-            self._dealing = None
+        yield from self._serve(Dealing(tasks), lambda: False)
 
     def serve(
         self, take: Take[Result], devices: Sequence[str],  # noqa: ARG002 (a protocol's)
         meanwhile: Callable[[], bool] = lambda: False, *, ahead: bool = False,  # noqa: ARG002
     ) -> Generator[Result]:  # fmt: skip
         """Run the tasks that `take` gives, as `executors.Workers.serve`."""
+        yield from self._serve(StageDealing(take), meanwhile)
+
+    def _serve(self, dealing: Dealing | StageDealing, meanwhile: Callable[[], bool]) -> Generator[Any]:
+        self._dealing = dealing
         self._without = time.monotonic()
         try:
             while True:
                 self._find_nodes()
-                self._fill(take)
+                self._fill()
                 arrived = self._arrived(0.0)
                 if not arrived and meanwhile():
                     continue
@@ -154,26 +154,18 @@ class RayWorkers:
     def _in_flight(self) -> list[_NodeActor]:
         return [actor for actor in self._actors if actor.work is not None]
 
-    def _fill(self, take: Take[Any]) -> None:
+    def _fill(self) -> None:
         """Give free actors their next task; without any, one task waits for them."""
         free = [actor for actor in self._actors if actor.free]
         room = max(0, self.count - len(self._in_flight()))
         for actor in free[:room]:
-            work = self._next(take, actor)
-            if work is None and self._dealing is None:
-                return
-            if work is not None:
+            if (work := self._next(actor)) is not None:
                 self._send(actor, work)
-        if not self._retries.waiting and not self._in_flight() and (work := self._next(take)):
-            self._retries.waiting.append(work)
+        if not self._retries.waiting and not self._in_flight() and (task := self._dealing.any()):
+            self._retries.waiting.append(TriedTask(task))
 
-    def _next(self, take: Take[Any], actor: _NodeActor | None = None) -> TriedTask | None:
-        """Take what is tried again, else the next task; of a run's, one that suits the actor's kind."""
-        if self._dealing is None or actor is None:
-            if self._retries.waiting:
-                return self._retries.waiting.popleft()
-            task = take()
-            return None if task is None else TriedTask(task)
+    def _next(self, actor: _NodeActor) -> TriedTask | None:
+        """Take what is tried again, else the next task that suits the actor's kind."""
         workers = Counter(other.kind for other in self._actors if other.joined)
         for work in self._retries.waiting:
             if self._dealing.prefers(work.task, actor.kind, workers):
