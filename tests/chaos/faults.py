@@ -25,6 +25,7 @@ Course = Generator[float, None, str | None]
 FEWEST = 2  # nodes that stay as they are while others are struck
 MOST_NODES = 6
 DEATHS = 2  # of workers in a round: the third death of a stack's workers is the stack's own failure
+AT_START = 0.1  # share of strikes at a driver that has finished no stack since the last one
 DEAD_WITHIN = 60.0  # seconds in which Ray must have noticed that a node does not answer
 BACK_WITHIN = 240.0  # seconds in which a node must have joined
 HEAD_WITHIN = 150.0  # seconds in which the driver must have ended without a head
@@ -45,6 +46,8 @@ class Scene:
     scratch: Path
     silent: float
     deaths: int = 0
+    struck_at: int = -1
+    """Stacks that were finished when the driver was struck last."""
     strangers: list[str] = field(default_factory=list)
     """Names of nodes with other versions: no row may come from them."""
     last: str = ""
@@ -217,9 +220,11 @@ def driver_stopped(scene: Scene) -> Course:
 
 def _driver_struck(scene: Scene, number: signal.Signals) -> Course:
     driver = scene.driver
-    if driver.code is not None or driver.killed:
-        return None
     before = driver.stacks()
+    at_start = scene.rng.random() < AT_START
+    if driver.code is not None or driver.killed or (before <= scene.struck_at and not at_start):
+        return None
+    scene.struck_at = before
     driver.strike(number)
     gone = yield from _until(lambda: driver.code is not None, DEAD_WITHIN)
     if gone is None:
