@@ -46,7 +46,7 @@ class Scene:
     scratch: Path
     silent: float
     deaths: int = 0
-    struck_at: int = -1
+    struck_at: int = 0
     """Stacks that were finished when the driver was struck last."""
     strangers: list[str] = field(default_factory=list)
     """Names of nodes with other versions: no row may come from them."""
