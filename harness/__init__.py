@@ -81,10 +81,10 @@ _HOMES = {
 __all__ = [
     "Results", "RunningMean", "StackedStudy", "TrainedTrial", "activations", "architectures",
     "augmentations", "check", "compare", "continue_training", "count_parameters", "dataset", "datasets",
-    "export", "figures", "heads", "judge", "load", "load_model", "loader", "loss", "losses", "merge", "metrics",
-    "model", "module_of", "noise",
-    "open_checkpoint", "optimizer", "optimizers", "parse", "plan", "preprocessings", "read", "report", "run",
-    "scheduler", "schedules", "search", "split_dataset", "tables", "try_", "watch",
+    "export", "figures", "heads", "judge", "load", "load_model", "loader", "loss", "losses", "merge",
+    "metrics", "model", "module_of", "noise", "open_checkpoint", "optimizer",
+    "optimizers", "parse", "plan", "preprocessings", "read", "report", "run", "scheduler",
+    "schedules", "search", "split_dataset", "tables", "try_", "watch",
 ]  # fmt: skip
 # Public names are imported on demand, so that `harness --help` imports neither pandas nor torch.
 __getattr__, __dir__ = public_names(__name__, _HOMES)

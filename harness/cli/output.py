@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,17 +43,8 @@ def show_plan(
     click.secho(f"{study.name}: {study.about.design}", bold=True)
     if study.about.hypothesis:
         click.echo(study.about.hypothesis)
-    trained = len(plan.trials) - len(plan.skipped)
-    seeds = len(study.seeds)
-    whole = plan.whole or plan
-    every = f"{len(whole.arms)} arms x {seeds} seeds = {len(whole.trials)} trials"
-    click.echo(f"{every}, {trained} to train" if plan.shard is None else every)
-    if plan.shard is not None:
-        click.echo(f"{plan.shard}: {count(len(plan.trials), 'trial')}, {trained} to train")
-        split, pairings = shards.pairings(study, whole.trials, plan.shard.count)
-        if split and not shards.tunes(study):
-            spread = f"  the arms of {split} of {pairings} seeds are spread over several shards"
-            click.echo(f"{spread}: they are compared between machines")
+    for words in _counted(plan):
+        click.echo(words)
     for words in _of_networks(plan):
         click.echo(f"  {words}")
     ready = sum(trial.trial_id in finished for trial in plan.trials)
@@ -79,6 +70,22 @@ def show_plan(
     )
     for warning in plan.warnings:
         notes.warn(warning)
+
+
+def _counted(plan: Plan) -> Iterator[str]:
+    """Yield how many trials a plan has, and how many its shard, if it is one."""
+    whole, trained = plan.whole or plan, len(plan.trials) - len(plan.skipped)
+    arms, seeds = len(whole.arms), len(plan.study.seeds)
+    every = f"{arms} arms x {seeds} seeds = {len(whole.trials)} trials"
+    if plan.shard is None:
+        yield f"{every}, {trained} to train"
+        return
+    yield every
+    yield f"{plan.shard}: {count(len(plan.trials), 'trial')}, {trained} to train"
+    split, pairings = shards.pairings(plan.study, whole.trials, plan.shard.count)
+    if split and not shards.tunes(plan.study):
+        spread = f"the arms of {split} of {pairings} seeds are spread over several shards"
+        yield f"  {spread}: they are compared between machines"
 
 
 def _of_networks(plan: Plan) -> list[str]:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from harness.reporting.contrasts import arm, contrast, level, sides
-from harness.results import computation
-from harness.text import capitalised, count, listed
+import pandas as pd
+
+from harness.reporting.contrasts import arm, contrast, judge, level, read_family, sides
+from harness.reporting.data import prepare
+from harness.results import Results, computation, documents, read_trials
+from harness.text import count, listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
     from typing import Any
 
     from harness.reporting.contrasts import Verdicts
@@ -20,8 +24,8 @@ FEW = 6
 """Arms, or contrasts, that a sentence names."""
 MEANING = (
     "Another kind rounds otherwise, and training carries that on: such a pair shares its start and its "
-    "batches, and not all of its chance. That favours no arm, and the intervals hold it. Seconds of such a "
-    "pair compare processors; steps and epochs do not."
+    "batches, and not all of its chance. By itself that favours no arm; it adds to the spread that intervals "
+    "show. Seconds of such a pair compare processors; steps and epochs do not."
 )
 
 
@@ -49,44 +53,67 @@ def sentence(reading: ReportData, judged: Verdicts) -> Iterator[str]:
     )
 
 
-def pairs(judged: Verdicts) -> tuple[str, list[str]]:
-    """Count the paired seeds with both sides on one kind of processor; name the contrasts that have others.
-
-    Both are empty where all seeds of all contrasts are of one kind.
-    """
+def in_short(judged: Verdicts) -> str:
+    """Count the paired seeds with both arms on one kind of processor; "" where all are."""
     if judged.alike is None:
-        return "", []
-    table = judged.table
-    same, seeds = table["same_kind"].sum(), table["n"].sum()
-    told = f"both sides are known to be made on one kind of processor in {same} of {seeds} paired seeds"
-    mixed = table[table["same_kind"].lt(table["n"])].to_dict("records")
-    several = len(judged.datasets) > 1
-    return told, [f"{_name(row, several=several)} in {row['same_kind']} of {row['n']}" for row in mixed]
+        return ""
+    told = f"several kinds; both arms are known to be made on the same one in {_counted(judged)} paired seeds"
+    apart = _apart(judged)
+    if not apart:
+        return f"{told}."
+    return f"{told}, in none of {apart[0] if len(apart) == 1 else count(len(apart), 'contrast')}."
 
 
-def _name(row: Mapping[Any, Any], *, several: bool) -> str:
+def of_folder(folder: Path) -> str:
+    """Say of the contrasts of a results folder what `in_short` does; reads its trials alone.
+
+    Raises:
+        UsageError: it is not a results folder, or cannot be read.
+    """
+    found = Results(folder, read_trials(folder), pd.DataFrame(), pd.DataFrame(), documents.study(folder), {})
+    reading = prepare(found)
+    return in_short(judge(reading, read_family(reading)))
+
+
+def _counted(judged: Verdicts) -> str:
+    return f"{judged.table['same_kind'].sum()} of {judged.table['n'].sum()}"
+
+
+def _apart(judged: Verdicts) -> list[str]:
+    """Name the contrasts of which no seed has both arms on one kind of processor."""
+    rows = judged.table.to_dict("records")
+    return [_name(judged, row) for row in rows if row["n"] and not row["same_kind"]]
+
+
+def _name(judged: Verdicts, row: Mapping[Any, Any]) -> str:
     where = f" ({row['within']})" if row["within"] else ""
-    return f"{contrast(row)}{where}" + (f" on {row['dataset']}" if several else "")
+    return f"{contrast(row)}{where}" + (f" on {row['dataset']}" if len(judged.datasets) > 1 else "")
 
 
 def kinds(judged: Verdicts) -> Iterator[str]:
     """Say how many pairs are of one kind of processor, what the others mean, and what holds without them."""
-    told, mixed = pairs(judged)
-    if judged.alike is None or not told:
+    if judged.alike is None:
         return
-    contrasts = count(len(judged.table), "contrast")
-    yield f"{capitalised(told)}; not in all of {len(mixed)} of {contrasts}: {listed(mixed, FEW)}."
-    yield MEANING
-    several = len(judged.datasets) > 1
     rows, alone = (table.to_dict("records") for table in (judged.table, judged.alike))
-    apart = [_name(row, several=several) for row in rows if row["n"] and not row["same_kind"]]
+    mixed = [
+        f"{_name(judged, row)} ({row['same_kind']} of {row['n']})"
+        for row in rows
+        if row["same_kind"] < row["n"]
+    ]
+    have = "has" if len(mixed) == 1 else "have"
+    yield (
+        f"Both arms are known to be made on one kind of processor in {_counted(judged)} paired seeds; "
+        f"{len(mixed)} of {count(len(rows), 'contrast')} {have} others: {listed(mixed, FEW)}."
+    )
+    yield MEANING
+    apart = _apart(judged)
     if apart:
         yield (
-            f"No seed has both sides on one kind for {listed(apart, FEW)}: there, what the arm does cannot "
+            f"No seed has both arms on one kind for {listed(apart, FEW)}: there, what the arm does cannot "
             "be told from what the processor does, unless one is trained again on the other's kind."
         )
     changed = [
-        f"{_name(row, several=several)}, {row['verdict']}, then {other['verdict']}"
+        f"{_name(judged, row)}, {other['verdict']} instead of {row['verdict']}"
         for row, other in zip(rows, alone, strict=True)
         if row["verdict"] != other["verdict"]
     ]

@@ -292,9 +292,9 @@ def _family(reading: ReportData, judged: Verdicts, *, tuned: bool) -> Iterator[s
         f"{100 * family.alpha:g}\u00a0%); \u201cthe same\u201d is shown within {_margin(family)} (TOST)."
     )
     yield from judged.doubts
+    yield question(reading, tuned=tuned)
     yield from computation.sentence(reading, judged)
     yield from computation.kinds(judged)
-    yield question(reading, tuned=tuned)
 
 
 def question(reading: ReportData, *, tuned: bool) -> str:

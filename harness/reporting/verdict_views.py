@@ -42,9 +42,9 @@ NOTE = (
     "difference that these seeds show with {power}; smaller ones are missed more often than one time in "
     "five. More seeds: the number that would then resolve {margin} points. {whose}"
 )
-ON_ONE_KIND = " On one kind: seeds of which both sides were made on one kind of processor."
+ON_ONE_KIND = " On one kind: seeds of which both arms are known to be made on one kind of processor."
 ALIKE = (
-    "The same contrasts, judged by the seeds alone of which both sides were made on one kind of processor, "
+    "The same contrasts, judged by the seeds alone of which both arms were made on one kind of processor, "
     "corrected together (Holm). Fewer seeds show less: a verdict that is undecided here need not be wrong "
     "with all of them; a difference with the other sign would be a reason to train again on one kind."
 )
@@ -62,7 +62,7 @@ def table(judged: Verdicts, name: str = "verdicts", title: str = "Verdicts") -> 
         Column("data set", "dataset"),
         Column("contrast", contrast_cell, show="long"),
         Column("seeds", _seeds, numeric=True, show="wide"),
-        *([] if judged.alike is None else [Column("on one kind", _same_kind, numeric=True)]),
+        *([] if judged.alike is None else [Column("on one kind", _same_kind, numeric=True, show="wide")]),
         Column("difference", difference_cell, numeric=True),
         Column("p (Holm)", p_cell, numeric=True, show="wide"),
         Column("verdict", lambda row: Cell(row["verdict"], inside_margin(row))),
@@ -83,11 +83,16 @@ def alike_table(judged: Verdicts, name: str = "verdicts") -> Iterator[Table]:
     columns = [
         Column("data set", "dataset"),
         Column("contrast", contrast_cell, show="long"),
-        Column("seeds", lambda row: Cell(str(row["n"]), f"of {row['n_all']}", row["n"]), numeric=True),
+        Column(
+            "seeds",
+            lambda row: Cell(str(row["n"]), f"of {row['n_all']}", row["n"]),
+            numeric=True,
+            show="wide",
+        ),
         Column("difference", difference_cell, numeric=True),
         Column("p (Holm)", p_cell, numeric=True, show="wide"),
         Column("verdict", lambda row: Cell(row["verdict"], inside_margin(row))),
-        Column("with all seeds", lambda row: Cell(row["verdict_all"], _all_seeds(row))),
+        Column("with all seeds", lambda row: Cell(row["verdict_all"], _all_seeds(row)), show="wide"),
     ]
     rows = rows_of(columns, both.to_dict("records"))
     title = "Verdicts, tuned, on one kind" if name != "verdicts" else "Verdicts on one kind of processor"

@@ -224,6 +224,9 @@ class BeginningState(Protocol):
     def at(self, path: Path) -> Self:
         """Return the same state in a copy of its file, at another path."""
 
+    def unlike(self, here: Origin) -> str:
+        """Say what another kind of machine would compute otherwise from there; "" where that is allowed."""
+
     def of(self, share: Sequence[Trial]) -> tuple[CheckpointHeader, State] | None:
         """Return the state of a share's trials, with their parents in its header; None: they start anew."""
 
@@ -315,11 +318,13 @@ class ShareCheckpoint:
 
 
 def prepare(
-    folder: Path, todo: Sequence[Stack], device: str, tracked: Sequence[str], finished: Collection[str]
-) -> list[str]:
+    folder: Path, todo: Sequence[Stack], device: str, tracked: Sequence[str], finished: Collection[str],
+    *, elsewhere: bool = False,
+) -> list[str]:  # fmt: skip
     """Remove a folder's finished checkpoints and set damaged ones aside, before anything is trained.
 
-    Checkpoints of other unfinished trials stay: a run with their settings resumes from them.
+    Checkpoints of other unfinished trials stay: a run with their settings resumes from them. Of those that
+    are resumed `elsewhere`, on the nodes of a cluster, only a node can say whether it has the same kernels.
 
     Returns:
         Notes: how many stacks resume, which checkpoints were damaged, how many stay for another run.
@@ -335,7 +340,8 @@ def prepare(
             others += not _is_finished(path, finished)
             continue
         try:
-            header, _ = read(path, Origin.here(stack, device, tracked))
+            origin = Origin.here(stack, device, tracked)
+            header, _ = read(path, origin.on_kernels_of(opened(path)[0]) if elsewhere else origin)
             header.check(path, here)
             resumed += header.trials == [trial.trial_id for trial in stack.trials]
         except DamagedError as error:
@@ -351,6 +357,23 @@ def prepare(
     if others:
         stay = "checkpoint of other settings stays" if others == 1 else "checkpoints of other settings stay"
         remarks.append(f"{others} {stay}: a run with those settings goes on from there")
+    return remarks
+
+
+def drop_unlike(folder: Path, stack: Stack, device: str, tracked: Sequence[str]) -> list[str]:
+    """Remove a stack's checkpoints that another kind of machine made; say why it trains from its start."""
+    here, remarks = Origin.here(stack, device, tracked), []
+    for path in paths(folder, stack.group):
+        try:
+            unlike = opened(path)[0].unlike(here)
+        except DamagedError:
+            continue
+        if unlike:
+            path.unlink()
+            remarks.append(
+                f"stack {stack.group} trains from its start: its checkpoint is of another kind "
+                f"of machine ({unlike})"
+            )
     return remarks
 
 

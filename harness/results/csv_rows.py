@@ -63,7 +63,7 @@ class TextTable:
         return TextTable(list(columns), [[row[i] if i >= 0 else "" for i in places] for row in self.rows])
 
     def in_lines(self) -> TextTable:
-        """Give the table with spaces for control characters in reasons, which hold other people's messages."""
+        """Give the table with spaces for control characters in reasons, which hold others' messages."""
         if "reason" not in self.columns:
             return self
         at, control = self.columns.index("reason"), re.compile(f"{CONTROL}+")

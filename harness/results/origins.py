@@ -6,7 +6,8 @@ import functools
 import importlib.metadata
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Self
 
 from harness.axes.own_networks import is_own
 from harness.engines import kernels
@@ -74,6 +75,10 @@ class Origin:
         """Parse JSON; entries that another format lacks are None."""
         entries = json.loads(text)
         return cls(entries["format"], *(entries.get(entry.name) for entry in fields(cls)[1:]))
+
+    def on_kernels_of(self, other: Self) -> Self:
+        """Return this origin with the device and kernels of another one."""
+        return replace(self, device=other.device, kernels=other.kernels)
 
     def unlike(self, here: Origin) -> str:
         """List the differences in words; empty if there are none."""

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness import notes
-from harness.errors import UsageError
 from harness.results import checksums, columns, csv_rows, documents
 from harness.results.columns import FINISHED, NEEDED, STATUSES, TABLES
 from harness.results.csv_rows import TextTable
@@ -73,57 +72,6 @@ class Part:
         """Drop the rows of some trials."""
         trials, epochs, confusion = (csv_rows.without(getattr(self, name), trial_ids) for name in TABLES)
         return replace(self, trials=trials, epochs=epochs, confusion=confusion)
-
-
-@dataclass(frozen=True)
-class PartSummary:
-    """What a part says of its trials, without their numbers.
-
-    Attributes:
-        path: where it is.
-        digest: its SHA-256.
-        statuses: its trials' statuses, by trial_id.
-        columns, curves: the columns of its trials and epochs.
-        stacks, files: as a Part's.
-        counts: the bytes of its confusion.csv, unpacked.
-    """
-
-    path: Path
-    digest: str
-    statuses: Mapping[str, str]
-    columns: tuple[str, ...]
-    curves: tuple[str, ...]
-    stacks: tuple[str, ...] = ()
-    files: Mapping[str, str] = field(default_factory=dict)
-    counts: int = 0
-
-    @property
-    def name(self) -> str:
-        """Its file name."""
-        return self.path.name
-
-    @property
-    def group(self) -> str:
-        """Name of its stack."""
-        return self.path.stem
-
-    @property
-    def folder(self) -> Path:
-        """The results folder that it is in."""
-        return self.path.parent.parent
-
-    @property
-    def is_original(self) -> bool:
-        """Tell whether it has the name that a run gave it."""
-        return self.stacks in {(), (self.group,)}
-
-    def read(self, names: Sequence[str] = TABLES) -> dict[str, str]:
-        """Read some of its tables; raise UsageError if it has changed since it was looked at."""
-        content = files.content_of(self.path)
-        if checksums.digest(content) != self.digest:
-            raise UsageError(f"{self.path} changed while it was read: run the same command again")
-        texts = files.members(content, [f"{name}.csv" for name in names])
-        return {name: texts[f"{name}.csv"] for name in names}
 
 
 @dataclass(frozen=True)
@@ -183,38 +131,10 @@ def read(path: Path) -> Part | None:
         trials, epochs, confusion = (_checked(name, texts[f"{name}.csv"]) for name in TABLES)
         stacks = tuple(dict.fromkeys(_groups(trials)))
         listed = files.json_value(texts.get(DIGESTS, "{}"))
-        digests = {_inside(name): str(digest) for name, digest in listed.items()}
+        digests = {inside(name): str(digest) for name, digest in listed.items()}
     except (*files.DAMAGE, AttributeError):
         return None
     return Part(path.name, checksums.digest(content), trials, epochs, confusion, stacks, digests)
-
-
-def summary(path: Path, digest: str = "") -> PartSummary | None:
-    """Read what a part says of its trials; None if it is damaged or changed.
-
-    With the `digest` that its run recorded nothing else of it need be looked at; without, all is checked.
-
-    Raises:
-        MachineError: it cannot be read now, and may be whole.
-    """
-    if not digest and read(path) is None:
-        return None
-    try:
-        content = files.content_of(path)
-        found = checksums.digest(content)
-        if found != (digest or found):
-            return None
-        texts = files.members(content, ["trials.csv", DIGESTS])
-        trials = csv_rows.table(texts["trials.csv"])
-        _check_ids(trials)
-        listed = {_inside(name): str(d) for name, d in files.json_value(texts.get(DIGESTS, "{}")).items()}
-        tracked, counts = files.first_line(content, "epochs.csv"), files.size_of(content, "confusion.csv")
-    except (*files.DAMAGE, AttributeError):
-        return None
-    stacks = tuple(dict.fromkeys(trials["group"])) if "group" in trials else ()
-    statuses = dict(zip(trials["trial_id"], trials["status"], strict=True))
-    header = tuple(csv_rows.header(tracked))
-    return PartSummary(path, found, statuses, tuple(trials.columns), header, stacks, listed, counts)
 
 
 def read_all(folder: Path) -> Parts:
@@ -310,7 +230,7 @@ def _groups(trials: str) -> list[str]:
     return table["group"] if "group" in table.columns else []
 
 
-def _check_ids(trials: TextTable) -> None:
+def check_ids(trials: TextTable) -> None:
     """Raise ValueError if a trial's id, status or stack is none."""
     ids = trials["trial_id"]
     if not all(map(files.NAME.fullmatch, ids)) or len(set(ids)) < len(ids):
@@ -323,7 +243,7 @@ def _check_ids(trials: TextTable) -> None:
 
 def _check_trials(trials: TextTable) -> None:
     """Raise ValueError if rows of trials.csv are not those of a stack."""
-    _check_ids(trials)
+    check_ids(trials)
     numbers = [name for name in OUTCOME if name.endswith(("_loss", "_accuracy")) and name in trials]
     for name in numbers:
         if any(cell and not re.fullmatch(csv_rows.NUMBER, cell) for cell in trials[name]):
@@ -335,7 +255,7 @@ def _rows(cells: int) -> re.Pattern[str]:
     return re.compile(rf'(?:[^,\n"]*+(?:,[^,\n"]*+){{{cells - 1}}}\n)++')
 
 
-def _inside(name: str) -> str:
+def inside(name: str) -> str:
     """Return the name of a file of a results folder; raise ValueError if it leads elsewhere."""
     if not re.fullmatch(r"(weights|predictions)/[A-Za-z0-9_-]+\.(safetensors|npz)", name):
         raise ValueError("a file outside of the folder")

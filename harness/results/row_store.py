@@ -14,7 +14,7 @@ AT_ONCE = 2**20  # bytes that are written at once
 
 
 class RowStore:
-    """Texts by number, each put once, then read; its file is gone when the store is closed, or the process ends.
+    """Texts by number, each put once, then read; its file goes when it is closed, or the process ends.
 
     Args:
         folder: where the file is, which has no name there.

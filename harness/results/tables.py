@@ -29,7 +29,8 @@ from harness.results import (
 from harness.results.checksums import Record
 from harness.results.columns import FINISHED, TABLES
 from harness.results.csv_rows import CONFUSION, TextTable
-from harness.results.part_files import Part, PartSummary
+from harness.results.part_files import Part
+from harness.results.part_summaries import PartSummary
 from harness.settings import limits
 from harness.settings.schema import EPOCHS, PARENT, outcome_columns
 from harness.system import files
@@ -56,7 +57,7 @@ def write(
 
     `contents` maps file names to contents, or to drafts of them, written in this order, behind
     datapackage.json, which describes them; `parts` are those that they were made from. A draft of trials.csv
-    needs `key_of_trials`, the columns that tell its rows apart. Tables that are `left` in the parts are removed.
+    needs `key_of_trials`, the columns that tell its rows apart. Tables that are `left` in the parts go.
     """
     for name in left:
         (folder / f"{name}.csv").unlink(missing_ok=True)
@@ -231,7 +232,7 @@ def _merged_trials(rows: TextTable, outcomes: TextTable, names: Sequence[str]) -
 
 
 def with_reason(cells: Sequence[str], names: Sequence[str], before: str = "", why: str = "") -> list[str]:
-    """Give the end of a row of trials.csv, its columns `names`, with the reason where its trial was not trained.
+    """Give the end of a row of trials.csv, columns `names`, with the reason where its trial was not trained.
 
     `before` and `why` are the status and reason that were planned.
     """
@@ -276,12 +277,12 @@ def read(folder: Path, names: Sequence[str] = TABLES) -> dict[str, str]:
     if part_files.paths(folder):
         parts = part_files.read_all(folder)
         current = _are_current(folder, parts, record, contents, changed)
-        made = {}
+        anew: dict[str, str] = {}
         if not current or in_parts:
-            made = _merged(folder, planned(folder), part_files.current(folder, parts.sound))
+            anew = _merged(folder, planned(folder), part_files.current(folder, parts.sound))
         if not current:
-            return made
-        texts |= {name: made[name.removesuffix(".csv")].encode() for name in in_parts}
+            return anew
+        texts |= {name: anew[name.removesuffix(".csv")].encode() for name in in_parts}
     elif (lost := [*changed, *in_parts]) and (record is not None or contents[lost[0]] is None):
         raise UsageError(_lost(folder / lost[0]))
     return {name: texts[f"{name}.csv"].decode("utf-8-sig") for name in names}

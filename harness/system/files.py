@@ -86,8 +86,7 @@ def _unwritten(path: Path, error: OSError) -> MachineError:
 class DraftFile:
     """A file that is written bit by bit, beside its place, and put there whole with `place`.
 
-    `digest` is the SHA-256 of what was written, and `head` its first line. Until then, and without it, nothing
-    is there.
+    `digest` is the SHA-256 of what was written, and `head` its first line. Without `place`, nothing is there.
     """
 
     def __init__(self, path: Path) -> None:

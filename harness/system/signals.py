@@ -5,7 +5,6 @@ What can save itself (`saving`) has GRACE seconds for it, in the command's proce
 
 from __future__ import annotations
 
-import _thread
 import math
 import os
 import signal
@@ -120,7 +119,7 @@ def stopping() -> Iterator[Sequence[int]]:
     """
     received: list[int] = []
     handled: list[int] = []
-    late = math.inf
+    late, waiting = math.inf, list[threading.Timer]()
 
     def stop(number: int, _: FrameType | None) -> None:
         nonlocal late
@@ -129,9 +128,9 @@ def stopping() -> Iterator[Sequence[int]]:
         if _request.savers and first:
             late = time.monotonic() + GRACE
             _request.came.set()
-            waiting = threading.Timer(GRACE, _thread.interrupt_main, [number])
-            waiting.daemon = True
-            waiting.start()
+            waiting.append(threading.Timer(GRACE, os.kill, [os.getpid(), number]))
+            waiting[0].daemon = True
+            waiting[0].start()
         elif first or (_request.savers and time.monotonic() >= late):
             raise KeyboardInterrupt
 
@@ -143,6 +142,8 @@ def stopping() -> Iterator[Sequence[int]]:
     try:
         yield received
     finally:
+        for timer in waiting:
+            timer.cancel()
         for number in handled:
             signal.signal(number, signal.SIG_DFL)
         _request.came.clear()

@@ -58,6 +58,10 @@ class StateSource:
         """Return the same source in a copy of its file."""
         return replace(self, path=path)
 
+    def unlike(self, here: Origin) -> str:
+        """Say what another kind of machine would compute otherwise: its trials then start again."""
+        return self.origin.unlike(here)
+
     def of(self, share: Sequence[Trial]) -> tuple[CheckpointHeader, State] | None:
         """Return the state of a share's trials, as `checkpoints.BeginningState.of`."""
         try:

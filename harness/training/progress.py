@@ -73,11 +73,10 @@ class SharedProgress:
 
         Only rows of these are looked at: a display asks several times a second, of all trials of a run.
         """
-        starts, sizes = self._starts[:-1], np.diff(self._starts)
-        unfinished = np.flatnonzero(self.trained < sizes)
-        begun = unfinished[
-            ~np.isnan(self.curves[starts[unfinished], 0, 0, LOSS])
-        ]  # the first member does first
+        starts, sizes, trained = self._starts[:-1], np.diff(self._starts), self.trained
+        unfinished = np.flatnonzero(trained < sizes)
+        first = self.curves[starts[unfinished], 0, 0, LOSS]
+        begun = unfinished[~np.isnan(first) | (trained[unfinished] > 0)]
         members = [np.arange(starts[stack], starts[stack] + sizes[stack]) for stack in begun]
         rows = np.concatenate([*members, np.empty(0, np.int_)])
         return np.asarray(rows[~np.isnan(self.curves[rows, 0, 0, LOSS])])

@@ -213,7 +213,8 @@ def _together(phases: Sequence[RunSummary]) -> RunSummary:
 class PlannedRun:
     """A run that is about to train: `tasks` are its missing stacks, `known` an earlier run's plan.
 
-    `finished` has the status of the trials that need not be trained again; `processes` train at once.
+    `finished` has the status of the trials that need not be trained again; `processes` train at once, on
+    other machines if it trains `elsewhere`.
     """
 
     folder: Path
@@ -226,6 +227,7 @@ class PlannedRun:
     tasks: Sequence[StackTask]
     shared: SharedProgress
     remarks: Sequence[str] = ()
+    elsewhere: bool = False
 
     @property
     def stacks(self) -> list[Stack]:
@@ -316,8 +318,9 @@ def _plan(drawn: Plan, folder: Path, options: RunOptions) -> tuple[PlannedRun, p
         count = spawning.possible(affordable(min(count, len(todo)), todo))
         count = _heard(count, shared)
     planned = PlannedRun(
-        folder, plan, options.engine, known, finished, devices, count, tasks, shared, longer.remarks
-    )
+        folder, plan, options.engine, known, finished, devices, count, tasks, shared, longer.remarks,
+        elsewhere=bool(options.cluster),
+    )  # fmt: skip
     return planned, earlier
 
 
@@ -345,8 +348,9 @@ def _prepare(planned: PlannedRun, earlier: part_files.Parts) -> tuple[list[str],
         dataset.load()
     tracked = planned.plan.study.metrics
     remarks = checkpoints.prepare(
-        planned.folder, planned.stacks, planned.devices[0], tracked, planned.finished
-    )
+        planned.folder, planned.stacks, planned.devices[0], tracked, planned.finished,
+        elsewhere=planned.elsewhere,
+    )  # fmt: skip
     groups = [stack.group for stack in planned.stacks]
     digests = {**planned.known.get("data", {}), **_digests(planned.plan)}
     trials = run_folder.write_plan(planned.folder, planned.plan, digests, groups, earlier)

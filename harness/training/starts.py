@@ -15,6 +15,7 @@ from harness.errors import UsageError
 from harness.planning.plan import Plan
 from harness.results import checkpoints
 from harness.results.checkpoints import CheckpointHeader, DamagedError
+from harness.results.origins import Origin
 from harness.study.starts import FILE, Start
 from harness.study.trials import Trial
 
@@ -38,6 +39,10 @@ class StartSource:
     def at(self, path: Path) -> Self:
         """Return the same source in a copy of its file."""
         return replace(self, path=path)
+
+    def unlike(self, _: Origin) -> str:
+        """Return "": the study's trials are trained from this state on any machine."""
+        return ""
 
     def of(self, share: Sequence[Trial]) -> tuple[CheckpointHeader, State]:
         """Return the state that each of the trials begins with, as `checkpoints.BeginningState.of`.

@@ -15,6 +15,7 @@ from typing import Any, Generic, Self, TypeVar
 
 from threadpoolctl import threadpool_limits
 
+from harness import notes
 from harness.axes.planned_components import raised_in
 from harness.data.samples import Data, prepare
 from harness.engines import Arithmetic, arithmetic, engine, kernels
@@ -23,6 +24,7 @@ from harness.lowering import compiler
 from harness.planning.stack import Stack
 from harness.results import brought, checkpoints
 from harness.results.checkpoints import BeginningState, Cadence
+from harness.results.origins import Origin
 from harness.study.study import Study
 from harness.system import files, process_state, signals
 from harness.training.progress import ProgressWriter, SharedProgress
@@ -236,8 +238,16 @@ class StackTask(Task[StackResult]):
         return content
 
     def on_node(self, folder: Path) -> Self:
-        """Return the task as another machine runs it: alone, in a folder there."""
-        source = self.source and self.source.at(folder / SOURCE)
+        """Return the task as another machine runs it: alone, in a folder there.
+
+        What was begun on another kind of machine is begun again: its bits would be neither one's.
+        """
+        stack, source = self.stack, self.source and self.source.at(folder / SOURCE)
+        for remark in checkpoints.drop_unlike(folder, stack, self.device, self.study.metrics):
+            notes.warn(remark)
+        if source and (why := source.unlike(Origin.here(stack, self.device, self.study.metrics))):
+            notes.warn(f"stack {stack.group} starts again: its state is of another kind of machine ({why})")
+            source = None
         return replace(self, folder=folder, place=0, source=source)
 
     def accept(self, result: StackResult, made: Mapping[str, bytes]) -> StackResult:

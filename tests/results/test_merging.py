@@ -16,8 +16,9 @@ import pytest
 import harness
 from harness import results
 from harness.errors import UsageError
-from harness.results import checksums, csv_rows, merging, part_files, predictions, tables
+from harness.results import checksums, csv_rows, part_files, predictions, tables
 from harness.results.merging import merge, writing
+from harness.results.merging.placing import Placing
 from harness.study.study import Study, parse
 from harness.system import files
 from harness.training import runs
@@ -130,7 +131,7 @@ def test_a_run_goes_on_and_trains_nothing_twice(here: Path) -> None:
 def test_commands_work_on_what_was_merged(here: Path, name: str) -> None:
     merged = merge([here / "a", here / "b"], here / "c")
     if name == "report":
-        assert harness.report(merged).is_file()
+        assert harness.report(merged.folder).is_file()
     elif name == "compare":
         assert not harness.compare(here / "c", here / "whole").arms["difference"].any()
     else:
@@ -163,7 +164,7 @@ def test_a_merge_that_is_killed_at_any_write_is_finished_by_the_next(
     a, b = here / "a", here / "b"
     merge([a, b], here / "c")
     expected = contents(here / "c")
-    write, place, link = files.write, files.DraftFile.place, merging.phase.Placing.put
+    write, place, link = files.write, files.DraftFile.place, Placing.put
     for deaths in range(40):
         left = deaths
 
@@ -177,7 +178,7 @@ def test_a_merge_that_is_killed_at_any_write_is_finished_by_the_next(
         with monkeypatch.context() as patch:
             patch.setattr(files, "write", lambda *given: dies(write, *given))
             patch.setattr(files.DraftFile, "place", lambda *given: dies(place, *given))
-            patch.setattr(merging.phase.Placing, "put", lambda *given: dies(link, *given))
+            patch.setattr(Placing, "put", lambda *given: dies(link, *given))
             out = here / f"killed-{deaths}"
             try:
                 merge([a, b], out)

@@ -110,6 +110,8 @@ def simulate(
     spread: float = 1.0,
 ) -> None:
     """Have searches use such workers, and train nothing."""
-    monkeypatch.setattr(loop, "workers_for", lambda *_: SimulatedWorkers(seed, count, dies_after, spread))
+    monkeypatch.setattr(
+        loop, "workers_for", lambda *_, **__: SimulatedWorkers(seed, count, dies_after, spread)
+    )
     for module in (rounds, joining):
         monkeypatch.setattr(module, "engine", lambda _: _NoEngine())

@@ -10,18 +10,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from simulated_cluster import ActorDiedError, Clock, Fate, SimulatedConnection, SimulatedRay
+from simulated_cluster import ActorDiedError, Clock, Fate, SimulatedConnection, SimulatedJoining, SimulatedRay
 from simulated_workers import observed
 from test_scheduling import SYNCHRONOUS, read, study
 
 from harness import results
-from harness.searching import joining, loop, rounds
+from harness.searching import joining as stack_joining
+from harness.searching import loop, rounds
 from harness.searching.ask_tell import AskTell
 from harness.searching.rounds import StageTask
 from harness.searching.scheduling import StageSchedule
 from harness.searching.search_result import SearchResult
 from harness.study.study import Study, parse
-from harness.training.cluster import connection, executor
+from harness.training.cluster import connection, executor, joining
 from harness.training.options import RunOptions
 from harness.training.tasks import Task
 
@@ -41,13 +42,14 @@ def connect(monkeypatch: pytest.MonkeyPatch, nodes: str, fate: Fate, cores: int 
     """Be connected to a simulated cluster of nodes, each named by a letter."""
     ray = SimulatedRay(Clock(), nodes, fate, cores)
     monkeypatch.setattr(executor, "time", ray.clock)
+    monkeypatch.setattr(joining, "Joining", lambda *_: SimulatedJoining())
     monkeypatch.setattr(connection, "_connections", [SimulatedConnection(ADDRESS, ray)])
     return ray
 
 
 def only_observe(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have stages train nothing, as those of `observed`."""
-    for module in (rounds, joining):
+    for module in (rounds, stack_joining):
         monkeypatch.setattr(module, "engine", lambda _: _NoEngine())
 
 

@@ -102,7 +102,7 @@ def test_the_phases_of_a_study_that_tunes_are_of_one_shard(tmp_path: Path) -> No
     assert sorted(row for part in parts for row in rows(part, "chosen")) == rows(whole, "chosen")
 
 
-# ------------------------------------------------------------------------------------------------ the commands
+# ---------------------------------------------------------------------------------------------- the commands
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ import pytest
 import tomli_w
 
 from harness.axes import own_networks, plugins
-from harness.data import received_images, samples
+from harness.data import cache, received_images, samples
 from harness.errors import UsageError
 from harness.planning import plan
 from harness.planning.plan import Plan
@@ -130,7 +130,7 @@ def test_another_component_on_the_node_is_refused(drawn: Plan, tmp_path: Path) -
     scales = next(name for name in sent.files if name.endswith("my_scales.py"))
     files = {**sent.files, scales: SCALES.replace("300", "301").encode()}
     said = opened(tmp_path, replace(sent, files=files), drawn)
-    assert "another preprocessing 'own_scale'" in said["refused"]
+    assert "preprocessing 'own_scale' than the driver" in said["refused"]
 
 
 def test_a_plugin_that_does_not_run_on_the_node_is_refused(drawn: Plan, tmp_path: Path) -> None:
@@ -164,7 +164,8 @@ def test_other_files_in_the_nodes_cache_are_refused(
     monkeypatch.setenv("HARNESS_DATA", str(tmp_path))
     assert sent.lacking() == ["fashion_mnist"]
     (tmp_path / "fashion_mnist").mkdir()
-    (tmp_path / "fashion_mnist" / "t10k-labels-idx1-ubyte").write_bytes(b"other labels")
+    for name in cache.pins_of("fashion_mnist"):
+        (tmp_path / "fashion_mnist" / name).write_bytes(b"other images")
     with pytest.raises(UsageError, match=r"has other data of the name fashion_mnist: .* damaged: expected"):
         sent.lacking()
 

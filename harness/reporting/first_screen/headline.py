@@ -102,9 +102,8 @@ def _seeds(judged: Verdicts) -> Iterator[tuple[str, str]]:
         corrected = f"Holm, {len(table)} contrasts, {100 * family.alpha:g}\u00a0%"
     sizes = sorted(size for size in table["detectable"] if math.isfinite(size))
     yield "Correction", f"{corrected}{_missed(sizes)}."
-    told, mixed = computation.pairs(judged)
-    if told:
-        yield "Processors", f"{told}; not in all of {len(mixed)} of {count(len(table), 'contrast')}."
+    if kinds := computation.in_short(judged):
+        yield "Processors", kinds
 
 
 def _missed(sizes: Sequence[float]) -> str:

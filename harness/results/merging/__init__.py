@@ -1,7 +1,7 @@
 """`harness merge`: results folders of one study, shards or any others, become one.
 
-    merge -> sources (read, and check) -> phase: studies (is it one?), planned (rows in the study's order), outcomes
-    (one a trial?); then, only if all agree: placing (links), writing (tables), accounts (provenance.json)
+    merge -> sources (read, and check) -> phase: studies (is it one?), planned (rows in the study's order),
+    outcomes (one a trial?); then, only if all agree: placing (links), writing (tables), accounts (provenance)
 
 What comes out depends on the folders alone, not on their order, nor on how often or in which groups they are
 merged. A merge that was killed is finished by the same command.
@@ -37,6 +37,7 @@ class MergedFolder:
 
     `statuses` counts its trials, also those of tuning/ and tuned/; `sources` are the folders, `shared` is how
     many finished trials several of them have, `gaps` what is still to be trained, `notes` what to know of it.
+    `one_machine` is whether one host computed all trials by one build of the kernels.
     """
 
     folder: Path
@@ -47,6 +48,7 @@ class MergedFolder:
     gaps: Sequence[Gap]
     placed: Placed
     notes: Sequence[str] = ()
+    one_machine: bool = True
 
     def __fspath__(self) -> str:
         return str(self.folder)
@@ -117,8 +119,8 @@ def _check_out(place: Path) -> None:
         strangers = [path.name for path in place.glob("*") if not path.name.startswith(BEFORE_A_PLAN)]
         if strangers:
             raise UsageError(
-                f"{place} holds {strangers[0]!r} and no plan.json, so it is not a results folder. Choose an empty "
-                "or new one with --out"
+                f"{place} holds {strangers[0]!r} and no plan.json, so it is not a results folder. Choose an "
+                "empty or new one with --out"
             )
 
 
@@ -153,8 +155,8 @@ def _summary(place: Path, paths: Sequence[Path], phases: Sequence[MergedPhase]) 
         notes.append(f"{computation.words(computed)}: {computation.consequence([computed])}")
     if placed.copied:
         notes.append(
-            f"{count(placed.copied, 'file')} copied ({placed.copied_bytes / 1e6:,.1f} MB), not linked: the folders "
-            "are on other file systems"
+            f"{count(placed.copied, 'file')} copied ({placed.copied_bytes / 1e6:,.1f} MB), not linked: the "
+            "folders are on other file systems"
         )
     return MergedFolder(
         place,
@@ -165,4 +167,5 @@ def _summary(place: Path, paths: Sequence[Path], phases: Sequence[MergedPhase]) 
         [gap for phase in phases for gap in gaps.of(phase)],
         placed,
         notes,
+        not computation.differ([computed]),
     )

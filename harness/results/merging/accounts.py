@@ -96,8 +96,8 @@ def version_notes(sources: Sequence[SourceFolder]) -> list[str]:
                 folders = said.setdefault(str(name), {}).setdefault(str(value or "unknown"), [])
                 if entry["folder"] not in folders:
                     folders.append(entry["folder"])
-    return [
-        f"{name} differs: {listed([f'{value} in {listed(folders, 2)}' for value, folders in values.items()], MOST_TOLD)}"
-        for name, values in said.items()
-        if len(values) > 1
-    ]
+    told = []
+    for name, values in said.items():
+        where = [f"{value} in {listed(folders, 2)}" for value, folders in values.items()]
+        told += [f"{name} differs: {listed(where, MOST_TOLD)}"] if len(values) > 1 else []
+    return told

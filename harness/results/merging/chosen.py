@@ -31,8 +31,8 @@ def together(sources: Sequence[SourceFolder]) -> TextTable | None:
             before, where = found.setdefault(arm, (row, path))
             if before != row:
                 raise UsageError(
-                    f"arm {arm!r} has two choices, in {where} and {path}: its tuning had two outcomes. Nothing was "
-                    "merged; leave one folder out"
+                    f"arm {arm!r} has two choices, in {where} and {path}: its tuning had two outcomes. "
+                    "Nothing was merged; leave one folder out"
                 )
     places = arm_places(sources[0].study)
     arms = sorted(found, key=lambda arm: (places.get(arm, len(places)), arm))

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 class Gap:
     """Trials that are not trained: how many, and the command that trains them.
 
-    `shard` is such as "3/16", empty where there are none; `folder` is the one in which they are planned, empty
-    where no folder has them. `trials` is None where that cannot be known without the folder.
+    `shard` is such as "3/16", empty where there are none; `folder` is the one in which they are planned,
+    empty where no folder has them. `trials` is None where that cannot be known without the folder.
     """
 
     trials: int | None

@@ -15,7 +15,7 @@ from harness.errors import UsageError
 from harness.results import csv_rows
 from harness.results.columns import FINISHED
 from harness.results.csv_rows import TextTable
-from harness.results.part_files import PartSummary
+from harness.results.part_summaries import PartSummary
 from harness.settings.schema import EPOCHS, OUTCOME, PARENT
 from harness.text import count
 
@@ -65,8 +65,8 @@ def choose(parts: Sequence[PartSummary]) -> Choice:
         other = kept.setdefault(part.group, part)
         if other is not part:
             raise UsageError(
-                f"{other.path} and {part.path} are the same stack, and each finished trials that the other did "
-                f"not: nothing was merged. Train it whole in {part.folder}: run its study there again"
+                f"{other.path} and {part.path} are the same stack, and each finished trials that the other "
+                f"did not: nothing was merged. Train it whole in {part.folder}: run its study there again"
             )
     chosen = {trial_id: part.group for trial_id, part in owners.items()}
     return Choice(dict(sorted(kept.items())), chosen, len(twice))
@@ -86,8 +86,8 @@ def _check_equal(twice: Mapping[str, Sequence[PartSummary]]) -> None:
         for other in parts[1:]:
             pairs.setdefault((id(parts[0]), id(other)), []).append(trial_id)
     differing, words = 0, ""
-    for (one, other), trial_ids in pairs.items():
-        a, b = known[one], known[other]
+    for (one, two), trial_ids in pairs.items():
+        a, b = known[one], known[two]
         for trial_id, difference in _differences(a, b, trial_ids):
             differing += 1
             words = words or f"trial {trial_id} has two outcomes, in {a.path} and {b.path}: {difference}"
@@ -96,8 +96,8 @@ def _check_equal(twice: Mapping[str, Sequence[PartSummary]]) -> None:
             differing > 1
         )
         raise UsageError(
-            f"{words}.{more} Nothing was merged. Leave one of the folders out; or remove, from the one that is "
-            "not to count, the part. Runs with --bits portable have the same numbers on every machine"
+            f"{words}.{more} Nothing was merged. Leave one of the folders out; or remove, from the one that "
+            "is not to count, the part. Runs with --bits portable have the same numbers on every machine"
         )
 
 
@@ -121,7 +121,7 @@ def _differences(a: PartSummary, b: PartSummary, trial_ids: Sequence[str]) -> It
 
 
 def _cells(one: Mapping[str, str], other: Mapping[str, str]) -> str:
-    """Say in which measured cell two rows of trials.csv differ; a metric that only one has is no difference."""
+    """Say in which cell two rows of trials.csv differ; a metric that only one has is no difference."""
     for name in one:
         if name in MADE_BY or one[name] == other.get(name, one[name]):
             continue
@@ -131,14 +131,14 @@ def _cells(one: Mapping[str, str], other: Mapping[str, str]) -> str:
 
 
 def _runs(table: TextTable, trial_ids: Sequence[str]) -> dict[str, list[list[str]]]:
-    wanted, found = set(trial_ids), {}
+    wanted, found = set(trial_ids), dict[str, list[list[str]]]()
     for row in table.rows:
         if row[0] in wanted:
             found.setdefault(row[0], []).append(row[1:])
     return found
 
 
-Rows: TypeAlias = Sequence[Sequence[str]]
+Rows: TypeAlias = Sequence[list[str]]
 
 
 def _curves(one: Rows, other: Rows) -> str:

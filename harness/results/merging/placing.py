@@ -1,4 +1,4 @@
-"""Files of merged folders in their new place: linked, so that no byte is written twice; copied where that fails."""
+"""Files of merged folders in their new place: linked, so that no byte is written twice, or else copied."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ class Placing:
         self._there: dict[str, Mapping[str, int]] = {}
 
     def put(self, source: str, name: str, digest: str = "") -> None:
-        """Put a file under a name of the folder, such as weights/t0123456789ab.safetensors, unless it is there.
+        """Put a file into the folder, with a name such as weights/t0123456789ab.safetensors.
 
-        Of the `digest`, what is there stays if it has it; without one, if it is the same file.
+        What is there already stays if it has the `digest`; without one, if it has the same content.
 
         Raises:
             MachineError: it cannot be written.
@@ -53,8 +53,8 @@ class Placing:
                 self._link(source, f"{self._out}/{name}", new=False)
         except OSError as error:
             raise MachineError(
-                f"{self._out / name} cannot be written: {error.strerror or error}. What is merged is safe: the same "
-                "command goes on"
+                f"{self._out / name} cannot be written: {error.strerror or error}. What is merged is safe: "
+                "the same command goes on"
             ) from error
 
     def _listed(self, folder: str) -> Mapping[str, int]:

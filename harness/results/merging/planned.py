@@ -146,9 +146,10 @@ class PlannedRows:
             one, other = int(self.order[place]), int(self.order[place + 1])
             arm, seed = self._names[self._arm_of[one]], self._seed_of[one]
             raise UsageError(
-                f"arm {arm!r} with seed {seed} is trial {self.ids[one]} in {sources[self.by[one]].path} and trial "
-                f"{self.ids[other]} in {sources[self.by[other]].path}: its data, the code of its components or "
-                "the version of what training means differ. Nothing was merged; train both with one version"
+                f"arm {arm!r} with seed {seed} is trial {self.ids[one]} in {sources[self.by[one]].path} and "
+                f"trial {self.ids[other]} in {sources[self.by[other]].path}: its data, the code of its "
+                "components or the version of what training means differ. Nothing was merged; train both with "
+                "one version"
             )
 
 

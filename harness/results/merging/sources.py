@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import UsageError, few
-from harness.results import checksums, csv_rows, documents, part_files, tables
+from harness.results import checksums, csv_rows, documents, part_files, part_summaries, tables
 from harness.results.columns import FINISHED
 from harness.results.csv_rows import TextTable
-from harness.results.part_files import PartSummary
+from harness.results.part_summaries import PartSummary
 from harness.system import files, locks
 
 AGAIN = "`harness run` of its study trains its trials again; then merge again"
 MERGED_PHASES = ("fixed", "tuning", "tuned")
-"""Phases of a study whose folders are merged: what a search, or a try, asked next depended on its own past."""
+"""Phases of a study whose folders are merged: what a search, or a try, asks next depends on its own past."""
 
 
 @dataclass(frozen=True)
@@ -39,15 +39,15 @@ class SourceFolder:
         """
         if not (path / "plan.json").is_file():
             raise UsageError(
-                f"{path} has no plan.json, so it is not a results folder that a run wrote: nothing was merged. "
-                "Name results folders, such as results/<study>-shard-3-of-16"
+                f"{path} has no plan.json, so it is not a results folder that a run wrote: nothing was "
+                "merged. Name results folders, such as results/<study>-shard-3-of-16"
             )
         plan, study = documents.plan(path), documents.study(path)
         _check_phase(path, plan, study)
         if old := part_files.to_renew(path):
             raise UsageError(
-                f"{path} is being trained anew, and {len(old)} of its stacks are not yet: the same `harness run` "
-                "without --retrain ends that; then merge again"
+                f"{path} is being trained anew, and {len(old)} of its stacks are not yet: the same `harness "
+                "run` without --retrain ends that; then merge again"
             )
         parts = list(_parts(path))
         _check_parts(path, parts)
@@ -81,8 +81,8 @@ def _check_phase(path: Path, plan: Mapping[str, Any], study: Mapping[str, Any]) 
     if phase not in MERGED_PHASES or "search" in study:
         what = "a search" if "search" in study else "tries of changes"
         raise UsageError(
-            f"{path} holds {what}: what was asked next depended on what was known there, so two of them are not "
-            "one. Folders of `harness run` are merged; `harness compare` puts two others side by side"
+            f"{path} holds {what}: what was asked next depended on what was known there, so two of them are "
+            "not one. Folders of `harness run` are merged; `harness compare` puts two others side by side"
         )
 
 
@@ -91,7 +91,7 @@ def _parts(path: Path) -> Iterator[PartSummary]:
     record = checksums.read(path) or checksums.Record()
     damaged = []
     for place in part_files.paths(path):
-        found = part_files.summary(place, record.parts.get(place.name, ""))
+        found = part_summaries.summary(place, record.parts.get(place.name, ""))
         if found is None:
             damaged.append(place.name)
         elif found.is_original:
@@ -111,8 +111,8 @@ def _check_parts(path: Path, parts: Sequence[PartSummary]) -> None:
     trials = csv_rows.table(files.content_of(path / "trials.csv").decode("utf-8-sig"))
     if not set(FINISHED).isdisjoint(trials["status"]):
         raise UsageError(
-            f"{path} has finished trials in trials.csv, but not the parts/ that it was made from, which are what "
-            "is merged. Copy the whole folder, with parts/"
+            f"{path} has finished trials in trials.csv, but not the parts/ that it was made from, which are "
+            "what is merged. Copy the whole folder, with parts/"
         )
 
 

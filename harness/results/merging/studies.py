@@ -32,9 +32,10 @@ def check_same(sources: Sequence[SourceFolder]) -> None:
         differences = _differences(_compared(first), _compared(other))
         if differences:
             raise UsageError(
-                f"{first.path} and {other.path} are of two studies called {first.plan.get('study')!r}: nothing "
-                f"was merged. {'; '.join(differences)}. Folders that differ in their seeds alone can be merged; "
-                "for any other change, run the study in the form that it should have into each folder"
+                f"{first.path} and {other.path} are of two studies called {first.plan.get('study')!r}: "
+                f"nothing was merged. {'; '.join(differences)}. Folders that differ in their seeds alone can "
+                "be merged; for any other change, run the study in the form that it should have into each "
+                "folder"
             )
     _check_shards(sources)
     _check_digests(sources, "data", "other data called {name}", "Data sets of two kinds make two studies")
@@ -90,7 +91,8 @@ def _check_shards(sources: Sequence[SourceFolder]) -> None:
         if first != count:
             raise UsageError(
                 f"{shards[0].path} is one of {first} shards and {source.path} one of {count}: nothing was "
-                "merged. Shards of one count have each trial once: merge those, or run the others with that count"
+                "merged. Shards of one count have each trial once: merge those, or run the others with that "
+                "count"
             )
     seeds = {
         tuple(seeds_of(source.study, source.plan.get("phase", "fixed"))): source
@@ -99,8 +101,8 @@ def _check_shards(sources: Sequence[SourceFolder]) -> None:
     if len(seeds) > 1:
         (a, one), (b, two) = list(seeds.items())[:2]
         raise UsageError(
-            f"{one.path} has seeds {quoted(list(a), most=60)} and {two.path} {quoted(list(b), most=60)}: shards "
-            "are shares of one list of seeds. Run the shards with the same seeds, then merge"
+            f"{one.path} has seeds {quoted(list(a), most=60)} and {two.path} {quoted(list(b), most=60)}: "
+            "shards are shares of one list of seeds. Run the shards with the same seeds, then merge"
         )
 
 
@@ -119,8 +121,8 @@ def _check_digests(sources: Sequence[SourceFolder], key: str, what: str, advice:
             if before != digest:
                 one, other = (str(value)[:12] for value in (before, digest))
                 raise UsageError(
-                    f"{source.path} has {what.format(name=repr(name))} than {where.path}: {key} {other} there, "
-                    f"{one} here. Nothing was merged. {advice}"
+                    f"{source.path} has {what.format(name=repr(name))} than {where.path}: {key} {other} "
+                    f"there, {one} here. Nothing was merged. {advice}"
                 )
 
 
@@ -147,8 +149,8 @@ def together(sources: Sequence[SourceFolder], out: Path) -> dict[str, Any]:
             family[key] = max(counts)
     chosen = {arm: c for source in sources for arm, c in source.study.get("chosen", {}).items()}
     if chosen:
-        places = arm_places(tables)
-        arms = sorted(chosen, key=lambda arm: (places.get(arm, len(places)), arm))
+        ranks = arm_places(tables)
+        arms = sorted(chosen, key=lambda arm: (ranks.get(arm, len(ranks)), arm))
         tables["chosen"] = {arm: chosen[arm] for arm in arms}
     return tables
 
@@ -165,8 +167,9 @@ def check_chosen(sources: Sequence[SourceFolder]) -> None:
             before, where = known.setdefault(arm, (chosen, source))
             if before != chosen:
                 raise UsageError(
-                    f"arm {arm!r} chose {quoted(before, most=60)} in {where.path} and {quoted(chosen, most=60)} "
-                    f"in {source.path}: its tuning had two outcomes. Nothing was merged; leave one folder out"
+                    f"arm {arm!r} chose {quoted(before, most=60)} in {where.path} and "
+                    f"{quoted(chosen, most=60)} in {source.path}: its tuning had two outcomes. Nothing "
+                    "was merged; leave one folder out"
                 )
 
 
@@ -185,7 +188,7 @@ def _one_place(places: Iterable[Path], out: Path) -> str:
 
 
 def with_pairs(tables: dict[str, Any], arms: Sequence[str]) -> dict[str, Any]:
-    """Give the default contrasts of a design to a study that declares none; `arms` are those of one data set."""
+    """Give a study that declares none the contrasts of its design; `arms` are those of one data set."""
     family = tables["contrasts"]
     if not family.get("declared", True):
         family["pairs"] = default_pairs(tables["study"]["design"], arms)

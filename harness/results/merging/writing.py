@@ -19,13 +19,14 @@ from harness.results.columns import FINISHED, TABLES
 from harness.results.csv_rows import CONFUSION, TextTable
 from harness.results.merging.outcomes import Choice
 from harness.results.merging.planned import PlannedRows
-from harness.results.part_files import Part, PartSummary
+from harness.results.part_files import Part
+from harness.results.part_summaries import PartSummary
 from harness.results.row_store import RowStore
 from harness.settings.schema import EPOCHS, PARENT, SCORES, STACKS, outcome_columns
 from harness.study.targets import Target
 from harness.system.files import DraftFile
 
-MOST_COUNTS = 2**20
+MOST_COUNTS = 2**28
 """Most bytes of confusion.csv that is written; more of it stays in the parts."""
 MADE = (*TABLES, *derived.DERIVED)
 AT_ONCE = 10_000  # rows that are written at once
@@ -101,7 +102,8 @@ class TableWriter:
             both = [[*a, *b[1:]] for a, b in zip(planned.rows, ended.rows, strict=True)]
             stack = derived.stacks(TextTable([*planned.columns, *self._names], both))
             first = wanted[given[0][0]]
-            self._stores["stacks"].put({first: line + b"\n" for line in csv_rows.lines(stack.rows)})
+            lines = csv_rows.lines(stack.rows)  # one, as its trials are of one stack
+            self._stores["stacks"].put({first: b"".join(line + b"\n" for line in lines)})
 
     def _keep_ends(self, ended: TextTable, weights: Container[str]) -> None:
         """Keep the ends of rows of trials.csv, and count what computed them."""

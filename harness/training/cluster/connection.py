@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
 import secrets
 import signal
@@ -214,6 +215,7 @@ def _join(ray: Any, address: str) -> None:
         started = {**usual, **OWN}
         usual = started | ({"num_cpus": int(cores)} if cores else {})
     else:
+        _check_client(address)
         _check_reachable(address)
     with _stderr_collected() as said:
         try:
@@ -302,6 +304,15 @@ def _loopback(ray: Any) -> Iterator[None]:
         yield
     finally:
         constants.ENABLE_RAY_CLUSTER = before
+
+
+def _check_client(address: str) -> None:
+    """Raise UsageError where an address needs Ray's client, and that is not installed."""
+    if address.startswith(CLIENT) and importlib.util.find_spec("grpc") is None:
+        raise UsageError(
+            f"--cluster {address}: Ray's client is not installed. Install it here, and where its head "
+            'runs: pip install "ray[client]"; or run on a node of the cluster, with --cluster auto'
+        )
 
 
 def _check_reachable(address: str) -> None:

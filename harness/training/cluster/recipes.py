@@ -19,9 +19,9 @@ RAY = """\
 #
 # Every host needs the same environment at the same path: {versions}.
 # At the end all that is yours of Ray on these hosts is stopped.
-# Whoever has the token runs any program on all hosts, so that only you can read it. Traffic between hosts is
-# not encrypted: let them be in a network of their own. A host listens on the address that it is given: with
-# HEAD=127.0.0.1 nobody outside of this host reaches the cluster. Between hosts all ports must be open.
+# Whoever has the token runs any program on all hosts, so that only you can read it. On Linux Ray listens on
+# all addresses of a host, whichever it is given, and encrypts nothing: let the hosts be in a network of their
+# own, behind a firewall, where all ports between them are open.
 set -eu
 HEAD={head}
 PORT={port}

@@ -1,0 +1,94 @@
+"""Parts without their numbers: which trials one has, how they ended, and the files that belong to it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from harness.errors import UsageError
+from harness.results import checksums, csv_rows, part_files
+from harness.results.columns import TABLES
+from harness.system import files
+
+
+@dataclass(frozen=True)
+class PartSummary:
+    """What a part says of its trials, without their numbers.
+
+    Attributes:
+        path: where it is.
+        digest: its SHA-256.
+        statuses: its trials' statuses, by trial_id.
+        columns, curves: the columns of its trials and epochs.
+        stacks, files: as a Part's.
+        counts: the bytes of its confusion.csv, unpacked.
+    """
+
+    path: Path
+    digest: str
+    statuses: Mapping[str, str]
+    columns: tuple[str, ...]
+    curves: tuple[str, ...]
+    stacks: tuple[str, ...] = ()
+    files: Mapping[str, str] = field(default_factory=dict)
+    counts: int = 0
+
+    @property
+    def name(self) -> str:
+        """Its file name."""
+        return self.path.name
+
+    @property
+    def group(self) -> str:
+        """Name of its stack."""
+        return self.path.stem
+
+    @property
+    def folder(self) -> Path:
+        """The results folder that it is in."""
+        return self.path.parent.parent
+
+    @property
+    def is_original(self) -> bool:
+        """Tell whether it has the name that a run gave it."""
+        return self.stacks in {(), (self.group,)}
+
+    def read(self, names: Sequence[str] = TABLES) -> dict[str, str]:
+        """Read some of its tables; raise UsageError if it has changed since it was looked at."""
+        content = files.content_of(self.path)
+        if checksums.digest(content) != self.digest:
+            raise UsageError(f"{self.path} changed while it was read: run the same command again")
+        texts = files.members(content, [f"{name}.csv" for name in names])
+        return {name: texts[f"{name}.csv"] for name in names}
+
+
+def summary(path: Path, digest: str = "") -> PartSummary | None:
+    """Read what a part says of its trials; None if it is damaged or changed.
+
+    With the `digest` that its run recorded nothing else of it need be looked at; without, all is checked.
+
+    Raises:
+        MachineError: it cannot be read now, and may be whole.
+    """
+    if not digest and part_files.read(path) is None:
+        return None
+    try:
+        content = files.content_of(path)
+        found = checksums.digest(content)
+        if found != (digest or found):
+            return None
+        texts = files.members(content, ["trials.csv", part_files.DIGESTS])
+        trials = csv_rows.table(texts["trials.csv"])
+        part_files.check_ids(trials)
+        listed = {
+            part_files.inside(name): str(d)
+            for name, d in files.json_value(texts.get(part_files.DIGESTS, "{}")).items()
+        }
+        tracked, counts = files.first_line(content, "epochs.csv"), files.size_of(content, "confusion.csv")
+    except (*files.DAMAGE, AttributeError):
+        return None
+    stacks = tuple(dict.fromkeys(trials["group"])) if "group" in trials else ()
+    statuses = dict(zip(trials["trial_id"], trials["status"], strict=True))
+    header = tuple(csv_rows.header(tracked))
+    return PartSummary(path, found, statuses, tuple(trials.columns), header, stacks, listed, counts)
