@@ -325,6 +325,7 @@ def test_another_study_is_refused(here: Path, changes: dict[str, Any], words: st
         ("shard", [1, 3], "one of 2 shards and .* one of 3"),
         ("phase", "tries", "holds tries of changes"),
         ("shards", {"count": 2, "numbers": [7]}, "shards = "),
+        ("merged", ["relu"], "merged = "),
     ],
 )
 def test_what_plans_say_must_agree(here: Path, key: str, value: object, words: str) -> None:

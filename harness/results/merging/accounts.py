@@ -90,8 +90,8 @@ def kind_notes(computed: Iterable[tuple[str, str]], hosts: Iterable[set[str]]) -
     """Say in how many seeds arms were trained on processors of different kinds.
 
     Args:
-        computed: the pairs of kernels, without components, and host of all trials. Hosts with kernels of one name
-            are of one kind, since the name holds the processor.
+        computed: the pairs of kernels, without components, and host of all trials. Hosts with kernels of one
+            name are of one kind, since the name holds the processor.
         hosts: those of the trials of each seed.
     """
     kind: dict[str, str] = {}
@@ -103,13 +103,12 @@ def kind_notes(computed: Iterable[tuple[str, str]], hosts: Iterable[set[str]]) -
             by_kernels = {name: other if found == one else found for name, found in by_kernels.items()}
     seeds = [{kind[host] for host in one if host} for one in hosts]
     mixed = sum(len(kinds) > 1 for kinds in seeds)
-    if not mixed:
-        return []
-    return [
+    told = (
         f"in {mixed} of {count(len(seeds), 'seed')} the arms were trained on processors of different kinds: "
         "float bits may differ in their last digits, and seconds do not compare. `harness report` says of "
         "each contrast how many seeds are of one kind"
-    ]
+    )
+    return [told] if mixed else []
 
 
 def version_notes(sources: Sequence[SourceFolder]) -> list[str]:

@@ -52,10 +52,13 @@ def together(found: Iterable[Gap]) -> list[Gap]:
     joined: dict[str, Gap] = {}
     for gap in found:
         before = joined.get(gap.command)
-        if before is not None:
-            known = before.trials is not None and gap.trials is not None
-            gap = replace(before, trials=(before.trials or 0) + (gap.trials or 0) if known else None)
-        joined[gap.command] = gap
+        if before is None:
+            joined[gap.command] = gap
+            continue
+        known = before.trials is not None and gap.trials is not None
+        joined[gap.command] = replace(
+            before, trials=(before.trials or 0) + (gap.trials or 0) if known else None
+        )
     return list(joined.values())
 
 
@@ -79,10 +82,8 @@ def _shard(source: SourceFolder) -> str:
 
 def _file(phase: MergedPhase) -> str:
     """Return the study's file as the runs of the folders named it; empty where they named none."""
-    commands = [
-        run.get("command", "") for source in phase.sources for run in source.provenance.get("runs", [])
-    ]
-    named = [word for command in commands for word in command.split() if word.endswith(".toml")]
+    runs = [run for source in phase.sources for run in source.provenance.get("runs", [])]
+    named = [word for run in runs for word in run.get("command", "").split() if word.endswith(".toml")]
     return min(named, default="")
 
 
