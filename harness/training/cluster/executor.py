@@ -35,6 +35,7 @@ LOOKS = "looks"
 NODES_EVERY, LOOK_EVERY = 2.0, 1.0  # seconds between looks for nodes, and at what is in training
 WAIT = 0.5  # seconds to wait for an answer before something else is looked at
 JOINED_WITHIN = 600.0  # seconds in which the first actor must have joined (the kernels are compiled then)
+LATE = 60.0  # seconds after which it is told that none has
 SILENT = 300.0  # seconds without an answer after which an actor is given up: stopped, or out of reach
 
 
@@ -87,6 +88,7 @@ class RayWorkers:
         self._numbers = itertools.count(1)
         self._listed = 0.0
         self._without = time.monotonic()
+        self._told_late = False
         self._participants = Participants()
         self.idle = 0.0
 
@@ -355,7 +357,13 @@ class RayWorkers:
         if any(actor.joined for actor in self._actors):
             self._without = now
         elif now - self._without > JOINED_WITHIN:
-            raise MachineError(self._nobody())
+            late = f"no actor has joined within {JOINED_WITHIN:.0f} s"
+            raise MachineError(
+                f"{late}: {self._nobody()}. What is finished is safe; the same command goes on"
+            )
+        elif now - self._without > LATE and not self._told_late:
+            self._told_late = True
+            notes.tell(f"still waits for an actor: {self._nobody()}")
 
     def _fits(self, node: ClusterNode) -> bool:
         """Tell whether a node has what the driver has; False while it has not said so."""
@@ -379,7 +387,6 @@ class RayWorkers:
     def _nobody(self) -> str:
         cores = count(sum(connection.offered(node, self._device) for node in self._alive.values()), "core")
         return (
-            f"no actor has joined within {JOINED_WITHIN:.0f} s: {self._connection.address} has "
-            f"{count(len(self._alive), 'node')} with {cores}, and gives none. Perhaps others use them (`ray "
-            "status`). What is finished is safe; the same command goes on from here"
+            f"{self._connection.address} has {count(len(self._alive), 'node')} with {cores}. Perhaps others use "
+            "them (`ray status`), or a node still compiles its kernels"
         )
