@@ -387,6 +387,6 @@ class RayWorkers:
     def _nobody(self) -> str:
         cores = count(sum(connection.offered(node, self._device) for node in self._alive.values()), "core")
         return (
-            f"{self._connection.address} has {count(len(self._alive), 'node')} with {cores}. Perhaps others use "
-            "them (`ray status`), or a node still compiles its kernels"
+            f"{self._connection.address} has {count(len(self._alive), 'node')} with {cores}. Perhaps others "
+            "use them (`ray status`), or a node still compiles its kernels"
         )
