@@ -35,6 +35,7 @@ LOOKS = "looks"
 NODES_EVERY, LOOK_EVERY = 2.0, 1.0  # seconds between looks for nodes, and at what is in training
 WAIT = 0.5  # seconds to wait for an answer before something else is looked at
 JOINED_WITHIN = 600.0  # seconds in which the first actor must have joined (the kernels are compiled then)
+TOLD_AFTER = 60.0  # seconds without an actor after which a person is told
 SILENT = 300.0  # seconds without an answer after which an actor is given up: stopped, or out of reach
 
 
@@ -87,6 +88,7 @@ class RayWorkers:
         self._numbers = itertools.count(1)
         self._listed = 0.0
         self._without = time.monotonic()
+        self._told = False
         self._participants = Participants()
         self.idle = 0.0
 
@@ -346,6 +348,9 @@ class RayWorkers:
                     self._fill_node(node)
         if any(actor.joined for actor in self._actors):
             self._without = now
+        elif now - self._without > TOLD_AFTER and not self._told:
+            self._told = True
+            notes.warn(f"no actor has joined within {TOLD_AFTER:.0f} s: {self._offer()}. It waits for one")
         elif now - self._without > JOINED_WITHIN:
             raise MachineError(self._nobody())
 
@@ -358,7 +363,8 @@ class RayWorkers:
 
     def _fill_node(self, node: ClusterNode) -> None:
         there = sum(actor.node.node_id == node.node_id for actor in self._actors)
-        for _ in range(connection.offered(node, self._device) - there):
+        free = connection.offered(node, self._device) - there
+        for _ in range(free if self._most is None else min(free, self._most - len(self._actors))):
             handle = self._on(node)
             actor = _NodeActor(node, handle)
             actor.answer = self._joining.ask(handle)
@@ -369,9 +375,14 @@ class RayWorkers:
         return self._actor_class.options(scheduling_strategy=self._connection.on(node)).remote()
 
     def _nobody(self) -> str:
+        return (
+            f"no actor has joined within {JOINED_WITHIN:.0f} s: {self._offer()}. What is finished is safe; "
+            "the same command goes on from here"
+        )
+
+    def _offer(self) -> str:
         cores = count(sum(connection.offered(node, self._device) for node in self._alive.values()), "core")
         return (
-            f"no actor has joined within {JOINED_WITHIN:.0f} s: {self._connection.address} has "
-            f"{count(len(self._alive), 'node')} with {cores}, and gives none. Perhaps others use them (`ray "
-            "status`). What is finished is safe; the same command goes on from here"
+            f"{self._connection.address} has {count(len(self._alive), 'node')} with {cores}, and gives none "
+            "yet. Perhaps others use them (`ray status`)"
         )
