@@ -224,13 +224,15 @@ def test_a_search_on_ray_whose_driver_is_killed_comes_to_the_same(tmp_path: Path
     (tmp_path / "s.toml").write_text(STUDY)
     cluster = ("--cluster", "local:2")
     here = start(tmp_path, ("--workers", "1", "--results", "here"))
-    assert here.wait() == 0, here.communicate()[1]
+    _, told = here.communicate()
+    assert here.returncode == 0, told
     killed = start(tmp_path, cluster)
     folder = tmp_path / "results" / "s"
     stop_after(killed, signal.SIGKILL, lambda: any((folder / "parts").glob("*.zip")))
     killed.communicate()
     again = start(tmp_path, cluster)
-    assert again.wait() == 0, again.communicate()[1]
+    _, told = again.communicate()
+    assert again.returncode == 0, told
     pd.testing.assert_frame_equal(read(folder), read(tmp_path / "here"))
     for phase in (".", "finalists", "confirmed"):
         own, other = (results.read(place / phase).trials for place in (tmp_path / "here", folder))
