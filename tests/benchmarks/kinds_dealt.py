@@ -86,9 +86,8 @@ def measure(arms: int, seeds: int, workers: dict[str, int]) -> list[tuple[float,
 
 def main() -> None:
     """Print the table."""
-    print(
-        "| arms, seeds | workers of each kind | pairs on one kind | without dealing | times as long | at most |"
-    )
+    columns = ("arms, seeds", "workers of each kind", "pairs on one kind", "without dealing", "times as long")
+    print(f"| {' | '.join(columns)} | at most |")
     print("|---|---|---|---|---|---|")
     for arms, seeds, workers in RUNS:
         found = measure(arms, seeds, workers)
