@@ -36,7 +36,7 @@ LOOK = 0.5  # seconds between looks at what Ray knows
 class Scene:
     """The cluster and driver of a round, and what a round must keep count of.
 
-    `scratch` has what faults need: a preloaded clock, other versions.
+    `scratch` has another NumPy.
     """
 
     cluster: Cluster
@@ -326,7 +326,7 @@ def clock_off(scene: Scene) -> Course:
         return None
     node.machine.kill()
     seconds = scene.rng.choice([HOUR, -HOUR])
-    overlay = {"LD_PRELOAD": str(_clock(scene.scratch)), "CHAOS_CLOCK": str(seconds)}
+    overlay = {"LD_PRELOAD": str(_clock(scene.cluster.folder)), "CHAOS_CLOCK": str(seconds)}
     yield from _until(_dead(scene, node), DEAD_WITHIN)
     return f"{seconds:+d} s; {(yield from _back(scene, node, overlay))}"
 
@@ -337,8 +337,8 @@ def disk_full(scene: Scene) -> Course:
     if node is None:
         return None
     node.machine.kill()
-    disk = scene.scratch / "disk"
-    disk.mkdir(exist_ok=True)
+    disk = scene.cluster.folder / "disk"
+    disk.mkdir(parents=True, exist_ok=True)
     yield from _until(_dead(scene, node), DEAD_WITHIN)
     told = yield from _back(scene, node, {"TMPDIR": str(disk)})
     yield scene.rng.uniform(5.0, 10.0)
@@ -371,7 +371,7 @@ def head_killed(scene: Scene) -> Course:
 
 def other_source(scene: Scene) -> Course:
     """Start a node that has the harness with one line changed; it must not train."""
-    return (yield from _stranger(scene, {"PYTHONPATH": str(changed_harness(scene.scratch))}))
+    return (yield from _stranger(scene, {"PYTHONPATH": str(changed_harness(scene.cluster.folder))}))
 
 
 def other_numpy(scene: Scene) -> Course:

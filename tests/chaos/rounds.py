@@ -38,8 +38,8 @@ class Size:
     """
 
     dataset: str = "mnist"
-    epochs: int = 3
-    batch_sizes: Sequence[int] = (16, 24, 32, 48, 64, 96, 128, 192)
+    epochs: int = 6
+    batch_sizes: Sequence[int] = (40, 48, 64, 80, 96, 128, 192, 256)
     suggestions: int = 48
     gap: tuple[float, float] = (1.0, 6.0)
     silent: float = 15.0

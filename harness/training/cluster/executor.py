@@ -34,7 +34,7 @@ LOOKS = "looks"
 """Concurrency group of an actor's second thread, which tells how far the first one is."""
 NODES_EVERY, LOOK_EVERY = 2.0, 1.0  # seconds between looks for nodes, and at what is in training
 WAIT = 0.5  # seconds to wait for an answer before something else is looked at
-JOINED_WITHIN = 180.0  # seconds in which the first actor must have joined, or after the last one died
+JOINED_WITHIN = 600.0  # seconds in which the first actor must have joined (the kernels are compiled then)
 SILENT = 300.0  # seconds without an answer after which an actor is given up: stopped, or out of reach
 
 
