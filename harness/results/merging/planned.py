@@ -148,8 +148,8 @@ class PlannedRows:
             raise UsageError(
                 f"arm {arm!r} with seed {seed} is trial {self.ids[one]} in {sources[self.by[one]].path} and "
                 f"trial {self.ids[other]} in {sources[self.by[other]].path}: its data, the code of its "
-                "components or the version of what training means differ. Nothing was merged; train both with "
-                "one version"
+                "components or the version of what training means differ. Nothing was merged; train both "
+                "with one version"
             )
 
 
