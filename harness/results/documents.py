@@ -64,6 +64,9 @@ def _check_plan(content: dict[str, Any]) -> None:
     data = content.setdefault("data", {})
     if not isinstance(data, dict) or not all(isinstance(digest, str) for digest in data.values()):
         raise ValueError(f"data = {_short(data)}; allowed: the digest of each data set")
+    for key in ("merged", "components"):
+        if not isinstance(content.get(key, {}), dict):
+            raise ValueError(f"{key} = {_short(content[key])}; allowed: an object")
     shard = content.get("shard")
     if shard is not None and not _is_shard(shard):
         raise ValueError(f"shard = {_short(shard)}; allowed: its number and how many there are, as [3, 16]")
@@ -92,7 +95,7 @@ def _is_shards(value: object) -> bool:
     return isinstance(numbers, list) and all(_is_shard([number, count]) for number in numbers)
 
 
-def _is_shard(value: object) -> bool:
+def _is_shard(value: Any) -> bool:
     whole = isinstance(value, list) and len(value) == 2 and all(type(part) is int for part in value)
     return whole and 1 <= value[0] <= value[1]
 

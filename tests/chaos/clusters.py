@@ -190,7 +190,12 @@ class Cluster:
     def alive(self) -> dict[str, bool]:
         """Return by address whether Ray counts the node as alive; unknown ones are missing."""
         assert self.observer is not None
-        return self.observer.alive()
+        try:
+            return self.observer.alive()
+        except ObserverGoneError:
+            self.observer.close()
+            self.observer = Observer(self)
+            return self.observer.alive()
 
     def counts_alive(self, node: Node) -> bool:
         """Tell whether Ray counts a node as alive."""

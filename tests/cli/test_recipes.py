@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import tomli_w
-from test_shard_runs import rows
+from shard_rows import rows
 
 from harness.registry import PACKAGE_ROOT
 from harness.results import checkpoints

@@ -17,7 +17,8 @@ import harness
 from harness import results
 from harness.errors import UsageError
 from harness.results import checksums, csv_rows, part_files, predictions, tables
-from harness.results.merging import merge, writing
+from harness.results.merging import accounts, gaps, merge, writing
+from harness.results.merging.gaps import Gap
 from harness.results.merging.placing import FilePlacing
 from harness.study.study import Study, parse
 from harness.system import files
@@ -324,6 +325,7 @@ def test_another_study_is_refused(here: Path, changes: dict[str, Any], words: st
         ("shard", [1, 3], "one of 2 shards and .* one of 3"),
         ("phase", "tries", "holds tries of changes"),
         ("shards", {"count": 2, "numbers": [7]}, "shards = "),
+        ("merged", ["relu"], "merged = "),
     ],
 )
 def test_what_plans_say_must_agree(here: Path, key: str, value: object, words: str) -> None:
@@ -408,3 +410,16 @@ def test_sources_are_listed_however_they_were_merged(here: Path) -> None:
     assert sorted(one["folder"] for one in sources) == ["a", "b"]
     assert all(one["runs"][0]["trials_trained"] == 8 for one in sources)
     assert [run["trials_trained"] for run in harness.read(here / "d").provenance["runs"]] == [8, 8]
+
+
+def test_arms_of_a_seed_that_were_trained_on_other_kinds_of_processor_are_told() -> None:
+    same = accounts.kind_notes([("c-1", "a"), ("c-1", "b"), ("torch-2", "b")], [{"a", "b"}, {"a"}])
+    assert same == []
+    (note,) = accounts.kind_notes([("c-1", "a"), ("c-2", "b"), ("c-1", "d")], [{"a", "b"}, {"a", "d"}, {"b"}])
+    assert note.startswith("in 1 of 3 seeds the arms were trained on processors of different kinds")
+
+
+def test_gaps_of_one_command_are_one() -> None:
+    found = [Gap(2, "1/2", "a", "run it"), Gap(3, "1/2", "a/tuned", "run it"), Gap(1, "", "", "run all")]
+    assert gaps.together(found) == [Gap(5, "1/2", "a", "run it"), Gap(1, "", "", "run all")]
+    assert gaps.together([Gap(None, "1/2", "", "x"), Gap(2, "1/2", "", "x")])[0].trials is None

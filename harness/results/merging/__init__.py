@@ -151,8 +151,10 @@ def _summary(place: Path, paths: Sequence[Path], phases: Sequence[MergedPhase]) 
             computed.update(computation.without_components(phase.writer.computed))
         placed.add(phase.placing.done)
     notes = accounts.version_notes(phases[0].sources)
+    hosts = [one for phase in phases if phase.writer for one in phase.writer.hosts.values()]
     if computation.differ([computed]):
         notes.append(f"{computation.words(computed)}: {computation.consequence([computed])}")
+    notes += accounts.kind_notes(computed, hosts)
     if placed.copied:
         notes.append(
             f"{count(placed.copied, 'file')} copied ({placed.copied_bytes / 1e6:,.1f} MB), not linked: the "
@@ -164,7 +166,7 @@ def _summary(place: Path, paths: Sequence[Path], phases: Sequence[MergedPhase]) 
         paths,
         statuses,
         sum(phase.choice.shared for phase in phases),
-        [gap for phase in phases for gap in gaps.of(phase)],
+        gaps.together(gap for phase in phases for gap in gaps.of(phase)),
         placed,
         notes,
         not computation.differ([computed]),

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from harness.results.merging.sources import SourceFolder
-from harness.text import listed
+from harness.text import count, listed
 
 ABOUT = ("versions", "commit", "device", "kernels", "bits", "host", "cpu", "cores", "workers", "threads")
 """Entries of provenance.json that describe a machine and its versions."""
@@ -84,6 +84,31 @@ def provenance(sources: Sequence[SourceFolder]) -> dict[str, Any]:
         "runs": runs,
         "sources": made,
     }
+
+
+def kind_notes(computed: Iterable[tuple[str, str]], hosts: Iterable[set[str]]) -> list[str]:
+    """Say in how many seeds arms were trained on processors of different kinds.
+
+    Args:
+        computed: the pairs of kernels, without components, and host of all trials. Hosts with kernels of one
+            name are of one kind, since the name holds the processor.
+        hosts: those of the trials of each seed.
+    """
+    kind: dict[str, str] = {}
+    by_kernels: dict[str, str] = {}
+    for kernels, host in sorted(computed):
+        one, other = kind.setdefault(host, host), by_kernels.setdefault(kernels, kind[host])
+        if one != other:
+            kind = {name: other if found == one else found for name, found in kind.items()}
+            by_kernels = {name: other if found == one else found for name, found in by_kernels.items()}
+    seeds = [{kind[host] for host in one if host} for one in hosts]
+    mixed = sum(len(kinds) > 1 for kinds in seeds)
+    told = (
+        f"in {mixed} of {count(len(seeds), 'seed')} the arms were trained on processors of different kinds: "
+        "float bits may differ in their last digits, and seconds do not compare. `harness report` says of "
+        "each contrast how many seeds are of one kind"
+    )
+    return [told] if mixed else []
 
 
 def version_notes(sources: Sequence[SourceFolder]) -> list[str]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,6 +47,21 @@ def of(phase: MergedPhase) -> Iterator[Gap]:
         yield Gap(missing, "", "", _command(phase, "", phase.out))
 
 
+def together(found: Iterable[Gap]) -> list[Gap]:
+    """Join the gaps that one command closes, such as those of the phases of a study."""
+    joined: dict[str, Gap] = {}
+    for gap in found:
+        before = joined.get(gap.command)
+        if before is None:
+            joined[gap.command] = gap
+            continue
+        known = before.trials is not None and gap.trials is not None
+        joined[gap.command] = replace(
+            before, trials=(before.trials or 0) + (gap.trials or 0) if known else None
+        )
+    return list(joined.values())
+
+
 def _nowhere(phase: MergedPhase) -> int | None:
     """Count the trials of the study that no folder has planned; None where only a plan could tell."""
     if phase.phase == "tuning":
@@ -65,9 +80,16 @@ def _shard(source: SourceFolder) -> str:
     return f"{next(iter(source.shard[0]))}/{source.shard[1]}"
 
 
+def _file(phase: MergedPhase) -> str:
+    """Return the study's file as the runs of the folders named it; empty where they named none."""
+    runs = [run for source in phase.sources for run in source.provenance.get("runs", [])]
+    named = [word for run in runs for word in run.get("command", "").split() if word.endswith(".toml")]
+    return min(named, default="")
+
+
 def _command(phase: MergedPhase, shard: str, folder: Path | None) -> str:
     """Write the command that trains what is missing."""
-    words = ["harness", "run", phase.study]
+    words = ["harness", "run", _file(phase) or phase.study]
     words += ["--shard", shard] if shard else []
     if folder is not None:
         folder = folder.parent if phase.phase in {"tuning", "tuned"} else folder

@@ -75,6 +75,10 @@ class PlannedRows:
         """Return the data set of a row."""
         return self._datasets[self._names[self._arm_of[number]]]
 
+    def seed(self, number: int) -> int:
+        """Return the seed of a row."""
+        return self._seed_of[number]
+
     def cells(self, numbers: Iterable[int]) -> TextTable:
         """Give whole rows, as far as they were planned."""
         text = b"".join([",".join(self.columns).encode(), b"\n", *(self._lines[n] + b"\n" for n in numbers)])

@@ -39,6 +39,7 @@ class TableWriter:
         left: tables that stay in the parts, because they would be too large.
         statuses: how many rows have each status.
         computed: how many finished trials have each (kernels, host).
+        hosts: the hosts on which the finished trials of each data set and seed were trained.
         weighed: trial_id, dataset, status and val_accuracy of trials that have weights, in the plan's order.
         gaps: the numbers of planned rows whose trials are not trained.
     """
@@ -56,6 +57,7 @@ class TableWriter:
         self.left = [] if sum(part.counts for part in parts) <= MOST_COUNTS else ["confusion"]
         self.statuses: Counter[str] = Counter()
         self.computed: Counter[tuple[str, str]] = Counter()
+        self.hosts: dict[tuple[str, int], set[str]] = {}
         self.weighed = TextTable(["trial_id", "dataset", "status", "val_accuracy"])
         self.gaps: list[int] = []
         self._stores = {name: RowStore(folder) for name in MADE if name not in self.left}
@@ -116,6 +118,9 @@ class TableWriter:
         for row in ended.rows:
             if row[status] in FINISHED:
                 self.computed[row[kernels], row[host]] += 1
+                number = self._rows.numbers[row[0]]
+                seed = (self._rows.dataset(number), self._rows.seed(number))
+                self.hosts.setdefault(seed, set()).add(row[host])
             if row[status] == "ok" and row[0] in weights:
                 self._accuracies[row[0]] = row[accuracy]
 
