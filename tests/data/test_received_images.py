@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from harness.data.datasets import Dataset, Facts, datasets, digest
 from harness.data.images import Images
 from harness.errors import MachineError
 
-Sent = dict[str, np.ndarray]
+Sent = dict[str, Any]
 
 
 @pytest.fixture(autouse=True)
