@@ -6,15 +6,15 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from harness.registry import PACKAGE_ROOT
 
 
-def start(cwd: Path) -> subprocess.Popen[str]:
+def start(cwd: Path, options: Sequence[str] = ("--workers", "1")) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "harness", "search", "s.toml", "--workers", "1"], cwd=cwd, text=True,
+        [sys.executable, "-m", "harness", "search", "s.toml", *options], cwd=cwd, text=True,
         env={**os.environ, "PYTHONPATH": str(PACKAGE_ROOT.parent)}, start_new_session=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip

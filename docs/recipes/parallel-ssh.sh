@@ -14,4 +14,4 @@ if [ -z "$todo" ]; then exit 0; fi
 
 parallel --jobs 1 --sshlogin "$(IFS=,; echo "$*")" --retries 3 --joblog "$name.joblog" \
   --transferfile "$study" --return "results/$name-shard-{}-of-$shards" \
-  harness run "$study" --shard "{}/$shards" ::: $todo
+  harness run "$study" --shard "{}/$shards" --bits portable ::: $todo

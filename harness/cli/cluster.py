@@ -115,7 +115,7 @@ def answer(found: Sequence[Surveyed]) -> list[dict[str, Any]]:
             "gpus": one.node.gpus,
             "refusal": one.refusal,
             "lacking": list(one.lacking),
-            "versions": {name: one.facts[name] for name in VERSIONS if name in one.facts},
+            "versions": {name: one.facts.get(name, "") for name in VERSIONS},
         }
         for one in found
     ]

@@ -10,13 +10,18 @@ import click
 from harness import notes
 from harness.cli import json_output
 from harness.cli.json_output import json_option
+from harness.settings.schema import TUNED
 from harness.text import count
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from harness.results.merging import MergedFolder
     from harness.results.merging.gaps import Gap
 
 MOST_GAPS = 8  # that are shown
+MOST_JUDGED = 100_000
+"""Trials of a folder, at most, whose contrasts are looked at once more: some seconds."""
 
 
 @click.command("merge")
@@ -32,12 +37,28 @@ def merge_(folders: tuple[Path, ...], out: Path, as_json: bool) -> None:
     from harness.results.merging import merge
 
     merged = merge(folders, out)
-    for note in merged.notes:
+    for note in (*merged.notes, *_kinds(merged)):
         notes.warn(note)
     if as_json:
         json_output.show("merge", **_answer(merged))
     else:
         _show(merged)
+
+
+def _kinds(merged: MergedFolder) -> Iterator[str]:
+    """Say of which contrasts not all pairs of trials were made on one kind of processor."""
+    if merged.one_machine:
+        return
+    if sum(merged.statuses.values()) > MOST_JUDGED:
+        yield "`harness report` says in how many seeds both arms of a contrast are of one kind of processor"
+        return
+    from harness.reporting import computation
+
+    for name in ("", TUNED):
+        if (merged.folder / name / "trials.csv").is_file():
+            told = computation.of_folder(merged.folder / name)
+            if told:
+                yield f"{name or 'processors'}: {told}".removesuffix(".")
 
 
 def _answer(merged: MergedFolder) -> dict[str, Any]:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
         pass
 
 
-OF_RUN = ("plugin", "engine", "device", "bits", "workers")
+OF_RUN = ("plugin", "engine", "device", "bits", "workers", "cluster")
 OF_NOISE = (*OF_RUN, "results", "metric")
 OF_TRY = (*OF_NOISE, "margin", "alpha", "family", "budget")
 """Options, as they were typed, that the next command needs: a run; a try after noise, or after a try."""
@@ -43,6 +43,8 @@ def _machine_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto",
                      show_default=True, help="auto takes the GPUs there are, else the CPU."),
         click.option("--bits", type=click.Choice(["native", "portable"]), default="native", show_default=True,
+                     help="As of `harness run`."),
+        click.option("--cluster", default="", metavar="auto|local:CORES|HOST:PORT|ray://HOST:PORT",
                      help="As of `harness run`."),
         click.option("--results", type=click.Path(path_type=Path),
                      help="The folder of tries; results/<study>/tries by default."),

@@ -1,4 +1,4 @@
-"""Which differences of a family of contrasts come from pairs of trials made on one kind of processor."""
+"""Differences of a family of contrasts that come from pairs of trials made on one kind of processor."""
 
 from __future__ import annotations
 

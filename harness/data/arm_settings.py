@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from harness.data.datasets import datasets
@@ -63,6 +63,10 @@ class Settings(Mapping[str, "Value"]):
     def get(self, name: str, default: Any = None) -> Any:
         """Give a setting, or the default where it does not apply."""
         return self._values.get(name, default)
+
+    def values_of(self, names: Iterable[str]) -> tuple[Any, ...]:
+        """Give settings by their names; None where one does not apply."""
+        return tuple(map(self._values.get, names))
 
     def as_dict(self) -> dict[str, Value]:
         """Give the settings as a dictionary of the caller's own."""

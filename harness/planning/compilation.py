@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from harness.axes.augmentations import NONE
 from harness.axes.optimizers import optimizers
-from harness.data.arm_settings import Settings
+from harness.data.arm_settings import Settings, once_an_arm
 from harness.lowering import builds, checks, compiler, components
 from harness.lowering.lowered import looking_once
 from harness.lowering.refusals import BRANCHES, NotLoweredError
@@ -37,20 +37,22 @@ def note_wide(*, faster: bool) -> None:
 
 def kind(settings: Settings) -> tuple[Hashable, ...]:
     """Name all that decides of a study's trial whether it is compiled, and what of it."""
-    optimizer = optimizers[settings.optimizer]
-    shape, rule = str(settings.get("hidden")), (optimizer.switches(settings), optimizer.zeros(settings))
-    return (*map(settings.get, KIND), shape, *rule)
+    given, optimizer = settings.as_dict(), optimizers[settings.optimizer]
+    rule = optimizer.switches(given), optimizer.zeros(given)
+    return (*settings.values_of(KIND), str(given.get("hidden")), *rule)
 
 
-def once_a_kind(function: Callable[[Settings], T]) -> Callable[[Settings], T]:
+def once_a_kind(
+    function: Callable[[Settings], T], kind_of: Callable[[Settings], tuple[Hashable, ...]] = kind
+) -> Callable[[Settings], T]:
     """Make a function that computes a value once of arms that compiled code does not tell apart.
 
-    They are arms of one study, whose components stay as they are meanwhile.
+    They are arms of one study, whose components stay as they are meanwhile; `kind_of` is `kind`.
     """
     known: dict[tuple[Hashable, ...], T] = {}
 
     def find(settings: Settings) -> T:
-        key = kind(settings)
+        key = kind_of(settings)
         if key not in known:
             known[key] = function(settings)
         return known[key]
@@ -125,7 +127,9 @@ def why_alone(settings: Settings) -> str:
 def reasons(stacks: Iterable[Stack], device: str, metrics: Sequence[str]) -> list[str]:
     """Say, once each, what of stacks trains in PyTorch and how, or why not in compiled code on a CPU."""
     stacked = [trial.arm.settings for stack in stacks if stack.engine == "stacked" for trial in stack.trials]
-    every, ways = [settings for settings in stacked if settings.plain_mlp], networks.ways(stacked)
+    plain = once_an_arm(lambda settings: settings.plain_mlp)
+    every = list({id(settings): settings for settings in stacked if plain(settings)}.values())
+    ways = networks.ways(settings for settings in stacked if not plain(settings))
     if device != "cpu":
         return ways
     if every and compiler.switched_off():

@@ -70,7 +70,8 @@ class _GroupedArms:
     def __init__(self, trials: Sequence[Trial], device: str) -> None:
         self.trials, self.device = trials, device
         self._form, self._batches = once_an_arm(form), once_an_arm(self._batches_of)
-        self._why_not = compilation.once_a_kind(compilation.why_not)
+        self._kind = once_an_arm(compilation.kind)
+        self._why_not = compilation.once_a_kind(compilation.why_not, self._kind)
         self._widest: dict[Key, int] = {}
 
     @functools.cached_property
@@ -104,7 +105,7 @@ class _GroupedArms:
         reasons: dict[int, str] = {}
         for arm in arms_of(self.trials):
             # What a network's images are decides with its form whether it can be stacked.
-            key = (compilation.kind(arm.settings), self._form(arm.settings), arm.settings.preprocessing)
+            key = (self._kind(arm.settings), self._form(arm.settings), arm.settings.preprocessing)
             if key not in known:
                 known[key] = _why_alone(arm, fault)
             if known[key]:
@@ -146,7 +147,7 @@ def _same_batches(settings: Settings, device: str, why_not: Callable[[Settings],
     compilation's.
     """
     shared = (*SAME_IN_A_GROUP, *augmentations[settings.augmentation].settings)
-    return (device == "cpu" and not why_not(settings), *map(str, map(settings.get, shared)))
+    return (device == "cpu" and not why_not(settings), *map(str, settings.values_of(shared)))
 
 
 def can_join(stack: Stack, device: str) -> Key | None:
@@ -229,8 +230,8 @@ def _seeds_together(groups: Groups, device: str, processes: int) -> list[Members
 
 def order(trial: Trial) -> tuple[str, ...]:
     """Give a sort key that puts members of a stack with the same components side by side."""
-    settings = trial.arm.settings
-    optimizer = optimizers[settings.optimizer]
+    settings = trial.arm.settings.as_dict()
+    optimizer = optimizers[str(settings["optimizer"])]
     axes = ("activation", "head", "loss", "match", "schedule")
     others = (str(settings.get(axis, "")) for axis in axes)
     rule = (*optimizer.switches(settings), *optimizer.zeros(settings))

@@ -84,12 +84,11 @@ def augmentation_seconds(settings: Settings) -> float:
 
 
 def ways(arms: Iterable[Settings]) -> list[str]:
-    """Say in which way the networks of stacked trials train together, and why in no better one."""
+    """Say in which way networks other than plain mlps train together, and why in no better one."""
     counted: Counter[tuple[str, str, str]] = Counter()
     for settings in arms:
-        if not settings.plain_mlp:
-            stacking = how(settings)
-            counted[settings.architecture, stacking.way, stacking.reason] += 1
+        stacking = how(settings)
+        counted[settings.architecture, stacking.way, stacking.reason] += 1
     return [
         f"{count(many, 'trial')} of architecture {name!r} {'trains' if many == 1 else 'train'} in PyTorch, "
         f"in stacks {WAYS[way]}" + (f", not layer by layer: {reason}" if reason else "")

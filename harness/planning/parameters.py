@@ -93,7 +93,7 @@ def _parameters(network: nn.Module) -> int:
 
 
 def _key(settings: Settings) -> str:
-    return str(list(map(settings.get, _deciding(settings))))
+    return str(settings.values_of(_deciding(settings)))
 
 
 def _deciding(settings: Settings) -> list[str]:

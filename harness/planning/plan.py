@@ -285,7 +285,7 @@ def _first_of_each(everything: Iterable[Trial], names: Sequence[str]) -> Iterabl
     """Give the first arm of each combination of these settings."""
     first: dict[tuple[Value, ...], Arm] = {}
     for arm in arms_of(everything):
-        first.setdefault(tuple(map(arm.settings.get, names)), arm)
+        first.setdefault(arm.settings.values_of(names), arm)
     return first.values()
 
 
@@ -312,7 +312,7 @@ def _check_sizes(study: Study, everything: Sequence[Trial]) -> None:
     first: dict[tuple[Value, ...], Arm] = {}
     many = Counter(id(trial.arm) for trial in everything)
     for arm in arms_of(everything):
-        size = (form(arm.settings), *map(arm.settings.get, DECIDING_SIZE))
+        size = (form(arm.settings), *arm.settings.values_of(DECIDING_SIZE))
         first.setdefault(size, arm)
         trials_of[size] = trials_of.get(size, 0) + many[id(arm)]
     faults = [f"{fault} (arm {arm.name!r})" for arm in first.values() for fault in too_large(arm.settings)]

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from harness.reporting.contrasts import arm, contrast, level, sides
-from harness.results import computation
+import pandas as pd
+
+from harness.reporting.contrasts import arm, contrast, judge, level, read_family, sides
+from harness.reporting.data import prepare
+from harness.results import Results, computation, documents, read_trials
 from harness.text import count, listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
     from typing import Any
 
     from harness.reporting.contrasts import Verdicts
@@ -58,6 +62,17 @@ def in_short(judged: Verdicts) -> str:
     if not apart:
         return f"{told}."
     return f"{told}, in none of {apart[0] if len(apart) == 1 else count(len(apart), 'contrast')}."
+
+
+def of_folder(folder: Path) -> str:
+    """Say of the contrasts of a results folder what `in_short` does; reads its trials alone.
+
+    Raises:
+        UsageError: it is not a results folder, or cannot be read.
+    """
+    found = Results(folder, read_trials(folder), pd.DataFrame(), pd.DataFrame(), documents.study(folder), {})
+    reading = prepare(found)
+    return in_short(judge(reading, read_family(reading)))
 
 
 def _counted(judged: Verdicts) -> str:

@@ -295,7 +295,7 @@ def planned_rows(plan: Plan) -> TextTable:
     write = _written_once()
 
     def cells(arm: Settings) -> list[str]:
-        return [write(value) for value in map(arm.get, settings)]
+        return [write(value) for value in arm.values_of(settings)]
 
     cells_of, rows = once_an_arm(cells), []
     for trial in plan.trials:

@@ -253,7 +253,9 @@ def identity_of(settings: Settings, sources: Sources | None = None) -> str:
             del counted[name]
     if losses[settings.loss].form(heads[settings.head].kind) is not None:
         counted.pop("match")
-    digests = [sources(axis, entry.name) for axis, entry in plugins.chosen_by([settings])]
+    axes = [axis for axis in plugins.registries() if axis != "dataset" or not settings.study_dataset]
+    chosen = zip(axes, settings.values_of(axes), strict=True)
+    digests = [sources(axis, str(name)) for axis, name in chosen if name is not None]
     if settings.data.known is None:  # a person's own: the value of a full pixel says how pixels are scaled
         counted["pixel_max"] = settings.facts.pixel_max
     content = [SEMANTICS, settings.facts.digest, [digest for digest in digests if digest], counted]

@@ -16,6 +16,8 @@ from pathlib import Path, PurePosixPath
 ROOT = Path("/")
 UNLIMITED = 1 << 60
 """Bytes that no machine has: version 1 writes about 2^63 where there is no limit."""
+WORKER_BYTES = 900 * 2**20
+"""Bytes of a process that trains: torch itself, and two data sets as they came and in float32."""
 
 
 def cores(root: Path | None = None) -> int:

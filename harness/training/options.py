@@ -19,7 +19,6 @@ from harness.system import resources
 from harness.training.progress import Display
 
 GPU_FILES = ("nvidia*", "nvhost*", "nvmap", "dxg", "kfd")  # NVIDIA's, Jetson's, WSL's and AMD's, in /dev
-WORKER_BYTES = 900 * 2**20  # torch itself, and two data sets as they came and in float32
 
 
 class MachineKeywords(TypedDict, total=False):
@@ -158,4 +157,4 @@ def affordable(count: int, stacks: Sequence[Stack]) -> int:
         return count
     of_member = once_an_arm(any_member_bytes)
     largest = max((stack_bytes(stack, of_member) for stack in stacks), default=0)
-    return max(1, min(count, left // (WORKER_BYTES + largest)))
+    return max(1, min(count, left // (resources.WORKER_BYTES + largest)))

@@ -215,7 +215,6 @@ class PlannedRun:
 
     `finished` has the status of the trials that need not be trained again; `processes` train at once, on
     other machines if it trains `elsewhere`.
-
     """
 
     folder: Path

@@ -48,7 +48,8 @@ def main(
     with ExitStack() as stack:
         folder = Path(tempfile.mkdtemp(prefix="chaos-"))
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        kinds = faults.kinds(folder)
+        versions = out.absolute() / "versions"
+        kinds = faults.kinds(versions)
         if unknown := sorted(set(only) - set(kinds)):
             raise click.UsageError(f"unknown kind {unknown[0]!r}; allowed: {', '.join(kinds)}")
         allowed, forbidden = faults.allowed({name: kinds[name] for name in only or kinds})
@@ -59,7 +60,7 @@ def main(
         stack.callback(cluster.stop)
         cluster.fresh = "" if short else cluster.fresh
         size = SHORT if short else Size() if epochs is None else Size(epochs=epochs)
-        campaign = Campaign(out.absolute(), cluster, allowed, size, folder, data, nodes)
+        campaign = Campaign(out.absolute(), cluster, allowed, size, versions, data, 3 if short else nodes)
         _rounds(campaign, known, path, count, [0] if short else None if one is None else [one])
     known = records.read(path)
     click.echo("\n".join(records.table(known)))

@@ -31,8 +31,9 @@ HEALTH: Mapping[str, str] = {
     "RAY_health_check_period_ms": "1000",
     "RAY_health_check_timeout_ms": "3000",
     "RAY_health_check_failure_threshold": "3",
+    "RAY_gcs_rpc_server_reconnect_timeout_s": "20",
 }
-"""Ray's own names; a node that does not answer is declared dead after about 12 seconds, in place of 60."""
+"""Ray's own names; a silent node is declared dead after about 12 seconds, a head given up after 20."""
 QUIET: Mapping[str, str] = {
     "RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS": "0", "RAY_memory_monitor_refresh_ms": "0",
     "RAY_enable_metrics_collection": "0", "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore",
@@ -189,7 +190,12 @@ class Cluster:
     def alive(self) -> dict[str, bool]:
         """Return by address whether Ray counts the node as alive; unknown ones are missing."""
         assert self.observer is not None
-        return self.observer.alive()
+        try:
+            return self.observer.alive()
+        except ObserverGoneError:
+            self.observer.close()
+            self.observer = Observer(self)
+            return self.observer.alive()
 
     def counts_alive(self, node: Node) -> bool:
         """Tell whether Ray counts a node as alive."""

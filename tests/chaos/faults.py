@@ -25,6 +25,7 @@ Course = Generator[float, None, str | None]
 FEWEST = 2  # nodes that stay as they are while others are struck
 MOST_NODES = 6
 DEATHS = 2  # of workers in a round: the third death of a stack's workers is the stack's own failure
+AT_START = 0.1  # share of strikes at a driver that has finished no stack since the last one
 DEAD_WITHIN = 60.0  # seconds in which Ray must have noticed that a node does not answer
 BACK_WITHIN = 240.0  # seconds in which a node must have joined
 HEAD_WITHIN = 150.0  # seconds in which the driver must have ended without a head
@@ -36,7 +37,7 @@ LOOK = 0.5  # seconds between looks at what Ray knows
 class Scene:
     """The cluster and driver of a round, and what a round must keep count of.
 
-    `scratch` has what faults need: a preloaded clock, other versions.
+    `scratch` has another NumPy.
     """
 
     cluster: Cluster
@@ -45,6 +46,8 @@ class Scene:
     scratch: Path
     silent: float
     deaths: int = 0
+    struck_at: int = 0
+    """Stacks that were finished when the driver was struck last."""
     strangers: list[str] = field(default_factory=list)
     """Names of nodes with other versions: no row may come from them."""
     last: str = ""
@@ -217,16 +220,19 @@ def driver_stopped(scene: Scene) -> Course:
 
 def _driver_struck(scene: Scene, number: signal.Signals) -> Course:
     driver = scene.driver
-    if driver.code is not None or driver.killed:
-        return None
     before = driver.stacks()
+    at_start = scene.rng.random() < AT_START
+    if driver.code is not None or driver.killed or (before <= scene.struck_at and not at_start):
+        return None
+    scene.struck_at = before
+    process = driver.process
+    assert process is not None
     driver.strike(number)
-    gone = yield from _until(lambda: driver.code is not None, DEAD_WITHIN)
+    gone = yield from _until(lambda: process.poll() is not None, DEAD_WITHIN)
     if gone is None:
-        driver.strike(signal.SIGKILL)
-        yield from _until(lambda: driver.code is not None, DEAD_WITHIN)
-        return f"{number.name}: it did not end within {DEAD_WITHIN:.0f} s"
-    return f"{number.name} at {before} stacks: exit code {driver.code}"
+        process.kill()
+        return f"{number.name} at {before} stacks: it did not end within {DEAD_WITHIN:.0f} s"
+    return f"{number.name} at {before} stacks: exit code {process.returncode}"
 
 
 def store_filled(scene: Scene) -> Course:
@@ -243,7 +249,7 @@ def store_filled(scene: Scene) -> Course:
             node.busy = ""
             return None
         yield seconds + 3.0
-        told = str(observer.ask(do="empty", address=address, patience=30.0))
+        told = str(observer.ask(do="empty", address=address, most=30.0))
     except ObserverGoneError:
         told = "the observer was lost"
     node.busy = ""
@@ -326,7 +332,7 @@ def clock_off(scene: Scene) -> Course:
         return None
     node.machine.kill()
     seconds = scene.rng.choice([HOUR, -HOUR])
-    overlay = {"LD_PRELOAD": str(_clock(scene.scratch)), "CHAOS_CLOCK": str(seconds)}
+    overlay = {"LD_PRELOAD": str(_clock(scene.cluster.folder)), "CHAOS_CLOCK": str(seconds)}
     yield from _until(_dead(scene, node), DEAD_WITHIN)
     return f"{seconds:+d} s; {(yield from _back(scene, node, overlay))}"
 
@@ -337,14 +343,17 @@ def disk_full(scene: Scene) -> Course:
     if node is None:
         return None
     node.machine.kill()
-    disk = scene.scratch / "disk"
-    disk.mkdir(exist_ok=True)
+    disk = scene.cluster.folder / "disk"
+    disk.mkdir(parents=True, exist_ok=True)
     yield from _until(_dead(scene, node), DEAD_WITHIN)
     told = yield from _back(scene, node, {"TMPDIR": str(disk)})
-    yield scene.rng.uniform(5.0, 10.0)
-    node.machine.kill()
-    again = yield from _back(scene, scene.cluster.nodes[node.name])
-    return f"{told}, with a full disk; then a sound one: {again}"
+    again = scene.cluster.nodes[node.name]
+    again.busy = node.busy
+    said = yield from _until(lambda: f"{node.name} (" in scene.driver.words_since_start(), 60.0)
+    again.machine.kill()
+    yield from _until(_dead(scene, again), DEAD_WITHIN)
+    words = "refused" if said is not None else "not refused"
+    return f"{told}, with a full disk, {words}; then a sound one: {(yield from _back(scene, again))}"
 
 
 def head_killed(scene: Scene) -> Course:
@@ -371,7 +380,7 @@ def head_killed(scene: Scene) -> Course:
 
 def other_source(scene: Scene) -> Course:
     """Start a node that has the harness with one line changed; it must not train."""
-    return (yield from _stranger(scene, {"PYTHONPATH": str(changed_harness(scene.scratch))}))
+    return (yield from _stranger(scene, {"PYTHONPATH": str(changed_harness(scene.cluster.folder))}))
 
 
 def other_numpy(scene: Scene) -> Course:

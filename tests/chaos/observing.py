@@ -86,7 +86,7 @@ def main() -> None:
         else:
             filler, told = fillers.pop(address, (None, None))
             try:
-                answer = "no filler" if filler is None else ray.get(told, timeout=question["patience"])
+                answer = "no filler" if filler is None else ray.get(told, timeout=question["most"])
             except (ray.exceptions.RayError, TimeoutError) as error:
                 answer = f"the filler ended: {type(error).__name__}"
             if filler is not None:

@@ -21,6 +21,7 @@ from chaos.faults import Course, Kind, Scene
 from chaos.records import Record
 from chaos.rows import Differences
 
+AT_ONCE = 3  # faults that are under way
 MOST_STARTS = 40  # of a driver in a round
 PATIENCE = 1500.0  # seconds of a round, after which it counts as hanging
 FIRST_ACTOR = 120.0  # seconds for the first actor to be there
@@ -38,8 +39,8 @@ class Size:
     """
 
     dataset: str = "mnist"
-    epochs: int = 3
-    batch_sizes: Sequence[int] = (16, 24, 32, 48, 64, 96, 128, 192)
+    epochs: int = 6
+    batch_sizes: Sequence[int] = (40, 48, 64, 80, 96, 128, 192, 256)
     suggestions: int = 48
     gap: tuple[float, float] = (1.0, 6.0)
     silent: float = 15.0
@@ -207,12 +208,16 @@ class _Play:
                     ended = "given up"
                 else:
                     driver.start()
-            elif time.monotonic() > due and len(self.records) + len(self._under_way) < self.size.most:
+            elif time.monotonic() > due and self._may_strike():
                 self._strike(pack)
                 due = time.monotonic() + scene.rng.uniform(*self.size.gap)
             time.sleep(0.1)
         self._finish()
         return "; ".join([ended, *unexpected])
+
+    def _may_strike(self) -> bool:
+        under_way = len(self._under_way)
+        return under_way < AT_ONCE and len(self.records) + under_way < self.size.most
 
     def _until_it_trains(self) -> None:
         """Wait until the driver has made actors."""

@@ -62,10 +62,10 @@ def compare(undisturbed: Path, disturbed: Path) -> Differences:
     total = Differences()
     for name in sorted(names):
         total += _compared(undisturbed / name, disturbed / name, str(name))
-    arrays = [dict(_arrays(folder)) for folder in (undisturbed, disturbed)]
-    return total + _counted(
-        *(({name: [array] for name, array in found.items()}) for found in arrays), "arrays"
+    before, after = (
+        {name: [array] for name, array in _arrays(folder)} for folder in (undisturbed, disturbed)
     )
+    return total + _counted(before, after, "arrays")
 
 
 def _tables(folder: Path) -> Iterator[Path]:
@@ -73,8 +73,8 @@ def _tables(folder: Path) -> Iterator[Path]:
 
 
 def _compared(before: Path, after: Path, name: str) -> Differences:
-    tables = [_rows(path) if path.is_file() else {} for path in (before, after)]
-    return _counted(*tables, name)
+    old, new = (_rows(path) if path.is_file() else {} for path in (before, after))
+    return _counted(old, new, name)
 
 
 def _rows(path: Path) -> dict[str, list[str]]:

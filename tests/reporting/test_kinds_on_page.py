@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -11,12 +12,15 @@ import pytest
 
 from harness import reporting
 from harness.cli import answers
+from harness.cli import merge as merge_command
 from harness.comparison import comparing
 from harness.comparison import text as comparison_text
 from harness.reporting import contrasts, verdict_views
 from harness.reporting.contrasts import Verdicts
 from harness.reporting.evidence import gather
 from harness.reporting.first_screen import headline
+from harness.results.merging import MergedFolder
+from harness.results.merging.placing import Placed
 from harness.study.study import parse
 from harness.training import runs
 
@@ -140,3 +144,16 @@ def test_compare_counts_the_pairs_of_one_kind(trained: Path, tmp_path: Path) -> 
     alike = comparing.compare(a, a)
     assert list(alike.arms["same_kind"]) == [4, 4, 4, 4]
     assert not any("kind of processor" in line for line in comparison_text.overview(alike))
+
+
+def test_merge_says_what_the_contrasts_of_both_folders_are_made_on(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = made_on(trained, tmp_path / "copy", lambda rows: rows["activation"].eq("tanh"))
+    merged = MergedFolder(folder, "kinds", [], {"ok": 16}, 0, [], Placed(), one_machine=False)
+    told = "processors: several kinds; both arms are known to be made on the same one in 4 of 8 paired seeds"
+    assert list(merge_command._kinds(merged)) == [f"{told}, in none of tanh against relu"]
+    assert list(merge_command._kinds(replace(merged, one_machine=True))) == []
+    monkeypatch.setattr(merge_command, "MOST_JUDGED", 15)
+    (line,) = merge_command._kinds(merged)
+    assert line.startswith("`harness report` says")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import signal
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from search_processes import start, stop_after
 from simulated_cluster import ActorDiedError, Clock, Fate, SimulatedConnection, SimulatedJoining, SimulatedRay
 from simulated_workers import observed
 from test_scheduling import SYNCHRONOUS, read, study
@@ -27,6 +30,12 @@ from harness.training.options import RunOptions
 from harness.training.tasks import Task
 
 ADDRESS = "simulated:1"
+STUDY = """
+study = { name = "s", design = "search", seeds = 2 }
+baseline = { dataset = "digits", hidden = [8], epochs = 3, batch_size = 64 }
+search = { suggestions = 12, batch = 4, pruner = "hyperband", finalists = 2 }
+space = { lr = { low = 1e-3, high = 1.0, log = true }, activation = ["relu", "tanh"] }
+"""
 MADE_BY = ["host", "group", "group_size", "group_seconds", "device"]
 
 
@@ -99,6 +108,26 @@ def test_nodes_that_die_and_come_change_no_suggestion(
     assert len(first) == 18
     for seed in range(2):
         pd.testing.assert_frame_equal(read(tmp_path / str(seed)), first)
+
+
+def test_a_stack_goes_on_with_the_kind_of_processor_that_began_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    only_observe(monkeypatch)
+    trained_on: dict[str, set[str]] = {}
+
+    def train(node: str, task: Any) -> tuple[float, Any]:
+        for trial in task.stack.trials:
+            trained_on.setdefault(trial.trial_id, set()).add(node)
+        return float(len(trained_on)), observed(task)
+
+    ray = connect(monkeypatch, "xy", train)
+    ray.kinds = {"x": "one processor", "y": "another"}
+    monkeypatch.setattr(stack_joining, "joined", lambda results, _: list(results))
+    search(study(pruner="hyperband"), tmp_path)
+    assert {len(nodes) for nodes in trained_on.values()} == {1}
+    assert set.union(*trained_on.values()) == {"x", "y"}
+    assert "nodes of 2 kinds of processor train this search" in caplog.text
 
 
 @pytest.mark.parametrize("pruner", ["asha", "async-hyperband"])
@@ -187,3 +216,22 @@ def test_busy_counts_the_workers_that_there_were(monkeypatch: pytest.MonkeyPatch
     schedule.trained = 25.0
     schedule.stop()
     assert schedule.busy == pytest.approx(25.0 / (2 * 10 + 6 * 5))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is an extra")
+def test_a_search_on_ray_whose_driver_is_killed_comes_to_the_same(tmp_path: Path) -> None:
+    (tmp_path / "s.toml").write_text(STUDY)
+    cluster = ("--cluster", "local:2")
+    here = start(tmp_path, ("--workers", "1", "--results", "here"))
+    assert here.wait() == 0, here.communicate()[1]
+    killed = start(tmp_path, cluster)
+    folder = tmp_path / "results" / "s"
+    stop_after(killed, signal.SIGKILL, lambda: any((folder / "parts").glob("*.zip")))
+    killed.communicate()
+    again = start(tmp_path, cluster)
+    assert again.wait() == 0, again.communicate()[1]
+    pd.testing.assert_frame_equal(read(folder), read(tmp_path / "here"))
+    for phase in (".", "finalists", "confirmed"):
+        own, other = (results.read(place / phase).trials for place in (tmp_path / "here", folder))
+        pd.testing.assert_frame_equal(own.drop(columns=MADE_BY), other.drop(columns=MADE_BY))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import sys
 from collections.abc import Callable, Mapping
@@ -11,6 +10,7 @@ from typing import Any
 
 import pytest
 import tomli_w
+from shard_rows import rows
 
 import harness
 from harness import results
@@ -21,15 +21,7 @@ from harness.study.study import Study, parse
 from harness.training import runs
 
 Make = Callable[..., Study]
-MADE = {"group", "group_size", "group_seconds", "kernels", "host"}
-"""Columns that tell how and where a row was made."""
 AXES = {"activation": ["relu", "tanh"], "loss": ["ce", "nll"]}
-
-
-def rows(folder: Path, table: str) -> list[tuple[tuple[str, str], ...]]:
-    """The rows of a table, sorted, without what tells where they were made."""
-    with (folder / f"{table}.csv").open(newline="", encoding="utf-8") as file:
-        return sorted(tuple((k, v) for k, v in row.items() if k not in MADE) for row in csv.DictReader(file))
 
 
 def trained(study: Study, folder: Path, **options: Any) -> Path:

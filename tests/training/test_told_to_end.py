@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tomli_w
-from test_shard_runs import rows
+from shard_rows import rows
 
 from harness.data.batches import Budget
 from harness.engines import driver

@@ -58,11 +58,11 @@ class Architecture:
 
     def canonical(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         """Give settings with a list where this architecture has one, and a single number was given."""
-        listed = {name for name, setting in self.settings.items() if isinstance(setting.default, list)}
-        return {
-            name: [value] if name in listed and isinstance(value, int) else value
-            for name, value in settings.items()
-        }
+        given = dict(settings)
+        for name, setting in self.settings.items():
+            if isinstance(setting.default, list) and isinstance(given.get(name), int):
+                given[name] = [given[name]]
+        return given
 
     def problem(self, shape: Shape, settings: Mapping[str, Any], *, rows: bool) -> str:
         """Say why there is no network of these settings for images of a shape; empty where there is.

@@ -40,7 +40,7 @@ class FolderKeywords(MachineKeywords, total=False):
     """Keywords of `harness.noise` and `harness.try_` that say where and how trials are trained.
 
     folder: the folder of tries; results/<study>/tries if not given. display: a context manager made from a
-    Progress. engine, device, workers and bits are as `harness.run` takes them.
+    Progress. engine, device, workers, bits and cluster are as `harness.run` takes them.
     """
 
     folder: Path | str | None
@@ -85,7 +85,7 @@ class TryFolder:
         options = RunOptions(
             engine=keywords.get("engine", "stacked"), device=keywords.get("device", "auto"),
             workers=keywords.get("workers"), bits=keywords.get("bits", "native"),
-            display=displays.chosen(keywords.get("display")),
+            display=displays.chosen(keywords.get("display")), cluster=keywords.get("cluster", ""),
         )  # fmt: skip
         return cls(Path(path), study, arms, options)
 
@@ -140,7 +140,7 @@ class TryFolder:
     def _options(self, drawn: Plan, todo: Collection[str]) -> RunOptions:
         """Return the options; with one process, this one, for a training that ends before workers begin."""
         options = self.options
-        if options.workers is not None or options.devices() != ["cpu"]:
+        if options.cluster or options.workers is not None or options.devices() != ["cpu"]:
             return options
         trials = [trial for trial in drawn.trials if trial.trial_id in todo]
         stacks = arrange(replace(drawn, trials=trials), options.engine, (), "cpu", 1, ()).stacks

@@ -20,6 +20,7 @@ from harness.study.checker import GivenSettings
 from harness.study.study import Study
 from harness.study.trials import settings_of
 from harness.system import spawning
+from harness.training.cluster import connection
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,7 +68,8 @@ def noise(
         study: one with a baseline, of `harness.load` or `harness.parse`.
         seeds: how many, 2 or more; the SD of 10 is known to about a quarter.
         metric: val_accuracy, val_loss, or a tracked metric of val.
-        **keywords: `FolderKeywords`: folder, display, engine, device, workers, bits.
+        **keywords: `FolderKeywords`: folder, display, engine, device, workers, bits,
+            cluster.
 
     Raises:
         UsageError: the study or an option is not valid, or hardly a seed finishes.
@@ -86,11 +88,11 @@ def noise(
         check_metric(one, metric)
     arms: Mapping[str, GivenSettings] = {_arm(one, alone): dict(one.baseline) for one in alone}
     place = TryFolder.of(alone[0], arms, keywords)
-    trained = place.train(seeds)
+    with connection.connected(place.options.cluster):
+        trained, processes = place.train(seeds), place.options.processes(place.options.devices())
     rows = place.rows(seeds)
     if trained.failures or rows["status"].eq("failed").any():
         raise MachineError(f"trials could not be trained: {'; '.join(trained.failures) or 'see trials.csv'}")
-    processes = place.options.processes(place.options.devices())
     import pandas as pd
 
     table = pd.DataFrame(

@@ -21,6 +21,7 @@ from harness.settings.schema import BASELINE
 from harness.stats import sequential
 from harness.study.study import Study
 from harness.system import spawning
+from harness.training.cluster import connection
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -223,6 +224,10 @@ class Trying:
 
     def run(self) -> Try:
         """Add seeds until it is told, or may not go on."""
+        with connection.connected(self.folder.options.cluster):  # all looks on one connection
+            return self._run()
+
+    def _run(self) -> Try:
         looks: list[Look] = []
         counts, why = TryCounts(), "seeds"
         for place, seeds in enumerate(self.rules.looks):

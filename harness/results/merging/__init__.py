@@ -37,6 +37,7 @@ class MergedFolder:
 
     `statuses` counts its trials, also those of tuning/ and tuned/; `sources` are the folders, `shared` is how
     many finished trials several of them have, `gaps` what is still to be trained, `notes` what to know of it.
+    `one_machine` is whether one host computed all trials by one build of the kernels.
     """
 
     folder: Path
@@ -47,6 +48,7 @@ class MergedFolder:
     gaps: Sequence[Gap]
     placed: Placed
     notes: Sequence[str] = ()
+    one_machine: bool = True
 
     def __fspath__(self) -> str:
         return str(self.folder)
@@ -167,4 +169,5 @@ def _summary(place: Path, paths: Sequence[Path], phases: Sequence[MergedPhase]) 
         gaps.together(gap for phase in phases for gap in gaps.of(phase)),
         placed,
         notes,
+        not computation.differ([computed]),
     )

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from harness import notes
 from harness.data import received_images
+from harness.engines import kernels
 from harness.errors import PlainError
 from harness.lowering import builds
 from harness.planning.stack import budget_of
@@ -141,10 +142,16 @@ class StackActor:
 
     def _ready(self) -> Joined:
         try:
-            kind = "" if builds.portable() else machine.kind()
-            return Joined(lacking=self._shipment.lacking(), kind=kind)
+            return Joined(lacking=self._shipment.lacking(), kind=self._kind())
         except PlainError as error:
             return Joined(str(error))
+
+    def _kind(self) -> str:
+        """Name this node's kind of processor, which decides bits; "" where they are the same on all."""
+        if builds.portable():
+            return ""
+        alone = self._shipment.engine == "stacked" and self._shipment.device == "cpu" and kernels.why_not()
+        return f"{machine.kind()}, PyTorch alone ({alone})" if alone else machine.kind()
 
     def train(self, number: int, packed: bytes, files: Mapping[str, bytes]) -> Answer:
         """Train a task, which goes on from `files`, in a folder of this node; return all that it made."""

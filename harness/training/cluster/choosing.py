@@ -24,4 +24,4 @@ def workers_for(
     from harness.training.cluster.executor import RayWorkers
     from harness.training.cluster.joining import Joining
 
-    return RayWorkers(options.workers, device, Joining(drawn, modules, options.engine), shared)
+    return RayWorkers(options.workers, device, Joining(drawn, modules, options.engine, device), shared)

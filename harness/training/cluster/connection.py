@@ -18,6 +18,7 @@ from typing import IO, Any
 from harness import notes
 from harness.errors import MachineError, UsageError, in_words
 from harness.system import signals
+from harness.system.resources import WORKER_BYTES
 from harness.text import count
 from harness.training.cluster import tokens
 
@@ -106,8 +107,10 @@ class Connection:
 
 
 def offered(node: ClusterNode, device: str) -> int:
-    """Count the actors that a node has room for."""
-    return node.cores if device == "cpu" else node.gpus
+    """Count the actors that a node has room for: one a core, as far as its memory goes, or one a GPU."""
+    if device != "cpu" or not node.memory:
+        return node.cores if device == "cpu" else node.gpus
+    return min(node.cores, max(1, node.memory // WORKER_BYTES))
 
 
 _connections: list[Connection] = []

@@ -1,4 +1,7 @@
-"""Dealing: which task a node trains next, so that the arms of a seed are trained on one kind of processor."""
+"""Dealing: which task a node trains next, so that the arms of a seed are trained on one kind of processor.
+
+So are all stages of a search's stack.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from harness import notes
 from harness.planning import kinds
 from harness.planning.cost import stack_seconds
 from harness.planning.kinds import Deal, Kind
+from harness.training.executors import Take
 from harness.training.tasks import Task
 
 
@@ -78,3 +82,47 @@ class Dealing:
             self._told = words
             for line in words:
                 notes.warn(line)
+
+
+class StageDealing:
+    """The stages that a search gives one by one: a stack goes on with the kind of processor that began it.
+
+    Where that kind has gone, any other goes on with it, and its rows name both.
+    """
+
+    def __init__(self, take: Take[Any]) -> None:
+        self._take = take
+        self._held: list[Task[Any]] = []
+        self._begun: dict[str, Kind] = {}
+        self._told = False
+
+    def take(self, kind: Kind, workers: Mapping[Kind, int]) -> Task[Any] | None:
+        """Take the next stage for a node of a kind; None where there is none, or the others' alone."""
+        if len(workers) > 1 and not self._told:
+            self._told = True
+            notes.warn(
+                f"nodes of {len(workers)} kinds of processor train this search: numbers, and what is "
+                "suggested by them, may differ in the last digits from one search to the next. --bits "
+                "portable makes them the same"
+            )
+        task = next((held for held in self._held if self.prefers(held, kind, workers)), None)
+        if task is not None:
+            self._held.remove(task)
+        while task is None and (task := self._take()) is not None:
+            if not self.prefers(task, kind, workers):
+                self._held.append(task)
+                task = None
+        if task is not None:
+            self._begun |= {trial.trial_id: kind for trial in task.stack.trials}
+        return task
+
+    def any(self) -> Task[Any] | None:
+        """Take the first stage that waits, for whoever comes; None where none does."""
+        return self._held.pop(0) if self._held else self._take()
+
+    def prefers(self, task: Task[Any], kind: Kind, workers: Mapping[Kind, int]) -> bool:
+        """Tell whether a node of a kind may train a stage: its own kind's, or one whose kind has gone."""
+        if len(workers) < 2 and not self._held:
+            return True
+        before = {self._begun.get(trial.trial_id, kind) for trial in task.stack.trials}
+        return kind in before or not any(workers.get(one) for one in before)

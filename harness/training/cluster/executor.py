@@ -22,7 +22,7 @@ from harness.text import count
 from harness.training.cluster import connection
 from harness.training.cluster.actors import Answer, Joined, StackActor, TaskProgress
 from harness.training.cluster.connection import ClusterNode, Connection
-from harness.training.cluster.dealing import Dealing
+from harness.training.cluster.dealing import Dealing, StageDealing
 from harness.training.cluster.joining import Joining
 from harness.training.cluster.participants import Participants
 from harness.training.cluster.retries import Retries, TriedTask
@@ -34,7 +34,8 @@ LOOKS = "looks"
 """Concurrency group of an actor's second thread, which tells how far the first one is."""
 NODES_EVERY, LOOK_EVERY = 2.0, 1.0  # seconds between looks for nodes, and at what is in training
 WAIT = 0.5  # seconds to wait for an answer before something else is looked at
-JOINED_WITHIN = 180.0  # seconds in which the first actor must have joined, or after the last one died
+JOINED_WITHIN = 600.0  # seconds in which the first actor must have joined (the kernels are compiled then)
+TOLD_AFTER = 60.0  # seconds without an actor after which a person is told
 SILENT = 300.0  # seconds without an answer after which an actor is given up: stopped, or out of reach
 
 
@@ -78,7 +79,7 @@ class RayWorkers:
         self._actors: list[_NodeActor] = []
         self._refused: dict[str, str] = {}
         self._retries = Retries()
-        self._dealing: Dealing | None = None
+        self._dealing: Dealing | StageDealing = Dealing(())
         self._alive = {node.node_id: node for node in self._connection.nodes()}
         self._lost_idle: Counter[str] = Counter()
         actor = {"concurrency_groups": {LOOKS: 1}, "max_restarts": 0, "max_task_retries": 0}
@@ -87,6 +88,7 @@ class RayWorkers:
         self._numbers = itertools.count(1)
         self._listed = 0.0
         self._without = time.monotonic()
+        self._told = False
         self._participants = Participants()
         self.idle = 0.0
 
@@ -118,22 +120,22 @@ class RayWorkers:
 
     def run(self, tasks: Sequence[Task[Result]]) -> Generator[Result]:
         """Run tasks, the first ones first; yields their results as they are done, in any order."""
-        self._dealing = Dealing(tasks)
-        try:
-            yield from self.serve(self._dealing.any, [self._device])
-        finally:
-            self._dealing = None
+        yield from self._serve(Dealing(tasks), lambda: False)
 
     def serve(
         self, take: Take[Result], devices: Sequence[str],  # noqa: ARG002 (a protocol's)
         meanwhile: Callable[[], bool] = lambda: False, *, ahead: bool = False,  # noqa: ARG002
     ) -> Generator[Result]:  # fmt: skip
         """Run the tasks that `take` gives, as `executors.Workers.serve`."""
+        yield from self._serve(StageDealing(take), meanwhile)
+
+    def _serve(self, dealing: Dealing | StageDealing, meanwhile: Callable[[], bool]) -> Generator[Any]:
+        self._dealing = dealing
         self._without = time.monotonic()
         try:
             while True:
                 self._find_nodes()
-                self._fill(take)
+                self._fill()
                 arrived = self._arrived(0.0)
                 if not arrived and meanwhile():
                     continue
@@ -152,26 +154,18 @@ class RayWorkers:
     def _in_flight(self) -> list[_NodeActor]:
         return [actor for actor in self._actors if actor.work is not None]
 
-    def _fill(self, take: Take[Any]) -> None:
+    def _fill(self) -> None:
         """Give free actors their next task; without any, one task waits for them."""
         free = [actor for actor in self._actors if actor.free]
         room = max(0, self.count - len(self._in_flight()))
         for actor in free[:room]:
-            work = self._next(take, actor)
-            if work is None and self._dealing is None:
-                return
-            if work is not None:
+            if (work := self._next(actor)) is not None:
                 self._send(actor, work)
-        if not self._retries.waiting and not self._in_flight() and (work := self._next(take)):
-            self._retries.waiting.append(work)
+        if not self._retries.waiting and not self._in_flight() and (task := self._dealing.any()):
+            self._retries.waiting.append(TriedTask(task))
 
-    def _next(self, take: Take[Any], actor: _NodeActor | None = None) -> TriedTask | None:
-        """Take what is tried again, else the next task; of a run's, one that suits the actor's kind."""
-        if self._dealing is None or actor is None:
-            if self._retries.waiting:
-                return self._retries.waiting.popleft()
-            task = take()
-            return None if task is None else TriedTask(task)
+    def _next(self, actor: _NodeActor) -> TriedTask | None:
+        """Take what is tried again, else the next task that suits the actor's kind."""
         workers = Counter(other.kind for other in self._actors if other.joined)
         for work in self._retries.waiting:
             if self._dealing.prefers(work.task, actor.kind, workers):
@@ -354,6 +348,9 @@ class RayWorkers:
                     self._fill_node(node)
         if any(actor.joined for actor in self._actors):
             self._without = now
+        elif now - self._without > TOLD_AFTER and not self._told:
+            self._told = True
+            notes.warn(f"no actor has joined within {TOLD_AFTER:.0f} s: {self._offer()}. It waits for one")
         elif now - self._without > JOINED_WITHIN:
             raise MachineError(self._nobody())
 
@@ -366,7 +363,8 @@ class RayWorkers:
 
     def _fill_node(self, node: ClusterNode) -> None:
         there = sum(actor.node.node_id == node.node_id for actor in self._actors)
-        for _ in range(connection.offered(node, self._device) - there):
+        free = connection.offered(node, self._device) - there
+        for _ in range(free if self._most is None else min(free, self._most - len(self._actors))):
             handle = self._on(node)
             actor = _NodeActor(node, handle)
             actor.answer = self._joining.ask(handle)
@@ -377,9 +375,14 @@ class RayWorkers:
         return self._actor_class.options(scheduling_strategy=self._connection.on(node)).remote()
 
     def _nobody(self) -> str:
+        return (
+            f"no actor has joined within {JOINED_WITHIN:.0f} s: {self._offer()}. What is finished is safe; "
+            "the same command goes on from here"
+        )
+
+    def _offer(self) -> str:
         cores = count(sum(connection.offered(node, self._device) for node in self._alive.values()), "core")
         return (
-            f"no actor has joined within {JOINED_WITHIN:.0f} s: {self._connection.address} has "
-            f"{count(len(self._alive), 'node')} with {cores}, and gives none. Perhaps others use them (`ray "
-            "status`). What is finished is safe; the same command goes on from here"
+            f"{self._connection.address} has {count(len(self._alive), 'node')} with {cores}, and gives none "
+            "yet. Perhaps others use them (`ray status`)"
         )

@@ -23,14 +23,15 @@ class Joining:
         drawn: the study and its trials; this process is connected to a cluster.
         modules: those of `runs.third_party_modules`.
         engine: the engine's name.
+        device: the kind of device that nodes train on.
 
     Raises:
         UsageError: a component is a notebook's, which no other machine can load.
     """
 
-    def __init__(self, drawn: Plan, modules: Sequence[str] | None, engine: str) -> None:
+    def __init__(self, drawn: Plan, modules: Sequence[str] | None, engine: str, device: str = "cpu") -> None:
         self._connection = connection.current()
-        self.shipment = shipment.pack(drawn, modules, engine)
+        self.shipment = shipment.pack(drawn, modules, engine, device)
         self._packed = pickle.dumps(self.shipment)
         self._datasets: Mapping[str, Dataset] = drawn.datasets
         self._images: dict[str, Any] = {}

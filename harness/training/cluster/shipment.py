@@ -9,9 +9,12 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
+
+from filelock import Timeout
 
 from harness import notes
 from harness.axes import own_networks, plugins
@@ -19,16 +22,20 @@ from harness.axes.metrics import metrics
 from harness.data import cache, received_images
 from harness.data.datasets import Facts, datasets
 from harness.engines import kernels
-from harness.errors import UsageError
-from harness.lowering import builds
+from harness.errors import MachineError, UsageError
+from harness.lowering import builds, compiler
 from harness.planning.plan import Plan
 from harness.registry import python_files
 from harness.registry.python_files import PythonFile
 from harness.study.trials import components_of
+from harness.system import locks
 from harness.training import executors
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+FIRST = 300.0
+"""Seconds to wait for the process of this machine that compiles first."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +57,7 @@ class Shipment:
     components: Mapping[tuple[str, str], str]
     data: Mapping[str, Facts]
     declared: Sequence[str] = ()
+    device: str = "cpu"
 
     def open(self, folder: Path) -> str:
         """Load the components in this process; return why it cannot train, in words, or "".
@@ -74,6 +82,8 @@ class Shipment:
         for name, facts in self.data.items():
             if name not in self.declared:
                 datasets[name].take(facts)
+        if self.engine == "stacked" and self.device == "cpu":
+            _compile()
         return self._why_not_portable()
 
     def _placed(self, folder: Path) -> list[str]:
@@ -110,6 +120,20 @@ class Shipment:
         return [name for name, there in zip(self.data, here, strict=True) if not there(name, self.data[name])]
 
 
+def _compile() -> None:
+    """Compile the harness's kernels and try them, one process of a machine at a time.
+
+    The trial measures which forms are fast, once for all; beside others of itself it would measure those.
+    """
+    place, lock = compiler.folder() / ".lock-first", None
+    with suppress(OSError, MachineError, Timeout):  # without a lock each does it, which is only slower
+        place.parent.mkdir(parents=True, exist_ok=True)
+        lock = locks.hold(place, "", FIRST)
+    kernels.why_not()
+    if lock is not None:
+        lock.release()
+
+
 def _kept(_name: str, facts: Facts) -> bool:
     """Tell whether this machine has the images of a data set, as they were sent to it once."""
     return received_images.find(facts.digest)
@@ -136,13 +160,14 @@ def _fetched(name: str, facts: Facts) -> bool:
     return True
 
 
-def pack(plan: Plan, modules: Sequence[str] | None, engine: str) -> Shipment:
+def pack(plan: Plan, modules: Sequence[str] | None, engine: str, device: str = "cpu") -> Shipment:
     """Put together what nodes need to train a plan's trials.
 
     Args:
         plan: the study and its trials.
         modules: those of `runs.third_party_modules`: names, and files of plugins and own networks.
         engine: the engine's name.
+        device: the kind of device that nodes train on.
 
     Raises:
         UsageError: a component is a notebook's, which no other machine can load.
@@ -158,7 +183,7 @@ def pack(plan: Plan, modules: Sequence[str] | None, engine: str) -> Shipment:
     digests = {(axis, entry.name): entry.source_digest for axis, entry in entries if entry.third_party}
     facts = {name: dataset.facts for name, dataset in plan.datasets.items()}
     declared = [name for name in facts if name in plan.study.datasets]
-    return Shipment(builds.bits(), notes.logger.level, engine, files, sent, digests, facts, declared)
+    return Shipment(builds.bits(), notes.logger.level, engine, files, sent, digests, facts, declared, device)
 
 
 def _files(modules: Iterable[str]) -> tuple[dict[str, bytes], list[str]]:
