@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -89,6 +90,7 @@ def summary(path: Path, digest: str = "") -> PartSummary | None:
     except (*files.DAMAGE, AttributeError):
         return None
     stacks = tuple(dict.fromkeys(trials["group"])) if "group" in trials else ()
-    statuses = dict(zip(trials["trial_id"], trials["status"], strict=True))
+    ids = map(sys.intern, trials["trial_id"])  # which plans and rows have, too
+    statuses = dict(zip(ids, map(sys.intern, trials["status"]), strict=True))
     header = tuple(csv_rows.header(tracked))
     return PartSummary(path, found, statuses, tuple(trials.columns), header, stacks, listed, counts)

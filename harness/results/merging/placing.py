@@ -31,7 +31,7 @@ class Placed:
         self.copied_bytes += other.copied_bytes
 
 
-class FilePlacing:
+class LinkedFiles:
     """Puts files into a results folder that is held, each whole or not at all."""
 
     def __init__(self, out: Path) -> None:
