@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib
 import importlib.util
 import os
 import subprocess
@@ -82,7 +83,7 @@ def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None
     def missing(name: str) -> Any:
         raise ModuleNotFoundError(f"No module named {name!r}")
 
-    monkeypatch.setattr(connection.importlib, "import_module", missing)
+    monkeypatch.setattr(importlib, "import_module", missing)
     with pytest.raises(UsageError, match=r"needs Ray.*No module named 'ray'.*ablation-harness\[ray\]"):
         connection.imported()
 
@@ -98,7 +99,7 @@ def test_a_cluster_that_is_not_there_is_told() -> None:
 def test_several_nodes_are_refused_where_ray_has_none(
     monkeypatch: pytest.MonkeyPatch, system: str, name: str
 ) -> None:
-    monkeypatch.setattr(connection.sys, "platform", system)
+    monkeypatch.setattr(sys, "platform", system)
     for address in ("auto", "10.0.0.1:6379"):
         with pytest.raises(UsageError, match=f"no clusters of several nodes on {name}.*--shard"):
             connection.check_form(address)

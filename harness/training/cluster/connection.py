@@ -299,7 +299,7 @@ def _loopback(ray: Any) -> Iterator[None]:
     """
     constants: Any = getattr(ray._private, "ray_constants", None)
     before = getattr(constants, "ENABLE_RAY_CLUSTER", None)
-    if before is None:
+    if constants is None or before is None:
         yield
         return
     constants.ENABLE_RAY_CLUSTER = False
