@@ -18,8 +18,10 @@ from simulated_workers import observed
 from test_scheduling import SYNCHRONOUS, read, study
 
 from harness import results
+from harness.planning.plan import make
+from harness.planning.stack import budget_of
 from harness.searching import joining as stack_joining
-from harness.searching import loop, rounds
+from harness.searching import loop, rounds, scheduling
 from harness.searching.ask_tell import AskTell
 from harness.searching.rounds import StageTask
 from harness.searching.scheduling import StageSchedule
@@ -181,11 +183,9 @@ def test_a_row_names_every_host_and_build_that_computed_it(monkeypatch: pytest.M
             "baseline": {"dataset": "digits", "hidden": [8], "epochs": 2, "batch_size": 64},
         }
     )
-    from harness.planning.plan import make
-
     stack = make(given).stacks[0]
     monkeypatch.setenv("HARNESS_HOST", "lab-x")
-    budget = rounds.budget_of(stack)
+    budget = budget_of(stack)
     first = StageTask(stack, "cpu", given, until=budget.eval_steps[1]).run()
     assert first.outcome is not None
     assert first.outcome.hosts == ["lab-x", "lab-x"]
@@ -204,8 +204,6 @@ def test_a_row_names_every_host_and_build_that_computed_it(monkeypatch: pytest.M
 
 def test_busy_counts_the_workers_that_there_were(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
-    from harness.searching import scheduling
-
     monkeypatch.setattr(scheduling, "time", clock)
     given: Any = study(pruner="hyperband")
     none: Any = None
