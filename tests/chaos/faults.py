@@ -320,7 +320,7 @@ def node_removed(scene: Scene) -> Course:
     if node is None:
         return None
     node.machine.signal(signal.SIGTERM, clusters.RAYLET)
-    gone = yield from _until(lambda: not node.machine.lives, 30.0)
+    gone = yield from _until(lambda: not node.machine.processes(clusters.RAYLET), 30.0)
     scene.cluster.remove(node.name)
     return "it had to be killed" if gone is None else f"it ended after {gone:.0f} s"
 

@@ -19,7 +19,7 @@ TABLES: Mapping[str, tuple[str, ...]] = {
     "trials.csv": ("trial_id",),
     "epochs.csv": ("trial_id", "epoch", "step", "split"),
     "confusion.csv": ("trial_id", "split", "label", "prediction"),
-    "suggestions.csv": ("suggestion",),
+    "suggestions.csv": ("number",),
 }
 """Of a table: the columns that name a row."""
 LEFT_OUT = {"group", "group_size", "group_seconds", "seconds", "host"}
