@@ -23,7 +23,7 @@ GRACE = 15.0
 """Seconds for what can save itself: half of those that spot machines and schedulers give, from SIGTERM on."""
 
 
-class _Request:
+class _EndRequest:
     """A request to end: whether it has come, whether what runs can save itself, whether this is a worker."""
 
     def __init__(self) -> None:
@@ -32,7 +32,7 @@ class _Request:
         self.of_worker = False
 
 
-_request = _Request()
+_request = _EndRequest()
 
 
 @contextmanager
