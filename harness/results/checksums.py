@@ -11,6 +11,7 @@ leaves a valid folder.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import re
 from collections.abc import Collection, Mapping
@@ -66,8 +67,10 @@ class Record:
 
 def _indented(digests: Mapping[str, str]) -> str:
     """Write an object of texts as JSON, a line each, in order of their names."""
-    lines = [f"  {json.dumps(name)}: {json.dumps(one)}" for name, one in sorted(digests.items())]
-    return "\n".join(["{", ",\n".join(lines), " }"]) if lines else "{}"
+    text = io.StringIO()
+    for name in sorted(digests):
+        text.write(f",\n  {json.dumps(name)}: {json.dumps(digests[name])}")
+    return f"{{{text.getvalue()[1:]}\n }}" if digests else "{}"
 
 
 def digest(content: bytes) -> str:

@@ -64,14 +64,7 @@ def _check_plan(content: dict[str, Any]) -> None:
     data = content.setdefault("data", {})
     if not isinstance(data, dict) or not all(isinstance(digest, str) for digest in data.values()):
         raise ValueError(f"data = {_short(data)}; allowed: the digest of each data set")
-    for key in ("merged", "components"):
-        if not isinstance(content.get(key, {}), dict):
-            raise ValueError(f"{key} = {_short(content[key])}; allowed: an object")
-    shard = content.get("shard")
-    if shard is not None and not _is_shard(shard):
-        raise ValueError(f"shard = {_short(shard)}; allowed: its number and how many there are, as [3, 16]")
-    if not _is_shards(content.get("shards", {"count": 1, "numbers": []})):
-        raise ValueError(f"shards = {_short(content['shards'])}; allowed: their count, and numbers of some")
+    _check_study_of_plan(content)
     stacks = content.setdefault("stacks", [])
     if not isinstance(stacks, list) or not all(isinstance(stack, dict) for stack in stacks):
         raise ValueError(f"stacks = {_short(stacks)}; allowed: a list of objects")
@@ -87,6 +80,18 @@ def _check_plan(content: dict[str, Any]) -> None:
     distinct = {(stack["group"], tuple(stack["trials"])) for stack in stacks}
     if len({group for group, _ in distinct}) < len(distinct):
         raise ValueError("two stacks have one name")
+
+
+def _check_study_of_plan(content: Mapping[str, Any]) -> None:
+    """Raise ValueError if what a plan says of its study and its shards has another form."""
+    for key in ("merged", "components"):
+        if not isinstance(content.get(key, {}), dict):
+            raise ValueError(f"{key} = {_short(content[key])}; allowed: an object")  # noqa: TRY004 (a file's)
+    shard = content.get("shard")
+    if shard is not None and not _is_shard(shard):
+        raise ValueError(f"shard = {_short(shard)}; allowed: its number and how many there are, as [3, 16]")
+    if not _is_shards(content.get("shards", {"count": 1, "numbers": []})):
+        raise ValueError(f"shards = {_short(content['shards'])}; allowed: their count, and numbers of some")
 
 
 def _is_shards(value: object) -> bool:

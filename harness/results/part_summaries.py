@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import UsageError
@@ -14,14 +15,15 @@ from harness.system import files
 
 @dataclass(frozen=True)
 class PartSummary:
-    """What a part says of its trials, without their numbers.
+    """The trials of a part as it tells of them, without their numbers.
 
     Attributes:
         path: where it is.
         digest: its SHA-256.
         statuses: its trials' statuses, by trial_id.
         columns, curves: the columns of its trials and epochs.
-        stacks, files: as a Part's.
+        stacks: as a Part's.
+        listed: the text of its files.json; of a million weights, objects would take three times as much.
         counts: the bytes of its confusion.csv, unpacked.
     """
 
@@ -31,8 +33,13 @@ class PartSummary:
     columns: tuple[str, ...]
     curves: tuple[str, ...]
     stacks: tuple[str, ...] = ()
-    files: Mapping[str, str] = field(default_factory=dict)
+    listed: str = "{}"
     counts: int = 0
+
+    @property
+    def files(self) -> dict[str, str]:
+        """The weights and predictions written with it, by name, with their SHA-256."""
+        return {part_files.inside(name): str(one) for name, one in files.json_value(self.listed).items()}
 
     @property
     def name(self) -> str:
@@ -81,14 +88,14 @@ def summary(path: Path, digest: str = "") -> PartSummary | None:
         texts = files.members(content, ["trials.csv", part_files.DIGESTS])
         trials = csv_rows.table(texts["trials.csv"])
         part_files.check_ids(trials)
-        listed = {
-            part_files.inside(name): str(d)
-            for name, d in files.json_value(texts.get(part_files.DIGESTS, "{}")).items()
-        }
+        listed = texts.get(part_files.DIGESTS, "{}")
         tracked, counts = files.first_line(content, "epochs.csv"), files.size_of(content, "confusion.csv")
+        for name in files.json_value(listed):
+            part_files.inside(name)
     except (*files.DAMAGE, AttributeError):
         return None
     stacks = tuple(dict.fromkeys(trials["group"])) if "group" in trials else ()
-    statuses = dict(zip(trials["trial_id"], trials["status"], strict=True))
+    ids = map(sys.intern, trials["trial_id"])  # which plans and rows have, too
+    statuses = dict(zip(ids, map(sys.intern, trials["status"]), strict=True))
     header = tuple(csv_rows.header(tracked))
     return PartSummary(path, found, statuses, tuple(trials.columns), header, stacks, listed, counts)

@@ -83,12 +83,11 @@ def write(
     record = replace(record, tables={name: one for name, one in record.tables.items() if name not in gone})
     if parts is not None:
         listed = list(parts)
-        kept = {name: digest for part in listed for name, digest in part.files.items()}
         there = {f"{kind}/{name}" for kind in KEPT for name in files.names(folder / kind)}
         record = replace(
             record,
             parts={part.name: part.digest for part in listed},
-            files={name: digest for name, digest in kept.items() if name in there},
+            files={name: digest for part in listed for name, digest in part.files.items() if name in there},
         )
     files.write(folder / checksums.FILE, record.content())
 

@@ -81,8 +81,10 @@ def end_when_told() -> None:
 
 
 def _end_after(told: int) -> None:
-    """Wait for the first signal, then for what saves itself, and end this process."""
-    os.read(told, 1)
+    """Wait for the first signal to end, then for what saves itself, and end this process."""
+    ends = {getattr(signal, name) for name in NAMES}
+    while os.read(told, 1)[0] not in ends:  # another one, which a component handles itself
+        continue
     _request.came.set()
     pause = threading.Event()
     if _request.savers:

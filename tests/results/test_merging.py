@@ -19,7 +19,7 @@ from harness.errors import UsageError
 from harness.results import checksums, csv_rows, part_files, predictions, tables
 from harness.results.merging import accounts, gaps, merge, writing
 from harness.results.merging.gaps import Gap
-from harness.results.merging.placing import Placing
+from harness.results.merging.placing import LinkedFiles
 from harness.study.study import Study, parse
 from harness.system import files
 from harness.training import runs
@@ -165,7 +165,7 @@ def test_a_merge_that_is_killed_at_any_write_is_finished_by_the_next(
     a, b = here / "a", here / "b"
     merge([a, b], here / "c")
     expected = contents(here / "c")
-    write, place, link = files.write, files.DraftFile.place, Placing.put
+    write, place, link = files.write, files.DraftFile.place, LinkedFiles.put
     for deaths in range(40):
         left = deaths
 
@@ -179,7 +179,7 @@ def test_a_merge_that_is_killed_at_any_write_is_finished_by_the_next(
         with monkeypatch.context() as patch:
             patch.setattr(files, "write", lambda *given: dies(write, *given))
             patch.setattr(files.DraftFile, "place", lambda *given: dies(place, *given))
-            patch.setattr(Placing, "put", lambda *given: dies(link, *given))
+            patch.setattr(LinkedFiles, "put", lambda *given: dies(link, *given))
             out = here / f"killed-{deaths}"
             try:
                 merge([a, b], out)

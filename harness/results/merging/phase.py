@@ -14,7 +14,7 @@ from harness.results import documents, tables
 from harness.results.documents import SCHEMA
 from harness.results.kept_states import FOLDER as STATES
 from harness.results.merging import accounts, outcomes, studies
-from harness.results.merging.placing import Placing
+from harness.results.merging.placing import LinkedFiles
 from harness.results.merging.planned import PlannedRows
 from harness.results.merging.sources import SourceFolder
 from harness.results.merging.writing import TableWriter
@@ -40,7 +40,7 @@ class MergedPhase:
         self.tables = studies.together(sources, out)
         self.rows = PlannedRows(sources, self.tables, self.phase, scratch)
         self.tables = studies.with_pairs(self.tables, self.rows.first_arms())
-        self.placing = Placing(out)
+        self.placing = LinkedFiles(out)
         self.writer: TableWriter | None = None
 
     def close(self) -> None:

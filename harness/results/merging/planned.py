@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import sys
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -115,7 +116,7 @@ class PlannedRows:
             if before < len(self.ids):
                 continue
             texts[before] = line
-            self.ids.append(trial_id)
+            self.ids.append(sys.intern(trial_id))
             self.by.append(place)
             self._arm_of.append(one)
             self._seed_of.append(int(seed))

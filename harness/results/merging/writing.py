@@ -157,6 +157,7 @@ class TableWriter:
         draft.write(csv_rows.lines([header])[0] + b"\n")
         while some := b"".join(itertools.islice(texts, AT_ONCE)):
             draft.write(some)
+        self._stores[name].close()
         return draft
 
     def _trials(self, order: Sequence[int]) -> Iterator[bytes]:
