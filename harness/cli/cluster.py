@@ -12,6 +12,7 @@ from harness.cli.json_output import json_option
 from harness.cli.show import plugin_option
 
 if TYPE_CHECKING:
+    from harness.planning.plan import Plan
     from harness.training.cluster.survey import Surveyed
 
 
@@ -75,15 +76,24 @@ def check(address: str, study: str | None, as_json: bool) -> None:
     ADDRESS is what `harness run --cluster` takes: auto, HOST:PORT or ray://HOST:PORT. A node that has other
     versions than this process is refused, in words.
     """
-    from harness.study.study import load
     from harness.training.cluster import survey
 
-    found = survey.survey(address, load(study) if study else None)
+    found = survey.survey(address, _drawn(study) if study else None)
     for line in lines(found, address, with_study=study is not None):
         click.echo(line)
     if as_json:
         json_output.show("cluster check", address=address, nodes=answer(found))
     survey.check_some(found, address)
+
+
+def _drawn(study: str) -> Plan:
+    """Draw a study's trials; of a search, one of each component that it may choose."""
+    from harness.planning.plan import draw
+    from harness.searching import checks
+    from harness.study.study import load
+
+    loaded = load(study)
+    return draw(loaded if loaded.search is None else checks.every_component(loaded))
 
 
 def lines(found: Sequence[Surveyed], address: str, *, with_study: bool) -> list[str]:

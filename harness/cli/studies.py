@@ -103,7 +103,9 @@ def plan(
         if loaded.search is not None:
             _plan_search(loaded, folder, options, as_json=as_json)
         else:
-            _plan(loaded, folder, {**options, "shard": shard}, as_json=as_json)
+            from harness.training.options import RunOptions
+
+            _plan(loaded, folder, RunOptions(**options, shard=shard), as_json=as_json)
 
 
 def _plan_search(study: Study, folder: Path, options: MachineKeywords, *, as_json: bool) -> None:
@@ -128,17 +130,16 @@ def _plan_search(study: Study, folder: Path, options: MachineKeywords, *, as_jso
     search_output.show_plan(study, folder, engine, processes)
 
 
-def _plan(study: Study, folder: Path, options: RunKeywords, *, as_json: bool) -> None:
+def _plan(study: Study, folder: Path, asked: RunOptions, *, as_json: bool) -> None:
     from harness.cli import answers, output
     from harness.planning import compilation
     from harness.planning.plan import arrange, draw, share, shortages
     from harness.settings.schema import TUNING
     from harness.system.resources import cores
     from harness.training.bit_checks import check_bits
-    from harness.training.options import RunOptions
 
-    asked, processes = RunOptions(**options), options["workers"] or cores()
-    device = "cuda" if options["device"] == "cuda" else "cpu"
+    processes = asked.workers or cores()
+    device = "cuda" if asked.device == "cuda" else "cpu"
     planned, done = _arranged(study, folder, asked, device)
     left = [stack for stack in planned.stacks if any(trial.trial_id not in done for trial in stack.trials)]
     short = shortages(left, study, 0 if device == "cuda" else processes, folder)

@@ -67,20 +67,17 @@ class Deal:
 
     def words(self) -> list[str]:
         """Say how the seeds of contrasts are dealt over the kinds; nothing where there is one kind."""
-        if len(set(self.places.values())) < 2:
+        found = list(dict.fromkeys(self.places.values()))
+        if len(found) < 2:
             return []
-        seeds: dict[Kind, set[tuple[str, int]]] = {}
-        for group, kind in self.places.items():
-            seeds.setdefault(kind, set()).update(_seeds(self.stacks[group]))
-        shares = [f"{count(len(found), 'seed')} on {kind}" for kind, found in seeds.items()]
-        dealt = f"nodes of {len(seeds)} kinds of processor train: {joined(shares)}, counted by data set"
+        train = f"nodes of {len(found)} kinds of processor train: {joined(sorted(found))}"
         if not self.parted:
-            return [f"{dealt}; both arms of a seed are made on one kind, so that contrasts stay paired"]
+            return [f"{train}; both arms of a seed are made on one kind, so that contrasts stay paired"]
         named = [_block_words([self.stacks[group] for group in block]) for block in self.parted]
         told = (
-            f"{dealt}. Arms of one seed are made on several kinds: whole seeds cannot be dealt evenly "
-            f"({listed(named, NAMED)}). Float bits may differ between kinds in the last digits, and the "
-            "report says where. Nodes of one kind alone avoid it"
+            f"{train}. Arms of one seed are made on several kinds, as whole seeds cannot be dealt evenly, or "
+            f"a kind has left ({listed(named, NAMED)}). Float bits may differ between kinds in the last "
+            "digits, and the report says where. Nodes of one kind alone avoid it"
         )
         return [told]
 

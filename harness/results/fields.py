@@ -113,7 +113,7 @@ OUTCOMES = _by_name(
     _count("group_size", "trials", "Trials that trained together with it, itself included.", least=1),
     _number("group_seconds", "seconds", "Time that these took together, by the clock."),
     _text("kernels", "What decided its float bits: name and digest; after a + those of its components."),
-    _text("host", "The machine that trained it."),
+    _text("host", "The machine that trained it; of several, one after the other, with a / between."),
     _text(PARENT, "The trial whose final state it began with; empty if it began anew."),
     _count("steps_to", "steps", f"Steps {UNTIL}"),
     Field("epochs_to", "number", "epochs", f"Epochs {UNTIL}", False, {"minimum": 0}),

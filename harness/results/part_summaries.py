@@ -15,7 +15,7 @@ from harness.system import files
 
 @dataclass(frozen=True)
 class PartSummary:
-    """What a part says of its trials, without their numbers.
+    """The trials of a part as it tells of them, without their numbers.
 
     Attributes:
         path: where it is.

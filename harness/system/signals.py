@@ -23,7 +23,7 @@ GRACE = 15.0
 """Seconds for what can save itself: half of those that spot machines and schedulers give, from SIGTERM on."""
 
 
-class _Request:
+class _EndRequest:
     """A request to end: whether it has come, whether what runs can save itself, whether this is a worker."""
 
     def __init__(self) -> None:
@@ -32,7 +32,7 @@ class _Request:
         self.of_worker = False
 
 
-_request = _Request()
+_request = _EndRequest()
 
 
 @contextmanager
@@ -81,8 +81,10 @@ def end_when_told() -> None:
 
 
 def _end_after(told: int) -> None:
-    """Wait for the first signal, then for what saves itself, and end this process."""
-    os.read(told, 1)
+    """Wait for the first signal to end, then for what saves itself, and end this process."""
+    ends = {getattr(signal, name) for name in NAMES}
+    while os.read(told, 1)[0] not in ends:  # another one, which a component handles itself
+        continue
     _request.came.set()
     pause = threading.Event()
     if _request.savers:

@@ -81,7 +81,7 @@ class _Lines:
     """The evaluations of a run's trials that have not been told yet."""
 
     def __init__(self, progress: Progress) -> None:
-        self._progress = progress
+        self._progress, self._out = progress, sys.stdout  # which is another while this process trains itself
         self._trials = [(stack, trial) for stack in progress.stacks for trial in stack.trials]
         self._told = [0] * len(self._trials)
 
@@ -105,8 +105,8 @@ class _Lines:
                     for i, split in enumerate(splits)
                 ]
                 with suppress(OSError, ValueError):
-                    sys.stdout.write(f"{name}{at}: {'; '.join(values)}\n")
-                    sys.stdout.flush()
+                    self._out.write(f"{name}{at}: {'; '.join(values)}\n")
+                    self._out.flush()
 
 
 @contextmanager

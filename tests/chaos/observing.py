@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import socket
@@ -10,14 +11,12 @@ import time
 from contextlib import suppress
 from typing import Any
 
-import ray
-
+ray: Any = importlib.import_module("ray")  # parts of it are untyped
 PIECE = 4 * 2**20  # bytes of an object that fills a store
 FEW_TRIES = 3  # of joining it, for which Ray itself tries half a minute
 MOST_TRIES = 1000  # of reaching the head, a fifth of a second apart
 
 
-@ray.remote(num_cpus=0, max_restarts=0)
 class Filler:
     """Holds objects in its node's store: seen ones, which can be neither moved to a disk nor dropped."""
 
@@ -67,6 +66,7 @@ def main() -> None:
             ray.init(address=sys.argv[1], log_to_driver=False, namespace="chaos", logging_level="error")
             break
     fillers: dict[str, Any] = {}
+    actor = ray.remote(num_cpus=0, max_restarts=0)(Filler)
     for line in sys.stdin:
         question = json.loads(line)
         address = question.get("address", "")
@@ -80,7 +80,7 @@ def main() -> None:
             ][:1] or [""]
             if place:
                 where = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(place, soft=False)
-                filler = Filler.options(scheduling_strategy=where).remote()
+                filler = actor.options(scheduling_strategy=where).remote()
                 fillers[address] = filler, filler.fill.remote(question["bytes"], question["seconds"])
             answer = bool(place)
         else:

@@ -131,7 +131,7 @@ def test_a_spot_machine_goes_and_the_next_goes_on(whole: Path, place: Path) -> N
         (place / machine).mkdir()
     first = subprocess.Popen(
         [*command, "--workers", "1", "--verbose"], cwd=place / "first", stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, text=True,
+        stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
     assert first.stdout is not None
     assert any("epoch 50" in line for line in first.stdout)

@@ -44,7 +44,7 @@ def test_both_arms_of_a_seed_go_to_one_kind_and_seeds_are_dealt_evenly() -> None
     assert sorted(sum(kinds == {name} for kinds in where.values()) for name in ("old", "new")) == [5, 5]
     assert dealt.parted == []
     (words,) = dealt.words()
-    assert "5 seeds on new and 5 seeds on old" in words
+    assert "2 kinds of processor train: new and old" in words
     assert "both arms of a seed are made on one kind" in words
 
 

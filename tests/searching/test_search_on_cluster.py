@@ -18,8 +18,10 @@ from simulated_workers import observed
 from test_scheduling import SYNCHRONOUS, read, study
 
 from harness import results
+from harness.planning.plan import make
+from harness.planning.stack import budget_of
 from harness.searching import joining as stack_joining
-from harness.searching import loop, rounds
+from harness.searching import loop, rounds, scheduling
 from harness.searching.ask_tell import AskTell
 from harness.searching.rounds import StageTask
 from harness.searching.scheduling import StageSchedule
@@ -181,11 +183,9 @@ def test_a_row_names_every_host_and_build_that_computed_it(monkeypatch: pytest.M
             "baseline": {"dataset": "digits", "hidden": [8], "epochs": 2, "batch_size": 64},
         }
     )
-    from harness.planning.plan import make
-
     stack = make(given).stacks[0]
     monkeypatch.setenv("HARNESS_HOST", "lab-x")
-    budget = rounds.budget_of(stack)
+    budget = budget_of(stack)
     first = StageTask(stack, "cpu", given, until=budget.eval_steps[1]).run()
     assert first.outcome is not None
     assert first.outcome.hosts == ["lab-x", "lab-x"]
@@ -204,8 +204,6 @@ def test_a_row_names_every_host_and_build_that_computed_it(monkeypatch: pytest.M
 
 def test_busy_counts_the_workers_that_there_were(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
-    from harness.searching import scheduling
-
     monkeypatch.setattr(scheduling, "time", clock)
     given: Any = study(pruner="hyperband")
     none: Any = None
@@ -224,13 +222,15 @@ def test_a_search_on_ray_whose_driver_is_killed_comes_to_the_same(tmp_path: Path
     (tmp_path / "s.toml").write_text(STUDY)
     cluster = ("--cluster", "local:2")
     here = start(tmp_path, ("--workers", "1", "--results", "here"))
-    assert here.wait() == 0, here.communicate()[1]
+    _, told = here.communicate()
+    assert here.returncode == 0, told
     killed = start(tmp_path, cluster)
     folder = tmp_path / "results" / "s"
     stop_after(killed, signal.SIGKILL, lambda: any((folder / "parts").glob("*.zip")))
     killed.communicate()
     again = start(tmp_path, cluster)
-    assert again.wait() == 0, again.communicate()[1]
+    _, told = again.communicate()
+    assert again.returncode == 0, told
     pd.testing.assert_frame_equal(read(folder), read(tmp_path / "here"))
     for phase in (".", "finalists", "confirmed"):
         own, other = (results.read(place / phase).trials for place in (tmp_path / "here", folder))

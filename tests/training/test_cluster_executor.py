@@ -16,9 +16,9 @@ from simulated_cluster import (
 )
 
 from harness.errors import MachineError, UsageError
-from harness.training.cluster import executor
 from harness.training.cluster.actors import Answer
 from harness.training.cluster.connection import ClusterNode, offered
+from harness.training.executors import MOST_TRIES
 
 
 def tasks(*names: str) -> list[Any]:
@@ -74,7 +74,7 @@ def test_a_node_that_dies_under_a_task_counts_nothing_against_it(monkeypatch: py
 
     monkeypatch.setattr(ray, "get", dies)
     assert list(crew.run(tasks("a"))) == [("a", 0)]
-    assert len(ray.attempts) > executor.MOST_TRIES
+    assert len(ray.attempts) > MOST_TRIES
 
 
 def test_an_answer_that_comes_from_a_node_after_it_was_given_up_is_not_taken(
@@ -141,12 +141,17 @@ def test_an_actor_that_cannot_even_start_has_its_node_refused(monkeypatch: pytes
     ray.refusals["y"] = ActorDiedError("died at its start")
     with pytest.raises(UsageError, match=r"died at its start|No module named 'harness'"):
         list(crew.run(tasks("a")))
-    assert ray.joins == {"x": 1, "y": executor.MOST_TRIES}
+    assert ray.joins == {"x": 1, "y": MOST_TRIES}
 
 
 def test_a_cluster_that_gives_no_actor_is_told_after_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     crew, ray = workers(monkeypatch, "x", lambda *_: (1, "never"))
-    monkeypatch.setattr(ray, "wait", lambda references, **_: ray.clock.sleep(1.0) or ([], list(references)))
+
+    def nothing(references: list[Any], **_: Any) -> tuple[list[Any], list[Any]]:
+        ray.clock.sleep(1.0)
+        return [], references
+
+    monkeypatch.setattr(ray, "wait", nothing)
     with pytest.raises(MachineError, match=r"no actor has joined within \d+ s.* 1 node with 1 core"):
         list(crew.run(tasks("a")))
 

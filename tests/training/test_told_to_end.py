@@ -62,7 +62,7 @@ def started(study: Path, folder: Path, *options: str) -> subprocess.Popen[str]:
             "--verbose", *options,
         ],
         env={**os.environ, "PYTHONPATH": str(PACKAGE_ROOT.parent)}, start_new_session=True, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
 
 
@@ -104,14 +104,14 @@ def test_a_run_that_is_told_to_end_keeps_its_state_and_goes_on(
     process = started(study, tmp_path / "results", "--workers", str(workers))
     when_training(process, stacks)
     tell(process.pid, signal.SIGTERM)
-    _, errors = process.communicate(timeout=60)
+    errors, _ = process.communicate(timeout=60)
     assert process.returncode == 143, errors
     assert "The same command goes on from there" in errors
     steps = kept_steps(tmp_path / "results")
     assert len(steps) == stacks
     assert all(steps)
     again = started(study, tmp_path / "results", "--workers", str(workers))
-    _, errors = again.communicate()
+    errors, _ = again.communicate()
     assert again.returncode == 0, errors
     assert "on from a checkpoint" in errors
     assert same(tmp_path / "results", undisturbed)

@@ -33,7 +33,7 @@ PHASES = ("", TUNING, TUNED)
 
 @dataclass(frozen=True)
 class MergedFolder:
-    """What `harness.merge` made: a results folder, which `harness.read` takes.
+    """The results folder that `harness.merge` made, which `harness.read` takes.
 
     `statuses` counts its trials, also those of tuning/ and tuned/; `sources` are the folders, `shared` is how
     many finished trials several of them have, `gaps` what is still to be trained, `notes` what to know of it.

@@ -1,4 +1,4 @@
-"""What a merged folder says of its sources: provenance.json, and the notes on versions and machines."""
+"""Accounts of a merged folder's sources: provenance.json, and the notes on versions and machines."""
 
 from __future__ import annotations
 

@@ -15,7 +15,10 @@ from harness.system import files, locks
 
 @dataclass
 class Placed:
-    """How many files were linked and copied, and the bytes of the copies; those that were there count not."""
+    """Counts of files that were linked and that were copied, and the bytes of the copies.
+
+    Files that were there are neither.
+    """
 
     linked: int = 0
     copied: int = 0

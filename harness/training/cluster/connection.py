@@ -297,9 +297,9 @@ def _loopback(ray: Any) -> Iterator[None]:
     Ray 2.60 replaces that address where it is asked for by one that others reach, but where it takes this
     system for one without clusters of several nodes.
     """
-    constants = getattr(ray._private, "ray_constants", None)
+    constants: Any = getattr(ray._private, "ray_constants", None)
     before = getattr(constants, "ENABLE_RAY_CLUSTER", None)
-    if before is None:
+    if constants is None or before is None:
         yield
         return
     constants.ENABLE_RAY_CLUSTER = False

@@ -30,7 +30,7 @@ class Dealing:
         self._seconds: dict[str, float] = {}
         self._workers: Mapping[Kind, int] = {}
         self._deal: Deal | None = None
-        self._told: list[str] = []
+        self._told: set[tuple[frozenset[Kind], bool]] = set()
 
     def take(self, kind: Kind, workers: Mapping[Kind, int]) -> Task[Any] | None:
         """Take the next task for a node of a kind; None where the others are to train what is left.
@@ -77,10 +77,11 @@ class Dealing:
         return kinds.deal(stacks, seconds, workers, self._by_group())
 
     def _tell(self, deal: Deal) -> None:
-        """Say how seeds are dealt, once in each way."""
-        if (words := deal.words()) != self._told:
-            self._told = words
-            for line in words:
+        """Say that there are several kinds: once of the same ones, and once more where seeds are parted."""
+        way = frozenset(deal.places.values()), bool(deal.parted)
+        if way not in self._told:
+            self._told.add(way)
+            for line in deal.words():
                 notes.warn(line)
 
 

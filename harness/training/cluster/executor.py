@@ -287,7 +287,7 @@ class RayWorkers:
             self._ray.kill(actor.handle, no_restart=True)
 
     def _look(self) -> None:
-        """TaskProgress how far the tasks in training are; actors that do not answer for long are given up."""
+        """Look how far the tasks in training are; actors that do not answer for long are given up."""
         now = time.monotonic()
         for actor in self._in_flight():
             if actor.look is not None:

@@ -9,10 +9,11 @@ from typing import Any
 from harness.data import received_images
 from harness.data.datasets import Dataset
 from harness.data.samples import load
+from harness.errors import MachineError
 from harness.planning.plan import Plan
 from harness.training.cluster import connection, shipment
 from harness.training.cluster.actors import Joined
-from harness.training.cluster.connection import ClusterNode
+from harness.training.cluster.connection import ClusterNode, first_line
 from harness.training.cluster.nodes import NodeChecks
 
 
@@ -46,9 +47,23 @@ class Joining:
         return actor.join.remote(self._packed)
 
     def send(self, actor: Any, answer: Joined) -> Any:
-        """Send an actor the next images that it lacks; returns the reference of its next answer."""
+        """Send an actor the next images that it lacks; returns the reference of its next answer.
+
+        Raises:
+            MachineError: Ray's object store does not take them.
+        """
         name = answer.lacking[0]
-        if name not in self._images:  # once into the object store, and once from there to each node
-            arrays = received_images.arrays_of(load(self._datasets[name]))
-            self._images[name] = self._connection.ray.put(arrays)
+        if name not in self._images:  # once, and once from there to each node
+            self._images[name] = self._put(name)
         return actor.receive.remote(self.shipment.data[name].digest, self._images[name])
+
+    def _put(self, name: str) -> Any:
+        ray, arrays = self._connection.ray, received_images.arrays_of(load(self._datasets[name]))
+        try:
+            return ray.put(arrays)
+        except ray.exceptions.RayError as error:
+            size = sum(array.nbytes for array in arrays.values()) / 1e6
+            raise MachineError(
+                f"Ray's object store does not take images of {name} ({size:,.0f} MB): {first_line(error)}. "
+                "Start Ray with a larger one (ray start --object-store-memory=BYTES), or free its disk"
+            ) from error

@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from harness.errors import UsageError
-from harness.planning.plan import draw
-from harness.study.study import Study
+from harness.planning.plan import Plan
 from harness.training.cluster import connection
 from harness.training.cluster.actors import Joined, StackActor
 from harness.training.cluster.connection import ClusterNode, first_line
@@ -29,14 +28,13 @@ class Surveyed:
     lacking: Sequence[str] = ()
 
 
-def survey(address: str, study: Study | None = None) -> list[Surveyed]:
-    """Ask all nodes of a cluster what they have, and, with a study, have them load its components.
+def survey(address: str, drawn: Plan | None = None) -> list[Surveyed]:
+    """Ask all nodes of a cluster what they have, and, with a study's trials, have them load its components.
 
     Raises:
         UsageError: the address has another form, or Ray is not installed.
         MachineError: the cluster cannot be reached.
     """
-    drawn = draw(study) if study is not None else None
     with connection.connected(address):
         cluster = connection.current()
         checks, nodes = (
