@@ -57,9 +57,16 @@ def test_what_decides_a_stack_is_asked_once_an_arm(study_of: Make, monkeypatch: 
 
 
 def test_arms_are_of_one_kind_where_the_same_is_compiled_of_them() -> None:
-    base = {"dataset": "digits", "activation": "relu", "optimizer": "momentum"}
-    same = [{}, {"lr": 0.5}, {"batch_size": 7}, {"weight_decay": 0.0}, {"epochs": 9}, {"dropout": 0.5}]
-    other = [
+    base: dict[str, Any] = {"dataset": "digits", "activation": "relu", "optimizer": "momentum"}
+    same: list[dict[str, Any]] = [
+        {},
+        {"lr": 0.5},
+        {"batch_size": 7},
+        {"weight_decay": 0.0},
+        {"epochs": 9},
+        {"dropout": 0.5},
+    ]
+    other: list[dict[str, Any]] = [
         {"activation": "tanh"}, {"optimizer": "adam"}, {"hidden": [3]}, {"weight_decay": 0.1},
         {"loss": "ce", "head": "identity"}, {"norm": "batch"}, {"augmentation": "shift"},
     ]  # fmt: skip
@@ -68,8 +75,13 @@ def test_arms_are_of_one_kind_where_the_same_is_compiled_of_them() -> None:
     assert found[0] is settings[0]
     assert len(found) == 1 + len([one for one in settings[len(same) :] if one != settings[0]])
     assert len(found) > len(other) - 1
-    asked = []
-    once = compilation.once_a_kind(lambda one: asked.append(one) or compilation.why_not(one))
+    asked: list[Settings] = []
+
+    def why_not(one: Settings) -> str:
+        asked.append(one)
+        return compilation.why_not(one)
+
+    once = compilation.once_a_kind(why_not)
     assert [once(one) for one in settings] == [compilation.why_not(one) for one in settings]
     assert asked == found
 
@@ -77,7 +89,12 @@ def test_arms_are_of_one_kind_where_the_same_is_compiled_of_them() -> None:
 def test_an_arms_value_is_computed_once() -> None:
     one, other = Settings({"lr": 1.0}), Settings({"lr": 1.0})
     asked: list[int] = []
-    value = once_an_arm(lambda settings: asked.append(id(settings)) or settings["lr"])
+
+    def lr(settings: Settings) -> float:
+        asked.append(id(settings))
+        return settings.number("lr")
+
+    value = once_an_arm(lr)
     assert [value(one), value(one), value(other)] == [1.0] * 3
     assert asked == [id(one), id(other)]
 
