@@ -102,6 +102,7 @@ class SimulatedRay:
         self.killed: list[str] = []
         self.attempts: list[tuple[str, str]] = []
         self.looks = True
+        self.without_cores: set[str] = set()
         self.exceptions = SimpleNamespace(
             RayError=RayError, RayTaskError=RayTaskError, ActorUnavailableError=ActorUnavailableError
         )
@@ -109,7 +110,7 @@ class SimulatedRay:
     def nodes(self) -> list[dict[str, Any]]:
         return [
             {"NodeID": name, "NodeManagerHostname": name, "NodeManagerAddress": "", "Alive": alive,
-             "Resources": {"CPU": float(self.cores)}}
+             "Resources": {} if name in self.without_cores else {"CPU": float(self.cores)}}
             for name, alive in self.alive.items()
         ]  # fmt: skip
 

@@ -122,6 +122,51 @@ def test_without_a_node_that_can_train_nothing_is_trained(monkeypatch: pytest.Mo
     assert not ray.attempts
 
 
+def test_a_node_is_refused_once_though_all_its_actors_say_why_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    crew, ray = workers(monkeypatch, "xy", lambda node, task: (task.seconds, node))
+    ray.cores, ray.refusals["x"] = 4, "has another optimizer 'own'"
+    listed = ray.nodes
+
+    def late() -> list[Any]:  # meanwhile all of them have answered
+        ray.clock.sleep(3.0)
+        return listed()
+
+    monkeypatch.setattr(ray, "nodes", late)
+    assert set(crew.run(tasks(*"abc"))) == {"y"}
+
+
+def test_a_head_without_cores_is_no_node_that_could_still_train(monkeypatch: pytest.MonkeyPatch) -> None:
+    crew, ray = workers(monkeypatch, ["head", "x"], lambda *_: (1, "never"))
+    ray.without_cores, ray.refusals["x"] = {"head"}, "has numpy 1, the driver numpy 2"
+    with pytest.raises(UsageError, match=r"no node of simulated:1 can train.*x .*numpy 1"):
+        list(crew.run(tasks("a")))
+    assert ray.clock.now < 1100, "it is told at once"
+
+
+def test_actors_that_die_before_they_train_are_a_fault_of_the_machine(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    crew, ray = workers(monkeypatch, "x", lambda *_: (1, "never"))
+    ray.refusals["x"] = ActorDiedError("died at its start")
+    with pytest.raises(MachineError, match="died at its start"):
+        list(crew.run(tasks("a")))
+
+
+def test_a_connection_that_is_lost_before_the_first_task_is_told_in_words(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    crew, ray = workers(monkeypatch, "x", lambda *_: (1, "never"))
+
+    def lost() -> list[Any]:
+        raise ConnectionError("the client has gone")
+
+    monkeypatch.setattr(ray, "nodes", lost)
+    with pytest.raises(MachineError, match="connection to simulated:1 is lost: the client has gone"):
+        crew.start(["stacked"], early=True)
+
+
 def test_a_node_whose_machine_fails_is_done_without_and_its_task_goes_elsewhere(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -139,7 +184,7 @@ def test_an_actor_that_cannot_even_start_has_its_node_refused(monkeypatch: pytes
     crew, ray = workers(monkeypatch, "xy", lambda node, _: (1, node))
     ray.refusals["x"] = RayTaskError("Traceback\n  ..\nModuleNotFoundError: No module named 'harness'")
     ray.refusals["y"] = ActorDiedError("died at its start")
-    with pytest.raises(UsageError, match=r"died at its start|No module named 'harness'"):
+    with pytest.raises(MachineError, match=r"No module named 'harness'; y .*died at its start"):
         list(crew.run(tasks("a")))
     assert ray.joins == {"x": 1, "y": MOST_TRIES}
 

@@ -12,7 +12,7 @@ import pickle
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -95,13 +95,13 @@ class RayWorkers:
     @property
     def count(self) -> int:
         """The actors that train at once."""
-        taking_part = [node for name, node in self._alive.items() if name not in self._refused]
-        places = sum(connection.offered(node, self._device) for node in taking_part)
+        places = sum(connection.offered(node, self._device) for node in self._taking_part())
         return min(places, self._most or places)
 
     def start(self, engines: Collection[str], *, early: bool = False) -> None:  # noqa: ARG002 (a protocol's)
         """Start the actors, whose imports take seconds, while the caller prepares their tasks."""
-        self._find_nodes()
+        with self._losses_told():
+            self._find_nodes()
 
     def limit(self, most: int) -> None:
         """Have at most so many actors train from now on."""
@@ -129,10 +129,21 @@ class RayWorkers:
         """Run the tasks that `take` gives, as `executors.Workers.serve`."""
         yield from self._serve(StageDealing(take), meanwhile)
 
+    @contextmanager
+    def _losses_told(self) -> Iterator[None]:
+        """Tell in words that the connection is lost; raises MachineError."""
+        try:
+            yield
+        except (self._ray.exceptions.RayError, ConnectionError) as error:
+            raise MachineError(
+                f"the connection to {self._connection.address} is lost: {connection.first_line(error)}. What "
+                "is finished is safe; the same command goes on from here once the cluster is there again"
+            ) from error
+
     def _serve(self, dealing: Dealing | StageDealing, meanwhile: Callable[[], bool]) -> Generator[Any]:
         self._dealing = dealing
         self._without = time.monotonic()
-        try:
+        with self._losses_told():
             while True:
                 self._find_nodes()
                 self._fill()
@@ -145,11 +156,9 @@ class RayWorkers:
                     yield from self._answered(actor)
                 yield from self._retries.given_up(self._alive)
                 self._look()
-        except (self._ray.exceptions.RayError, ConnectionError) as error:
-            raise MachineError(
-                f"the connection to {self._connection.address} is lost: {connection.first_line(error)}. What "
-                "is finished is safe; the same command goes on from here once the cluster is there again"
-            ) from error
+
+    def _taking_part(self) -> list[ClusterNode]:
+        return [node for name, node in self._alive.items() if name not in self._refused]
 
     def _in_flight(self) -> list[_NodeActor]:
         return [actor for actor in self._actors if actor.work is not None]
@@ -197,6 +206,8 @@ class RayWorkers:
     def _answered(self, actor: _NodeActor) -> Iterator[Any]:
         """Take what an actor answered; yields the result of its task, if that is over."""
         reference, actor.answer = actor.answer, None
+        if reference is None:  # its node was given up a moment ago, for what another actor answered
+            return
         try:
             answer = self._ray.get(reference)
         except self._ray.exceptions.RayTaskError as error:
@@ -254,8 +265,8 @@ class RayWorkers:
             self._drop(actor)
             if work is not None:
                 self._retries.moved(work)
-        others = [other for other in self._alive if other not in self._refused]
-        if not others:
+        others = self._taking_part()
+        if not any(connection.offered(other, self._device) for other in others):
             raise kind(
                 f"no node of {self._connection.address} can train the study: "
                 f"{'; '.join(self._refused.values())}"
@@ -268,7 +279,8 @@ class RayWorkers:
         if work is None:
             self._lost_idle[node.node_id] += not actor.joined
             if self._lost_idle[node.node_id] >= MOST_TRIES:
-                self._refuse(node, f"its actors end before they train: {connection.last_line(error)}")
+                why = f"its actors end before they train: {connection.last_line(error)}"
+                self._refuse(node, why, MachineError)
             return
         if isinstance(error, self._ray.exceptions.ActorUnavailableError):
             self._retries.moved(work)
