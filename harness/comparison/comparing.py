@@ -14,7 +14,7 @@ from harness import stats
 from harness.comparison.folders import ComparedFolder, folder_notes, provenance, same_data
 from harness.comparison.matching import SIDES, Matched, match
 from harness.errors import UsageError, did_you_mean
-from harness.results import Results, columns, kinds
+from harness.results import Results, columns, trial_kinds
 from harness.settings.schema import METRICS
 from harness.stats.verdicts import EQUAL
 from harness.text import listed
@@ -172,9 +172,12 @@ def identical(trials: pd.DataFrame) -> pd.Series[bool]:
 def same_kind(trials: pd.DataFrame) -> pd.Series[bool]:
     """Mark trials that finished on both sides, on one kind of processor."""
     done = trials[trials["inside"].eq("both") & _finished(trials, "a") & _finished(trials, "b")]
-    sides = [done[[f"{name}_{side}" for name in kinds.READ]].set_axis(kinds.READ, axis=1) for side in SIDES]
-    made = kinds.of_trials(pd.concat(sides, ignore_index=True))
-    alike = kinds.alike(made.iloc[: len(done)], made.iloc[len(done) :])
+    sides = [
+        done[[f"{name}_{side}" for name in trial_kinds.READ]].set_axis(trial_kinds.READ, axis=1)
+        for side in SIDES
+    ]
+    made = trial_kinds.of_trials(pd.concat(sides, ignore_index=True))
+    alike = trial_kinds.alike(made.iloc[: len(done)], made.iloc[len(done) :])
     return pd.Series(alike, index=done.index).reindex(trials.index, fill_value=False)
 
 

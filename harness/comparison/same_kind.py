@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from harness.comparison.families import KEY, within_words
-from harness.results import kinds
+from harness.results import trial_kinds
 from harness.text import as_word
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from harness.study.contrasts import Contrasts, Levels
 
-OF_KINDS = [f"_{name}" for name in kinds.COLUMNS]
+OF_KINDS = [f"_{name}" for name in trial_kinds.COLUMNS]
 
 
 def same_kind(
@@ -24,7 +24,8 @@ def same_kind(
     """Tell of each difference whether all pairs of trials in it were made on one kind of processor.
 
     Args:
-        trials: as `families.differences` takes them, with the columns of `kinds.READ`, if they are known.
+        trials: as `families.differences` takes them, with the columns of `trial_kinds.READ`, if they are
+            known.
         axes: columns of the settings that were varied, the data set aside.
         family: pairs and levels.
         differences: as `families.differences` gives them.
@@ -35,8 +36,8 @@ def same_kind(
         and is True.
     """
     done = trials[trials["status"].eq("ok")]
-    made = kinds.of_trials(done)
-    if kinds.all_alike(made):
+    made = trial_kinds.of_trials(done)
+    if trial_kinds.all_alike(made):
         return pd.Series(data=True, index=differences.index)
     rows = done.assign(arm=done["arm"].astype(str), **dict(zip(OF_KINDS, made.to_numpy().T, strict=True)))
     tables = [_pairs(rows, family), *(_levels(rows, axes, levels) for levels in family.levels)]
@@ -76,7 +77,7 @@ def _levels(rows: pd.DataFrame, axes: Sequence[str], levels: Levels) -> pd.DataF
 def _compared(joined: pd.DataFrame) -> pd.DataFrame:
     """Add to pairs of trials whether each is of one kind."""
     ours, theirs = (
-        joined[[f"{name}{side}" for name in OF_KINDS]].set_axis(kinds.COLUMNS, axis=1)
+        joined[[f"{name}{side}" for name in OF_KINDS]].set_axis(trial_kinds.COLUMNS, axis=1)
         for side in ("", "_theirs")
     )
-    return joined[[*KEY, "seed"]].assign(alike=kinds.alike(ours, theirs))
+    return joined[[*KEY, "seed"]].assign(alike=trial_kinds.alike(ours, theirs))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from harness.results import kinds
+from harness.results import trial_kinds
 
 Row = tuple[str, str, str]
 C1, C2 = "c-0000000001+aaaaaa", "c-0000000002+aaaaaa"
@@ -15,15 +15,15 @@ G = "torch-2.13.0-resident-00000003+aaaaaa"
 
 
 def table(*rows: Row) -> pd.DataFrame:
-    return pd.DataFrame(rows, columns=kinds.READ)
+    return pd.DataFrame(rows, columns=trial_kinds.READ)
 
 
 def pair(first: Row, second: Row, *others: Row) -> bool:
     """Whether the first two of these trials are of one kind; the others stand in the same table."""
-    made = kinds.of_trials(table(first, second, *others))
-    (told,) = kinds.alike(made.iloc[:1], made.iloc[1:2])
+    made = trial_kinds.of_trials(table(first, second, *others))
+    (told,) = trial_kinds.alike(made.iloc[:1], made.iloc[1:2])
     if not others:
-        assert kinds.all_alike(made) == told
+        assert trial_kinds.all_alike(made) == told
     return bool(told)
 
 
@@ -59,16 +59,6 @@ def test_machines_are_of_one_kind_if_anything_was_computed_alike_on_them() -> No
 
 
 def test_a_table_of_an_older_version_is_read() -> None:
-    made = kinds.of_trials(pd.DataFrame({"status": ["ok", "ok"]}))
-    assert kinds.all_alike(made)
-    assert kinds.all_alike(kinds.of_trials(table()))
-
-
-def test_kinds_are_put_into_words_the_most_trials_first() -> None:
-    trials = table((C1, "p", "cpu"), (C2, "q", "cpu"), (C2, "r", "cpu"), (G, "s", "cuda:0"), ("", "", ""))
-    assert kinds.words(trials, {"p": "Model T"}) == [
-        "hosts q; r (kernels c-0000000002, 2 trials)",
-        "host p (Model T, kernels c-0000000001, 1 trial)",
-        "host s (device cuda:0, kernels torch-2.13.0-resident-00000003, 1 trial)",
-        "an unnamed host (kernels unknown, 1 trial)",
-    ]
+    made = trial_kinds.of_trials(pd.DataFrame({"status": ["ok", "ok"]}))
+    assert trial_kinds.all_alike(made)
+    assert trial_kinds.all_alike(trial_kinds.of_trials(table()))

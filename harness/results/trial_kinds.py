@@ -15,10 +15,9 @@ import numpy as np
 import pandas as pd
 
 from harness.engines import bits
-from harness.text import count, listed
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Mapping
+    from collections.abc import Hashable
 
     from numpy.typing import NDArray
 
@@ -26,8 +25,6 @@ READ = ["kernels", "host", "device"]
 """Columns that tell a trial's kind."""
 COLUMNS = ["arithmetic", "library", "build", "place"]
 """Columns of `of_trials`."""
-FEW = 3
-"""Hosts of a kind that words name."""
 DIGEST = re.compile(r"-[0-9a-f]{8,10}$")
 
 
@@ -100,26 +97,3 @@ def alike(ours: pd.DataFrame, theirs: pd.DataFrame) -> NDArray[np.bool_]:
     same = (a["arithmetic"] == b["arithmetic"]) & (a["arithmetic"] != "")
     other_build = (a["library"] == b["library"]) & (a["build"] != b["build"])
     return np.asarray(same | ((a["place"] == b["place"]) & ~other_build), bool)
-
-
-def words(trials: pd.DataFrame, models: Mapping[str, str] | None = None) -> list[str]:
-    """Describe the kinds of trials, those with the most trials first.
-
-    `models` maps hosts to the models of their processors, where they are known. A kind is written like
-    "hosts lab3 and lab4 (kernels c-0123456789, 40 trials)".
-    """
-    kinds = of_trials(trials)
-    hosts, devices = (pd.Series(_texts(trials, name), trials.index) for name in ("host", "device"))
-    told = []
-    order = kinds["place"].value_counts(sort=True).index
-    for place in order:
-        here = kinds["place"].eq(place)
-        names = [name for name in dict.fromkeys(hosts[here]) if name]
-        kernels = [name for name in dict.fromkeys(kinds.loc[here, "arithmetic"]) if name]
-        known = [model for model in dict.fromkeys((models or {}).get(name, "") for name in names) if model]
-        machines = f"host{'s' * (len(names) > 1)} {listed(names, FEW)}" if names else "an unnamed host"
-        on = [name for name in dict.fromkeys(devices[here]) if name not in {"", "cpu"}]
-        facts = [*known[:1], *([f"device {listed(on, FEW)}"] if on else [])]
-        facts += [f"kernels {listed(kernels, FEW)}" if kernels else "kernels unknown"]
-        told.append(f"{machines} ({', '.join([*facts, count(int(here.sum()), 'trial')])})")
-    return told
