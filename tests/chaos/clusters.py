@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import IO, Any
 
 from chaos.machines import Machine, Network
-
 from harness.system import locks
 
 CHECKOUT = Path(__file__).parents[2]
