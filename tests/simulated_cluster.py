@@ -101,7 +101,8 @@ class SimulatedRay:
         self.kinds: dict[str, str] = {}
         self.killed: list[str] = []
         self.attempts: list[tuple[str, str]] = []
-        self.looks = True
+        self.left: list[str] = []
+        self.looks = self.saves = True
         self.without_cores: set[str] = set()
         self.exceptions = SimpleNamespace(
             RayError=RayError, RayTaskError=RayTaskError, ActorUnavailableError=ActorUnavailableError
@@ -148,6 +149,8 @@ class SimulatedActor:
         self.join = SimpleNamespace(remote=self._join)
         self.train = SimpleNamespace(remote=self._train)
         self.look = SimpleNamespace(options=lambda **_: SimpleNamespace(remote=self._look))
+        self.leave = SimpleNamespace(options=lambda **_: SimpleNamespace(remote=self._leave))
+        self._trains = Reference(0.0)
 
     def _join(self, *_: Any) -> Reference:
         self.ray.joins[self.node] += 1
@@ -163,11 +166,20 @@ class SimulatedActor:
         self.ray.attempts.append((self.node, getattr(task, "name", "")))
         seconds, end = self.ray.fate(self.node, task)
         value = end if isinstance(end, Exception | Answer) else Answer(pickle.dumps(end))
-        return _ending(self.ray.clock.now + seconds, value)
+        self._trains = _ending(self.ray.clock.now + seconds, value)
+        return self._trains
 
     def _look(self) -> Reference:
         late = 0.0 if self.ray.looks else 1e9
         return Reference(self.ray.clock.now + late, TaskProgress(self.number, 0.5, files={"a": b""}))
+
+    def _leave(self, seconds: float) -> Reference:
+        self.ray.left.append(self.node)
+        now = self.ray.clock.now
+        if self._trains.at > now + 1.0 and self.ray.saves:
+            self._trains.at = now + min(1.0, seconds)
+            self._trains.value = Answer(look=TaskProgress(self.number, 0.7, files={"last": b""}))
+        return Reference(now + 1.0)
 
 
 class SimulatedJoining:

@@ -55,6 +55,13 @@ def asked() -> bool:
     return _request.came.is_set()
 
 
+def ask() -> bool:
+    """Ask what runs in this process to save itself and to end; tell whether anything can."""
+    if _request.savers:
+        _request.came.set()
+    return bool(_request.savers)
+
+
 def end() -> NoReturn:
     """End a worker process; in the command's own process, raise KeyboardInterrupt."""
     if _request.of_worker:

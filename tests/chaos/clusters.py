@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from chaos.machines import Machine, Network
+from harness.system import locks
 
 CHECKOUT = Path(__file__).parents[2]
 STORE = 80 * 2**20  # bytes of a node's object store, about as few as Ray allows
@@ -158,7 +159,8 @@ class Cluster:
         if not cache.is_dir():
             cache.mkdir(parents=True)
             if self.kernels.is_dir() and name != self.fresh:
-                shutil.copytree(self.kernels, cache / "kernels")
+                half_written = shutil.ignore_patterns(f"{locks.PREFIX}*")
+                shutil.copytree(self.kernels, cache / "kernels", ignore=half_written)
         own = {"HARNESS_DATA": str(cache), **({} if self.network else {"HARNESS_HOST": name}), **node.overlay}
         scratch = self.folder / f"{name}-{secrets.token_hex(3)}"
         disk = Path(node.overlay["TMPDIR"]) if "TMPDIR" in node.overlay else None

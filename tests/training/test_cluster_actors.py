@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 import pickle
+import tempfile
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +21,7 @@ from harness.planning.plan import draw
 from harness.results import brought, checkpoints, part_files
 from harness.results.origins import Origin
 from harness.study.study import Study
+from harness.system import signals
 from harness.training import runs
 from harness.training.cluster import actors
 from harness.training.cluster.actors import Answer, StackActor
@@ -29,7 +34,9 @@ StudyOf = Callable[..., Study]
 @pytest.fixture
 def actor() -> Iterator[StackActor]:
     before = list(notes.logger.handlers)
-    yield StackActor()
+    made = StackActor()
+    yield made
+    made.leave(0.0)
     notes.logger.handlers[:] = before
 
 
@@ -206,3 +213,39 @@ def test_only_files_of_a_results_folder_are_written(tmp_path: Path) -> None:
         with pytest.raises(MachineError, match="none of a results folder's"):
             brought.write(tmp_path, {"parts/a.zip": b"", name: b""})
     assert not list(tmp_path.rglob("*.*"))
+
+
+def test_an_actor_that_is_to_leave_saves_what_it_trains(
+    actor: StackActor, study_of: StudyOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    task = task_of(study_of({"lr": [0.1]}, epochs=100_000), tmp_path / "out")
+    answers: list[Answer] = []
+    training = threading.Thread(target=lambda: answers.append(actor.train(7, pickle.dumps(task), {})))
+    training.start()
+    try:
+        while not actor.look().trained:
+            time.sleep(0.01)
+        actor.leave(60.0)
+    finally:
+        signals._request.came.set()  # ends it anyway
+        training.join()
+        signals._request.came.clear()
+    look = answers[0].look
+    assert look.attempt == 7
+    task.keep(look.files)
+    assert len(checkpoints.paths(task.folder, task.stack.group)) == 1
+    assert not list(tmp_path.glob(f"{actors.PREFIX}*")), "its folder is gone"
+
+
+def test_the_folder_of_an_actor_that_was_killed_is_removed_by_the_next_one(
+    actor: StackActor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    killed, new, alive = tmp_path / f"{actors.PREFIX}killed", tmp_path / f"{actors.PREFIX}new", actor._home()
+    for folder in (killed, new):
+        folder.mkdir()
+    for folder in (killed, alive):
+        os.utime(folder, (time.time() - 2 * actors.NEW,) * 2)
+    actors._sweep()
+    assert {path.name for path in tmp_path.iterdir()} == {new.name, alive.name}

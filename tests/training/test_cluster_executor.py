@@ -16,6 +16,7 @@ from simulated_cluster import (
 )
 
 from harness.errors import MachineError, UsageError
+from harness.system.signals import GRACE
 from harness.training.cluster.actors import Answer
 from harness.training.cluster.connection import ClusterNode, offered
 from harness.training.executors import MOST_TRIES
@@ -222,3 +223,28 @@ def test_a_node_gets_as_many_actors_as_its_memory_holds(cores: int, gigabytes: f
     resources = {"CPU": float(cores), "memory": gigabytes * 2**30}
     node = ClusterNode.of({"NodeID": "x", "Alive": True, "Resources": resources})
     assert offered(node, "cpu") == actors
+
+
+@pytest.mark.parametrize("saves", [True, False])
+def test_what_is_in_training_when_a_run_is_stopped_is_asked_for_its_last_checkpoint(
+    monkeypatch: pytest.MonkeyPatch, saves: bool
+) -> None:
+    crew, ray = workers(monkeypatch, "xy", lambda _, task: (5 if task.name == "a" else 1e4, task.name))
+    ray.saves = saves
+    todo = tasks("a", "b")
+    results = crew.run(todo)
+    assert next(results) == "a"
+    before, kept = ray.clock.now, todo[0].accepted["checkpoints"]
+    crew.close()
+    assert sorted(ray.left) == ["x", "y"]
+    assert sorted(ray.killed) == ["x", "y"]
+    assert todo[0].accepted["checkpoints"] == kept + saves
+    assert ray.clock.now - before < 2 * GRACE
+
+
+def test_a_stack_that_is_done_while_a_run_is_stopped_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    crew, _ = workers(monkeypatch, "xy", lambda _, task: (5 if task.name == "a" else 5.8, task.name))
+    todo = tasks("a", "b")
+    assert next(crew.run(todo)) == "a"
+    crew.close()
+    assert todo[0].accepted["b"] == 1

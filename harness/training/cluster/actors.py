@@ -12,6 +12,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,11 +23,11 @@ from numpy.typing import NDArray
 from harness import notes
 from harness.data import received_images
 from harness.engines import kernels
-from harness.errors import PlainError
+from harness.errors import MachineError, PlainError
 from harness.lowering import builds
 from harness.planning.stack import budget_of
 from harness.results import brought, checkpoints
-from harness.system import machine
+from harness.system import locks, machine, signals
 from harness.training import executors
 from harness.training.cluster.shipment import Shipment
 from harness.training.progress import SharedProgress
@@ -35,7 +36,9 @@ from harness.training.tasks import Task
 CHECKPOINTS = (checkpoints.FOLDER,)
 PREFIX = "harness-node-"
 GONE_STALE = 86_400.0
-"""Seconds after which the folder of an actor that was killed is removed by the next one on its node."""
+"""Seconds after which an actor's folder is removed by the next one on its node, where no lock tells that it
+was killed."""
+NEW = 60.0  # seconds in which an actor has locked its folder
 
 
 @dataclass(frozen=True)
@@ -117,23 +120,40 @@ class _Attempt:
             self.number, float(self.shared.trained[0]), columns.tolist(), now[:, columns], files
         )
 
+    def last(self) -> TaskProgress:
+        """Return all checkpoints of a task that has ended before its time: an earlier look may be lost."""
+        files = brought.read(self.folder, brought.stamps(self.folder, CHECKPOINTS))
+        return TaskProgress(self.number, float(self.shared.trained[0]), files=files)
+
 
 class StackActor:
-    """An actor: `train` runs in one thread, `look` in another while it does."""
+    """An actor: `train` runs in one thread, `look` and `leave` in another while it does."""
 
     def __init__(self) -> None:
         self._attempt: _Attempt | None = None
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._lock = threading.Lock()
+        self._idle = threading.Event()
+        self._idle.set()
         self._notes = _Collected()
         notes.logger.handlers[:] = [self._notes]
 
     def join(self, packed: bytes) -> Joined:
         """Load the components of a study from a pickled Shipment; say whether this node can train it."""
         _sweep()
-        self._components = tempfile.TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True)
         self._shipment: Shipment = pickle.loads(packed)  # noqa: S301 (the driver's)
-        refusal = self._shipment.open(Path(self._components.name))
+        components = self._home() / "components"
+        components.mkdir()
+        refusal = self._shipment.open(components)
         return Joined(refusal) if refusal else self._ready()
+
+    def _home(self) -> Path:
+        """Return the folder of this actor, which it holds by a lock as long as it lives."""
+        if self._folder is None:
+            self._folder = tempfile.TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True)
+            with suppress(OSError, MachineError):  # without locks the folder's age will tell
+                self._held = locks.hold(Path(self._folder.name) / ".lock", "")
+        return Path(self._folder.name)
 
     def receive(self, digest: str, arrays: Mapping[str, NDArray[Any]]) -> Joined:
         """Take the images of a data set, which Ray has brought to this node once, and keep them there."""
@@ -156,9 +176,10 @@ class StackActor:
     def train(self, number: int, packed: bytes, files: Mapping[str, bytes]) -> Answer:
         """Train a task, which goes on from `files`, in a folder of this node; return all that it made."""
         before = time.thread_time()
+        self._idle.clear()
         self._notes.told.clear()
         try:
-            with tempfile.TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True) as name:
+            with tempfile.TemporaryDirectory(dir=self._home(), ignore_cleanup_errors=True) as name:
                 folder = Path(name)
                 brought.write(folder, files)
                 sent = brought.stamps(folder)
@@ -166,7 +187,12 @@ class StackActor:
                 task = task.on_node(folder)
                 attempt = _Attempt(number, folder, task)
                 self._now_training(attempt)
-                result = executors.run_task(task, attempt.shared)
+                try:
+                    result = executors.run_task(task, attempt.shared)
+                except KeyboardInterrupt:
+                    if not signals.asked():
+                        raise
+                    return Answer(look=attempt.last())
                 self._now_training(None)
                 last = replace(attempt.look(), files={})
                 made = brought.read(folder, brought.changed(folder, sent))
@@ -174,6 +200,7 @@ class StackActor:
             return Answer(error=error, told=list(self._notes.told))
         finally:
             self._now_training(None)
+            self._idle.set()
         spent = time.thread_time() - before
         return Answer(pickle.dumps(result), made, None, list(self._notes.told), spent, last)
 
@@ -181,6 +208,16 @@ class StackActor:
         """Return how far the task in training is, and its new checkpoints."""
         with self._lock:
             return TaskProgress() if self._attempt is None else self._attempt.look()
+
+    def leave(self, seconds: float) -> None:
+        """Have the task in training save itself, within so many seconds, and remove this actor's folder.
+
+        `train` then answers with the last look at the task.
+        """
+        if signals.ask():
+            self._idle.wait(seconds)
+        if self._idle.is_set() and self._folder is not None:
+            self._folder.cleanup()
 
     def _now_training(self, attempt: _Attempt | None) -> None:
         with self._lock:
@@ -193,7 +230,9 @@ def _sweep() -> None:
 
     for path in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
         try:
-            old = path.stat().st_mtime < time.time() - GONE_STALE and path.stat().st_uid == os.getuid()
+            about, held = path.stat(), locks.is_held(path)
+            age = time.time() - about.st_mtime
+            old = about.st_uid == os.getuid() and age > (NEW if held is False else GONE_STALE) and not held
         except OSError:
             continue
         if old:

@@ -19,7 +19,7 @@ from typing import Any
 from harness import notes
 from harness.errors import MachineError, PlainError, UsageError
 from harness.text import count
-from harness.training.cluster import connection
+from harness.training.cluster import connection, leaving
 from harness.training.cluster.actors import Answer, Joined, StackActor, TaskProgress
 from harness.training.cluster.connection import ClusterNode, Connection
 from harness.training.cluster.dealing import Dealing, StageDealing
@@ -108,10 +108,21 @@ class RayWorkers:
         self._most = min(most, self._most or most)
 
     def close(self) -> None:
-        """End the actors, whatever they do."""
-        for actor in self._actors:
-            self._kill(actor)
-        self._actors = []
+        """End the actors, whatever they do; what is in training sends its checkpoints before."""
+        actors, self._actors = self._actors, []
+        try:
+            with suppress(self._ray.exceptions.RayError, ConnectionError, PlainError):
+                leaving.leave(self._ray, actors, LOOKS, self._take_last)
+        finally:
+            for actor in actors:
+                self._kill(actor)
+
+    def _take_last(self, work: TriedTask, answer: Answer) -> None:
+        """Write what a task in training was at when its actor was asked to leave."""
+        if answer.result:
+            self._result(work, answer)
+        elif answer.error is None:
+            self._keep(work.task, answer.look)
 
     def facts(self) -> Mapping[str, Any]:
         """Return the cluster, and the nodes of it that have trained."""
