@@ -107,10 +107,11 @@ def lines(found: Sequence[Surveyed], address: str, *, with_study: bool) -> list[
             f", {count(one.node.gpus, 'GPU')}" if one.node.gpus else ""
         )
         takes = "would train the study" if with_study else "has what this process has"
-        sent = f"; is sent the images of {', '.join(one.lacking)}" if one.lacking else ""
-        listed.append(
-            f"  {one.node}: {offered}; " + (f"refused: {one.refusal}" if one.refusal else takes + sent)
+        takes += f"; is sent the images of {', '.join(one.lacking)}" if one.lacking else ""
+        takes = (
+            takes if one.trains else f"refused: {one.refusal}" if one.refusal else "has nothing to train on"
         )
+        listed.append(f"  {one.node}: {offered}; {takes}")
     return listed
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -15,7 +16,7 @@ from harness.training.cluster.nodes import NodeChecks
 from harness.training.runs import third_party_modules
 
 ANSWER = 120.0
-"""Seconds for the nodes to load a study's components."""
+"""Seconds for all nodes to load a study's components."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,11 @@ class Surveyed:
     facts: Mapping[str, str] = field(default_factory=dict)
     refusal: str = ""
     lacking: Sequence[str] = ()
+
+    @property
+    def trains(self) -> bool:
+        """Tell whether it would be given stacks."""
+        return not self.refusal and bool(self.node.cores or self.node.gpus)
 
 
 def survey(address: str, drawn: Plan | None = None) -> list[Surveyed]:
@@ -47,7 +53,8 @@ def survey(address: str, drawn: Plan | None = None) -> list[Surveyed]:
             return found
         joining = Joining(drawn, third_party_modules(drawn), "stacked")
         asked = [None if one.refusal else _ask(cluster, one.node, joining) for one in found]
-        return [_joined(cluster, one, asked_) for one, asked_ in zip(found, asked, strict=True)]
+        until = time.monotonic() + ANSWER
+        return [_joined(cluster, one, asked_, until) for one, asked_ in zip(found, asked, strict=True)]
 
 
 def _ask(cluster: connection.Connection, node: ClusterNode, joining: Joining) -> tuple[object, object]:
@@ -57,11 +64,13 @@ def _ask(cluster: connection.Connection, node: ClusterNode, joining: Joining) ->
     return handle, joining.ask(handle)
 
 
-def _joined(cluster: connection.Connection, one: Surveyed, asked: tuple[object, object] | None) -> Surveyed:
+def _joined(
+    cluster: connection.Connection, one: Surveyed, asked: tuple[object, object] | None, until: float
+) -> Surveyed:
     if asked is None:
         return one
     try:
-        answer: Joined = cluster.ray.get(asked[1], timeout=ANSWER)
+        answer: Joined = cluster.ray.get(asked[1], timeout=max(0.0, until - time.monotonic()))
     except cluster.ray.exceptions.GetTimeoutError:
         return replace(one, refusal=f"has not loaded the study's components within {ANSWER:.0f} s")
     except cluster.ray.exceptions.RayError as error:
@@ -71,5 +80,5 @@ def _joined(cluster: connection.Connection, one: Surveyed, asked: tuple[object, 
 
 def check_some(found: Sequence[Surveyed], address: str) -> None:
     """Raise UsageError where no node of a cluster would train."""
-    if all(one.refusal for one in found):
+    if not any(one.trains for one in found):
         raise UsageError(f"no node of {address} would train: see the list above, node by node")
