@@ -386,9 +386,8 @@ def test_other_folders_are_refused(here: Path, changed: str) -> None:
 # -------------------------------------------------------------------------------------------- what is missing
 
 
-def test_what_is_missing_is_said_with_the_command_that_trains_it(here: Path) -> None:
-    merged = merge([here / "a"], here / "c")
-    assert merged.gaps == []  # the study of folder a has two seeds
+def as_shards(here: Path) -> None:
+    """Have folders a and b be the first two of three shards of a study of six seeds."""
     for number, name in enumerate(("a", "b"), 1):
         path = here / name / "plan.json"
         plan = json.loads(path.read_bytes())
@@ -396,11 +395,30 @@ def test_what_is_missing_is_said_with_the_command_that_trains_it(here: Path) -> 
         text = (here / name / "study.toml").read_text(encoding="utf-8")
         seeds = text.partition("seeds = [")[2].partition("]")[0]
         (here / name / "study.toml").write_text(text.replace(seeds, "0, 1, 2, 3, 4, 5"), encoding="utf-8")
+
+
+def test_what_is_missing_is_said_with_the_command_that_trains_it(here: Path) -> None:
+    merged = merge([here / "a"], here / "c")
+    assert merged.gaps == []  # the study of folder a has two seeds
+    as_shards(here)
     merged = merge([here / "b", here / "a"], here / "d")
     (gap,) = merged.gaps
     assert (gap.trials, gap.shard, gap.folder) == (16, "3/3", "")
     assert gap.command == "harness run merged --shard 3/3"
     assert json.loads((here / "d" / "plan.json").read_bytes())["shards"] == {"count": 3, "numbers": [1, 2]}
+
+
+def test_the_command_that_trains_what_is_missing_has_the_options_that_decide_the_trials(here: Path) -> None:
+    as_shards(here)
+    for number, name in enumerate(("a", "b"), 1):
+        place = here / name / "provenance.json"
+        content = json.loads(place.read_bytes())
+        options = f"--workers 2 --set seeds=[0, 1, 2] --shard {number}/3 --set=lr=0.1 --bits portable"
+        content["runs"][-1]["command"] = f"harness run my.toml {options}"
+        place.write_text(json.dumps(content))
+    (gap,) = merge([here / "b", here / "a"], here / "c").gaps
+    kept = "--set 'seeds=[0, 1, 2]' --set lr=0.1 --bits portable"
+    assert gap.command == f"harness run my.toml {kept} --shard 3/3"
 
 
 def test_sources_are_listed_however_they_were_merged(here: Path) -> None:
