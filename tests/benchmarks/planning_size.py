@@ -13,8 +13,10 @@ import os
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
+from unittest import mock
 
 import tomli_w
 from cpu_seconds import Cost, cost_of
@@ -55,13 +57,13 @@ def start(study: Path, folder: Path) -> None:
     def stop(*_: object) -> NoReturn:
         raise FirstStackError
 
-    executors.Workers.run = stop  # type: ignore[method-assign]
-    runs._consolidate = lambda *_: None
-    try:
+    with (
+        mock.patch.object(executors.Workers, "run", stop),
+        mock.patch.object(runs, "_consolidate", lambda *_: None),
+        suppress(FirstStackError),
+    ):
         runs.train_phases(draw(load(study)), folder, RunOptions())
-    except FirstStackError:
-        return
-    raise AssertionError("a run without a stack")
+        raise AssertionError("a run without a stack")
 
 
 def row(shape: str, what: str, cost: Cost) -> str:

@@ -20,6 +20,7 @@ from harness.planning.cost import trial_seconds
 from harness.planning.shards import Shard
 from harness.registry import PACKAGE_ROOT
 from harness.settings.schema import OF_ARM
+from harness.study.checker import GivenSettings
 from harness.study.study import Study, parse
 from harness.study.trials import trials
 
@@ -32,11 +33,12 @@ AXES: dict[str, Any] = {
 }
 
 
-def seconds_of(study: Study, numbers: dict[str, int]) -> Counter[int]:
-    """Estimated seconds of each shard."""
-    sums: Counter[int] = Counter()
+def seconds_of(study: Study, numbers: dict[str, int]) -> dict[int, float]:
+    """Estimated seconds of each shard that has trials."""
+    sums: dict[int, float] = {}
     for trial in trials(study)[0]:
-        sums[numbers[trial.trial_id]] += trial_seconds(trial.arm.settings)
+        number = numbers[trial.trial_id]
+        sums[number] = sums.get(number, 0.0) + trial_seconds(trial.arm.settings)
     return sums
 
 
@@ -109,7 +111,7 @@ def tuned_study(axes: dict[str, Any], space: dict[str, Any]) -> Study:
 
 def test_a_study_that_tunes_is_dealt_by_arms_in_all_its_phases() -> None:
     study = tuned_study({"activation": ["relu", "tanh", "gelu"]}, {"lr": [0.01, 0.1]})
-    chosen = {arm: {"lr": 0.1} for arm in plan.draw(study).arms}
+    chosen: dict[str, GivenSettings] = {arm: {"lr": 0.1} for arm in plan.draw(study).arms}
     phases = [study, study.in_phase("tuning"), study.in_phase("tuned", chosen)]
     owners = []
     for phase in phases:
