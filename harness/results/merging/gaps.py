@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from harness.results.merging.phase import MergedPhase
     from harness.results.merging.sources import SourceFolder
 
+DECIDING = {"--set", "--plugin", "--engine", "--bits"}
+"""Options of `harness run` that decide which trials it trains, and their bits."""
+
 
 @dataclass(frozen=True)
 class Gap:
@@ -80,16 +83,35 @@ def _shard(source: SourceFolder) -> str:
     return f"{next(iter(source.shard[0]))}/{source.shard[1]}"
 
 
-def _file(phase: MergedPhase) -> str:
-    """Return the study's file as the runs of the folders named it; empty where they named none."""
+def _study(phase: MergedPhase) -> list[str]:
+    """Return the study's file, and the options that decide its trials, as the runs of the folders had them.
+
+    The study's name where the runs came from Python.
+    """
     runs = [run for source in phase.sources for run in source.provenance.get("runs", [])]
-    named = [word for run in runs for word in run.get("command", "").split() if word.endswith(".toml")]
-    return min(named, default="")
+    named = [words for run in runs if (words := _words(run.get("command", "")))]
+    return min(named, default=[phase.study])
+
+
+def _words(command: str) -> list[str]:
+    """Take the file of a study, and the options that decide its trials, from a recorded command."""
+    try:
+        words = shlex.split(command)
+    except ValueError:  # a record of an earlier version, without quotes
+        words = command.split()
+    kept = [
+        [word] if "=" in word else words[place : place + 2]
+        for place, word in enumerate(words)
+        if word.partition("=")[0] in DECIDING
+    ]
+    options = [word for option in kept for word in option]
+    file = next((word for word in words if word.endswith(".toml") and word not in options), "")
+    return [file, *options] if file else []
 
 
 def _command(phase: MergedPhase, shard: str, folder: Path | None) -> str:
     """Write the command that trains what is missing."""
-    words = ["harness", "run", _file(phase) or phase.study]
+    words = ["harness", "run", *_study(phase)]
     words += ["--shard", shard] if shard else []
     if folder is not None:
         folder = folder.parent if phase.phase in {"tuning", "tuned"} else folder
