@@ -6,6 +6,8 @@ import datetime as dt
 import importlib.metadata
 import json
 import platform
+import re
+import shlex
 import subprocess
 import sys
 import time
@@ -30,6 +32,9 @@ if TYPE_CHECKING:
     from harness.data.datasets import Dataset
     from harness.results.csv_rows import TextTable
 
+UNCLEAR = re.compile(r"""^$|[\s'"\\]""")
+"""What in a word of a command needs quotes."""
+
 
 class Provenance:
     """provenance.json of a run that trains into a folder. Earlier runs into the same folder stay listed."""
@@ -51,7 +56,7 @@ class Provenance:
             "host": machine.host(),
         }
         self.run: dict[str, Any] = {
-            "command": " ".join([Path(sys.argv[0]).name, *map(without_passwords, sys.argv[1:])]),
+            "command": _command(sys.argv),
             "started": _now(),
             **about,  # a folder may be trained in several sittings, by several versions
         }
@@ -155,6 +160,12 @@ def _commit() -> str:
     commit = _git("describe", "--always", "--abbrev=12")
     changed = commit and _git("status", "--porcelain", "--untracked-files=no")
     return f"{commit}-dirty" if changed else commit
+
+
+def _command(words: Sequence[str]) -> str:
+    """Write a command as it was typed, without passwords; words with spaces stand in quotes."""
+    shown = [Path(words[0]).name, *map(without_passwords, words[1:])]
+    return " ".join(shlex.quote(word) if UNCLEAR.search(word) else word for word in shown)
 
 
 def _git(*arguments: str) -> str:

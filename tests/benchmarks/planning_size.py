@@ -59,7 +59,7 @@ def start(study: Path, folder: Path) -> None:
 
     with (
         mock.patch.object(executors.Workers, "run", stop),
-        mock.patch.object(runs, "_consolidate", lambda *_: None),
+        mock.patch.object(runs, "_consolidate"),
         suppress(FirstStackError),
     ):
         runs.train_phases(draw(load(study)), folder, RunOptions())

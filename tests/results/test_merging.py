@@ -386,8 +386,25 @@ def test_other_folders_are_refused(here: Path, changed: str) -> None:
 # -------------------------------------------------------------------------------------------- what is missing
 
 
-def as_shards(here: Path) -> None:
-    """Have folders a and b be the first two of three shards of a study of six seeds."""
+def test_grown_shards_are_added_to_what_was_merged_before(tmp_path: Path) -> None:
+    sources = [tmp_path / "1", tmp_path / "2"]
+    for seeds, name in (([3, 1], "early"), ([3, 1, 2], "grown")):
+        for number, folder in enumerate(sources, 1):
+            runs.train(study(seeds=seeds), folder, device="cpu", workers=1, shard=f"{number}/2")
+        merge(sources, tmp_path / "c")
+        trained(tmp_path / name, seeds=seeds)
+        for table in ("trials", "epochs", "confusion"):
+            assert rows(tmp_path / "c" / f"{table}.csv") == rows(tmp_path / name / f"{table}.csv")
+    early = shutil.copytree(tmp_path / "early", tmp_path / "other")
+    plan = json.loads((early / "plan.json").read_bytes())
+    (early / "plan.json").write_text(json.dumps({**plan, "shards": {"count": 2, "numbers": [1]}}))
+    with pytest.raises(UsageError, match="merge into a new folder"):
+        merge(sources, early)
+
+
+def test_what_is_missing_is_said_with_the_command_that_trains_it(here: Path) -> None:
+    merged = merge([here / "a"], here / "c")
+    assert merged.gaps == []  # the study of folder a has two seeds
     for number, name in enumerate(("a", "b"), 1):
         path = here / name / "plan.json"
         plan = json.loads(path.read_bytes())
@@ -395,12 +412,6 @@ def as_shards(here: Path) -> None:
         text = (here / name / "study.toml").read_text(encoding="utf-8")
         seeds = text.partition("seeds = [")[2].partition("]")[0]
         (here / name / "study.toml").write_text(text.replace(seeds, "0, 1, 2, 3, 4, 5"), encoding="utf-8")
-
-
-def test_what_is_missing_is_said_with_the_command_that_trains_it(here: Path) -> None:
-    merged = merge([here / "a"], here / "c")
-    assert merged.gaps == []  # the study of folder a has two seeds
-    as_shards(here)
     merged = merge([here / "b", here / "a"], here / "d")
     (gap,) = merged.gaps
     assert (gap.trials, gap.shard, gap.folder) == (16, "3/3", "")
@@ -408,17 +419,25 @@ def test_what_is_missing_is_said_with_the_command_that_trains_it(here: Path) -> 
     assert json.loads((here / "d" / "plan.json").read_bytes())["shards"] == {"count": 3, "numbers": [1, 2]}
 
 
-def test_the_command_that_trains_what_is_missing_has_the_options_that_decide_the_trials(here: Path) -> None:
-    as_shards(here)
+def test_what_is_missing_is_trained_with_the_options_that_decided_the_trials(here: Path) -> None:
     for number, name in enumerate(("a", "b"), 1):
-        place = here / name / "provenance.json"
-        content = json.loads(place.read_bytes())
-        options = f"--workers 2 --set seeds=[0, 1, 2] --shard {number}/3 --set=lr=0.1 --bits portable"
-        content["runs"][-1]["command"] = f"harness run my.toml {options}"
-        place.write_text(json.dumps(content))
-    (gap,) = merge([here / "b", here / "a"], here / "c").gaps
-    kept = "--set 'seeds=[0, 1, 2]' --set lr=0.1 --bits portable"
-    assert gap.command == f"harness run my.toml {kept} --shard 3/3"
+        path = here / name / "plan.json"
+        path.write_text(json.dumps({**json.loads(path.read_bytes()), "shard": [number, 3]}))
+        study_file = here / name / "study.toml"
+        text = study_file.read_text(encoding="utf-8")
+        seeds = text.partition("seeds = [")[2].partition("]")[0]
+        study_file.write_text(text.replace(seeds, "0, 1, 2, 3"), encoding="utf-8")
+        record = here / name / "provenance.json"
+        content = json.loads(record.read_bytes())
+        content["runs"][0]["command"] = (
+            f"harness run --set steps=5 'my study.toml' --workers 8 --bits=portable --plugin 'a b.py' "
+            f"--shard {number}/3 --report"
+        )
+        record.write_text(json.dumps(content))
+    (gap,) = merge([here / "b", here / "a"], here / "d").gaps
+    assert gap.command == (
+        "harness run 'my study.toml' --set steps=5 --bits=portable --plugin 'a b.py' --shard 3/3"
+    )
 
 
 def test_sources_are_listed_however_they_were_merged(here: Path) -> None:

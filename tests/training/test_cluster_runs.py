@@ -6,18 +6,24 @@ import csv
 import importlib
 import importlib.util
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from harness.errors import MachineError, UsageError
 from harness.study.study import Study
+from harness.system import signals
 from harness.training import runs
-from harness.training.cluster import connection
+from harness.training.cluster import actors, connection, internals
 
 INSTALLED = importlib.util.find_spec("ray") is not None
 MADE_BY = {"group", "group_size", "group_seconds", "host"}
@@ -51,14 +57,27 @@ def rows(path: Path) -> list[dict[str, str]]:
         ]
 
 
+@pytest.fixture
+def short() -> Iterator[Path]:
+    """A temporary folder with a short name: Ray's sockets lie in it."""
+    with tempfile.TemporaryDirectory(prefix="h-", dir="/tmp", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
 @pytest.mark.skipif(not INSTALLED, reason="Ray is an extra")
-def test_a_run_on_rays_actors_is_that_of_one_process(tmp_path: Path) -> None:
+def test_a_run_on_rays_actors_is_that_of_one_process(
+    tmp_path: Path, short: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     study = tmp_path / "small.toml"
     study.write_text(STUDY, encoding="utf-8")
     here, there = tmp_path / "here", tmp_path / "there"
+    monkeypatch.setenv("RAY_TMPDIR", str(short))
+    monkeypatch.setenv("TMPDIR", str(short))
     for folder, options in ((here, ["--workers", "1"]), (there, ["--cluster", "local:2"])):
         done = command(study, folder, *options)
         assert done.returncode == 0, done.stderr
+    left = [path for name in ("ray/session_2*", f"{actors.PREFIX}*") for path in short.glob(name)]
+    assert not left, "a run leaves nothing in temporary folders"
     for name in ("trials", "epochs", "confusion"):
         assert rows(there / f"{name}.csv") == rows(here / f"{name}.csv")
     weights = [
@@ -105,3 +124,86 @@ def test_several_nodes_are_refused_where_ray_has_none(
             connection.check_form(address)
     for address in ("local", "local:4", "ray://10.0.0.1:10001"):
         connection.check_form(address)
+
+
+class StandIn:
+    """Stands for Ray's module: `init` and `shutdown` do what a test says."""
+
+    def __init__(self, init: Callable[[], Any], shutdown: Callable[[], Any]) -> None:
+        self._init, self._shut_down = init, shutdown
+        self._private = SimpleNamespace()
+        self.exceptions = SimpleNamespace(AuthenticationError=PermissionError)
+
+    def is_initialized(self) -> bool:
+        return False
+
+    def init(self, *_: Any, **__: Any) -> None:
+        self._init()
+
+    def shutdown(self, *, wait_for_processes: bool = False) -> None:  # noqa: ARG002 (Ray's signature)
+        self._shut_down()
+
+
+def nothing() -> None:
+    pass
+
+
+@pytest.fixture
+def stand_in(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    def install(init: Callable[[], Any] = nothing, shutdown: Callable[[], Any] = nothing) -> None:
+        monkeypatch.setattr(connection, "imported", lambda: StandIn(init, shutdown))
+        monkeypatch.setattr(connection.tokens, "ensure", nothing)
+
+    return install
+
+
+def test_sigterm_while_ray_starts_is_the_commands_own(stand_in: Callable[..., None]) -> None:
+    def starts() -> None:
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # as Ray does
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(5.0)
+
+    stand_in(starts)
+    with signals.stopping() as came:
+        with pytest.raises(KeyboardInterrupt), connection.connected("local:2"):
+            pass
+        assert came == [signal.SIGTERM]
+
+
+def test_a_cluster_that_does_not_start_here_is_told_as_that(stand_in: Callable[..., None]) -> None:
+    def starts() -> None:
+        raise RuntimeError("The current node timed out during startup.")
+
+    stand_in(starts)
+    with (
+        pytest.raises(
+            MachineError, match=r"local:2: Ray does not start on this machine: .*timed out"
+        ) as told,
+        connection.connected("local:2"),
+    ):
+        pass
+    assert "address" not in str(told.value)
+
+
+def test_a_cluster_that_hangs_is_left_within_seconds(
+    stand_in: Callable[..., None], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    goes_on = threading.Event()
+    monkeypatch.setattr(connection, "LEFT_WITHIN", 0.05)
+    stand_in(shutdown=lambda: goes_on.wait(60.0))
+    with connection.connected("local:2"):
+        pass
+    assert not goes_on.is_set()
+    assert "does not answer" in caplog.text
+    goes_on.set()
+
+
+@pytest.mark.skipif(not INSTALLED, reason="Ray is an extra")
+def test_ray_has_what_the_connection_changes_of_it() -> None:
+    ray: Any = importlib.import_module("ray")
+    assert callable(ray._private.worker.listen_error_messages)
+    before = ray._private.worker.listen_error_messages
+    with internals.quiet(ray), internals.loopback(ray):
+        assert ray._private.worker.listen_error_messages is not before
+        assert ray._private.ray_constants.ENABLE_RAY_CLUSTER is False
+    assert ray._private.worker.listen_error_messages is before

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,9 +15,8 @@ if TYPE_CHECKING:
     from harness.results.merging.phase import MergedPhase
     from harness.results.merging.sources import SourceFolder
 
-
-OF_TRIALS = ("--set", "--plugin", "--engine", "--bits")
-"""Options of a run that decide which trials there are, and what computes them."""
+DECIDING = {"--set", "--plugin", "--engine", "--bits"}
+"""Options of `harness run` that decide which trials it trains, and their bits."""
 
 
 @dataclass(frozen=True)
@@ -84,42 +83,35 @@ def _shard(source: SourceFolder) -> str:
     return f"{next(iter(source.shard[0]))}/{source.shard[1]}"
 
 
-def _runs(phase: MergedPhase, folder: Path | None) -> list[str]:
-    """List the commands that trained a folder, if it is one of the merged ones, else all of them."""
-    of_folder = [source for source in phase.sources if source.path == folder] or phase.sources
-    runs = [run for source in of_folder for run in source.provenance.get("runs", [])]
-    return [command for run in runs if (command := run.get("command", "")).isprintable()]
+def _study(phase: MergedPhase) -> list[str]:
+    """Return the study's file, and the options that decide its trials, as the runs of the folders had them.
+
+    The study's name where the runs came from Python.
+    """
+    runs = [run for source in phase.sources for run in source.provenance.get("runs", [])]
+    named = [words for run in runs if (words := _words(run.get("command", "")))]
+    return min(named, default=[phase.study])
 
 
-def _file(commands: Iterable[str]) -> str:
-    """Return the study's file as runs named it; empty where they named none."""
-    return min((word for line in commands for word in line.split() if word.endswith(".toml")), default="")
-
-
-def _options(commands: Iterable[str]) -> list[str]:
-    """Return the options of OF_TRIALS as the runs were given them, which are often the same ones."""
-    given = [_given(line) for line in commands if "run" in line.split()[:2]]
-    return max(given, key=lambda words: (len(words), words), default=[])
-
-
-def _given(command: str) -> list[str]:
-    """Read the options of OF_TRIALS from a command, whose words are not quoted."""
-    words, given = deque(command.split()), list[str]()
-    while words:
-        name, equals, value = words.popleft().partition("=")
-        if name not in OF_TRIALS:
-            continue
-        value = value if equals or not words else words.popleft()
-        while words and any(value.count(opened) > value.count(ended) for opened, ended in ("[]", "{}")):
-            value = f"{value} {words.popleft()}"
-        given += [name, value]
-    return given
+def _words(command: str) -> list[str]:
+    """Take the file of a study, and the options that decide its trials, from a recorded command."""
+    try:
+        words = shlex.split(command)
+    except ValueError:  # a record of an earlier version, without quotes
+        words = command.split()
+    kept = [
+        [word] if "=" in word else words[place : place + 2]
+        for place, word in enumerate(words)
+        if word.partition("=")[0] in DECIDING
+    ]
+    options = [word for option in kept for word in option]
+    file = next((word for word in words if word.endswith(".toml") and word not in options), "")
+    return [file, *options] if file else []
 
 
 def _command(phase: MergedPhase, shard: str, folder: Path | None) -> str:
     """Write the command that trains what is missing."""
-    commands = _runs(phase, folder)
-    words = ["harness", "run", _file(commands) or phase.study, *_options(commands)]
+    words = ["harness", "run", *_study(phase)]
     words += ["--shard", shard] if shard else []
     if folder is not None:
         folder = folder.parent if phase.phase in {"tuning", "tuned"} else folder

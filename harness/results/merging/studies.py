@@ -94,15 +94,13 @@ def _check_shards(sources: Sequence[SourceFolder]) -> None:
                 "merged. Shards of one count have each trial once: merge those, or run the others with that "
                 "count"
             )
-    seeds = {
-        tuple(seeds_of(source.study, source.plan.get("phase", "fixed"))): source
-        for source in (sources if shards else ())
-    }
+    seeds = {tuple(seeds_of(source.study, source.plan.get("phase", "fixed"))): source for source in shards}
     if len(seeds) > 1:
         (a, one), (b, two) = list(seeds.items())[:2]
         raise UsageError(
             f"{one.path} has seeds {quoted(list(a), most=60)} and {two.path} {quoted(list(b), most=60)}: "
-            "shards are shares of one list of seeds. Run the shards with the same seeds, then merge"
+            "shards are shares of one list of seeds. Run the shards with the same seeds, then merge; where "
+            "they have been, and one of the two was merged before, merge into a new folder"
         )
 
 
@@ -130,9 +128,8 @@ def together(sources: Sequence[SourceFolder], out: Path) -> dict[str, Any]:
     """Put the tables of the folders' studies together, as study.toml of the folder `out` has them."""
     tables = copy.deepcopy(dict(sources[0].study))
     seeds = {_listed_seeds(source.study["study"]["seeds"]) for source in sources}
-    tables["study"]["seeds"] = (
-        list(seeds.pop()) if len(seeds) == 1 else sorted({s for one in seeds for s in one})
-    )
+    every = {seed for one in seeds for seed in one}
+    tables["study"]["seeds"] = list(min((one for one in seeds if set(one) == every), default=sorted(every)))
     tables["study"]["plugins"] = [
         _one_place([_from(source, name) for source in sources for name in source.study["study"]["plugins"]
                     if PurePosixPath(name).name == PurePosixPath(plugin).name], out)

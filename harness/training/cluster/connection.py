@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
+import atexit
 import importlib
 import importlib.util
 import os
 import secrets
+import shutil
 import signal
 import socket
 import sys
-import tempfile
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Iterator
 from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import Any
 
 from harness import notes
 from harness.errors import MachineError, UsageError, in_words
 from harness.system import signals
 from harness.system.resources import WORKER_BYTES
 from harness.text import count
-from harness.training.cluster import tokens
+from harness.training.cluster import internals, tokens
 
 EXTRA = 'pip install "ablation-harness[ray]"'
 FORMS = "auto, local, local:CORES, HOST:PORT or ray://HOST:PORT"
 CLIENT = "ray://"
 REFUSED = "InvalidAuthToken"
 """Word of Ray's where a token is wrong or missing; its error says only that it cannot connect."""
+LEFT_WITHIN = 20.0  # seconds for a connection to end
 ANSWERS_WITHIN = 5.0  # seconds for an address to take a connection
 OWN = {"include_dashboard": False, "object_store_memory": 200 * 2**20}
 """Options of a cluster that the harness starts: results pass through its object store, and what is more goes
@@ -142,14 +145,40 @@ def connected(address: str) -> Iterator[None]:
         before = bool(ray.is_initialized())
         if not before:
             _join(ray, address)
-    _connections.append(Connection(address, ray, own=not before and address.startswith("local")))
+    own = not before and address.startswith("local")
+    _connections.append(Connection(address, ray, own))
+    logs = internals.logs(ray) if own else None
     try:
         yield
+    except Exception:
+        logs = None  # they may tell why
+        raise
     finally:
         _connections.pop()
         if not before:
-            with signals.interrupts_after(), suppress(Exception):
-                ray.shutdown()
+            _leave(ray)
+        if logs is not None:
+            shutil.rmtree(logs, ignore_errors=True)
+
+
+def _leave(ray: Any) -> None:
+    """Leave a cluster, for LEFT_WITHIN seconds at most: one whose head hangs does not say goodbye."""
+    thread = threading.Thread(target=_shut_down, args=(ray,), daemon=True)
+    with signals.interrupts_after():
+        thread.start()
+        thread.join(LEFT_WITHIN)
+    if thread.is_alive():
+        notes.warn(f"the cluster does not answer: its connection is given up after {LEFT_WITHIN:.0f} s")
+        with suppress(Exception):
+            atexit.unregister(ray._private.worker.shutdown)  # it would wait as long again
+
+
+def _shut_down(ray: Any) -> None:
+    with suppress(Exception):
+        try:
+            ray.shutdown(wait_for_processes=True)
+        except TypeError:  # Ray 2.59
+            ray.shutdown()
 
 
 def check_form(address: str) -> None:
@@ -158,7 +187,9 @@ def check_form(address: str) -> None:
     if name == "local":
         if address == "local" or (rest.isdecimal() and int(rest) > 0):
             return
-        raise UsageError(f"--cluster {address}: the number of cores is missing. Allowed: local, local:4")
+        raise UsageError(
+            f"--cluster {address}: {rest!r} is no number of cores, from 1 on. Allowed: local, local:4"
+        )
     if address != "auto" and _endpoint(address) is None:
         raise UsageError(f"--cluster {address!r}: allowed are {FORMS}")
     if sys.platform in {"win32", "darwin"} and not address.startswith(CLIENT):
@@ -195,14 +226,25 @@ def imported() -> Any:
 
 @contextmanager
 def _signals_kept() -> Iterator[None]:
-    """Put back the handlers of signals that Ray replaces: its own would end the process without a word."""
-    try:
-        kept = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-        yield
-    finally:
+    """Put back the handlers of signals that Ray replaces: its own would end the process without a word.
+
+    A SIGTERM that came meanwhile is given to the one that was there.
+    """
+    kept = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def put_back() -> None:
         with suppress(ValueError):  # in another thread than the main one Ray has replaced none
             for number, handler in kept.items():
                 signal.signal(number, handler)
+
+    try:
+        yield
+    except SystemExit:  # of Ray's handler, which has ended what it had started
+        put_back()
+        signal.raise_signal(signal.SIGTERM)
+        raise
+    finally:
+        put_back()
 
 
 def _join(ray: Any, address: str) -> None:
@@ -220,9 +262,9 @@ def _join(ray: Any, address: str) -> None:
     else:
         _check_client(address)
         _check_reachable(address)
-    with _stderr_collected() as said:
+    with internals.stderr_collected() as said:
         try:
-            with _loopback(ray) if name == "local" else nullcontext():
+            with internals.quiet(ray), internals.loopback(ray) if name == "local" else nullcontext():
                 ray.init("local" if name == "local" else address, **usual)
         except (
             Exception
@@ -231,7 +273,8 @@ def _join(ray: Any, address: str) -> None:
                 ray.shutdown()
             if isinstance(error, ray.exceptions.AuthenticationError) or REFUSED in f"{said()} {error}":
                 raise MachineError(_refused(address)) from error
-            raise _unreachable(address, first_line(error)) from error
+            refusal = _not_started if name == "local" else _unreachable
+            raise refusal(address, first_line(error)) from error
 
 
 def _refused(address: str) -> str:
@@ -246,26 +289,6 @@ def _refused(address: str) -> str:
         f"{tokens.MODE}=token, and {tokens.TOKEN_PATH} (a file), {tokens.TOKEN}, or ~/.ray/auth_token; "
         "on its head `ray get-auth-token` prints it. Nothing was trained"
     )
-
-
-@contextmanager
-def _stderr_collected() -> Iterator[Callable[[], str]]:
-    """Collect what Ray's C++ writes to the screen within the block; gives a function that reads it."""
-    with tempfile.TemporaryFile() as file:
-        sys.stderr.flush()
-        screen = os.dup(2)
-        os.dup2(file.fileno(), 2)
-        try:
-            yield lambda: _content(file)
-        finally:
-            sys.stderr.flush()
-            os.dup2(screen, 2)
-            os.close(screen)
-
-
-def _content(file: IO[bytes]) -> str:
-    file.seek(0)
-    return file.read().decode(errors="replace")
 
 
 def first_line(error: BaseException) -> str:
@@ -290,23 +313,12 @@ def _unreachable(address: str, why: str) -> MachineError:
     )
 
 
-@contextmanager
-def _loopback(ray: Any) -> Iterator[None]:
-    """Have a cluster that is started in the block listen on 127.0.0.1 alone.
-
-    Ray 2.60 replaces that address where it is asked for by one that others reach, but where it takes this
-    system for one without clusters of several nodes.
-    """
-    constants: Any = getattr(ray._private, "ray_constants", None)
-    before = getattr(constants, "ENABLE_RAY_CLUSTER", None)
-    if constants is None or before is None:
-        yield
-        return
-    constants.ENABLE_RAY_CLUSTER = False
-    try:
-        yield
-    finally:
-        constants.ENABLE_RAY_CLUSTER = before
+def _not_started(address: str, why: str) -> MachineError:
+    return MachineError(
+        f"--cluster {address}: Ray does not start on this machine: {why}. It gives up where a machine is too "
+        "busy for half a minute, has too little memory, or a full /tmp; the same command tries again. "
+        "Nothing was trained"
+    )
 
 
 def _check_client(address: str) -> None:
