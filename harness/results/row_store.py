@@ -6,9 +6,12 @@ import mmap
 import tempfile
 from array import array
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
+
+from harness.system import files
 
 AT_ONCE = 2**20  # bytes that are written at once
 
@@ -18,13 +21,20 @@ class RowStore:
 
     Args:
         folder: where the file is, which has no name there.
+
+    Raises:
+        MachineError: it cannot be written, as the disk is full.
     """
 
     def __init__(self, folder: Path) -> None:
         self._places = array("q")  # start and end of each text
         self._end = 0
         self._waiting = bytearray()
-        self._file: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 (closed by close)
+        self._folder = folder
+        try:
+            self._file: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 (closed by close)
+        except OSError as error:
+            raise files.unwritten(folder, error) from error
         self._texts: mmap.mmap | bytes | None = None
 
     def __enter__(self) -> Self:
@@ -39,7 +49,8 @@ class RowStore:
         """Give the disk space back."""
         if isinstance(self._texts, mmap.mmap):
             self._texts.close()
-        self._file.close()
+        with suppress(OSError):  # a full disk: closing writes what waits
+            self._file.close()
 
     def put(self, texts: Mapping[int, bytes]) -> None:
         """Keep texts under their numbers."""
@@ -57,14 +68,17 @@ class RowStore:
             self._flush()
 
     def _flush(self) -> None:
-        self._file.write(self._waiting)
+        try:
+            self._file.write(self._waiting)
+            self._file.flush()
+        except OSError as error:
+            raise files.unwritten(self._folder, error) from error
         self._waiting.clear()
 
     def __getitem__(self, number: int) -> bytes:
         """Give a text, empty if it was never put. After the first one, nothing can be put any more."""
         if self._texts is None:
             self._flush()
-            self._file.flush()
             self._texts = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ) if self._end else b""
         if 2 * number >= len(self._places):
             return b""

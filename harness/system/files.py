@@ -71,10 +71,11 @@ def write(path: Path, content: bytes) -> None:
         if temporary is not None:
             with suppress(OSError):  # the disk may be gone by now: its first error is reported
                 temporary.unlink()
-        raise _unwritten(path, error) from error
+        raise unwritten(path, error) from error
 
 
-def _unwritten(path: Path, error: OSError) -> MachineError:
+def unwritten(path: Path, error: OSError) -> MachineError:
+    """Make the error that says why a file, or into a folder, nothing can be written."""
     full = error.errno in {errno.ENOSPC, errno.EDQUOT}
     advice = "free some space" if full else "check the folder's permissions"
     return MachineError(
@@ -109,7 +110,7 @@ class DraftFile:
         try:
             self._file.write(content)
         except OSError as error:
-            raise _unwritten(self.path, error) from error
+            raise unwritten(self.path, error) from error
 
     def place(self) -> None:
         """Put the file into its place; raise MachineError where that fails."""
@@ -119,11 +120,12 @@ class DraftFile:
             self._file.close()
             self._draft.replace(self.path)
         except OSError as error:
-            raise _unwritten(self.path, error) from error
+            raise unwritten(self.path, error) from error
 
     def drop(self) -> None:
         """Remove the draft, if it is not in its place."""
-        self._file.close()
+        with suppress(OSError):  # a full disk: closing writes what waits
+            self._file.close()
         with suppress(OSError):
             self._draft.unlink()
 

@@ -15,7 +15,7 @@ import pytest
 
 import harness
 from harness import results
-from harness.errors import UsageError
+from harness.errors import MachineError, UsageError
 from harness.results import checksums, csv_rows, part_files, predictions, tables
 from harness.results.merging import accounts, gaps, merge, writing
 from harness.results.merging.gaps import Gap
@@ -192,6 +192,23 @@ def test_a_merge_that_is_killed_at_any_write_is_finished_by_the_next(
         merge([b, a], out)
         assert contents(out) == expected, deaths
     assert 15 < deaths < 39
+
+
+def test_a_full_disk_is_told_in_words_and_leaves_no_draft(here: Path) -> None:
+    """A limit on the size of files stands for a full disk: writing fails, and closing what waits, too."""
+    resource = pytest.importorskip("resource", reason="no limits here")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    size = (here / "whole" / "confusion.csv").stat().st_size
+    for most in (size // 2, size - 100, size - 1):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, before[1]))
+        try:
+            with pytest.raises(MachineError, match="cannot be written"):
+                merge([here / "a", here / "b"], here / "c")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        assert not [path for path in (here / "c").rglob(".tmp*") if path.is_file()], most
+    merge([here / "a", here / "b"], here / "c")
+    assert rows(here / "c" / "confusion.csv") == rows(here / "whole" / "confusion.csv")
 
 
 def test_files_are_linked_and_copied_only_where_they_cannot_be(

@@ -154,9 +154,13 @@ class TableWriter:
 
     def _draft(self, name: str, header: Sequence[str], texts: Iterator[bytes]) -> DraftFile:
         draft = DraftFile(self._folder / f"{name}.csv")
-        draft.write(csv_rows.lines([header])[0] + b"\n")
-        while some := b"".join(itertools.islice(texts, AT_ONCE)):
-            draft.write(some)
+        try:
+            draft.write(csv_rows.lines([header])[0] + b"\n")
+            while some := b"".join(itertools.islice(texts, AT_ONCE)):
+                draft.write(some)
+        except BaseException:
+            draft.drop()
+            raise
         self._stores[name].close()
         return draft
 
