@@ -180,7 +180,7 @@ def _shut_down(ray: Any) -> None:
     with suppress(Exception):
         try:
             ray.shutdown(wait_for_processes=True)
-        except TypeError:  # Ray 2.59
+        except TypeError:  # Ray's client, and Ray 2.59
             ray.shutdown()
 
 

@@ -61,7 +61,7 @@ def end_started(error: BaseException) -> None:
     """End the processes that Ray had started when it failed: by itself it ends them with this process."""
     trace = error.__traceback__
     while trace is not None:
-        node = trace.tb_frame.f_locals.get("self")
+        node: Any = trace.tb_frame.f_locals.get("self")
         if hasattr(node, "kill_all_processes"):
             with suppress(Exception):
                 node.kill_all_processes(check_alive=False, allow_graceful=False)
