@@ -13,6 +13,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -170,8 +171,45 @@ def test_sigterm_while_ray_starts_is_the_commands_own(stand_in: Callable[..., No
         assert came == [signal.SIGTERM]
 
 
-def test_a_cluster_that_does_not_start_here_is_told_as_that(stand_in: Callable[..., None]) -> None:
+class HalfStarted:
+    """A node as Ray builds it, which ends in the middle; `ended` counts its processes that were ended."""
+
+    ended = 0
+
+    def begin(self, error: BaseException) -> None:
+        raise error
+
+    def kill_all_processes(self, **_: bool) -> None:
+        HalfStarted.ended += 1
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("The current node timed out during startup."), KeyboardInterrupt()]
+)
+def test_what_ray_had_started_is_ended_where_its_start_ends(
+    stand_in: Callable[..., None], error: BaseException, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries: list[int] = []
+
     def starts() -> None:
+        tries.append(1)
+        if len(tries) == 1:
+            HalfStarted().begin(error)
+
+    monkeypatch.setattr(HalfStarted, "ended", 0)
+    stand_in(starts)
+    late = isinstance(error, RuntimeError)
+    with nullcontext() if late else pytest.raises(KeyboardInterrupt), connection.connected("local:2"):
+        pass
+    assert HalfStarted.ended == 1
+    assert len(tries) == 1 + late, "a start that was late is tried again"
+
+
+def test_a_cluster_that_does_not_start_here_is_told_as_that(stand_in: Callable[..., None]) -> None:
+    tries: list[int] = []
+
+    def starts() -> None:
+        tries.append(1)
         raise RuntimeError("The current node timed out during startup.")
 
     stand_in(starts)
@@ -183,6 +221,7 @@ def test_a_cluster_that_does_not_start_here_is_told_as_that(stand_in: Callable[.
     ):
         pass
     assert "address" not in str(told.value)
+    assert len(tries) == connection.STARTS
 
 
 def test_a_cluster_that_hangs_is_left_within_seconds(

@@ -12,7 +12,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +29,9 @@ FORMS = "auto, local, local:CORES, HOST:PORT or ray://HOST:PORT"
 CLIENT = "ray://"
 REFUSED = "InvalidAuthToken"
 """Word of Ray's where a token is wrong or missing; its error says only that it cannot connect."""
+STARTS = 3  # tries of a cluster of this process's own
+LATE = "timed out during startup"
+"""Words of Ray's where a node has not started within 30 s, as on a machine that is busy."""
 LEFT_WITHIN = 20.0  # seconds for a connection to end
 ANSWERS_WITHIN = 5.0  # seconds for an address to take a connection
 OWN = {"include_dashboard": False, "object_store_memory": 200 * 2**20}
@@ -177,7 +180,7 @@ def _shut_down(ray: Any) -> None:
     with suppress(Exception):
         try:
             ray.shutdown(wait_for_processes=True)
-        except TypeError:  # Ray 2.59
+        except TypeError:  # Ray's client, and Ray 2.59
             ray.shutdown()
 
 
@@ -262,18 +265,36 @@ def _join(ray: Any, address: str) -> None:
     else:
         _check_client(address)
         _check_reachable(address)
+    for left in reversed(range(STARTS if name == "local" else 1)):
+        try:
+            _init(ray, address, usual)
+        except MachineError as error:
+            if not left or LATE not in str(error):
+                raise
+        else:
+            return
+        notes.warn(
+            "Ray has not started on this machine, which is busy, within its half minute; it tries again"
+        )
+
+
+def _init(ray: Any, address: str, usual: Mapping[str, Any]) -> None:
+    """Have Ray start or join a cluster; what it had started when it fails is ended."""
+    own = address.startswith("local")
     with internals.stderr_collected() as said:
         try:
-            with internals.quiet(ray), internals.loopback(ray) if name == "local" else nullcontext():
-                ray.init("local" if name == "local" else address, **usual)
-        except (
-            Exception
-        ) as error:  # Ray raises what its layers raise: ConnectionError, RuntimeError, ValueError
+            with internals.quiet(ray), internals.loopback(ray) if own else nullcontext():
+                ray.init("local" if own else address, **usual)
+        except BaseException as error:
+            internals.end_started(error)
             with suppress(Exception):
                 ray.shutdown()
+            # Ray raises what its layers raise: ConnectionError, RuntimeError, ValueError
+            if not isinstance(error, Exception):
+                raise
             if isinstance(error, ray.exceptions.AuthenticationError) or REFUSED in f"{said()} {error}":
                 raise MachineError(_refused(address)) from error
-            refusal = _not_started if name == "local" else _unreachable
+            refusal = _not_started if own else _unreachable
             raise refusal(address, first_line(error)) from error
 
 

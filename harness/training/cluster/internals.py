@@ -57,6 +57,17 @@ def logs(ray: Any) -> Path | None:
     return None
 
 
+def end_started(error: BaseException) -> None:
+    """End the processes that Ray had started when it failed: by itself it ends them with this process."""
+    trace = error.__traceback__
+    while trace is not None:
+        node: Any = trace.tb_frame.f_locals.get("self")
+        if hasattr(node, "kill_all_processes"):
+            with suppress(Exception):
+                node.kill_all_processes(check_alive=False, allow_graceful=False)
+        trace = trace.tb_next
+
+
 @contextmanager
 def stderr_collected() -> Iterator[Callable[[], str]]:
     """Collect what Ray's C++ writes to the screen within the block; gives a function that reads it."""
