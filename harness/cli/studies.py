@@ -277,7 +277,7 @@ def run(  # noqa: PLR0913 (options of a command)
 
 
 def _say_what_is_next(older: str, folder: Path, drawn: Plan, share: Shard | None, *, report: bool) -> None:
-    """Say where the verdicts are (to make them takes longer than to train ten small trials), and the study."""
+    """Say where the verdicts are (making them takes longer than ten small trials), and the other shards."""
     if older:
         click.echo(f"note: {older}")
     elif not report and len(drawn.arms) > 1:

@@ -108,7 +108,7 @@ class ReportData:
 
     @cached_property
     def absent_shards(self) -> tuple[list[int], int]:
-        """The numbers of the study's shards whose trials the folder does not hold, and the count of shards."""
+        """The numbers of the study's shards that the folder does not hold, and the count of shards."""
         folder = self.results.folder
         plan = documents.plan(folder) if (folder / "plan.json").is_file() else {}
         number, of = plan.get("shard") or (0, 0)
