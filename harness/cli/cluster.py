@@ -73,8 +73,9 @@ def _show(command: str, script: str, *, as_json: bool) -> None:
 def check(address: str, study: str | None, as_json: bool) -> None:
     """List the nodes of the cluster at ADDRESS, and which of them would train STUDY; nothing is trained.
 
-    ADDRESS is what `harness run --cluster` takes: auto, HOST:PORT or ray://HOST:PORT. A node that has other
-    versions than this process is refused, in words.
+    ADDRESS is what `harness run --cluster` takes: auto, HOST:PORT, ray://HOST:PORT, or local:CORES, which
+    starts one on this machine for the look. A node that has other versions than this process is refused, in
+    words.
     """
     from harness.training.cluster import survey
 

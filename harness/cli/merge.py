@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -92,14 +93,17 @@ def _show(merged: MergedFolder) -> None:
         click.echo(f"missing: {_words(gap)}\n  {gap.command}")
     if len(merged.gaps) > MOST_GAPS:
         click.echo(f"and {len(merged.gaps) - MOST_GAPS} more are missing (--json has all)")
+    folder = shlex.quote(str(merged.folder))
     if merged.gaps:
-        click.echo("then merge again, into the same folder")
-    click.echo(f"results: {merged.folder}/trials.csv")
+        click.echo(f"then merge what they make: harness merge FOLDER --out {folder}")
+    click.echo(f"results: {merged.folder}/trials.csv\nverdicts: harness report {folder}")
 
 
 def _words(gap: Gap) -> str:
     """Say of a gap how many trials it has, and where they are planned."""
-    what = "its trials" if gap.trials is None else count(gap.trials, "trial")
+    what = "trials" if gap.trials is None else count(gap.trials, "trial")
     if gap.folder:
         return f"{what} of {gap.folder}" + (f" (shard {gap.shard})" if gap.shard else "")
-    return f"shard {gap.shard}, {what}" if gap.shard else f"{what} that no folder has"
+    if gap.shard:
+        return f"shard {gap.shard}" + (f", {what}" if gap.trials is not None else "")
+    return f"{what} that no folder has"

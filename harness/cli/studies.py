@@ -21,6 +21,7 @@ from harness.system import output_folder
 
 if TYPE_CHECKING:
     from harness.planning.plan import Plan
+    from harness.planning.shards import Shard
     from harness.study.study import Study
     from harness.training.options import MachineKeywords, RunKeywords, RunOptions
     from harness.training.progress import Display
@@ -260,7 +261,7 @@ def run(  # noqa: PLR0913 (options of a command)
     older = older if not report and (folder / "report.html").is_file() else ""
     if not as_json:
         output.show_summary(summary)
-        _say_what_is_next(older, folder, drawn, report=report)
+        _say_what_is_next(older, folder, drawn, share, report=report)
     elif older:
         notes.warn(older)
     page = draw_report(folder) if report else None
@@ -275,12 +276,15 @@ def run(  # noqa: PLR0913 (options of a command)
         sys.exit(1)
 
 
-def _say_what_is_next(older: str, folder: Path, drawn: Plan, *, report: bool) -> None:
-    """Say where the verdicts are: to make them takes longer than to train ten small trials."""
+def _say_what_is_next(older: str, folder: Path, drawn: Plan, share: Shard | None, *, report: bool) -> None:
+    """Say where the verdicts are (making them takes longer than ten small trials), and the other shards."""
     if older:
         click.echo(f"note: {older}")
     elif not report and len(drawn.arms) > 1:
         click.echo(f"verdicts: harness report {shlex.quote(str(folder))}, or this command with --json")
+    if share is not None:
+        whole = shlex.quote(str(folder.parent / drawn.study.name))
+        click.echo(f"{share}: `harness merge` joins it with the others, such as into --out {whole}")
 
 
 @click.command()

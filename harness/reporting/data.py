@@ -14,7 +14,7 @@ import pandas as pd
 from harness import results, stats
 from harness.comparison import families
 from harness.errors import UsageError
-from harness.results import bare, selection
+from harness.results import bare, documents, selection
 from harness.results.columns import TABLES
 from harness.text import NOT_APPLICABLE, as_word
 
@@ -105,6 +105,15 @@ class ReportData:
         count = int(labels.max(initial=0)) + 1
         names = [str(name) for name in facts.get("classes", [])] if isinstance(facts, dict) else []
         return names if len(names) >= count else [str(label) for label in range(count)]
+
+    @cached_property
+    def absent_shards(self) -> tuple[list[int], int]:
+        """The numbers of the study's shards that the folder does not hold, and the count of shards."""
+        folder = self.results.folder
+        plan = documents.plan(folder) if (folder / "plan.json").is_file() else {}
+        number, of = plan.get("shard") or (0, 0)
+        held = plan.get("shards") or {"numbers": [number], "count": of}
+        return sorted(set(range(1, held["count"] + 1)) - set(held["numbers"])), held["count"]
 
     def require_predictions(self) -> None:
         """Raise a UsageError if the folder holds no predictions."""

@@ -95,8 +95,8 @@ def check_shard(folder: Path, plan: Plan, known: Mapping[str, Any]) -> None:
     held, asked = there or "all trials", plan.shard or "all trials"
     again = f"--shard {there.number}/{there.count}" if there else "no --shard"
     raise UsageError(
-        f"{folder} holds {held} of {plan.study.name!r}, not {asked}. Give {again} to go on with it, or leave "
-        "out --results, so that each shard has a folder of its own; `harness merge` joins them"
+        f"{folder} is for {held} of {plan.study.name!r}, not for {asked}. Give {again} to go on with it, or "
+        "leave out --results, so that each shard has a folder of its own; `harness merge` joins them"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from searches import confirm, suggestions, write
 from test_ladder import ladder_with_gains
 
 from harness import reporting
-from harness.reporting import ReportData, contrasts, evidence, tuned
+from harness.reporting import ReportData, arm_tables, contrasts, evidence, tuned
 from harness.reporting.first_screen import headline
 from harness.reporting.first_screen.model import SENTENCES, Bar, Headline, Picture
 from harness.reporting.search import data as search_data
@@ -131,6 +132,34 @@ def test_one_factor_names_the_largest_difference_and_what_stays_undecided() -> N
     assert [bar.name for bar in bars(screen)] == ["big", "bad", "close"], "the largest first"
     assert sureness(screen)["Not tuned"] == "learning rates (lr 0.1) and all else: they are as given."
     assert sureness(screen)["Missing"] == "none of 12 trials."
+
+
+def with_plan(folder: Path, **plan: Any) -> ReportData:
+    """A finished study whose folder's plan.json says this of shards."""
+    (folder / "plan.json").write_text(json.dumps({"schema": 1, **plan}))
+    made = arms({"baseline": 0.0, "big": 0.05})
+    return replace(made, results=replace(made.results, folder=folder))
+
+
+@pytest.mark.parametrize(
+    ("plan", "words"),
+    [
+        ({}, ""),
+        ({"shard": [1, 1]}, ""),
+        ({"shard": [1, 3]}, "; shards 2 and 3 of 3 are not in this folder"),
+        ({"shard": [3, 16]}, "; 15 of the study's 16 shards are not in this folder"),
+        ({"shards": {"count": 4, "numbers": [1, 2, 4]}}, "; shard 3 of 4 is not in this folder"),
+        ({"shards": {"count": 2, "numbers": [1, 2]}}, ""),
+    ],
+)
+def test_shards_that_are_not_in_the_folder_are_missing(
+    tmp_path: Path, plan: dict[str, Any], words: str
+) -> None:
+    reading = with_plan(tmp_path, **plan)
+    told = sureness(first_screen(reading))["Missing"]
+    assert told == f"none of {len(reading.trials)} trials{words}."
+    sections = [section.title for section in arm_tables.missing(reading)]
+    assert [title.lower() for title in sections] == ([words.removeprefix("; ").lower()] if words else [])
 
 
 def test_what_was_found_is_named_with_its_data_sets() -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from harness import stats
 from harness.reporting import computation
+from harness.reporting.arm_tables import absent_shards
 from harness.reporting.first_screen import answers, pictures
 from harness.reporting.first_screen.model import SENTENCES, Headline
 from harness.reporting.search import finalists
@@ -157,7 +158,9 @@ def _missing(reading: ReportData) -> tuple[str, str]:
     counts = [f"{status.eq(state).sum():,} {state}" for state in left if status.eq(state).any()]
     waiting = int((~status.isin(stats.OUTCOMES)).sum())
     counts += [f"{waiting:,} not trained yet"] if waiting else []
-    return "Missing", f"{', '.join(counts)}, of {total}." if counts else f"none of {total}."
+    shards = absent_shards(reading)
+    words = f"{', '.join(counts)}, of {total}" if counts else f"none of {total}"
+    return "Missing", f"{words}; {shards}." if shards else f"{words}."
 
 
 def _search_sureness(search: SearchData) -> Iterator[tuple[str, str]]:

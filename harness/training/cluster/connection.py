@@ -328,6 +328,12 @@ def _lines(error: BaseException) -> list[str]:
 
 
 def _unreachable(address: str, why: str) -> MachineError:
+    if address.startswith("local"):
+        return MachineError(
+            f"Ray did not start a cluster on this machine for {address}: {why}. Often the machine is too "
+            "busy: run the same command again, or leave out --cluster, which trains on its cores without Ray; "
+            "nothing was trained"
+        )
     return MachineError(
         f"no Ray cluster can be joined at {address}: {why}. Start one (`ray start --head` on one host, `ray "
         "start --address=HEAD:6379` on the others), or correct the address; nothing was trained"

@@ -18,7 +18,7 @@ RAY = """\
 # A Ray cluster on hosts of your own, and a study on it. Run this on the host HEAD.
 #
 # Every host needs the same environment at the same path: {versions}.
-# At the end all that is yours of Ray on these hosts is stopped.
+# `ray` and `harness` are on the PATH here. At the end all that is yours of Ray on these hosts is stopped.
 # Whoever has the token runs any program on all hosts, so that only you can read it. On Linux Ray listens on
 # all addresses of a host, whichever it is given, and encrypts nothing: let the hosts be in a network of their
 # own, behind a firewall, where all ports between them are open.
@@ -26,7 +26,7 @@ set -eu
 HEAD={head}
 PORT={port}
 HOSTS="{hosts}"
-RAY=$(command -v ray)
+RAY=$(command -v ray) || {{ echo "ray is not on the PATH: activate its environment first" >&2; exit 1; }}
 export RAY_AUTH_MODE=token RAY_USAGE_STATS_ENABLED=0
 
 # 1. One token for all hosts, in a file of yours.
@@ -61,7 +61,8 @@ SLURM = """\
 # A Ray cluster within an allocation of Slurm, and a study on it: sbatch THIS_FILE.
 #
 # Every node needs the same environment at the same path: {versions}.
-# No file but the token and the results has to be shared, and those only with the first node.
+# Submit it from a folder that all nodes share, with that environment active: the token is written there, and
+# read by all nodes. Only the first node reads the study and writes results.
 #SBATCH --job-name=harness
 #SBATCH --nodes={nodes}
 #SBATCH --ntasks-per-node=1
@@ -82,7 +83,7 @@ rm -f "$started"
 # `ray symmetric-run` starts Ray on every node, the command on the first one, where this script runs, too, and
 # after it stops all that is yours of Ray on these nodes. Where Ray does not start it ends with 0.
 head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
-srun --nodes="$SLURM_JOB_NUM_NODES" --ntasks="$SLURM_JOB_NUM_NODES" \\
+srun --nodes="$SLURM_JOB_NUM_NODES" --ntasks="$SLURM_JOB_NUM_NODES" --cpus-per-task="$SLURM_CPUS_PER_TASK" \\
     ray symmetric-run --address "$head:{port}" --min-nodes "$SLURM_JOB_NUM_NODES" \\
     --num-cpus="$SLURM_CPUS_PER_TASK" --include-dashboard=false -- \\
     sh -c 'echo $$ > "$0"; exec harness run {study} --cluster auto' "$started" &
