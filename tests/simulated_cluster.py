@@ -84,7 +84,7 @@ class SimulatedTask:
         return f"{self.name}: {message}"
 
 
-Fate = Callable[[str, SimulatedTask], "tuple[float, Any]"]
+Fate = Callable[[str, Any], "tuple[float, Any]"]
 """Decides, of a node's name and a task, after how many seconds what answer or error comes."""
 
 
