@@ -63,7 +63,7 @@ def test_a_folder_of_another_shard_is_refused_and_left_alone(
     study = study_of(study={"seeds": 2})
     folder = trained(study, tmp_path / "results", shard=first)
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    with pytest.raises(UsageError, match=r"holds .* not .*--shard"):
+    with pytest.raises(UsageError, match=r"is for .* not .*--shard"):
         trained(study, folder, shard=then)
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
 

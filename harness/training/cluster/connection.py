@@ -331,7 +331,7 @@ def _unreachable(address: str, why: str) -> MachineError:
     if address.startswith("local"):
         return MachineError(
             f"Ray did not start a cluster on this machine for {address}: {why}. Often the machine is too "
-            "busy: run the same command again, or leave out --cluster, which trains on its cores without Ray; "
+            "busy: run the same command again, or train without --cluster on all its cores; "
             "nothing was trained"
         )
     return MachineError(
