@@ -11,7 +11,7 @@ import pytest
 
 from harness.cli import cluster as command
 from harness.errors import UsageError
-from harness.training.cluster import survey
+from harness.training.cluster import connection, survey
 from harness.training.cluster.actors import Joined
 from harness.training.cluster.connection import ClusterNode
 
@@ -49,8 +49,8 @@ def surveyed(
     cluster = SimpleNamespace(ray=ray, nodes=lambda: nodes)
     checks = SimpleNamespace(facts={}, survey=lambda found: {one.node_id: "" for one in found})
     monkeypatch.setattr(survey, "time", SimpleNamespace(monotonic=lambda: clock[0]))
-    monkeypatch.setattr(survey.connection, "connected", lambda _: nullcontext())
-    monkeypatch.setattr(survey.connection, "current", lambda: cluster)
+    monkeypatch.setattr(connection, "connected", lambda _: nullcontext())
+    monkeypatch.setattr(connection, "current", lambda: cluster)
     monkeypatch.setattr(survey, "NodeChecks", lambda _: checks)
     monkeypatch.setattr(survey, "Joining", lambda *_: None)
     monkeypatch.setattr(survey, "third_party_modules", lambda _: [])
