@@ -24,7 +24,7 @@ from harness.errors import MachineError, UsageError
 from harness.study.study import Study
 from harness.system import signals
 from harness.training import runs
-from harness.training.cluster import actors, connection, internals
+from harness.training.cluster import actors, connection, internals, tokens
 
 INSTALLED = importlib.util.find_spec("ray") is not None
 MADE_BY = {"group", "group_size", "group_seconds", "host"}
@@ -153,7 +153,7 @@ def nothing() -> None:
 def stand_in(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     def install(init: Callable[[], Any] = nothing, shutdown: Callable[[], Any] = nothing) -> None:
         monkeypatch.setattr(connection, "imported", lambda: StandIn(init, shutdown))
-        monkeypatch.setattr(connection.tokens, "ensure", nothing)
+        monkeypatch.setattr(tokens, "ensure", nothing)
 
     return install
 
