@@ -598,7 +598,13 @@ def test_help_lists_the_commands(harness: Harness) -> None:
 @pytest.mark.usefixtures("no_torch")
 def test_unknown_commands_options_and_axes_are_refused(harness: Harness) -> None:
     for arguments, patterns in (
-        (["rnu"], ("unknown command 'rnu': did you mean 'run'", "Allowed: compare, continue, data, .*list")),
+        (
+            ["rnu"],
+            (
+                "unknown command 'rnu': did you mean 'run'",
+                "Allowed: cluster, compare, .*list",
+            ),
+        ),
         (["data", "chek"], ("'chek'", "[Dd]id you mean 'check'")),
         (
             ["list", "activatoin"],

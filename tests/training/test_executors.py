@@ -24,8 +24,8 @@ from harness.errors import MachineError
 from harness.planning import plan
 from harness.planning.stack import Stack
 from harness.results import parts, run_folder
-from harness.searching.rounds import StageTask
-from harness.study.study import Study, load
+from harness.searching import loop
+from harness.study.study import Study, load, parse
 from harness.training import executors, runs
 from harness.training.progress import SharedProgress
 from harness.training.tasks import StackTask, Task, quiet_arithmetic
@@ -157,14 +157,17 @@ def test_notes_of_an_engine_are_shown_once(
 
 
 @pytest.mark.usefixtures("in_pytorch")
-def test_a_search_shows_notes_of_an_engine(
-    study_of: Make, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_a_search_shows_notes_of_an_engine_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(cuda_graphs, "steps", noting)
-    study = study_of(epochs=1, study={"seeds": 1})
-    (stack,) = plan.make(study).stacks
-    for _ in range(2):
-        assert not executors.run_task(StageTask(stack, "cpu", study)).failure
+    tables = {
+        "study": {"name": "small", "design": "search", "seeds": 1},
+        "baseline": {"dataset": "digits", "epochs": 1, "hidden": [8]},
+        "search": {"suggestions": 4, "batch": 2, "sampler": "random", "finalists": 1},
+        "space": {"lr": {"low": 0.01, "high": 0.1}},
+    }
+    loop.search(parse(tables), tmp_path, workers=1)
     assert capsys.readouterr().err.count("note: a step cannot be recorded") == 1
 
 

@@ -89,9 +89,11 @@ def merge(folders: Sequence[PathLike[str] | str], out: PathLike[str] | str) -> M
                 "there is nothing to merge: name the results folders, such as those of the shards"
             )
         scratch = next(path for path in (place, *place.absolute().parents) if path.is_dir())
-        phases = [phase for name in PHASES if (phase := read(everything, place, name, scratch))]
-        for phase in phases:
+        phases = [
             stack.enter_context(closing(phase))
+            for name in PHASES
+            if (phase := read(everything, place, name, scratch))
+        ]
         choices = chosen.together(everything)
         if not there:
             stack.enter_context(_held_anew(place))

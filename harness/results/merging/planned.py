@@ -48,11 +48,15 @@ class PlannedRows:
         self._arm_of, self._seed_of = array("q"), array("q")
         self._tried: dict[str, tuple[str, int]] = {}
         self._datasets: dict[str, str] = {}
-        self.columns = _columns([source.columns for source in sources])
-        for place, source in enumerate(sources):
-            self._add(source.rows(), place)
-        self.order = self._ordered(tables, phase)
-        self._check_ids(sources)
+        try:
+            self.columns = _columns([source.columns for source in sources])
+            for place, source in enumerate(sources):
+                self._add(source.rows(), place)
+            self.order = self._ordered(tables, phase)
+            self._check_ids(sources)
+        except BaseException:
+            self.close()
+            raise
         self.numbers: dict[str, int] = {}
         for number in self.order.tolist():
             self.numbers.setdefault(self.ids[number], number)
