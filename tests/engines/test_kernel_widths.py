@@ -138,6 +138,28 @@ def test_the_self_tests_verdict_is_stored_and_followed(
     assert not kernels.why_not()
 
 
+@pytest.mark.usefixtures("copied")
+def test_equal_machines_compute_with_the_forms_that_one_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    def measuring(*cells: str) -> None:
+        told = {"complaint": "", "wide": True, "dense": True, "forms": [[32, cell] for cell in cells]}
+        monkeypatch.setattr(kernels, "_self_test", lambda: json.dumps(told))
+        for path in cache.cache_root().glob("kernels/kernels-*.json"):
+            path.unlink()
+        kernels.forget()
+
+    monkeypatch.setattr(kernels, "_preferred", {})
+    measuring("0" * 20)
+    driver, theirs = kernels.identity(), kernels.measurements()
+    measuring("0" * 10 + "3" * 10)
+    assert kernels.identity() != driver
+    kernels.forget()
+    kernels.prefer(theirs)
+    assert (kernels.identity(), kernels.measurements()) == (driver, theirs)
+    kernels.forget()
+    kernels.prefer({"kernels of another processor": kernels.Measured(forms=((32, "1" * 20),))})
+    assert kernels.identity() == driver
+
+
 @pytest.mark.parametrize("damaged", ["", "{", '"forms": [[1e999, "0"]]'])
 def test_a_damaged_verdict_is_measured_anew(
     damaged: str, copied: Path, monkeypatch: pytest.MonkeyPatch

@@ -14,7 +14,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from ctypes import POINTER, Structure, c_double, c_int64, c_void_p
 from dataclasses import dataclass
@@ -140,6 +140,7 @@ class _Kernels:
     missing: str = ""
     lanes: int = 0
     measured: Measured = Measured()
+    kept: str = ""
 
 
 def name_of(dtype: object) -> str:
@@ -195,22 +196,42 @@ def measured() -> Measured:
     return _found("float32").measured
 
 
+def measurements() -> dict[str, Measured]:
+    """Return what was measured of the kernels here, by a name that they have on every equal machine."""
+    found = _found("float32")
+    return {found.kept: found.measured} if found.kept else {}
+
+
+_preferred: dict[str, Measured] = {}
+"""What another machine measured, by the same names."""
+
+
+def prefer(found: Mapping[str, Measured]) -> None:
+    """Compute with the forms that another machine measured, if the kernels are the same here.
+
+    Which form is the fastest is measured, so that two equal machines may choose different ones, and have
+    other bits. The kernels are tried here all the same. It is called before the kernels' first use.
+    """
+    _preferred.update(found)
+
+
 @functools.cache  # failures, too: to find one out may take a compiler a minute
 def _find(dtype: str, build: builds.Build) -> _Kernels:
     try:
         source = (SOURCE.read_text(encoding="utf-8"), dtype, SOURCE.name, (SOURCE.parent,))
         path = compiler.compiled(*source, build=build)
         loaded = _declared(compiler.library(*source, build=build))
-        found = Measured()
+        found, kept = Measured(), ""
         if dtype != "float32":  # for checks, not for speed
             found = measured()
         elif not compiler.trusted():
-            found = _measured(path)
+            kept = _place(path).name
+            found = _preferred.get(kept, _measured(path))
             compilation.note_wide(faster=found.wide)
         layout = (c_int64 * LAYOUT)()
         loaded.layout(layout)
         forms = hashlib.sha256(f"{found.forms} {_rules()}".encode()).hexdigest()[:8]
-        return _Kernels(loaded, f"{path.stem}-{forms}", lanes=layout[0], measured=found)
+        return _Kernels(loaded, f"{path.stem}-{forms}", lanes=layout[0], measured=found, kept=kept)
     except UnavailableError as error:
         return _Kernels(missing=str(error))
 
@@ -261,11 +282,16 @@ def _declared(loaded: ctypes.CDLL) -> ctypes.CDLL:
     return loaded
 
 
-def _measured(path: Path) -> Measured:
-    """Return what a self-test measures, or measured earlier; raise UnavailableError for its complaint."""
+def _place(path: Path) -> Path:
+    """Return the file in which it is kept what a self-test measures of kernels."""
     facts = [metadata.version("torch"), *machine.tuning(), _rules()]
     digest = hashlib.sha256("\n".join(facts).encode()).hexdigest()[:8]
-    kept = path.with_name(f"{path.stem}-{digest}.json")
+    return path.with_name(f"{path.stem}-{digest}.json")
+
+
+def _measured(path: Path) -> Measured:
+    """Return what a self-test measures, or measured earlier; raise UnavailableError for its complaint."""
+    kept = _place(path)
     found = _read(kept)
     if found is None:
         told = _self_test()

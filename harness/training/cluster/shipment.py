@@ -10,7 +10,7 @@ import importlib
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -46,7 +46,7 @@ class Shipment:
     import from. `modules` are loaded there in their order: such a path of a plugin, of a person's own network
     behind own_networks.PREFIX, or a module's name. `components` maps (axis, name) to a digest, which has to
     be the same there, `data` the name of a data set to its facts. The study itself declares the data sets
-    `declared`.
+    `declared`. By what was `measured` here, equal machines choose the same forms, and have the same bits.
     """
 
     bits: builds.Bits
@@ -58,6 +58,7 @@ class Shipment:
     data: Mapping[str, Facts]
     declared: Sequence[str] = ()
     device: str = "cpu"
+    measured: Mapping[str, kernels.Measured] = field(default_factory=dict)
 
     def open(self, folder: Path) -> str:
         """Load the components in this process; return why it cannot train, in words, or "".
@@ -83,6 +84,7 @@ class Shipment:
             if name not in self.declared:
                 datasets[name].take(facts)
         if self.engine == "stacked" and self.device == "cpu":
+            kernels.prefer(self.measured)
             _compile()
         return self._why_not_portable()
 
@@ -183,7 +185,9 @@ def pack(plan: Plan, modules: Sequence[str] | None, engine: str, device: str = "
     digests = {(axis, entry.name): entry.source_digest for axis, entry in entries if entry.third_party}
     facts = {name: dataset.facts for name, dataset in plan.datasets.items()}
     declared = [name for name in facts if name in plan.study.datasets]
-    return Shipment(builds.bits(), notes.logger.level, engine, files, sent, digests, facts, declared, device)
+    measured = kernels.measurements() if engine == "stacked" and device == "cpu" else {}
+    level = notes.logger.level
+    return Shipment(builds.bits(), level, engine, files, sent, digests, facts, declared, device, measured)
 
 
 def _files(modules: Iterable[str]) -> tuple[dict[str, bytes], list[str]]:
