@@ -94,15 +94,11 @@ class Driver:
             self.process.wait()
 
 
-def undisturbed(words: Sequence[str], folder: Path, environment: Mapping[str, str]) -> None:
-    """Run a command on this machine alone, without a cluster."""
+def undisturbed(words: Sequence[str], folder: Path, environment: Mapping[str, str], code: int = 0) -> None:
+    """Run a command on this machine alone, without a cluster; raise unless it ends with this exit code."""
     path = {**os.environ, "PYTHONPATH": str(CHECKOUT), **environment}
+    command = [sys.executable, "-m", "harness", *words]
     with (folder / "undisturbed.log").open("ab") as log:
-        subprocess.run(
-            [sys.executable, "-m", "harness", *words],
-            env=path,
-            cwd=folder,
-            check=True,
-            stdout=log,
-            stderr=log,
-        )
+        ended = subprocess.run(command, env=path, cwd=folder, check=False, stdout=log, stderr=log).returncode
+    if ended != code:
+        raise ChildProcessError(f"exit code {ended}, not {code}, of a run without faults: see {folder}")
