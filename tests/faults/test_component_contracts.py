@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -46,14 +46,9 @@ hidden = [8]
 
 
 @pytest.fixture(autouse=True)
-def as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, registries: None) -> None:  # noqa: ARG001
     """In a folder of the test's own; its components are gone afterwards."""
     monkeypatch.chdir(tmp_path)
-    before = {axis: dict(registry._entries) for axis, registry in plugins.catalogue().items()}
-    yield
-    for axis, registry in plugins.catalogue().items():
-        registry._entries.clear()
-        registry._entries.update(before[axis])
 
 
 @pytest.fixture

@@ -224,6 +224,22 @@ def test_a_cluster_that_does_not_start_here_is_told_as_that(stand_in: Callable[.
     assert len(tries) == connection.STARTS
 
 
+@pytest.mark.parametrize(
+    ("address", "own"),
+    [("local", True), ("local:2", True), ("localhost:6379", False), ("local-1.lab:6379", False)],
+)
+def test_a_host_whose_name_begins_with_local_is_joined(
+    address: str, own: bool, stand_in: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(StandIn, "init", lambda _, given, **__: asked.append(given))
+    monkeypatch.setattr(connection, "_check_reachable", lambda _: None)
+    stand_in()
+    with connection.connected(address):
+        assert connection.current().own is own
+    assert asked == ["local" if own else address]
+
+
 def test_a_cluster_that_hangs_is_left_within_seconds(
     stand_in: Callable[..., None], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -17,7 +17,6 @@ import pytest
 import tomli_w
 
 from harness import results
-from harness.axes import plugins
 from harness.errors import MachineError, UsageError
 from harness.registry import PACKAGE_ROOT
 from harness.study.study import Study, load
@@ -385,17 +384,7 @@ def touchy(z, target):
 """
 
 
-@pytest.fixture
-def clean_registries() -> Iterator[None]:
-    """Leave no component of a test's plugin behind."""
-    before = {axis: dict(registry._entries) for axis, registry in plugins.catalogue().items()}
-    yield
-    for axis, registry in plugins.catalogue().items():
-        registry._entries.clear()
-        registry._entries.update(before[axis])
-
-
-@pytest.mark.usefixtures("clean_registries")
+@pytest.mark.usefixtures("registries")
 def test_a_component_that_raises_fails_its_stack_alone_and_is_tried_again(tmp_path: Path) -> None:
     (tmp_path / "touchy.py").write_text(TOUCHY)
     (tmp_path / "broken").touch()

@@ -148,7 +148,7 @@ def connected(address: str) -> Iterator[None]:
         before = bool(ray.is_initialized())
         if not before:
             _join(ray, address)
-    own = not before and address.startswith("local")
+    own = not before and starts_own(address)
     _connections.append(Connection(address, ray, own))
     logs = internals.logs(ray) if own else None
     try:
@@ -186,8 +186,8 @@ def _shut_down(ray: Any) -> None:
 
 def check_form(address: str) -> None:
     """Raise UsageError where an address has none of the forms, or a system cannot have what it names."""
-    name, _, rest = address.partition(":")
-    if name == "local":
+    rest = address.partition(":")[2]
+    if starts_own(address):
         if address == "local" or (rest.isdecimal() and int(rest) > 0):
             return
         raise UsageError(
@@ -200,6 +200,11 @@ def check_form(address: str) -> None:
             f"--cluster {address}: Ray has no clusters of several nodes on {_system()}. Allowed: "
             "local:CORES, ray://HOST:PORT of a cluster on Linux, or shards (--shard), which need no engine"
         )
+
+
+def starts_own(address: str) -> bool:
+    """Tell whether an address asks for a cluster that is started for the run; "localhost:6379" is a host."""
+    return address.partition(":")[0] == "local"
 
 
 def _system() -> str:
@@ -257,15 +262,15 @@ def _join(ray: Any, address: str) -> None:
         "log_to_driver": False,
         "logging_level": "ERROR",
     }
-    name, _, cores = address.partition(":")
-    if name == "local":
+    if own := starts_own(address):
         tokens.ensure()
+        cores = address.partition(":")[2]
         started = {**usual, **OWN}
         usual = started | ({"num_cpus": int(cores)} if cores else {})
     else:
         _check_client(address)
         _check_reachable(address)
-    for left in reversed(range(STARTS if name == "local" else 1)):
+    for left in reversed(range(STARTS if own else 1)):
         try:
             _init(ray, address, usual)
         except MachineError as error:
@@ -280,7 +285,7 @@ def _join(ray: Any, address: str) -> None:
 
 def _init(ray: Any, address: str, usual: Mapping[str, Any]) -> None:
     """Have Ray start or join a cluster; what it had started when it fails is ended."""
-    own = address.startswith("local")
+    own = starts_own(address)
     with internals.stderr_collected() as said:
         try:
             with internals.quiet(ray), internals.loopback(ray) if own else nullcontext():
@@ -328,12 +333,6 @@ def _lines(error: BaseException) -> list[str]:
 
 
 def _unreachable(address: str, why: str) -> MachineError:
-    if address.startswith("local"):
-        return MachineError(
-            f"Ray did not start a cluster on this machine for {address}: {why}. Often the machine is too "
-            "busy: run the same command again, or train without --cluster on all its cores; "
-            "nothing was trained"
-        )
     return MachineError(
         f"no Ray cluster can be joined at {address}: {why}. Start one (`ray start --head` on one host, `ray "
         "start --address=HEAD:6379` on the others), or correct the address; nothing was trained"
@@ -343,8 +342,8 @@ def _unreachable(address: str, why: str) -> MachineError:
 def _not_started(address: str, why: str) -> MachineError:
     return MachineError(
         f"--cluster {address}: Ray does not start on this machine: {why}. It gives up where a machine is too "
-        "busy for half a minute, has too little memory, or a full /tmp; the same command tries again. "
-        "Nothing was trained"
+        "busy for half a minute, has too little memory, or a full /tmp; the same command tries again, and "
+        "without --cluster it trains on all cores. Nothing was trained"
     )
 
 
