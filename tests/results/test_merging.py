@@ -231,6 +231,17 @@ def test_files_are_linked_and_copied_only_where_they_cannot_be(
     assert contents(here / "d") == contents(here / "c")
 
 
+def test_files_that_a_source_has_lost_are_told(tmp_path: Path) -> None:
+    for name, seeds in (("a", [0]), ("b", [1])):
+        trained(tmp_path / name, seeds=seeds, keep_weights="all")
+    assert not merge([tmp_path / "a", tmp_path / "b"], tmp_path / "whole").notes
+    for folder in ("weights", "predictions"):
+        next((tmp_path / "b" / folder).iterdir()).unlink()
+    (told,) = merge([tmp_path / "a", tmp_path / "b"], tmp_path / "c").notes
+    assert told.startswith("lost before the merge: 2 files written with a stack, so not in ")
+    assert str(tmp_path / "b" / "predictions") in told
+
+
 def test_predictions_and_weights_are_those_of_the_stack_that_gives_the_trial(here: Path) -> None:
     merge([here / "a", here / "whole"], here / "c")
     read = harness.read(here / "c")

@@ -157,6 +157,7 @@ def _summary(place: Path, paths: Sequence[Path], phases: Sequence[MergedPhase]) 
     if computation.differ([computed]):
         notes.append(f"{computation.words(computed)}: {computation.consequence([computed])}")
     notes += accounts.kind_notes(computed, hosts)
+    notes += [note for phase in phases for note in phase.lost_notes()]
     if placed.copied:
         notes.append(
             f"{count(placed.copied, 'file')} copied ({placed.copied_bytes / 1e6:,.1f} MB), not linked: the "

@@ -9,7 +9,7 @@ from typing import Any
 
 import tomli_w
 
-from harness.errors import UsageError
+from harness.errors import UsageError, few
 from harness.results import documents, tables
 from harness.results.documents import SCHEMA
 from harness.results.kept_states import FOLDER as STATES
@@ -18,9 +18,11 @@ from harness.results.merging.placing import LinkedFiles
 from harness.results.merging.planned import PlannedRows
 from harness.results.merging.sources import SourceFolder
 from harness.results.merging.writing import TableWriter
+from harness.results.tables import KEPT
 from harness.results.targets import of_study
 from harness.study import starts
 from harness.system import files
+from harness.text import count
 
 
 class MergedPhase:
@@ -42,6 +44,7 @@ class MergedPhase:
         self.tables = studies.with_pairs(self.tables, self.rows.first_arms())
         self.placing = LinkedFiles(out)
         self.writer: TableWriter | None = None
+        self.lost: list[str] = []
 
     def close(self) -> None:
         """Give the disk space of waiting rows back."""
@@ -119,17 +122,30 @@ class MergedPhase:
         """Put the files of the kept parts into the folder, each part after what belongs to it."""
         states = {source.path: _states(source.path) for source in self.sources}
         there = {source.path: _listed(source.path) for source in self.sources}
+        kept = KEPT if self.tables["study"]["keep_weights"] == "all" else ("predictions",)
         for part in self.choice.parts.values():
             folder, present = str(part.folder), there[part.folder]
             for name, digest in part.files.items():
                 if name in present:
                     self.placing.put(f"{folder}/{name}", name, digest)
+                elif name.startswith(kept):
+                    self.lost.append(f"{folder}/{name}")
             for path in states[part.folder].get(part.group, ()):
                 self.placing.put(str(path), f"{STATES}/{path.name}")
             self.placing.put(str(part.path), f"parts/{part.name}", part.digest)
         begun = next((s.path / starts.FILE for s in self.sources if (s.path / starts.FILE).is_file()), None)
         if begun is not None:
             self.placing.put(str(begun), starts.FILE, str(self.tables.get("start", {}).get("digest", "")))
+
+    def lost_notes(self) -> list[str]:
+        """Say which predictions and weights, of those that are kept, no folder has any more."""
+        if not self.lost:
+            return []
+        told = (
+            f"lost before the merge: {count(len(self.lost), 'file')} written with a stack, so not in {self.out} "
+            f"either: {few(self.lost)}. The trials' rows are whole"
+        )
+        return [told]
 
     def _remove_others(self) -> None:
         """Remove parts and predictions of stacks of which another has all trials."""
