@@ -142,8 +142,8 @@ class MergedPhase:
         if not self.lost:
             return []
         told = (
-            f"lost before the merge: {count(len(self.lost), 'file')} written with a stack, so not in {self.out} "
-            f"either: {few(self.lost)}. The trials' rows are whole"
+            f"lost before the merge: {count(len(self.lost), 'file')} written with a stack, so not in "
+            f"{self.out} either: {few(self.lost)}. The trials' rows are whole"
         )
         return [told]
 
