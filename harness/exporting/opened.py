@@ -1,6 +1,6 @@
 """A checkpoint, opened: the state of each of its trials as ordinary state_dicts of PyTorch.
 
-    checkpoint = harness.open_checkpoint("results/choices/checkpoints/g0abdafc4-t975bb719db6f.safetensors")
+    checkpoint = harness.open_checkpoint("results/lr/checkpoints/g0abdafc4aa7a-t975bb719db6f.safetensors")
     state = checkpoint["t975bb719db6f"]
     model.load_state_dict(state.model)
     optimizer.load_state_dict(state.optimizer)

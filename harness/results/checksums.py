@@ -1,7 +1,7 @@
 """checksums.json: the SHA-256 of the files that a run wrote, so that a changed digit is noticed.
 
     {"tables": {"trials.csv": [digest], ...},        tables that may be read
-     "parts": {"g01234567.zip": digest, ...},        parts that trials, epochs and confusion were made from
+     "parts": {"g0123456789ab.zip": digest, ...},     parts that trials, epochs and confusion were made from
      "files": {"weights/t0123456789ab.safetensors": digest, ...}}
 
 While tables are being written, each has two digests, the old and the new one: a run that is killed in between

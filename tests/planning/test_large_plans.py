@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -166,3 +167,12 @@ def test_a_plan_of_many_seeds_answers_as_one_of_few(study_of: Make, tmp_path: Pa
     told = [answers.plan(plan, tmp_path, 2, (), [], None) for plan in (few, many)]
     assert told[0]["arms"] == told[1]["arms"]
     assert len(arms_of(many.trials)) == len(many.arms) == ARMS
+
+
+def named(number: int) -> Any:
+    return SimpleNamespace(trial_id=f"t{number:012x}")
+
+
+def test_no_two_of_many_stacks_have_one_name() -> None:
+    stacks = [stack.Stack.of("stacked", [named(i)]) for i in range(300_000)]
+    assert len({one.group for one in stacks}) == len(stacks)
