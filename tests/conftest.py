@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ from harness.lowering import compiler
 from harness.planning import grouping
 from harness.reporting import ReportData
 from harness.study.study import Study, parse
+from harness.system import signals
 from harness.training import runs
 
 DIGITS: dict[str, Any] = {
@@ -57,6 +59,19 @@ def _registered_for_one_test() -> Iterator[None]:
             registry.remove(entry.name)
     for name in [name for name in sys.modules if name.startswith(plugins.FILE) and name not in modules]:
         del sys.modules[name]
+
+
+@pytest.fixture(autouse=True)
+def _process_as_before() -> Iterator[None]:
+    """Fail a test that leaves the words of a command, or a handler of signals, to those after it."""
+    before = _process_state()
+    yield
+    assert _process_state() == before, "a test has changed its process: sys.argv, or a signal's handler"
+
+
+def _process_state() -> list[Any]:
+    ending = [getattr(signal, name) for name in ("SIGINT", *signals.NAMES) if hasattr(signal, name)]
+    return [list(sys.argv), *map(signal.getsignal, ending)]
 
 
 @pytest.fixture(scope="session")

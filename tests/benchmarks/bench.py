@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import signal
 import sys
 import tempfile
 import time
@@ -56,6 +55,7 @@ from worktrees import ROOT, commit_of, worktree
 
 from harness.errors import MachineError, UsageError, did_you_mean
 from harness.plots.style import save
+from harness.system import signals
 
 DEFAULT_SIDES = (LOOP, JAX, *(name for name, peer in PEERS.items() if not peer.slow))
 ALLOWED = (HARNESS, PYTORCH, LOOP, JAX, *PEERS)
@@ -183,15 +183,15 @@ def judge(bench: Bench, revision: str, margin: float) -> int:
 @click.option("--epochs", type=click.IntRange(1), help="At most, in each cell.")
 def main(**asked: Any) -> None:
     """Measure, print and keep."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that a worktree is taken away
     context = click.get_current_context()
     given = [name for name in asked if context.get_parameter_source(name) is not ParameterSource.DEFAULT]
     try:
         if asked["revision"]:
             refuse_beside_gate(given)
-        sys.exit(_run(Asked(**asked)))
+        with signals.stopping() as came:  # so that a worktree is taken away
+            sys.exit(_run(Asked(**asked)))
     except KeyboardInterrupt:
-        sys.exit(130)
+        sys.exit(signals.code(came, 130))
     except (UsageError, MachineError) as error:
         click.echo(error, err=True)
         sys.exit(2 if asked["revision"] or isinstance(error, UsageError) else 1)

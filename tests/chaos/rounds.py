@@ -47,7 +47,7 @@ class Size:
     most: int = 40
 
 
-SHORT = Size("digits", 20, (16, 32, 64, 128), 8, (0.5, 1.5), 6.0, 3)
+SHORT = Size("digits", 60, (16, 32, 64, 128), 8, (0.5, 1.5), 6.0, 3)
 WORKS = ("study", "search", "killer")
 KILLER = '''
 """A loss that ends the process that trains with it, wherever that is."""
@@ -193,7 +193,7 @@ class _Play:
         driver, pack = scene.driver, faults.drawn(scene.rng, self.kinds)
         driver.start()
         self._until_it_trains()
-        due = time.monotonic() + scene.rng.uniform(0.0, 3.0)
+        due = time.monotonic() + scene.rng.uniform(0.0, self.size.gap[0])
         unexpected: list[str] = []
         ended = ""
         while not ended:

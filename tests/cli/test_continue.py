@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 import tomli_w
@@ -28,8 +29,7 @@ def trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
 
 
 def command(*arguments: str) -> int:
-    sys.argv = ["harness", *arguments]
-    with pytest.raises(SystemExit) as end:
+    with patch.object(sys, "argv", ["harness", *arguments]), pytest.raises(SystemExit) as end:
         main.main()
     return int(end.value.code or 0)
 

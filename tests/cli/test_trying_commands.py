@@ -6,6 +6,7 @@ import json
 import shlex
 import sys
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 import tomli_w
@@ -27,8 +28,7 @@ def study_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def command(*arguments: str) -> int:
-    sys.argv = ["harness", *arguments]
-    with pytest.raises(SystemExit) as end:
+    with patch.object(sys, "argv", ["harness", *arguments]), pytest.raises(SystemExit) as end:
         main.main()
     return int(end.value.code or 0)
 

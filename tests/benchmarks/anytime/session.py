@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import sys
 import time
 from pathlib import Path
@@ -35,7 +34,7 @@ from harness.data.samples import TRAINED_ON, prepare
 from harness.errors import MachineError, UsageError
 from harness.study import study
 from harness.study.trials import settings_of
-from harness.system import machine
+from harness.system import machine, signals
 from harness.text import duration
 
 MINUTES = {"full": 15.0, "short": 4.0}
@@ -142,7 +141,6 @@ def main(
     out: Path | None, work: Path,
 ) -> None:  # fmt: skip
     """Run a campaign."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that a cell's processes are ended
     problem = PROBLEMS["short" if short else "full"]
     minutes = minutes or MINUTES[problem.name]
     name = f"{problem.name}-{minutes:g}"
@@ -150,21 +148,23 @@ def main(
     try:
         methods = environments.chosen([part for part in names.split(",") if part], short)
         failed: list[str] = []
-        if not only_page:
-            use_cores(WORKERS)
-            methods = environments.prepared(methods, work / "environments", click.echo)
-            campaign = Campaign(problem, minutes, repeats, methods, out, work / name, images(work / "images"))
-            for method in methods:
-                warm_up(method, campaign)
-            failed = run(campaign)
-            if seeds:
-                confirm(campaign, seeds)
+        with signals.stopping() as came:  # so that a cell's processes are ended
+            if not only_page:
+                use_cores(WORKERS)
+                methods = environments.prepared(methods, work / "environments", click.echo)
+                pictures = images(work / "images")
+                campaign = Campaign(problem, minutes, repeats, methods, out, work / name, pictures)
+                for method in methods:
+                    warm_up(method, campaign)
+                failed = run(campaign)
+                if seeds:
+                    confirm(campaign, seeds)
     except (UsageError, MachineError) as error:
         click.echo(error, err=True)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         click.echo(f"interrupted: finished cells are kept in {out}. The same command goes on.", err=True)
-        sys.exit(130)
+        sys.exit(signals.code(came, 130))
     written = page.write(out, {method.name: method.title for method in environments.known().values()})
     nothing = f"no page: {out} has no repeat that all methods finished and in which one evaluated anything"
     click.echo(f"page: {written}" if written else nothing)
