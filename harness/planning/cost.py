@@ -17,6 +17,7 @@ from harness.planning.parameters import size_of
 from harness.planning.stack import Stack, budget_of, parameters_of
 from harness.settings import limits
 from harness.study.study import Study
+from harness.system.garbage import uncollected
 from harness.text import as_text
 
 
@@ -42,6 +43,7 @@ LONE_STEP_SECONDS = {"loop": 500e-6, "numpy": 80e-6}  # of one trial, by engine
 
 
 @looking_once()
+@uncollected()
 def cost(
     stacks: Sequence[Stack], study: Study, processes: int, *, flops: Callable[[], float] | None = None
 ) -> Cost:

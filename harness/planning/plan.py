@@ -35,6 +35,7 @@ from harness.study.contrasts import Contrasts, default_pairs, pair_problems
 from harness.study.study import Study
 from harness.study.trials import Arm, Trial, arms_of, settings_of_arms, trials, tries_problems
 from harness.system import resources
+from harness.system.garbage import uncollected
 from harness.text import count
 from harness.text.cards import card
 
@@ -167,6 +168,7 @@ def make(
     return arrange(draw(Study.checked(study), name), name, known, device, processes, done)
 
 
+@uncollected()
 def draw(study: Study, engine: Engine = "stacked") -> Plan:
     """Plan a study without its stacks: its trials, checked as `make` checks them.
 
@@ -212,6 +214,7 @@ def _part(whole: Plan, shard: Shard, ids: Container[str]) -> Plan:
     return replace(whole, trials=trials, skipped=skipped, shard=shard, whole=whole)
 
 
+@uncollected()
 def arrange(
     drawn: Plan, engine: Engine, known: Iterable[Known], device: str, processes: int, done: Container[str]
 ) -> Plan:

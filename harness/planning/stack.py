@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import itertools
 import math
@@ -79,7 +80,12 @@ def parameters_of(settings: Settings) -> int:
     """
     if not settings.plain_mlp:
         return parameters.of_settings(settings)
-    return sum((inputs + 1) * outputs for inputs, outputs in itertools.pairwise(widths_of(settings)))
+    return _mlp_parameters(*widths_of(settings))
+
+
+@functools.lru_cache(maxsize=2**12)
+def _mlp_parameters(*widths: int) -> int:
+    return sum((inputs + 1) * outputs for inputs, outputs in itertools.pairwise(widths))
 
 
 def widest(trial: Trial, device: str) -> int:

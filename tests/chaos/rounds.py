@@ -48,6 +48,7 @@ class Size:
 
 
 SHORT = Size("digits", 60, (16, 32, 64, 128), 8, (0.5, 1.5), 6.0, 3)
+REPORTED = "verdicts: harness report"  # what a run says at its end
 WORKS = ("study", "search", "killer")
 KILLER = '''
 """A loss that ends the process that trains with it, wherever that is."""
@@ -200,7 +201,7 @@ class _Play:
             self._step()
             if time.monotonic() > self._start + PATIENCE:
                 ended = "hung"
-            elif driver.code == 0 and not driver.killed:
+            elif self._has_finished():
                 ended = "finished"
             elif driver.code is not None and not driver.held:
                 if not driver.killed:
@@ -219,6 +220,12 @@ class _Play:
     def _may_strike(self) -> bool:
         under_way = len(self._under_way)
         return under_way < AT_ONCE and len(self.records) + under_way < self.size.most
+
+    def _has_finished(self) -> bool:
+        """Tell whether the driver has come to its end; that of deadly trials, which fail, has exit code 1."""
+        driver = self.scene.driver
+        failed = self.work == "killer" and driver.code == 1 and REPORTED in driver.words_since_start()
+        return not driver.killed and (driver.code == 0 or failed)
 
     def _until_it_trains(self) -> None:
         """Wait until the driver has made actors."""

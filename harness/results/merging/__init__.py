@@ -25,6 +25,7 @@ from harness.results.merging.placing import Placed
 from harness.results.merging.sources import SourceFolder, held
 from harness.settings.schema import TUNED, TUNING
 from harness.system import locks
+from harness.system.garbage import uncollected
 from harness.text import count
 
 PHASES = ("", TUNING, TUNED)
@@ -54,6 +55,7 @@ class MergedFolder:
         return str(self.folder)
 
 
+@uncollected()
 def merge(folders: Sequence[PathLike[str] | str], out: PathLike[str] | str) -> MergedFolder:
     """Merge results folders of one study into one folder, by trial_id; what is in it already stays.
 
