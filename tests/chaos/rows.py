@@ -112,11 +112,14 @@ def _told(rows: Counter[str]) -> str:
 
 
 def _arrays(folder: Path) -> Iterator[tuple[str, str]]:
-    """Yield the digest of every kept prediction and weight, by its trial, split and name."""
+    """Yield the digest of every kept prediction and weight, by its trial, split and name.
+
+    A checkpoint of a trial that failed is neither: it says where the last try had come to.
+    """
     for path in sorted(folder.rglob("*.npz")):
         if path.parent.name == "predictions":
             yield from _predictions(path)
-    for path in sorted(folder.rglob("*.safetensors")):
+    for path in sorted(folder.rglob("weights/*.safetensors")):
         for name, array in load_file(path).items():
             yield f"weights {path.stem} {name}", _digest(array)
 
