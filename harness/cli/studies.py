@@ -95,7 +95,7 @@ def shard_option(command: Callable[..., Any]) -> Callable[..., Any]:
 @shard_option
 @until_option
 @json_option
-def plan(  # noqa: PLR0913 (options of a command)
+def plan(
     study: str, overrides: Sequence[str], results: Path | None, as_json: bool, shard: str,
     goals: Sequence[str], **options: Unpack[MachineKeywords],
 ) -> None:  # fmt: skip
