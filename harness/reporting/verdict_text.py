@@ -255,7 +255,7 @@ def _own_error(reading: ReportData, metric: str, dataset: str) -> Iterator[str]:
     """Give the standard error of a finite split, which seeds do not cover (sqrt(p (1 - p) / N))."""
     split, _, measure = metric.partition("_")
     done = stats.finished(reading.of(dataset), metric)
-    size = _images(reading, split, list(done["trial_id"]), dataset)
+    size = images_of(reading, split, list(done["trial_id"]), dataset)
     if measure != "accuracy" or not size:
         return
     share = float(done[metric].median())
@@ -266,7 +266,7 @@ def _own_error(reading: ReportData, metric: str, dataset: str) -> Iterator[str]:
     )
 
 
-def _images(reading: ReportData, split: str, trial_ids: Sequence[str], dataset: str) -> int:
+def images_of(reading: ReportData, split: str, trial_ids: Sequence[str], dataset: str) -> int:
     """Count the images of a split, by the confusion counts of a finished trial, else by provenance."""
     confusion = reading.results.confusion
     here = confusion[confusion["split"].eq(split) & confusion["trial_id"].isin(trial_ids[:1])]

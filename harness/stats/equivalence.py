@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import special
 
-from harness.stats.verdicts import EQUAL, verdicts
+from harness.stats.verdicts import EQUAL, largest_of_group, standard_error, verdicts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +30,7 @@ def equivalence(
     Student's t at alpha divided by the number of pairs, Bonferroni).
 
     Args:
-        differences: `by`, difference, a row a seed, as for `verdicts`.
+        differences: `by`, difference, a row a seed, as for `verdicts`; a column overlap counts, resolution does not.
         by: the columns that name a pair.
         margin: up to which a pair counts as the same, in the unit of `difference`.
         alpha: of all pairs together.
@@ -47,7 +47,8 @@ def equivalence(
     n, sd = (table[name].to_numpy(dtype=float) for name in ("n", "sd"))
     tested = max(int(table["p_same"].count()), 1)
     critical = special.stdtrit(np.where(n > 1, n - 1, np.nan), 1 - alpha / tested)
-    half = critical * np.where(sd > EQUAL, sd, np.nan) / np.sqrt(np.maximum(n, 1))
+    error = standard_error(sd, n, largest_of_group(differences, by, "overlap"))
+    half = critical * np.where(sd > EQUAL, error, np.nan)
     table["same"] = table["within_margin"]
     table["at_most"] = np.minimum(table["difference"].abs() + half, max(map(abs, within)))
     return table[[*by, *COLUMNS]]

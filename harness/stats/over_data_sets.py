@@ -50,7 +50,8 @@ def over_data_sets(
     Each of the four p values is corrected over the contrasts (Holm), each at `alpha`.
 
     Args:
-        differences: dataset, `by`, seed, difference; a row a seed, NaN where there is none.
+        differences: dataset, `by`, seed, difference; a row a seed, NaN where there is none. It may have a
+            column overlap, as in `verdicts`.
         by: the columns that name a contrast.
         margin: up to which arms count as the same, in the unit of `difference`.
         alpha: of all contrasts, for each of the four questions.
@@ -78,8 +79,9 @@ def over_data_sets(
     for _, one in several.groupby(by, sort=False, observed=True, dropna=False):
         wide = one.pivot(index="seed", columns="dataset", values="difference").astype(float)
         averaged = wide.mean(axis=1, skipna=False).to_numpy()  # NaN unless the seed finished on all
-        means.append(one.iloc[[0] * len(wide)][by].assign(difference=averaged))
-        apart.append(_apart(wide))
+        shared = float(one["overlap"].max()) if "overlap" in one else 0.0
+        means.append(one.iloc[[0] * len(wide)][by].assign(difference=averaged, overlap=shared))
+        apart.append(_apart(wide, shared))
     mean = verdicts(pd.concat(means, ignore_index=True), by, margin=margin, alpha=alpha, within=within)
     table = mean[[*by, "n", "difference", "sd", "low", "high", "p"]].assign(p_apart=apart)
     table = table.merge(_every(each, by), on=by, how="left", validate="one_to_one")
@@ -103,14 +105,15 @@ def _every(each: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     return table.drop(columns=["tested", "known"])
 
 
-def _apart(wide: pd.DataFrame) -> float:
+def _apart(wide: pd.DataFrame, overlap: float) -> float:
     """Test whether a difference is another on some two data sets; `wide` is (seeds, data sets)."""
     pairs = list(combinations(wide.columns, 2))
     rows = [
-        pd.DataFrame({"dataset": "", "arm": one, "reference": other, "difference": wide[one] - wide[other]})
+        pd.DataFrame({"arm": one, "reference": other, "difference": wide[one] - wide[other]})
         for one, other in pairs
     ]
-    p = verdicts(pd.concat(rows, ignore_index=True), margin=None)["p"]
+    both = pd.concat(rows, ignore_index=True).assign(overlap=overlap)
+    p = verdicts(both, ["arm", "reference"], margin=None)["p"]
     return float(min(p.min() * len(pairs), 1.0)) if p.notna().any() else float("nan")
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from harness.stats.verdicts import EQUAL
+from harness.stats.verdicts import EQUAL, standard_error
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -50,7 +50,7 @@ def simultaneous_intervals(
     n, difference, sd = (judged[name].to_numpy(dtype=float) for name in ("n", "difference", "sd"))
     several = n > 1
     hurdle = alpha / max(int(several.sum()), 1)
-    error = sd * np.sqrt(1 / np.maximum(n, 1) + np.asarray(overlap, dtype=float))
+    error = standard_error(sd, n, np.asarray(overlap, dtype=float))
     critical = special.stdtrit(np.where(several, n - 1, np.nan), 1 - hurdle / 2)
     half = critical * np.where(sd > EQUAL, error, np.nan)
     known = np.asarray(resolution, dtype=float)

@@ -100,7 +100,7 @@ def verdicts(
         raise ValueError(f"margin = {margin}, alpha = {alpha}: allowed are margin > 0 and 0 < alpha < 1")
     observed = differences.assign(difference=differences["difference"].astype(float))
     table = summarise(observed, by, "difference", within=within).rename(columns={"mean": "difference"})
-    resolution, overlap = (_largest(observed, by, name) for name in ("resolution", "overlap"))
+    resolution, overlap = (largest_of_group(observed, by, name) for name in ("resolution", "overlap"))
     if not (overlap >= 0).all():
         raise ValueError(f"an overlap is {overlap.min()}: allowed is 0 or more")
     if not ((resolution >= 0) & (resolution < (np.inf if margin is None else margin))).all():
@@ -139,8 +139,8 @@ def decided(table: pd.DataFrame, alpha: float, *, higher_is_better: bool = True)
     return table
 
 
-def _largest(differences: pd.DataFrame, by: Sequence[str], name: str) -> NDArray[np.float64]:
-    """Give the largest value of a column in each group, in the order of `summarise`; 0 without the column."""
+def largest_of_group(differences: pd.DataFrame, by: Sequence[str], name: str) -> NDArray[np.float64]:
+    """Return the largest value of a column in each group, in the order of `summarise`; 0 without the column."""
     known = differences if name in differences else differences.assign(**{name: 0.0})
     return known.groupby(list(by), sort=False, observed=True, dropna=False)[name].max().to_numpy(dtype=float)
 
@@ -151,14 +151,16 @@ def _wider(
     """Compute the intervals of seeds that share images, (rows, 2)."""
     n, mean, sd = (table[name].to_numpy(dtype=float) for name in ("n", "difference", "sd"))
     critical = special.stdtrit(np.where(n > 1, n - 1, np.nan), 0.5 + CONFIDENCE / 2)
-    half = critical * sd / _root(n, overlap)
+    half = critical * standard_error(sd, n, overlap)
     return np.clip(np.stack([mean - half, mean + half], axis=1), *within)
 
 
-def _root(n: NDArray[np.float64], overlap: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return what a standard deviation is divided by for the standard error of a mean of n seeds."""
+def standard_error(
+    sd: NDArray[np.float64], n: NDArray[np.float64], overlap: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Compute the standard error of a mean of n seeds that share images, sd sqrt(1/n + overlap)."""
     n = np.maximum(n, 1)
-    return np.sqrt(n / (1 + n * overlap))
+    return np.asarray(sd / np.sqrt(n / (1 + n * overlap)), dtype=float)
 
 
 def _t_test_and_tost(
@@ -168,7 +170,7 @@ def _t_test_and_tost(
     n, mean, sd = (table[name].to_numpy(dtype=float) for name in ("n", "difference", "sd"))
     near, far = np.maximum(np.abs(mean) - resolution, 0.0), np.abs(mean) + resolution
     several = n > 1
-    df, error = np.where(several, n - 1, np.nan), sd / _root(n, overlap)
+    df, error = np.where(several, n - 1, np.nan), standard_error(sd, n, overlap)
     with np.errstate(divide="ignore", invalid="ignore"):
         p = 2 * special.stdtr(df, -near / error)
         p_same = special.stdtr(df, (far - margin) / error)
