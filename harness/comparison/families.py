@@ -151,7 +151,7 @@ def resamples_split(study: Mapping[str, Any]) -> bool:
 def shared_images(
     differences: pd.DataFrame, trials: pd.DataFrame, family: Contrasts, study: Mapping[str, Any]
 ) -> pd.DataFrame:
-    """Add the column overlap, which `stats.verdicts` takes: what seeds share of the images they are judged by.
+    """Add the column overlap, which `stats.verdicts` takes: what seeds share of their images.
 
     It is 0 unless each seed draws a split of its own and the family is judged by val: then it is val images /
     train images of the data set, the largest where its trials differ. Where val is the last images as they

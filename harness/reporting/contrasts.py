@@ -42,10 +42,9 @@ class Verdicts:
 
     `table`: COLUMNS, a row a data set and contrast, also those without data. axis and within are empty for a
     pair, within else in words; planned is seeds, cells and left_out are combinations of the other axes;
-    low_all and high_all are the interval that holds together with all others (`stats.simultaneous_intervals`);
-    same_kind is how many of the n seeds had both sides made on one kind of processor; the rest is from
-    `stats.verdicts`. `seeds`: the differences that were judged, a row a contrast and seed, as from
-    `families.differences`.
+    low_all and high_all are as from `stats.simultaneous_intervals`; same_kind is how many of the n seeds had
+    both sides made on one kind of processor; the rest is from `stats.verdicts`. `seeds`: the differences that
+    were judged, a row a contrast and seed, as from `families.differences`.
     """
 
     family: Contrasts  # the contrasts that are judged together

@@ -26,11 +26,11 @@ MOST = 12
 BY = ["dataset", "axis", "arm", "reference"]
 SAME, NOT_SHOWN = "same", "not shown"
 NOTE = (
-    "Pairs in {metric}{averaged}, paired by seed. Same: shown to lie within \u00b1{margin} points of each other "
-    "(two one-sided t tests, corrected for all {many} of this section, Holm, {alpha}). Not shown is no "
-    "difference either: there may be one, or too few seeds. Under each: how far apart the pair is at most, in "
-    "points; with {confidence} all these bounds hold together (Bonferroni). The family of contrasts has fewer "
-    "tests, so it may show what is not shown here."
+    "Pairs in {metric}{averaged}, paired by seed. Same: shown to lie within \u00b1{margin} points of each "
+    "other (two one-sided t tests, corrected for all {many} of this section, Holm, {alpha}). Not shown is no "
+    "difference either: there may be one, or too few seeds. Under each: how far apart the pair is at most, "
+    "in points; with {confidence} all these bounds hold together (Bonferroni). The family of contrasts has "
+    "fewer tests, so it may show what is not shown here."
 )
 
 
@@ -83,7 +83,7 @@ def _differences(reading: ReportData, metric: str) -> Iterator[pd.DataFrame]:
         return
     for axis in reading.axes:
         levels = [level for level in reading.trials[axis].unique() if level != NOT_APPLICABLE]
-        for place, level in enumerate(levels if len(levels) <= MOST else []):
+        for place, level in enumerate(levels[:-1] if len(levels) <= MOST else []):
             found = stats.level_differences(reading.trials, axis, level, axes=reading.axes, metric=metric)
             yield found[found["arm"].isin(levels[place + 1 :])].assign(axis=axis)
 
@@ -104,8 +104,9 @@ def _all_same(dataset: str, axis: str, pairs: pd.DataFrame, family: Contrasts) -
         levels = len({*pairs["arm"], *pairs["reference"]})
         whose = f"levels of {axis}" if axis else "arms"
         yield (
-            f"All {levels} {whose} on {dataset} are shown to be the same within \u00b1{100 * family.margin:g} "
-            "points of each other (each pair at the uncorrected level, since all of them have to be)."
+            f"All {levels} {whose} on {dataset} are shown to be the same within "
+            f"\u00b1{100 * family.margin:g} points of each other (each pair "
+            "at the uncorrected level, since all of them have to be)."
         )
 
 
@@ -115,9 +116,7 @@ def _matrix(dataset: str, axis: str, pairs: pd.DataFrame, note: str) -> Table:
     found: dict[tuple[str, str], Mapping[Any, Any]] = {
         (str(row["arm"]), str(row["reference"])): row for row in pairs.to_dict("records")
     }
-    rows = [
-        [Cell(_name(axis, one)), *(_cell(found, one, other) for other in names)] for one in names
-    ]
+    rows = [[Cell(_name(axis, one)), *(_cell(found, one, other) for other in names)] for one in names]
     title = f"{dataset}: {axis or 'arms'}"
     columns = [Column(axis or "arm"), *(Column(_name(axis, name)) for name in names)]
     return Table(slug(f"same-{dataset}-{axis or 'arms'}"), title, note, columns, rows, pairs)

@@ -23,22 +23,22 @@ TITLE = "Each seed has a split of its own"
 NAME = "resampled-splits"
 VAL = "val_accuracy"
 BY_VAL = (
-    "The contrasts are judged by val, and seeds share val images and train images: their differences are not "
-    "independent. So the verdicts take Nadeau and Bengio's (2003) corrected t test: the variance of a mean of "
-    "n seeds is sd\u00b2 (1/n + val images / train images). More seeds narrow these intervals only down to "
-    "that second part."
+    "The contrasts are judged by val, and seeds share val images and train images: their differences are "
+    "not independent. So the verdicts take the corrected t test of Nadeau and Bengio (2003): the variance of "
+    "a mean of n seeds is sd\u00b2 (1/n + val images / train images). More seeds narrow these intervals only "
+    "down to that second part."
 )
 BY_TEST = (
-    "The contrasts are judged by test, whose images are the same for all seeds. Their intervals are Student's "
-    "t, for other seeds and other splits of these train images, on these test images. For other images, too, "
-    "the table below takes val, which each seed draws anew."
+    "The contrasts are judged by test, whose images are the same for all seeds. Their intervals are "
+    "Student's t, for other seeds and other splits of these train images, on these test images. For other "
+    "images, too, the table below takes val, which each seed draws anew."
 )
 NOTHING = "No split is drawn here (val_fraction 0, or val_split last), so all seeds have the same one."
 NOTE = (
     "Differences in val accuracy, in points, under each its 95\u00a0% interval by Nadeau and Bengio (2003): "
-    "Student's t with the variance sd\u00b2 (1/n + val images / train images), since seeds share images. It is "
-    "for another sample of images of this kind, split and trained alike. Beside it Student's t without the "
-    "correction, which is for other splits of these images alone. {marked}"
+    "Student's t with the variance sd\u00b2 (1/n + val images / train images), since seeds share images. It "
+    "is for another sample of images of this kind, split and trained alike. Beside it Student's t without "
+    "the correction, which is for other splits of these images alone. {marked}"
 )
 EXPLORATORY = "Exploratory: the family of contrasts is judged by test."
 
@@ -82,7 +82,9 @@ def table(judged: Verdicts) -> pd.DataFrame:
     )
     overlap: pd.DataFrame = shared.groupby(KEY, sort=False)["overlap"].max().reset_index()
     both = found[[*KEY, "n", "difference", "low", "high", "p"]].merge(overlap, on=KEY)
-    beside = plain[[*KEY, "low", "high", "p"]].rename(columns={name: f"{name}_t" for name in ("low", "high", "p")})
+    beside = plain[[*KEY, "low", "high", "p"]].rename(
+        columns={name: f"{name}_t" for name in ("low", "high", "p")}
+    )
     return both.merge(beside, on=KEY)
 
 

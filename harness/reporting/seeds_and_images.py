@@ -35,19 +35,21 @@ MOST = 40_000_000
 ROUNDING = 1e-5
 """A mean over images may be so far from the difference of the accuracies in trials.csv."""
 EXACT, BOUND = "predictions", "bound"
-COLUMNS = [*KEY, "n", "images", "difference", "error_seeds", "error_images", "error", "df", "low", "high", "from"]
+COLUMNS = [
+    *KEY, "n", "images", "difference", "error_seeds", "error_images", "error", "df", "low", "high", "from",
+]  # fmt: skip
 NOTE = (
-    "Differences in {metric}, in points, under each a 95\u00a0% interval for other seeds and other {split} images "
-    "of the same kind at once. All seeds are judged by the same images; the intervals of the verdicts speak of "
-    "other seeds on these images alone. The model is that of two crossed random effects, seeds and images: the "
-    "variance is what seeds spread, plus what the images spread by the paired predictions of both arms, less "
-    "what both have in them; degrees of freedom as Hillis (2007). Each interval stands by itself. Where "
-    "predictions of single images are not kept, it is a bound from the error rates, and too wide."
+    "Differences in {metric}, in points, under each a 95\u00a0% interval for other seeds and other {split} "
+    "images of the same kind at once. All seeds are judged by the same images; the intervals of the verdicts "
+    "speak of other seeds on these images alone. The model is that of two crossed random effects, seeds and "
+    "images: the variance is what seeds spread, plus what the images spread by the paired predictions of "
+    "both arms, less what both have in them; degrees of freedom as Hillis (2007). Each interval stands by itself. "
+    "Where predictions of single images are not kept, it is a bound from the error rates, and too wide."
 )
 
 
 def section(evidence: Evidence) -> Section:
-    """Give each contrast of the family an interval over seeds and images; empty where images differ by seed."""
+    """Give each contrast an interval over seeds and images; empty where images differ by seed."""
     judged, reading = evidence.main, evidence.main_reading
     split, _, measure = judged.family.metric.partition("_")
     overlapping = judged.seeds is not None and judged.seeds["overlap"].any()
@@ -197,11 +199,11 @@ def _words(both: pd.DataFrame, judged: Verdicts) -> Iterator[str]:
     joined = both.merge(judged.table[[*KEY, "low", "high"]], on=KEY, suffixes=("", "_seeds"))
     apart = joined["low_seeds"].gt(0) | joined["high_seeds"].lt(0)
     open_now = joined["low"].le(0) & joined["high"].ge(0)
-    several = int(apart.sum())
+    several, lost = int(apart.sum()), int((apart & open_now).sum())
     yield (
-        f"{several} of {count(len(joined), 'interval')} over seeds {'excludes' if several == 1 else 'exclude'} "
-        f"0; of these, {int((apart & open_now).sum())} {'has' if several == 1 else 'have'} 0 in the interval "
-        "over seeds and images."
+        f"{several} of {count(len(joined), 'interval')} over seeds "
+        f"{'excludes' if several == 1 else 'exclude'} 0; "
+        f"{lost} of them {'has' if lost == 1 else 'have'} 0 in the interval over seeds and images."
     )
     share = (joined["error_images"] ** 2 / joined["error"] ** 2).where(joined["from"].eq(EXACT)).dropna()
     if len(share):

@@ -48,9 +48,9 @@ def crossed_interval(
     Raises:
         ValueError: it has not two dimensions.
 
-    >>> x = [[1, 0, 0, 0], [1, 1, 0, 0], [0, 0, 0, 1]]
-    >>> crossed_interval(x).round(3)[["difference", "error_seeds", "error_images", "error", "df"]].iloc[0].tolist()
-    [0.333, 0.083, 0.0, 0.083, 2.0]
+    >>> row = crossed_interval([[1, 0, 0, 0], [1, 1, 0, 0], [0, 0, 0, 1]]).iloc[0]
+    >>> [round(float(row[name]), 3) for name in ("difference", "error_seeds", "error_images", "df")]
+    [0.333, 0.083, 0.0, 2.0]
     """
     x = np.asarray(differences, dtype=float)
     if x.ndim != 2:
@@ -86,7 +86,8 @@ def bounded_interval(
     Returns:
         One row, as `crossed_interval`; error_images, error, low and high are bounds.
 
-    >>> bounded_interval([0.01, 0.02, 0.03], 0.05, 10_000).round(4)[["error_seeds", "error_images"]].iloc[0].tolist()
+    >>> row = bounded_interval([0.01, 0.02, 0.03], 0.05, 10_000).iloc[0]
+    >>> [round(float(row[name]), 4) for name in ("error_seeds", "error_images")]
     [0.0058, 0.0022]
     """
     x = np.asarray(differences, dtype=float)

@@ -30,7 +30,8 @@ def equivalence(
     Student's t at alpha divided by the number of pairs, Bonferroni).
 
     Args:
-        differences: `by`, difference, a row a seed, as for `verdicts`; a column overlap counts, resolution does not.
+        differences: `by`, difference, a row a seed, as for `verdicts`; a column overlap
+            counts, a column resolution does not.
         by: the columns that name a pair.
         margin: up to which a pair counts as the same, in the unit of `difference`.
         alpha: of all pairs together.

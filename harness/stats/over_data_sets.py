@@ -77,7 +77,8 @@ def over_data_sets(
     each = verdicts(several, ["dataset", *by], margin=margin, alpha=alpha, within=within)
     means, apart = [], []
     for _, one in several.groupby(by, sort=False, observed=True, dropna=False):
-        wide = one.pivot(index="seed", columns="dataset", values="difference").astype(float)
+        known = one.assign(difference=one["difference"].astype(float))
+        wide = known.pivot_table("difference", "seed", "dataset", dropna=False, observed=True)
         averaged = wide.mean(axis=1, skipna=False).to_numpy()  # NaN unless the seed finished on all
         shared = float(one["overlap"].max()) if "overlap" in one else 0.0
         means.append(one.iloc[[0] * len(wide)][by].assign(difference=averaged, overlap=shared))

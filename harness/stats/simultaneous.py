@@ -22,11 +22,11 @@ def simultaneous_intervals(
 ) -> pd.DataFrame:  # fmt: skip
     """Widen the intervals of a family so that all of them hold their true difference with 1 - alpha.
 
-    Bonferroni's: each row has Student's t at alpha divided by the rows that have a test. That needs nothing of
-    how rows depend on each other (they share seeds and a reference) and takes unequal numbers of seeds and
-    unequal spreads; a maximum of t statistics would need the correlations, which a handful of seeds does not
-    give. Holm's p decides at least as much, so such an interval may have 0 in it beside a verdict; there is no
-    set of two-sided intervals that rejects exactly what Holm does and stays finite and two-sided.
+    Bonferroni's: each row has Student's t at alpha divided by the number of rows that have a test. That needs
+    nothing of how rows depend on each other (they share seeds and a reference) and takes unequal numbers of
+    seeds and unequal spreads; a maximum of t statistics would need the correlations of the rows, which a
+    handful of seeds does not give. Holm's p decides at least as much, so such an interval may have 0 in it
+    beside a verdict.
 
     Args:
         judged: n, difference, sd; rows as from `verdicts`.

@@ -140,7 +140,7 @@ def decided(table: pd.DataFrame, alpha: float, *, higher_is_better: bool = True)
 
 
 def largest_of_group(differences: pd.DataFrame, by: Sequence[str], name: str) -> NDArray[np.float64]:
-    """Return the largest value of a column in each group, in the order of `summarise`; 0 without the column."""
+    """Return the largest value of a column in each group, as `summarise` orders them; 0 without it."""
     known = differences if name in differences else differences.assign(**{name: 0.0})
     return known.groupby(list(by), sort=False, observed=True, dropna=False)[name].max().to_numpy(dtype=float)
 

@@ -18,8 +18,8 @@ from harness.study.contrasts import Contrasts
 
 FORM = "results folder of the harness"
 SHARED = (
-    "each seed has a split of its own, so seeds share val images: tests and intervals are Nadeau and Bengio's "
-    "(2003), wider than those of seeds that share none"
+    "each seed has a split of its own, so seeds share val images: tests and intervals are those of Nadeau "
+    "and Bengio (2003), wider than those of seeds that share none"
 )
 
 
