@@ -90,11 +90,11 @@ def _differences(reading: ReportData, metric: str) -> Iterator[pd.DataFrame]:
 
 def _count(pairs: pd.DataFrame, family: Contrasts, *, tuned: bool) -> str:
     same, arms = int(pairs["same"].sum()), " of tuned arms" if tuned else ""
-    known = pairs["at_most"].dropna()
-    bound = f", and no pair is further apart than {points(known.max())} points" if len(known) else ""
+    bounds, confidence = pairs["at_most"], percent(1 - family.alpha, 0)
+    sure = f", and with {confidence} no pair is further apart than {points(bounds.max())} points"
     return (
         f"{same} of {count(len(pairs), 'pair')}{arms} {'is' if same == 1 else 'are'} shown to be the same "
-        f"within \u00b1{100 * family.margin:g} points{bound}."
+        f"within \u00b1{100 * family.margin:g} points{sure if bounds.notna().all() else ''}."
     )
 
 

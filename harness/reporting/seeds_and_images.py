@@ -43,8 +43,8 @@ NOTE = (
     "images of the same kind at once. All seeds are judged by the same images; the intervals of the verdicts "
     "speak of other seeds on these images alone. The model is that of two crossed random effects, seeds and "
     "images: the variance is what seeds spread, plus what the images spread by the paired predictions of "
-    "both arms, less what both have in them; degrees of freedom as Hillis (2007). Each interval stands by itself. "
-    "Where predictions of single images are not kept, it is a bound from the error rates, and too wide."
+    "both arms, less what both have in them; degrees of freedom as Hillis (2007). Each interval stands by "
+    "itself. Where predictions of single images are not kept, it is a bound from error rates, and too wide."
 )
 
 

@@ -38,6 +38,10 @@ FEW = 3  # contrasts of a data set that get a sentence each
 NAMED = 4  # learning rates that are named
 ALL = 30  # contrasts of one verdict, or without trials, that are named; more are easier to read in a table
 POWER = "80\u00a0% power at the corrected level"
+SHARED = (
+    "Each seed has a split of its own, so seeds share val images: tests, intervals and numbers of seeds are "
+    "those of Nadeau and Bengio (2003), wider than if they shared none."
+)
 
 
 def answers(reading: ReportData, judged: Verdicts, *, tuned: bool = False) -> list[list[str]]:
@@ -295,6 +299,8 @@ def _family(reading: ReportData, judged: Verdicts, *, tuned: bool) -> Iterator[s
     yield question(reading, tuned=tuned)
     yield from computation.sentence(reading, judged)
     yield from computation.kinds(judged)
+    if judged.seeds is not None and judged.seeds["overlap"].any():
+        yield SHARED
 
 
 def question(reading: ReportData, *, tuned: bool) -> str:
