@@ -57,7 +57,7 @@ def test_it_covers_the_mean_of_other_seeds_and_images_where_seeds_alone_do_not(s
         held += row["low"] <= 0 <= row["high"]
         half = scipy_stats.t.ppf(0.975, seeds - 1) * row["error_seeds"]
         alone += abs(row["difference"]) <= half
-    assert 0.925 < held / studies < 0.975
+    assert 0.91 < held / studies < 0.98
     assert alone / studies < 0.92
 
 
