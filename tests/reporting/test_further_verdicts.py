@@ -95,7 +95,7 @@ def test_a_seed_that_diverged_on_one_data_set_counts_on_none() -> None:
     assert table["n"].to_dict() == {"tanh": 6, "gelu": 4}
 
 
-# ------------------------------------------------------------------------------------ the same within a margin
+# ----------------------------------------------------------------------------------- the same within a margin
 
 
 def test_every_level_is_held_against_every_other() -> None:
