@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 
 TITLE = "Over the data sets"
 BY = [name for name in KEY if name != "dataset"]
+P_VALUES = {
+    "p, on every one": "p_every_holm", "p, same": "p_same_holm", "p, depends": "p_apart_holm",
+    "p, average": "p_holm",
+}  # fmt: skip
+"""Headers of p values -> columns of `stats.over_data_sets`."""
 NOTE = (
     "Each contrast of {metric} over the data sets of this study that have it, and over these alone: {few} "
     "not tell how much a difference varies from one data set to the next, so nothing here speaks of a "
@@ -44,7 +49,7 @@ def section(evidence: Evidence) -> Section:
         Column("seeds", "n", numeric=True, show="wide"),
         Column("average", difference_cell, numeric=True),
         Column("on a data set", _range, numeric=True, show="wide"),
-        *(Column(name, _p(p), numeric=True, show="wide") for name, p in _P.items()),
+        *(Column(name, _p(p), numeric=True, show="wide") for name, p in P_VALUES.items()),
         Column("verdict", "verdict"),
     ]
     few = "two do" if over["data_sets"].max() == 2 else "a few do"
@@ -62,9 +67,9 @@ def table(judged: Verdicts) -> pd.DataFrame:
     """Return what `stats.over_data_sets` says of a family; no rows where no contrast has two data sets."""
     if judged.seeds is None:
         return pd.DataFrame()
-    family = judged.family
+    family, seeds = judged.family, judged.seeds.drop_duplicates([*KEY, "seed"])
     return stats.over_data_sets(
-        judged.seeds, BY, margin=family.margin, alpha=family.alpha,
+        seeds, BY, margin=family.margin, alpha=family.alpha,
         within=stats.difference_limits(family.metric),
     )  # fmt: skip
 
@@ -74,10 +79,6 @@ def _words(over: pd.DataFrame, judged: Verdicts, *, tuned: bool) -> list[str]:
     told = joined([f"{numbers[name]} {name}" for name in stats.OVER_DATA_SETS if numbers[name]])
     arms = " of tuned arms" if tuned else ""
     return [f"Over {joined(judged.datasets)}, of {count(len(over), 'contrast')}{arms}: {told}."]
-
-
-_P = {"p, on every one": "p_every_holm", "p, same": "p_same_holm", "p, depends": "p_apart_holm",
-      "p, average": "p_holm"}  # fmt: skip
 
 
 def _p(name: str) -> Any:
