@@ -9,8 +9,8 @@ import pandas as pd
 
 from harness import stats
 from harness.comparison.families import KEY
-from harness.reporting.contrasts import contrast
 from harness.reporting.model import Cell, Column, Section, Table, difference_cell, rows_of
+from harness.reporting.verdict_views import contrast_cell
 from harness.text import count, joined, p_value, points, spaced
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def section(evidence: Evidence) -> Section:
     if over.empty:
         return Section("over-data-sets", TITLE)
     columns = [
-        Column("contrast", _contrast_cell, show="long"),
+        Column("contrast", contrast_cell, show="long"),
         Column("data sets", "data_sets", numeric=True, show="wide"),
         Column("seeds", "n", numeric=True, show="wide"),
         Column("average", difference_cell, numeric=True),
@@ -83,10 +83,6 @@ def _words(over: pd.DataFrame, judged: Verdicts, *, tuned: bool) -> list[str]:
 
 def _p(name: str) -> Any:
     return lambda row: Cell(p_value(row[name]), key=row[name])
-
-
-def _contrast_cell(row: Mapping[Any, Any]) -> Cell:
-    return Cell(contrast(row), ", ".join(filter(None, (row["axis"], row["within"]))))
 
 
 def _range(row: Mapping[Any, Any]) -> Cell:

@@ -9,8 +9,9 @@ import pandas as pd
 from harness import stats
 from harness.comparison import families
 from harness.comparison.families import KEY
-from harness.reporting.contrasts import contrast, judge
+from harness.reporting.contrasts import judge
 from harness.reporting.model import Cell, Column, Section, Table, difference_cell, rows_of
+from harness.reporting.verdict_views import contrast_cell
 from harness.text import DASH, span
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def section(evidence: Evidence) -> Section:
         return Section(NAME, TITLE, [NOTHING])
     columns = [
         Column("data set", "dataset"),
-        Column("contrast", lambda row: Cell(contrast(row), row["within"]), show="long"),
+        Column("contrast", contrast_cell, show="long"),
         Column("seeds", "n", numeric=True, show="wide"),
         Column("val / train images", _ratio, numeric=True, show="wide"),
         Column("difference", difference_cell, numeric=True),

@@ -11,9 +11,10 @@ import pandas as pd
 from harness import stats
 from harness.comparison.families import KEY
 from harness.errors import UsageError
-from harness.reporting.contrasts import contrast, sides
+from harness.reporting.contrasts import sides
 from harness.reporting.model import Cell, Column, Section, Table, difference_cell, rows_of
 from harness.reporting.verdict_text import images_of
+from harness.reporting.verdict_views import contrast_cell
 from harness.results import predictions
 from harness.text import count, points, spaced
 
@@ -62,7 +63,7 @@ def section(evidence: Evidence) -> Section:
         return Section(NAME, TITLE)
     columns = [
         Column("data set", "dataset"),
-        Column("contrast", lambda row: Cell(contrast(row), row["within"]), show="long"),
+        Column("contrast", contrast_cell, show="long"),
         Column("seeds", "n", numeric=True, show="wide"),
         Column("difference", difference_cell, numeric=True),
         Column("error of seeds", _error("error_seeds"), numeric=True, show="wide"),
