@@ -101,11 +101,11 @@ def intervals(results: Path, studies: int, pools: int, workers: int | None) -> N
 def splits_study(pools: int) -> dict[str, Any]:
     """The tables of a study in which each data set is drawn anew and each seed has a split of its own.
 
-    Its networks are linear, so that hardly anything of a difference is the start's: what seeds share is images.
+    Its networks are linear, so that hardly anything of a difference is the start's.
     """
     fonts = ["DejaVuSans", "DejaVuSerif"]
     letters = {
-        "generate": "glyphs", "classes": "ABCD", "per_class": 50, "test_per_class": 4, "size": 8,
+        "generate": "glyphs", "classes": "ABCD", "per_class": 100, "test_per_class": 4, "size": 8,
         "fonts": fonts, "test_fonts": fonts,
     }  # fmt: skip
     return {
