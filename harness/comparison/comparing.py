@@ -26,8 +26,8 @@ Metric = Literal["test_accuracy", "val_accuracy"]
 MARGIN, ALPHA = 0.002, 0.05
 BROKEN = ("diverged", "failed")
 SHARED_IMAGES = (
-    "each seed has a split of its own, so seeds share val images; the intervals and tests here take seeds for "
-    "independent, and find too much. Compare by test_accuracy"
+    "each seed has a split of its own, so seeds share val images; the intervals and tests here take seeds "
+    "for independent, and find too much. Compare by test_accuracy"
 )
 
 
