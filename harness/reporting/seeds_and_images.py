@@ -109,7 +109,7 @@ def _row(row: Row, judged: Verdicts, x: NDArray[np.float32] | None, images: int)
         seeds = seeds_of(judged, row)
         errors = 2 - float(seeds["value"].mean()) - float(seeds["reference_value"].mean())
         found = stats.bounded_interval(seeds["difference"].to_numpy(dtype=float), errors, images, within=ends)
-    told = found.rename(columns={"seeds": "n"}).iloc[0]
+    told = found.rename(columns={"seeds": "n"}).to_dict("records")[0]
     numbers = {str(name): value for name, value in told.items()}
     return {**{name: row[name] for name in KEY}, **numbers, "from": EXACT if exact else BOUND}
 
