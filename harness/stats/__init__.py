@@ -24,6 +24,7 @@ from harness.stats.calibrations import (
     nll,
     overconfidence_of_table,
 )
+from harness.stats.choice_spreads import choice_spreads
 from harness.stats.confusion import confusion_differences, confusion_matrix
 from harness.stats.contrasts import contrasts, level_differences, paired_differences
 from harness.stats.effects import axis_spreads, effect_cells, main_effects, seed_effects
@@ -48,14 +49,17 @@ from harness.stats.search import (
     ranked,
 )
 from harness.stats.summaries import (
+    BLOCK,
     CONFIDENCE,
     OUTCOMES,
+    block_means,
     difference_limits,
     finished,
     mean_curves,
     outcomes,
     rank_arms,
     summarise,
+    with_blocks,
 )
 from harness.stats.survival import (
     ROUNDED,
@@ -67,9 +71,9 @@ from harness.stats.unpaired import unpaired_verdicts
 from harness.stats.verdicts import IDENTICAL, VERDICTS, holm, verdicts
 
 __all__ = [
-    "CONFIDENCE", "IDENTICAL", "OUTCOMES", "ROUNDED", "VERDICTS", "Forecast", "anova", "anova_cells",
-    "as_array", "axis_spreads", "best_quantiles", "best_so_far", "brier", "calibration",
-    "confusion_differences", "confusion_matrix", "contrasts", "detectable_difference",
+    "BLOCK", "CONFIDENCE", "IDENTICAL", "OUTCOMES", "ROUNDED", "VERDICTS", "Forecast", "anova", "anova_cells",
+    "as_array", "axis_spreads", "best_quantiles", "best_so_far", "block_means", "brier", "calibration",
+    "choice_spreads", "confusion_differences", "confusion_matrix", "contrasts", "detectable_difference",
     "difference_limits", "ece", "ece_of_table", "effect_cells", "event_times", "expected_best",
     "finalist_verdicts", "finalists", "finished", "forecast_errors", "forecast_summary", "holm",
     "hypervolume", "interaction", "interquartile_mean", "least_curves", "level_differences",
@@ -77,5 +81,5 @@ __all__ = [
     "paired_differences", "pareto_front", "power", "probability_of_improvement", "rank_arms", "ranked",
     "restricted", "sample_bootstrap", "sample_verdicts", "sd_interval", "seed_effects", "seeds_needed",
     "summarise", "survival_curves", "unpaired_verdicts", "verdicts", "whole_block", "whole_cells",
-    "wilcoxon_floor",
+    "wilcoxon_floor", "with_blocks",
 ]  # fmt: skip

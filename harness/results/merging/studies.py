@@ -10,6 +10,7 @@ from typing import Any
 
 from harness.errors import UsageError, quoted
 from harness.results.merging.sources import SourceFolder
+from harness.study import seed_blocks
 from harness.study.contrasts import default_pairs
 from harness.study.designs import combinations
 
@@ -146,7 +147,7 @@ def together(sources: Sequence[SourceFolder], out: Path) -> dict[str, Any]:
             family[key] = max(counts)
     chosen = {arm: c for source in sources for arm, c in source.study.get("chosen", {}).items()}
     if chosen:
-        ranks = arm_places(tables)
+        ranks = chosen_places(tables)
         arms = sorted(chosen, key=lambda arm: (ranks.get(arm, len(ranks)), arm))
         tables["chosen"] = {arm: chosen[arm] for arm in arms}
     return tables
@@ -199,6 +200,16 @@ def arm_places(tables: Mapping[str, Any]) -> dict[str, int]:
     places: dict[str, int] = {}
     for arm in arms:
         places.setdefault(str(arm.name), len(places))
+    return places
+
+
+def chosen_places(tables: Mapping[str, Any]) -> dict[str, int]:
+    """Number what [chosen] may name, in its order: the arms, each with the blocks of seeds that choose."""
+    blocks = seed_blocks.numbers(tables.get("tune", {}).get("blocks"))
+    places: dict[str, int] = {}
+    for arm in arm_places(tables):
+        for block in blocks:
+            places.setdefault(seed_blocks.named(arm, block), len(places))
     return places
 
 
