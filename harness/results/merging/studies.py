@@ -39,6 +39,7 @@ def check_same(sources: Sequence[SourceFolder]) -> None:
                 "folder"
             )
     _check_shards(sources)
+    _check_blocks(sources)
     _check_digests(sources, "data", "other data called {name}", "Data sets of two kinds make two studies")
     _check_digests(
         sources, "components", "another {name}",
@@ -102,6 +103,20 @@ def _check_shards(sources: Sequence[SourceFolder]) -> None:
             f"{one.path} has seeds {quoted(list(a), most=60)} and {two.path} {quoted(list(b), most=60)}: "
             "shards are shares of one list of seeds. Run the shards with the same seeds, then merge; where "
             "they have been, and one of the two was merged before, merge into a new folder"
+        )
+
+
+def _check_blocks(sources: Sequence[SourceFolder]) -> None:
+    """Raise UsageError where blocks of seeds choose and folders have other seeds: together, others would."""
+    blocks = sources[0].study.get("tune", {}).get("blocks")
+    seeds = {_listed_seeds(source.study["study"]["seeds"]): source for source in sources} if blocks else {}
+    if len(seeds) > 1:
+        (a, one), (b, two) = list(seeds.items())[:2]
+        raise UsageError(
+            f"{one.path} has seeds {quoted(list(a), most=60)} and {two.path} {quoted(list(b), most=60)}, and "
+            f"{blocks} blocks of seeds choose in each ([tune] blocks): together they would be other blocks. "
+            "Nothing was merged. Run the study with all seeds, and as many more blocks and tuning seeds, in "
+            "one of the folders: it keeps what is trained"
         )
 
 
