@@ -164,7 +164,7 @@ def _of_blocks(differences: pd.DataFrame) -> pd.DataFrame:
     numbers = {name: differences[name].where(known) for name in (*SIDES, "difference")}
     seeds = differences.assign(**numbers, _known=known, same_kind=differences["same_kind"] | ~known)
     facts = {"seed": "first", "cells": "max", "left_out": "max", "same_kind": "all", "_known": "any"}
-    facts |= {"resolution": "max"} if "resolution" in differences else {}
+    facts |= {name: "max" for name in ("resolution", "overlap") if name in differences}
     table = seeds.groupby(by, sort=False, as_index=False).agg(facts)
     table = table.merge(stats.block_means(seeds, KEY, list(numbers)), on=by)
     return table.assign(same_kind=table["same_kind"] & table["_known"]).drop(columns="_known")
