@@ -131,12 +131,13 @@ def types(session: nox.Session) -> None:
 def validity(session: nox.Session) -> None:
     """Test the statistics by thousands of A/A studies, into results/validity (about 7 minutes).
 
-    `-- intervals` measures the intervals beside the verdicts.
+    `-- intervals` measures the intervals beside the verdicts, `-- tuned` the comparisons of tuned arms.
     """
     install(session)
     first, *others = session.posargs or [""]
-    if first == "intervals":
-        session.run("python", "tests/validity/interval_studies.py", *others)
+    scripts = {"intervals": "interval_studies.py", "tuned": "tuned_studies.py"}
+    if first in scripts:
+        session.run("python", f"tests/validity/{scripts[first]}", *others)
     else:
         session.run("python", "tests/validity/aa_studies.py", *session.posargs)
 

@@ -9,6 +9,7 @@ from harness.axes.metrics import metrics
 from harness.axes.optimizers import optimizers
 from harness.data.arm_settings import Settings
 from harness.planning import targets
+from harness.study import seed_blocks
 from harness.study.study import Study
 from harness.study.trials import Trial, components_of, settings_of_arms
 from harness.text import as_text, count
@@ -42,6 +43,8 @@ def warnings(study: Study, everything: Sequence[Trial]) -> list[str]:
     for name in sorted(arms):
         facts = arms[name].facts
         told += [f"data set {name!r}: {sentence}" for sentence in (*facts.said, *facts.warnings)]
+    if study.tune is not None and study.about.phase == "fixed":
+        told += seed_blocks.doubts(study.tune.blocks, study.seeds, study.tune.seeds)
     several = (targets.warnings, resampled, _unrounded, unseen)
     return [*told, *(sentence for say in several for sentence in say(study, everything))]
 

@@ -33,6 +33,9 @@ COLUMNS = [
 """Columns of a table of verdicts, in order."""
 SIDES = ("value", "reference_value")
 """Columns of differences with the means of arm and reference that were subtracted."""
+UNIT = "unit"
+"""The column that says what a row counts where that is anything else than seeds: blocks of seeds that chose the
+settings of arms by themselves."""
 EXPLORATORY = "Exploratory: not in the family of contrasts that is judged together, so not corrected with it."
 
 
@@ -44,7 +47,8 @@ class Verdicts:
     pair, within else in words; planned is seeds, cells and left_out are combinations of the other axes;
     low_all and high_all are as from `stats.simultaneous_intervals`; same_kind is how many of the n seeds had
     both sides made on one kind of processor; the rest is from `stats.verdicts`. `seeds`: the differences that
-    were judged, a row a contrast and seed, as from `families.differences`.
+    were judged, a row a contrast and seed, as from `families.differences`. Where blocks of seeds chose, the
+    numbers of `table` are of blocks, and it has UNIT; `seeds` still has the seeds, with their `stats.BLOCK`.
     """
 
     family: Contrasts  # the contrasts that are judged together
@@ -57,6 +61,11 @@ class Verdicts:
     def datasets(self) -> list[str]:
         """Data sets that have a contrast, in the study's order."""
         return list(dict.fromkeys(self.table["dataset"]))
+
+    @property
+    def unit(self) -> str:
+        """What is counted: a seed, or a block of seeds."""
+        return "block" if UNIT in self.table else "seed"
 
 
 def read_family(reading: ReportData) -> Contrasts:
@@ -131,6 +140,7 @@ def _judged(
     reading: ReportData, family: Contrasts, differences: pd.DataFrame, times: Times | None
 ) -> pd.DataFrame:
     """Give COLUMNS of the contrasts of which these are the differences."""
+    differences = _of_blocks(differences)
     planned = differences.groupby(KEY, sort=False, as_index=False).agg(
         planned=("seed", "size"), cells=("cells", "max"), left_out=("left_out", "max"),
         same_kind=("same_kind", "sum"), overlap=("overlap", "max"),
@@ -147,15 +157,33 @@ def _judged(
     table = planned.drop(columns="overlap").merge(verdicts.join(together), on=KEY)
     place = {dataset: place for place, dataset in enumerate(reading.datasets)}
     table = table.sort_values("dataset", key=lambda name: name.map(place), kind="stable")
-    return table.reset_index(drop=True)[COLUMNS]
+    table = table.reset_index(drop=True)[COLUMNS]
+    return table.assign(**{UNIT: "block"}) if stats.BLOCK in differences else table
+
+
+def _of_blocks(differences: pd.DataFrame) -> pd.DataFrame:
+    """Give a row a block where blocks of seeds chose: the mean of the seeds that both sides finished.
+
+    A block is of one kind of processor if all these seeds are.
+    """
+    if stats.BLOCK not in differences:
+        return differences
+    known, by = differences["difference"].notna(), [*KEY, stats.BLOCK]
+    numbers = {name: differences[name].where(known) for name in (*SIDES, "difference")}
+    seeds = differences.assign(**numbers, _known=known, same_kind=differences["same_kind"] | ~known)
+    facts = {"seed": "first", "cells": "max", "left_out": "max", "same_kind": "all", "_known": "any"}
+    facts |= {name: "max" for name in ("resolution", "overlap") if name in differences}
+    table = seeds.groupby(by, sort=False, as_index=False).agg(facts)
+    table = table.merge(stats.block_means(seeds, KEY, list(numbers)), on=by)
+    return table.assign(same_kind=table["same_kind"] & table["_known"]).drop(columns="_known")
 
 
 def untrained(reading: ReportData, family: Contrasts, row: Mapping[Any, Any]) -> int:
-    """Count the planned seeds of a row of `Verdicts.table` that wait for a trial to be trained."""
+    """Count the planned seeds, or blocks, of a row of `Verdicts.table` that wait for a trial to be trained."""
     trials = reading.of(row["dataset"])
     waiting = sides(trials[~trials["status"].isin(stats.OUTCOMES)], family, row)
-    seeds = {seed for side in waiting for seed in side["seed"]}
-    return min(len(seeds), int(row["planned"]) - int(row["n"]))
+    counted = {unit for side in waiting for unit in side[stats.BLOCK if UNIT in row else "seed"]}
+    return min(len(counted), int(row["planned"]) - int(row["n"]))
 
 
 def sides(

@@ -108,7 +108,8 @@ def _row(row: Row, judged: Verdicts, x: NDArray[np.float32] | None, images: int)
     else:
         seeds = seeds_of(judged, row)
         errors = 2 - float(seeds["value"].mean()) - float(seeds["reference_value"].mean())
-        found = stats.bounded_interval(seeds["difference"].to_numpy(dtype=float), errors, images, within=ends)
+        differences = stats.block_means(seeds, KEY, ["difference"])["difference"].to_numpy(dtype=float)
+        found = stats.bounded_interval(differences, errors, images, within=ends)
     told = found.rename(columns={"seeds": "n"}).to_dict("records")[0]
     numbers = {str(name): value for name, value in told.items()}
     return {**{name: row[name] for name in KEY}, **numbers, "from": EXACT if exact else BOUND}
@@ -136,8 +137,9 @@ def right_differences(
         contrasts: rows of `Verdicts.table`.
 
     Returns:
-        The place of a contrast -> (seeds, images), each a mean over the cells of the contrast. A contrast has
-        none where it cannot be told which cells were averaged.
+        The place of a contrast -> (seeds, images), each a mean over the cells of the contrast. Where blocks
+        of seeds chose, a row is a block. A contrast has none where it cannot be told which cells were
+        averaged.
 
     Raises:
         UsageError: predictions of the split were not kept, or are missing or damaged; trials were judged by
@@ -180,12 +182,16 @@ def _weights(
     if "group" not in reading.trials:
         raise UsageError("trials.csv does not say which stack a trial was in")
     for place, row in enumerate(contrasts):
-        order = {seed: at for at, seed in enumerate(seeds_of(judged, row)["seed"])}
+        mine = seeds_of(judged, row)
+        units, names = pd.factorize(mine[stats.BLOCK if stats.BLOCK in mine else "seed"])
+        order = dict(zip(mine["seed"], units, strict=True))
         pair = _averaged(reading, judged, dataset, row, list(order))
         for side, sign in zip(pair, (1, -1), strict=False):
-            seeds[place] = len(order)
+            seeds[place] = len(names)
             for trial_id, seed in zip(side["trial_id"], side["seed"], strict=True):
-                weights.setdefault(str(trial_id), []).append((place, order[seed], sign / row["cells"]))
+                unit = int(order[seed])
+                share = sign / row["cells"] / int((units == unit).sum())
+                weights.setdefault(str(trial_id), []).append((place, unit, share))
     return weights, seeds
 
 

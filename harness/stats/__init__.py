@@ -24,6 +24,7 @@ from harness.stats.calibrations import (
     nll,
     overconfidence_of_table,
 )
+from harness.stats.choice_spreads import choice_spreads
 from harness.stats.confusion import confusion_differences, confusion_matrix
 from harness.stats.contrasts import contrasts, level_differences, paired_differences
 from harness.stats.crossed import bounded_interval, crossed_interval
@@ -52,14 +53,17 @@ from harness.stats.search import (
 )
 from harness.stats.simultaneous import simultaneous_intervals
 from harness.stats.summaries import (
+    BLOCK,
     CONFIDENCE,
     OUTCOMES,
+    block_means,
     difference_limits,
     finished,
     mean_curves,
     outcomes,
     rank_arms,
     summarise,
+    with_blocks,
 )
 from harness.stats.survival import (
     ROUNDED,
@@ -71,10 +75,11 @@ from harness.stats.unpaired import unpaired_verdicts
 from harness.stats.verdicts import IDENTICAL, VERDICTS, holm, verdicts
 
 __all__ = [
-    "CONFIDENCE", "IDENTICAL", "OUTCOMES", "OVER_DATA_SETS", "ROUNDED", "VERDICTS", "Forecast",
+    "BLOCK", "CONFIDENCE", "IDENTICAL", "OUTCOMES", "OVER_DATA_SETS", "ROUNDED", "VERDICTS", "Forecast",
     "all_same", "anova", "anova_cells", "as_array", "axis_spreads", "best_quantiles", "best_so_far",
-    "bounded_interval", "brier", "calibration", "confusion_differences", "confusion_matrix",
-    "contrasts", "crossed_interval", "detectable_difference", "difference_limits", "ece",
+    "block_means", "bounded_interval", "brier", "calibration", "choice_spreads",
+    "confusion_differences", "confusion_matrix", "contrasts", "crossed_interval",
+    "detectable_difference", "difference_limits", "ece",
     "ece_of_table", "effect_cells", "equivalence", "event_times", "expected_best", "finalist_verdicts",
     "finalists", "finished", "forecast_errors", "forecast_summary", "holm", "hypervolume",
     "interaction", "interquartile_mean", "least_curves", "level_differences", "main_effects", "mcnemar",
@@ -82,5 +87,5 @@ __all__ = [
     "paired_differences", "pareto_front", "power", "probability_of_improvement", "rank_arms", "ranked",
     "restricted", "sample_bootstrap", "sample_verdicts", "sd_interval", "seed_effects", "seeds_needed",
     "simultaneous_intervals", "summarise", "survival_curves", "unpaired_verdicts", "verdicts",
-    "whole_block", "whole_cells", "wilcoxon_floor",
+    "whole_block", "whole_cells", "wilcoxon_floor", "with_blocks",
 ]  # fmt: skip

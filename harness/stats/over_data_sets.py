@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from harness.stats.summaries import BLOCK, block_means
 from harness.stats.verdicts import UNDECIDED, holm, largest_of_group, verdicts
 
 if TYPE_CHECKING:
@@ -53,8 +54,8 @@ def over_data_sets(
     Each of the four p values is corrected over the contrasts (Holm), each at `alpha`.
 
     Args:
-        differences: dataset, `by`, seed, difference; a row a seed, NaN where there is none. It may have a
-            column overlap, as in `verdicts`.
+        differences: dataset, `by`, seed, difference; a row a seed, NaN where there is none. It may have
+            columns overlap and `stats.BLOCK`, as in `verdicts`: blocks stand for seeds then.
         by: the columns that name a contrast.
         margin: up to which arms count as the same, in the unit of `difference`.
         alpha: of all contrasts, for each of the four questions.
@@ -77,6 +78,7 @@ def over_data_sets(
     several = differences[groups["dataset"].transform("nunique").gt(1)]
     if several.empty:
         return pd.DataFrame(columns=[*by, *COLUMNS])
+    several = _of_blocks(several, by)
     each = verdicts(several, ["dataset", *by], margin=margin, alpha=alpha, within=within)
     values, there = _laid_out(several, by)
     names, overlap = several[by].drop_duplicates(), largest_of_group(several, by, "overlap")
@@ -93,6 +95,14 @@ def over_data_sets(
         table[f"{p}_holm"] = holm(table[p])
     table["verdict"] = [_word(row, alpha, 1 if higher_is_better else -1) for row in table.to_dict("records")]
     return table[[*by, *COLUMNS]]
+
+
+def _of_blocks(differences: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+    """Give a row a block in place of its seeds where blocks of seeds chose; a block stands for a seed then."""
+    if BLOCK not in differences:
+        return differences
+    counted = ["difference", *(name for name in ("overlap",) if name in differences)]
+    return block_means(differences, ["dataset", *by], counted).rename(columns={BLOCK: "seed"})
 
 
 def _laid_out(differences: pd.DataFrame, by: list[str]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:

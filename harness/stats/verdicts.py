@@ -53,9 +53,10 @@ def verdicts(
     """Judge each group of paired differences, all groups as one family.
 
     Seeds are the unit of replication: the differences of a group are independent and roughly normal, one a
-    seed. `p` is the paired t test's. `p_same` is that of TOST, two one-sided t tests against -margin and
-    +margin (Schuirmann 1987): small where the arms differ by less. Each of the two is corrected over all rows
-    that have one (Holm 1979), each at `alpha`.
+    seed. Where they are of blocks of seeds that chose settings by themselves (the column `stats.BLOCK`),
+    blocks are: of each, the mean of its seeds counts, once. `p` is the paired t test's. `p_same` is that of
+    TOST, two one-sided t tests against -margin and +margin (Schuirmann 1987): small where the arms differ by
+    less. Each of the two is corrected over all rows that have one (Holm 1979), each at `alpha`.
 
     Where all differences of several seeds are equal, zero included, there is no spread to estimate, so no t
     test and no interval. Sign tests stand in, as accuracies on a finite test set can be equal by chance:
@@ -84,8 +85,9 @@ def verdicts(
         within: the least and the greatest difference there can be, where intervals end.
 
     Returns:
-        `by`, n (seeds), difference (mean), sd, low, high (95 % Student's t of this row by itself), p, p_holm,
-        p_same, p_same_holm, verdict (one of `VERDICTS`), within_margin (p_same_holm <= alpha; may hold beside
+        `by`, n (seeds, or blocks), difference (mean), sd, low, high (95 % Student's t of this row by
+        itself), p, p_holm, p_same, p_same_holm, verdict (one of `VERDICTS`), within_margin (p_same_holm <=
+        alpha; may hold beside
         "better" and "worse": a difference that is there and too small to matter), detectable, more_seeds.
         detectable: the smallest true difference that these n seeds show with 80 % power. more_seeds: how many
         more would show a true difference of `margin` with 80 % power (to call equal arms the same takes about

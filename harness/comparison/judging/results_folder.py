@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from harness import results
+from harness import results, stats
 from harness.comparison import families
 from harness.comparison.judging.observations import LeftOut, Observations
 from harness.errors import UsageError
@@ -20,6 +20,9 @@ FORM = "results folder of the harness"
 SHARED = (
     "each seed has a split of its own, so seeds share val images: tests and intervals are those of Nadeau "
     "and Bengio (2003), wider than those of seeds that share none"
+)
+OF_BLOCKS = (
+    "blocks of seeds chose the settings of arms: n and more_seeds count blocks, by the mean of their seeds"
 )
 
 
@@ -60,8 +63,9 @@ def read(folder: Path) -> StudyDifferences:
     )
     rows["value"] = rows["value"].where(trials["status"].eq("ok"))
     words = {"arm": _arm_words(family), "seed": "seed", "metric": family.metric, "block": "dataset"}
+    counted = [OF_BLOCKS] if stats.BLOCK in differences else []
     seen = Observations(
-        rows, FORM, words, left_out=tuple(_unfinished(trials)), notes=(*notes, *said, *doubts)
+        rows, FORM, words, left_out=tuple(_unfinished(trials)), notes=(*notes, *said, *counted, *doubts)
     )
     return StudyDifferences(family, differences.assign(arm=_in_words(differences)), seen, tuple(doubts))
 
