@@ -51,8 +51,8 @@ def over_data_sets(
       network on every data set, so the data sets of a seed are no independent draws.
 
     Each of the four p values is corrected over the contrasts (Holm). The three questions about differences
-    share `alpha`, a third each, so that a wrong one of their words comes in at most `alpha` of families; the same
-    has an `alpha` of its own, as in `verdicts`.
+    share `alpha`, a third each, so that a wrong one of their words comes in at most `alpha` of families. The
+    same has an `alpha` of its own, as in `verdicts`.
 
     Args:
         differences: dataset, `by`, seed, difference; a row a seed, NaN where there is none. It may have a
