@@ -100,7 +100,9 @@ def sentence(row: Row, family: Contrasts, *, seeds: bool = True) -> str:
         less = ", which is within the margin" if row["within_margin"] else ""
         return f"{first} is {row['verdict']} than {second}{within} by {size}{less} ({sure})."
     if row["verdict"] == stats.IDENTICAL:
-        return f"{first} and {second} have the same {spaced(family.metric)} in all {row['n']} {unit}s{within}."
+        return (
+            f"{first} and {second} have the same {spaced(family.metric)} in all {row['n']} {unit}s{within}."
+        )
     if row["verdict"] == "same within margin":
         return f"{first} and {second} are the same within {_margin(family)}{within}: {by} ({interval(row)})."
     seen = f"{by} ({interval(row)}, {p})"
@@ -339,7 +341,7 @@ def _question_of_blocks(reading: ReportData) -> str:
     tuning = count(len(reading.study.tuning_seeds) // blocks, "tuning seed")
     fresh = count(reading.trials["seed"].nunique() // blocks, "fresh seed")
     return (
-        f"They compare the arms as they are after tuning, not at one choice: each of {blocks} blocks of seeds "
+        f"They compare arms as they are after tuning, not at one choice: each of {blocks} blocks of seeds "
         f"chose an arm's settings on val by {tuning} of its own and trained them with {fresh}. A block is "
         "what is counted, by the mean of its seeds, so these intervals cover that another choice was "
         "possible."

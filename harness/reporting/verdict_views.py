@@ -194,7 +194,9 @@ def _over(rows: pd.DataFrame) -> str:
     for unit in dict.fromkeys(units):
         some = sorted(rows.loc[units.eq(unit) & rows["n"].gt(0), "n"])
         said.append(
-            f"none with one {unit}" if max(some, default=0) < 2 else f"{between(list(map(str, some)))} {unit}s"
+            f"none with one {unit}"
+            if max(some, default=0) < 2
+            else f"{between(list(map(str, some)))} {unit}s"
         )
     return " and ".join(said)
 

@@ -34,9 +34,7 @@ def choice_spreads(trials: pd.DataFrame, metric: str = "test_accuracy", arm: str
         cannot be told apart; choice_sd is, where there is one block.
     """
     groups = finished(trials, metric).groupby(["dataset", arm], sort=False, observed=True)
-    rows = [
-        {"dataset": dataset, arm: name, **_spreads(table, metric)} for (dataset, name), table in groups
-    ]
+    rows = [{"dataset": dataset, arm: name, **_spreads(table, metric)} for (dataset, name), table in groups]
     return pd.DataFrame(rows, columns=["dataset", arm, *COLUMNS])
 
 

@@ -7,8 +7,8 @@ A study with a [tune] table is three results folders, each an ordinary one:
     <folder>/tuned/    every arm at the settings it chose, with the study's seeds, which chose nothing
     <folder>/chosen.csv   the choice of each arm, and how it was made
 
-Where blocks of seeds choose by themselves (`harness.study.seed_blocks`), chosen.csv has a row an arm and block,
-and tuned/ has an arm at several settings, each with the seeds of its block.
+Where blocks of seeds choose by themselves (`harness.study.seed_blocks`), chosen.csv has a row an arm and
+block, and tuned/ has an arm at several settings, each with the seeds of its block.
 """
 
 from __future__ import annotations
@@ -184,10 +184,8 @@ def _left(drawn: Plan, number: int, best: Best) -> Plan:
             of_block = [(arm, _ids(study, arm, study.seeds_of(block))) for arm in tries]
             if there.issuperset(itertools.chain.from_iterable(ids for _, ids in of_block)):  # of this shard
                 wanted.update(_wanted(of_block, number, best))
-    cut = {
-        trial_id: f"{CUT}other settings were better by val with the seeds before"
-        for trial_id in there - wanted - set(drawn.skipped)
-    }
+    reason = f"{CUT}other settings were better by val with the seeds before"
+    cut = dict.fromkeys(there - wanted - set(drawn.skipped), reason)
     whole = None
     if drawn.whole is not None:
         whole = replace(drawn.whole, skipped={**drawn.whole.skipped, **cut})

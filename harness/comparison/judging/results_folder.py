@@ -17,7 +17,9 @@ from harness.settings.schema import CONFIRMED, TUNED
 from harness.study.contrasts import Contrasts
 
 FORM = "results folder of the harness"
-OF_BLOCKS = "blocks of seeds chose the settings of arms: n and more_seeds count blocks, by the mean of their seeds"
+OF_BLOCKS = (
+    "blocks of seeds chose the settings of arms: n and more_seeds count blocks, of which the mean counts"
+)
 
 
 @dataclass(frozen=True)
