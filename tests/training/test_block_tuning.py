@@ -292,3 +292,15 @@ def test_judge_counts_blocks(folder: Path) -> None:
     rows = judgement.contrasts.set_index("arm")
     assert rows.loc["output MSE", "n"] == BLOCKS
     assert any("n and more_seeds count blocks" in note for note in judgement.notes)
+
+
+def test_judge_counts_blocks_of_the_bare_table_too(folder: Path, tmp_path: Path) -> None:
+    import harness
+
+    table = tmp_path / "arms.csv"
+    tuned = results.read(folder / "tuned").trials.query("status == 'ok'")
+    tuned[["arm", "seed", SEED_BLOCK, "test_accuracy"]].to_csv(table, index=False)
+    (row,) = harness.judge(table, reference="CE").contrasts.to_dict("records")
+    (of_folder,) = harness.judge(folder / "tuned").contrasts.query("n > 0").to_dict("records")
+    assert row["n"] == BLOCKS
+    assert row["p"] == pytest.approx(of_folder["p"])

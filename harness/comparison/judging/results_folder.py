@@ -10,16 +10,13 @@ import pandas as pd
 
 from harness import results, stats
 from harness.comparison import families
-from harness.comparison.judging.observations import LeftOut, Observations
+from harness.comparison.judging.observations import OF_BLOCKS, LeftOut, Observations
 from harness.errors import UsageError
 from harness.results import Results
 from harness.settings.schema import CONFIRMED, TUNED
 from harness.study.contrasts import Contrasts
 
 FORM = "results folder of the harness"
-OF_BLOCKS = (
-    "blocks of seeds chose the settings of arms: n and more_seeds count blocks, of which the mean counts"
-)
 
 
 @dataclass(frozen=True)
