@@ -166,6 +166,16 @@ def test_halving_chooses_among_what_is_left(halved: Path) -> None:
         assert float(str(row["lr"])) == whole["mean"].idxmax()
 
 
+def test_a_setting_that_diverges_goes_no_further_and_counts_as_unfinished(tmp_path: Path) -> None:
+    runs.train(study([OUTPUT[0], OUTPUT[2]], halving=True), tmp_path / "x", workers=1)
+    rows = tuning.read(tmp_path / "x").set_index("arm")
+    assert rows.loc["boom", "unfinished"].tolist() == [4, 4, 4]
+    assert rows.loc["boom", "val_accuracy"].isna().all()
+    assert rows.loc["CE", "unfinished"].tolist() == [0, 0, 0]
+    boom = results.read(tmp_path / "x" / "tuning").trials.query("of_arm == 'boom'")
+    assert boom["status"].value_counts().to_dict() == {"diverged": 4 * BLOCKS, "skipped": 4 * BLOCKS}
+
+
 def test_a_killed_halving_goes_on_where_it_stopped(
     halved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
