@@ -1,4 +1,4 @@
-"""What blocks of seeds chose for each arm: how often which settings, and how much the choice adds to the spread."""
+"""What blocks of seeds chose for each arm: how often which settings, and what choosing adds to the spread."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ FACTS = ["dataset", "arm", "val_accuracy", "seeds", "tried", "unfinished", "edge
 """Columns of chosen.csv beside the chosen settings and, where blocks of seeds choose, the block."""
 NAMED = 4  # settings of an arm that are named, the most frequent first
 NOTE = (
-    "What each block of seeds chose on val by tuning seeds of its own; test was not read. In brackets: by how "
-    "many blocks. Val accuracy: of the chosen settings, the mean over blocks, with the lowest and the highest. "
-    "Spread of seeds and of choices: standard deviations of the test accuracy in points, at one choice and of "
+    "What each block of seeds chose on val by tuning seeds of its own; test was not read. In brackets: by "
+    "how many blocks. Val accuracy: of the chosen settings, the mean over blocks, the lowest, the highest. "
+    "Spread of seeds, of choices: standard deviations of the test accuracy in points, at one choice and of "
     "what is chosen, by an analysis of variance with blocks as random effects; a dash where blocks have one "
     "seed, of which the two cannot be told apart. The intervals of the verdicts cover both."
 )
@@ -57,7 +57,7 @@ def table(chosen: pd.DataFrame, trials: pd.DataFrame) -> Table:
     shown = [
         Column("data set", "dataset"),
         Column("arm", "arm", show="long"),
-        Column("chosen (blocks)", "chosen", show="long"),
+        Column("chosen (blocks)", "chosen"),
         Column("val accuracy", _accuracy, numeric=True),
         Column("spread of seeds", lambda row: _sd(row["seed_sd"]), numeric=True),
         Column("spread of choices", lambda row: _sd(row["choice_sd"]), numeric=True),
@@ -106,8 +106,8 @@ def edges(chosen: pd.DataFrame) -> Iterator[str]:
     none = chosen[chosen["val_accuracy"].isna()]
     if len(none):
         yield (
-            f"No setting finished with every tuning seed of {count(len(none), 'block')} of an arm, so none was "
-            f"chosen there, and these blocks are not in its contrasts: {listed(_arms(none), NAMED)}."
+            f"No setting finished with every tuning seed of {count(len(none), 'block')} of an arm, so none "
+            f"was chosen there, and these blocks are not in its contrasts: {listed(_arms(none), NAMED)}."
         )
     edge = chosen[chosen["edge"].fillna("").ne("")]
     if len(edge):

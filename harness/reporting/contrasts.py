@@ -34,8 +34,8 @@ COLUMNS = [
 SIDES = ("value", "reference_value")
 """Columns of differences with the means of arm and reference that were subtracted."""
 UNIT = "unit"
-"""The column that says what a row counts where that is anything else than seeds: blocks of seeds that chose the
-settings of arms by themselves."""
+"""The column that says what a row counts where that is not seeds: blocks of seeds, of which each chose the
+settings of arms by itself."""
 EXPLORATORY = "Exploratory: not in the family of contrasts that is judged together, so not corrected with it."
 
 
@@ -179,7 +179,7 @@ def _of_blocks(differences: pd.DataFrame) -> pd.DataFrame:
 
 
 def untrained(reading: ReportData, family: Contrasts, row: Mapping[Any, Any]) -> int:
-    """Count the planned seeds, or blocks, of a row of `Verdicts.table` that wait for a trial to be trained."""
+    """Count the planned seeds, or blocks, of a row of `Verdicts.table` that wait for a trial to be made."""
     trials = reading.of(row["dataset"])
     waiting = sides(trials[~trials["status"].isin(stats.OUTCOMES)], family, row)
     counted = {unit for side in waiting for unit in side[stats.BLOCK if UNIT in row else "seed"]}

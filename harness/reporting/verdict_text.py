@@ -347,7 +347,7 @@ def _question_of_blocks(reading: ReportData) -> str:
     tuning = count(len(reading.study.tuning_seeds) // blocks, "tuning seed")
     fresh = count(reading.trials["seed"].nunique() // blocks, "fresh seed")
     return (
-        f"They compare the arms as they are after tuning, not at one choice: each of {blocks} blocks of seeds "
+        f"They compare arms as they are after tuning, not at one choice: each of {blocks} blocks of seeds "
         f"chose an arm's settings on val by {tuning} of its own and trained them with {fresh}. A block is "
         "what is counted, by the mean of its seeds, so these intervals cover that another choice was "
         "possible."

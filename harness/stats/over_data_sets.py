@@ -100,7 +100,7 @@ def over_data_sets(
 
 
 def _of_blocks(differences: pd.DataFrame, by: list[str]) -> pd.DataFrame:
-    """Give a row a block in place of its seeds where blocks of seeds chose; a block stands for a seed then."""
+    """Give a row a block in place of its seeds where blocks of seeds chose; a block stands for one."""
     if BLOCK not in differences:
         return differences
     counted = ["difference", *(name for name in ("overlap",) if name in differences)]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 CONFIDENCE = 0.95
 BLOCK = "seed_block"
-"""The column of blocks of seeds of which each chose settings by itself. The seeds of a block share that choice: where
+"""The column of blocks of seeds, of which each chose settings by itself. Its seeds share that choice: where
 there are blocks, these are independent, and not the seeds."""
 SPREADLESS = 1e-9
 """Up to this part of their mean, values differ by rounding alone: they are one value."""

@@ -1,10 +1,10 @@
 """Blocks of seeds that choose by themselves, and the rounds in which each of them tunes.
 
-One choice for all seeds leaves the variance of choosing out of every interval: the choice is the same in all of
-them, and another draw of the tuning seeds might have chosen otherwise (Bouthillier et al. 2021, "Accounting for
-variance in machine learning benchmarks"). So `[tune] blocks` divides the tuning seeds and the study's seeds:
-each block chooses by its own tuning seeds and is judged by its own seeds of the study. Blocks share no seed, so
-they are independent, and a block is what intervals and tests count.
+One choice for all seeds leaves the variance of choosing out of every interval: the choice is the same in all
+of them, and another draw of the tuning seeds might have chosen otherwise (Bouthillier et al. 2021,
+"Accounting for variance in machine learning benchmarks"). So `[tune] blocks` divides the tuning seeds and the
+study's seeds: each block chooses by its own tuning seeds and is judged by its own seeds of the study. Blocks
+share no seed, so they are independent, and a block is what intervals and tests count.
 """
 
 from __future__ import annotations
@@ -107,8 +107,8 @@ def doubts(blocks: int | None, seeds: Sequence[int], tuning: Sequence[int]) -> I
         return
     if len(seeds) == blocks:
         yield (
-            f"tune.blocks = {blocks}: a block of one seed. Intervals cover choice and seed together; which of "
-            f"the two the spread comes from is shown from two seeds a block on (seeds = {2 * blocks})"
+            f"tune.blocks = {blocks}: a block of one seed. Intervals cover choice and seed together; what "
+            f"each adds to the spread is shown from two seeds a block on (seeds = {2 * blocks})"
         )
     if len(tuning) == blocks:
         yield (

@@ -93,7 +93,7 @@ class Phase:
         for given in study.combinations():
             yield Variant(given.name, given.settings, study.labels(given))
 
-    def chooses(self, study: Study, arm: str, block: int) -> bool:  # noqa: ARG002 (a later phase looks at them)
+    def chooses(self, study: Study, arm: str, block: int) -> bool:  # noqa: ARG002 (of a later phase)
         """Tell whether an arm has all that it needs to be trained with a block of seeds; block 0 is all."""
         return True
 
@@ -262,7 +262,7 @@ class Study:
 
     @property
     def blocks(self) -> list[int]:
-        """The numbers of the blocks of seeds that choose by themselves; [0] where all seeds share a choice."""
+        """The numbers of the blocks of seeds that choose by themselves; [0] where all share a choice."""
         return seed_blocks.numbers(self.tune.blocks if self.tune else None)
 
     def seeds_of(self, block: int) -> Sequence[int]:

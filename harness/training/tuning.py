@@ -7,8 +7,8 @@ A study with a [tune] table is three results folders, each an ordinary one:
     <folder>/tuned/    every arm at the settings it chose, with the study's seeds, which chose nothing
     <folder>/chosen.csv   the choice of each arm, and how it was made
 
-Where blocks of seeds choose by themselves (`harness.study.seed_blocks`), chosen.csv has a row an arm and block,
-and tuned/ has an arm at several settings, each with the seeds of its block.
+Where blocks of seeds choose by themselves (`harness.study.seed_blocks`), chosen.csv has a row an arm and
+block, and tuned/ has an arm at several settings, each with the seeds of its block.
 """
 
 from __future__ import annotations
@@ -77,14 +77,13 @@ def _choice(
     scores = [_score(arm, of_arm, tried) for arm, of_arm in zip(tries, ids, strict=True)]
     best = max(range(len(tries)), key=scores.__getitem__)
     finished = scores[best] > NO_SCORE
-    left_behind = sum(tried["reason"].reindex(of_arm).str.startswith(CUT).any() for of_arm in ids)
     row = {
         **({SEED_BLOCK: block} if block else {}),
         **{key: as_text(value) if finished else "" for key, value in points[best].items()},
         "val_accuracy": scores[best] if finished else None,
         "seeds": len(seeds),
         "tried": len(tries),
-        "unfinished": scores.count(NO_SCORE) - int(left_behind),
+        "unfinished": scores.count(NO_SCORE) - sum(_only_cut(of_arm, tried) for of_arm in ids),
         "edge": edge(points[best], points) if finished else "",
     }
     return dict(points[best]) if finished else None, row
@@ -127,6 +126,12 @@ def _score(arm: Arm, ids: Sequence[str], tried: pd.DataFrame) -> float:
             f"chosen yet. See trials.csv in {TUNING}/, and run the study again to train them."
         )
     return float(rows["val_accuracy"].mean()) if rows["status"].eq("ok").all() else NO_SCORE
+
+
+def _only_cut(ids: Sequence[str], tried: pd.DataFrame) -> bool:
+    """Tell whether halving alone is why some of a setting's trials were not trained."""
+    rows = tried.reindex(ids)
+    return bool(rows["reason"].str.startswith(CUT).any() and not rows["status"].eq("diverged").any())
 
 
 # ---------------------------------------------------------------------------------------------------- halving
@@ -184,10 +189,8 @@ def _left(drawn: Plan, number: int, best: Best) -> Plan:
             of_block = [(arm, _ids(study, arm, study.seeds_of(block))) for arm in tries]
             if there.issuperset(itertools.chain.from_iterable(ids for _, ids in of_block)):  # of this shard
                 wanted.update(_wanted(of_block, number, best))
-    cut = {
-        trial_id: f"{CUT}other settings were better by val with the seeds before"
-        for trial_id in there - wanted - set(drawn.skipped)
-    }
+    reason = f"{CUT}with the seeds before, it diverged or other settings were better by val"
+    cut = dict.fromkeys(there - wanted - set(drawn.skipped), reason)
     whole = None
     if drawn.whole is not None:
         whole = replace(drawn.whole, skipped={**drawn.whole.skipped, **cut})

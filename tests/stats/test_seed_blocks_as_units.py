@@ -45,7 +45,9 @@ def test_an_interval_is_that_of_the_means_of_blocks(made: pd.DataFrame) -> None:
     assert (row["mean"], row["sd"], row["low"], row["high"]) == pytest.approx(
         (means.mean(), means.std(), low, high)
     )
-    of_seeds = stats.summarise(made.drop(columns=stats.BLOCK), ["arm"], "test_accuracy").set_index("arm").loc["a"]
+    of_seeds = (
+        stats.summarise(made.drop(columns=stats.BLOCK), ["arm"], "test_accuracy").set_index("arm").loc["a"]
+    )
     assert of_seeds["n"] == BLOCKS * SEEDS
     assert of_seeds["high"] - of_seeds["low"] < row["high"] - row["low"]
 
@@ -66,7 +68,9 @@ def test_a_block_counts_with_the_seeds_that_finished(made: pd.DataFrame) -> None
     status = made["status"].mask(made["arm"].eq("a") & made["seed"].isin([0, *range(4, 8)]), "diverged")
     pairs = pd.DataFrame({"arm": ["b"], "reference": ["a"]})
     lost = made.assign(status=status)
-    (row,) = stats.verdicts(stats.paired_differences(lost, pairs, "test_accuracy"), margin=0.01).to_dict("records")
+    (row,) = stats.verdicts(stats.paired_differences(lost, pairs, "test_accuracy"), margin=0.01).to_dict(
+        "records"
+    )
     done = lost[lost["seed"].isin(set(lost["seed"]) - {0, 4, 5, 6, 7})]
     wide = done.pivot_table(index=stats.BLOCK, columns="arm", values="test_accuracy")
     assert row["n"] == BLOCKS - 1
@@ -92,7 +96,7 @@ def test_the_screen_has_the_reports_intervals(made: pd.DataFrame) -> None:
         assert arm.shown == pytest.approx(row["shown_mean"])
 
 
-# ---------------------------------------------------------------------------------------- the spread of choices
+# ---------------------------------------- the spread of choices
 
 
 def test_spreads_are_those_of_the_analysis_of_variance(made: pd.DataFrame) -> None:

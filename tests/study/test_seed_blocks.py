@@ -27,7 +27,7 @@ def study(seeds: Any = 4, overrides: list[str] | None = None, **tune: Any) -> St
     return parse(tables, overrides or [])
 
 
-# ------------------------------------------------------------------------------------------- bad input, in words
+# ---------------------------------------- bad input, in words
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_what_blocks_cannot_show_is_said_in_the_plan() -> None:
     assert plan.draw(study()).warnings == []
 
 
-# ------------------------------------------------------------------------------------------------------- trials
+# ---------------------------------------- trials
 
 
 def test_seeds_are_divided_in_their_order() -> None:
@@ -92,7 +92,10 @@ def test_each_block_trains_what_it_chose_under_the_name_of_the_arm() -> None:
 
 
 def test_arms_that_mean_the_same_are_merged_once() -> None:
-    twice = [{"name": CE, "head": "identity", "loss": "ce"}, {"name": "again", "head": "identity", "loss": "ce"}]
+    twice = [
+        {"name": CE, "head": "identity", "loss": "ce"},
+        {"name": "again", "head": "identity", "loss": "ce"},
+    ]
     tables = {
         "study": {"name": "blocks", "seeds": 4},
         "baseline": {"dataset": "digits", "epochs": 1, "hidden": [4]},
@@ -125,7 +128,7 @@ def test_blocks_are_set_on_the_command_line() -> None:
     assert given.tune.halving
 
 
-# ------------------------------------------------------------------------------------------------------ halving
+# ---------------------------------------- halving
 
 
 @pytest.mark.parametrize(

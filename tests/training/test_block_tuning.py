@@ -1,4 +1,4 @@
-"""Blocks of seeds that choose by themselves: what is trained, chosen and written, with halving and without."""
+"""Blocks of seeds that choose by themselves: what is trained, chosen and written, halving or not."""
 
 from __future__ import annotations
 
@@ -23,17 +23,23 @@ OUTPUT: list[dict[str, Any]] = [
     {"name": "MSE", "head": "softmax", "loss": "mse", "tune": {"lr": [0.5, 5.0, 50.0, 500.0]}},
     {"name": "boom", "head": "identity", "loss": "ql", "tune": {"lr": [1e25, 1e26, 1e27, 1e28]}},
 ]
+BASELINE = {
+    "dataset": "digits", "steps": 20, "batch_size": 16, "hidden": [4], "eval_every": "20 steps",
+}  # fmt: skip
 BLOCKS = 3
 
 
-def study(output: list[dict[str, Any]] = OUTPUT, **tune: Any) -> Study:
-    tables = {
-        "study": {"name": "blocks", "seeds": 2 * BLOCKS, "keep_weights": "all"},
-        "baseline": {"dataset": "digits", "steps": 20, "batch_size": 16, "hidden": [4], "eval_every": "20 steps"},
+def tables(output: list[dict[str, Any]] = OUTPUT, seeds: Any = 2 * BLOCKS, **tune: Any) -> dict[str, Any]:
+    return {
+        "study": {"name": "blocks", "seeds": seeds, "keep_weights": "all"},
+        "baseline": BASELINE,
         "axes": {"output": output},
         "tune": {"seeds": 2 * BLOCKS, "blocks": BLOCKS, "space": {"lr": [0.01, 0.1, 0.5, 1.0]}, **tune},
-    }
-    return parse(tables)
+    }  # fmt: skip
+
+
+def study(output: list[dict[str, Any]] = OUTPUT, **tune: Any) -> Study:
+    return parse(tables(output, **tune))
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +56,7 @@ def halved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-# -------------------------------------------------------------------------------------------------- the choices
+# ---------------------------------------- the choices
 
 
 def test_each_block_chooses_the_best_setting_by_its_own_tuning_seeds(folder: Path) -> None:
@@ -106,10 +112,10 @@ def test_a_tuned_trial_is_rebuilt_from_its_folder(folder: Path) -> None:
 
 def test_more_blocks_keep_the_first_ones(folder: Path, tmp_path: Path) -> None:
     more = shutil.copytree(folder, tmp_path / "more")
-    tables = study().tables() | {"tune": {**study().tables()["tune"], "seeds": 8, "blocks": 4}}
-    tables["study"] = {**tables["study"], "seeds": 8}
-    summary = runs.train(parse(tables), more, workers=1)
-    assert summary.trained == 2 * 3 + 2 * 3 * 4 + 2 * 2  # of fixed, tuning and tuned, boom's included and not
+    summary = runs.train(
+        parse(tables(seeds=8) | {"tune": tables(blocks=4)["tune"] | {"seeds": 8}}), more, workers=1
+    )
+    assert summary.trained == 2 * 3 + 2 * 3 * 4 + 2 * 2  # fixed; tuning; tuned, where boom has no choice
     before, after = (tuning.read(place).set_index(["arm", SEED_BLOCK])["lr"] for place in (folder, more))
     assert after.loc[before.index].equals(before)
 
@@ -129,7 +135,7 @@ def test_the_verdicts_count_blocks(folder: Path) -> None:
     assert rows.loc["MSE", "sd"] == pytest.approx((means["MSE"] - means["CE"]).std())
 
 
-# ------------------------------------------------------------------------------------------------------ halving
+# ---------------------------------------- halving
 
 
 def test_halving_trains_the_better_half_of_each_block_with_more_seeds(halved: Path) -> None:
@@ -158,6 +164,16 @@ def test_halving_chooses_among_what_is_left(halved: Path) -> None:
         mine = tried[tried["of_arm"].eq(row["arm"]) & tried["seed"].isin(given.seeds_of(row[SEED_BLOCK]))]
         whole = mine.groupby("lr")["val_accuracy"].agg(["mean", "size"]).query("size == 2")
         assert float(str(row["lr"])) == whole["mean"].idxmax()
+
+
+def test_a_setting_that_diverges_goes_no_further_and_counts_as_unfinished(tmp_path: Path) -> None:
+    runs.train(study([OUTPUT[0], OUTPUT[2]], halving=True), tmp_path / "x", workers=1)
+    rows = tuning.read(tmp_path / "x").set_index("arm")
+    assert rows.loc["boom", "unfinished"].tolist() == [4, 4, 4]
+    assert rows.loc["boom", "val_accuracy"].isna().all()
+    assert rows.loc["CE", "unfinished"].tolist() == [0, 0, 0]
+    boom = results.read(tmp_path / "x" / "tuning").trials.query("of_arm == 'boom'")
+    assert boom["status"].value_counts().to_dict() == {"diverged": 4 * BLOCKS, "skipped": 4 * BLOCKS}
 
 
 def test_a_killed_halving_goes_on_where_it_stopped(
@@ -198,7 +214,7 @@ def test_the_plan_prices_blocks_and_halving(capsys: pytest.CaptureFixture[str]) 
     assert "then tuned: 12 trials at what each of 3 blocks of seeds chose for its arm" in told
 
 
-# -------------------------------------------------------------------------------------------- shards and merging
+# ---------------------------------------- shards and merging
 
 
 def test_shards_merge_to_what_one_run_chooses(tmp_path: Path) -> None:
@@ -207,7 +223,7 @@ def test_shards_merge_to_what_one_run_chooses(tmp_path: Path) -> None:
     runs.train(given, whole, workers=1)
     for number in (1, 2):
         runs.train(given, tmp_path / str(number), workers=1, shard=f"{number}/2")
-    merge(tmp_path / "merged", [tmp_path / "1", tmp_path / "2"])
+    merge([tmp_path / "1", tmp_path / "2"], tmp_path / "merged")
     for name in ("chosen.csv", "tuned/study.toml"):
         assert (tmp_path / "merged" / name).read_bytes() == (whole / name).read_bytes(), name
     one, other = (results.read(place / "tuned").trials for place in (whole, tmp_path / "merged"))
@@ -216,19 +232,14 @@ def test_shards_merge_to_what_one_run_chooses(tmp_path: Path) -> None:
 
 
 def test_folders_of_other_seeds_have_other_blocks_and_are_not_merged(tmp_path: Path) -> None:
-    places = []
     for name, seeds in (("a", [0, 1]), ("b", [2, 3])):
-        tables = study(OUTPUT[:1]).tables()
-        tables["study"] = {**tables["study"], "seeds": seeds}
-        tables["tune"] = {**tables["tune"], "seeds": 2, "blocks": 2}
-        tables["axes"] = {"hidden": [[4], [5]]}
-        runs.train(parse(tables), tmp_path / name, workers=1)
-        places.append(tmp_path / name)
+        given = tables(OUTPUT[:1], seeds) | {"tune": {"seeds": 2, "blocks": 2, "space": {"lr": [0.1, 1.0]}}}
+        runs.train(parse(given), tmp_path / name, workers=1)
     with pytest.raises(UsageError, match="2 blocks of seeds choose in each"):
-        merge(tmp_path / "merged", places)
+        merge([tmp_path / "a", tmp_path / "b"], tmp_path / "merged")
 
 
-# ------------------------------------------------------------------------------------------------------- report
+# ---------------------------------------- report
 
 
 def test_the_report_shows_what_blocks_chose_and_counts_them(folder: Path) -> None:
@@ -241,8 +252,8 @@ def test_the_report_shows_what_blocks_chose_and_counts_them(folder: Path) -> Non
     assert "trained them with 2 fresh seeds" in text
     assert "These intervals do not cover that another choice was possible" not in text
     assert "No setting finished with every tuning seed of 3 blocks of an arm" in text
-    tables = {table.name: table for table in made.tables}
-    chosen = tables["chosen"]
+    shown = {table.name: table for table in made.tables}
+    chosen = shown["chosen"]
     assert chosen.data is not None
     data = chosen.data.set_index("arm")
     times = tuning.read(folder).query("arm == 'CE'")["lr"].astype(float).value_counts()
@@ -251,8 +262,8 @@ def test_the_report_shows_what_blocks_chose_and_counts_them(folder: Path) -> Non
     assert data.loc["boom", "without"] == 3
     spreads = stats.choice_spreads(results.read(folder / "tuned").trials).set_index("arm")
     assert data.loc["CE", "choice_sd"] == pytest.approx(spreads.loc["CE", "choice_sd"])
-    assert [column.name for column in tables["verdicts-tuned"].columns][2] == "blocks"
-    assert [column.name for column in tables["verdicts"].columns][2] == "seeds"
+    assert [column.name for column in shown["verdicts-tuned"].columns][2] == "blocks"
+    assert [column.name for column in shown["verdicts"].columns][2] == "seeds"
     assert list(learning_rates.draw(reporting.read(folder)))
 
 
@@ -291,3 +302,15 @@ def test_judge_counts_blocks(folder: Path) -> None:
     rows = judgement.contrasts.set_index("arm")
     assert rows.loc["output MSE", "n"] == BLOCKS
     assert any("n and more_seeds count blocks" in note for note in judgement.notes)
+
+
+def test_judge_counts_blocks_of_the_bare_table_too(folder: Path, tmp_path: Path) -> None:
+    import harness
+
+    table = tmp_path / "arms.csv"
+    tuned = results.read(folder / "tuned").trials.query("status == 'ok'")
+    tuned[["arm", "seed", SEED_BLOCK, "test_accuracy"]].to_csv(table, index=False)
+    (row,) = harness.judge(table, reference="CE").contrasts.to_dict("records")
+    (of_folder,) = harness.judge(folder / "tuned").contrasts.query("n > 0").to_dict("records")
+    assert row["n"] == BLOCKS
+    assert row["p"] == pytest.approx(of_folder["p"])

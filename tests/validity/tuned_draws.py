@@ -1,8 +1,8 @@
 """Comparisons of tuned arms, drawn from a pool of really trained trials, and judged as a report judges them.
 
-What an arm chooses is a function of the val accuracies of its settings with its tuning seeds, and what it is judged
-by are the test accuracies of that setting with other seeds. So a pool of (setting, seed) has all that a study
-of tuned arms would train, and a study is exact, not simulated.
+What an arm chooses is a function of the val accuracies of its settings with its tuning seeds, and what it is
+judged by are the test accuracies of that setting with other seeds. So a pool of (setting, seed) has all that
+a study of tuned arms would train, and a study is exact, not simulated.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Design:
 
 
 def pool_of(trials: pd.DataFrame, arm: str) -> Pool:
-    """The pool of an arm, whose settings are called "arm 1", "arm 2" ..; of seeds that all settings finished."""
+    """The pool of an arm, whose settings are called "arm 1" ..; of the seeds that all settings finished."""
     done = stats.finished(trials, aa_draws.METRIC)
     names = [name for name in dict.fromkeys(done["setting"]) if name.split()[0] == arm]
     mine = done[done["setting"].isin(names)]
@@ -60,7 +60,7 @@ def pool_of(trials: pd.DataFrame, arm: str) -> Pool:
 
 
 def chosen(val: NDArray[np.float64], *, halving: bool) -> NDArray[np.intp]:
-    """The setting that is chosen by val accuracies `(.., tuning seeds, settings)`: the best mean, the first of equals.
+    """The setting chosen by val `(.., tuning seeds, settings)`: the best mean, of equals the first.
 
     With `halving`, only the settings that each round leaves are looked at, by the seeds that they then have.
     """
@@ -101,7 +101,7 @@ def drawn(
 
 
 def judged(studies: NDArray[np.float64], design: Design, *, margin: float) -> pd.DataFrame:
-    """The verdicts on two-arm studies `(R, 2, n)`, a row a study, as `aa_draws.judged`; blocks are counted."""
+    """The verdicts on two-arm studies `(R, 2, n)`, a row a study, as `aa_draws.judged`; blocks count."""
     differences = aa_draws.differences(studies)
     if design.blocks > 1:
         block = differences["seed"] * design.blocks // design.seeds + 1

@@ -1,4 +1,4 @@
-"""Wrong verdicts on tuned arms: with one choice for all seeds, as arms are mostly tuned, and with a choice a block."""
+"""Wrong verdicts on tuned arms: one choice for all seeds, as arms are mostly tuned, and a choice a block."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ COVERAGE_APART = "coverage of a difference of tuned arms, a choice a block"
 INSIDE = {COVERAGE: (0.93, 0.97), COVERAGE_APART: (0.93, 0.97)}
 """From 2,000 studies on, the interval of a rate lies within these bounds."""
 ASKED = {
-    ONCE: "One arm under two names, each tuned once by seeds of its own, found different: what is mostly done",
+    ONCE: "One arm under two names, each tuned once by seeds of its own, found different: mostly done",
     BLOCKS: "The same, but blocks of seeds choose by themselves and are counted: at most 5 %",
     COVERAGE: "Intervals of these that have the true difference, zero, in them: 95 %",
     COVERAGE_ONCE: "Two losses, tuned once: 95 % intervals that have the difference of tuned arms in them",
@@ -34,7 +34,7 @@ ASKED = {
 
 
 def designs(seeds: int, tuning: int) -> Iterator[Design]:
-    """Give the designs that are measured, of a study with so many seeds: one choice; blocks of 4, 2 and 1 seeds.
+    """Give the designs that are measured of a study with so many seeds: one choice; blocks of 4, 2, 1 seeds.
 
     `tuning` seeds choose each time; with halving, twice as many do.
     """

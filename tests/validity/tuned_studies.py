@@ -91,7 +91,7 @@ def chances(pools: Mapping[str, Pool]) -> Iterator[str]:
     """Yield how good each setting is, and how often it is chosen."""
     rng = np.random.default_rng(0)
     for arm, pool in pools.items():
-        yield f"{arm}, {len(pool.val):,} seeds: mean val and test accuracy of each setting, SD of test; chosen by"
+        yield f"{arm}, {len(pool.val):,} seeds: val and test accuracy (SD of test); how often chosen"
         shares = {tuning: tuned_draws.shares(pool, tuning, rng) for tuning in TUNING}
         for place in range(pool.val.shape[1]):
             accuracy = f"{pool.val[:, place].mean():6.1%} {pool.test[:, place].mean():6.1%}"

@@ -10,7 +10,7 @@ import pandas as pd
 
 from harness import results, stats
 from harness.comparison import families
-from harness.comparison.judging.observations import LeftOut, Observations
+from harness.comparison.judging.observations import OF_BLOCKS, LeftOut, Observations
 from harness.errors import UsageError
 from harness.results import Results
 from harness.settings.schema import CONFIRMED, TUNED
@@ -20,9 +20,6 @@ FORM = "results folder of the harness"
 SHARED = (
     "each seed has a split of its own, so seeds share val images: tests and intervals are those of Nadeau "
     "and Bengio (2003), wider than those of seeds that share none"
-)
-OF_BLOCKS = (
-    "blocks of seeds chose the settings of arms: n and more_seeds count blocks, by the mean of their seeds"
 )
 
 
