@@ -181,7 +181,7 @@ def crossed(
         rows.append(stats.crossed_interval(x))
         bounds.append(stats.bounded_interval(x.mean(axis=1), error, images))
     found, bounded = pd.concat(rows, ignore_index=True), pd.concat(bounds, ignore_index=True)
-    half = special.stdtrit(n - 1, 0.5 + CONFIDENCE / 2) * found["error_seeds"]
+    half = float(special.stdtrit(n - 1, 0.5 + CONFIDENCE / 2)) * found["error_seeds"]
     alone = found.assign(low=found["difference"] - half, high=found["difference"] + half)
     source = f"{source}, {images} images"
     return [
