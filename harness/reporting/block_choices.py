@@ -1,4 +1,4 @@
-"""What blocks of seeds chose for each arm: how often which settings, and what choosing adds to the spread."""
+"""The choices of blocks of seeds: how often an arm got which settings, and what that adds to its spread."""
 
 from __future__ import annotations
 

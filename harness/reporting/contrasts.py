@@ -64,7 +64,7 @@ class Verdicts:
 
     @property
     def unit(self) -> str:
-        """What is counted: a seed, or a block of seeds."""
+        """The unit that is counted: a seed, or a block of seeds."""
         return "block" if UNIT in self.table else "seed"
 
 

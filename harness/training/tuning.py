@@ -118,7 +118,7 @@ def _ids(study: Study, arm: Arm, seeds: Iterable[int]) -> list[str]:
 
 def _score(arm: Arm, ids: Sequence[str], tried: pd.DataFrame) -> float:
     """Return the mean val accuracy of an arm's trials; NO_SCORE where one diverged."""
-    rows = tried.reindex(ids)
+    rows = tried.reindex(list(ids))
     missing = rows["status"][~rows["status"].isin(["ok", "diverged", "skipped"])]
     if len(missing):
         raise UsageError(
@@ -130,7 +130,7 @@ def _score(arm: Arm, ids: Sequence[str], tried: pd.DataFrame) -> float:
 
 def _only_cut(ids: Sequence[str], tried: pd.DataFrame) -> bool:
     """Tell whether halving alone is why some of a setting's trials were not trained."""
-    rows = tried.reindex(ids)
+    rows = tried.reindex(list(ids))
     return bool(rows["reason"].str.startswith(CUT).any() and not rows["status"].eq("diverged").any())
 
 

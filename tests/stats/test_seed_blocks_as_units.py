@@ -40,7 +40,8 @@ def test_the_column_is_the_results_own() -> None:
 def test_an_interval_is_that_of_the_means_of_blocks(made: pd.DataFrame) -> None:
     row = stats.summarise(made, ["arm"], "test_accuracy").set_index("arm").loc["a"]
     means = made[made["arm"].eq("a")].groupby(stats.BLOCK)["test_accuracy"].mean()
-    low, high = scipy_stats.t.interval(0.95, BLOCKS - 1, means.mean(), means.sem())
+    error = means.std() / np.sqrt(BLOCKS)
+    low, high = scipy_stats.t.interval(0.95, BLOCKS - 1, means.mean(), error)
     assert row["n"] == BLOCKS
     assert (row["mean"], row["sd"], row["low"], row["high"]) == pytest.approx(
         (means.mean(), means.std(), low, high)

@@ -16,7 +16,7 @@ from harness.study.trials import lone_trial, trials
 CE, MSE = "CE", "MSE"
 
 
-def study(seeds: Any = 4, overrides: list[str] | None = None, **tune: Any) -> Study:
+def study(seeds: Any = 4, /, overrides: list[str] | None = None, **tune: Any) -> Study:
     output = [{"name": CE, "head": "identity", "loss": "ce"}, {"name": MSE, "head": "softmax", "loss": "mse"}]
     tables = {
         "study": {"name": "blocks", "seeds": seeds},

@@ -30,9 +30,9 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def pool() -> Pool:
-    """Two settings that val cannot tell apart, and that differ on test by half the spread of seeds."""
+    """Two settings that val cannot tell apart, and that differ on test by the spread of seeds."""
     rng = np.random.default_rng(0)
-    return Pool(rng.normal(size=(500, 2)), rng.normal([0.0, 0.5], size=(500, 2)))
+    return Pool(rng.normal(size=(500, 2)), rng.normal([0.0, 1.0], size=(500, 2)))
 
 
 def numbered(seeds: int, settings: int = 3) -> Pool:

@@ -34,7 +34,7 @@ class Pool:
 
 @dataclass(frozen=True)
 class Design:
-    """How a study tunes: `seeds` of the study and `tuning` seeds, each in all of the `blocks`."""
+    """The way a study tunes: `seeds` of the study and `tuning` seeds, each in all of the `blocks`."""
 
     blocks: int
     tuning: int
@@ -118,7 +118,7 @@ def truth(pool: Pool, design: Design, rng: np.random.Generator, draws: int = 100
 def shares(
     pool: Pool, tuning: int, rng: np.random.Generator, draws: int = 100_000, *, halving: bool = False
 ) -> NDArray[np.float64]:
-    """How often each setting is chosen by so many tuning seeds, `(settings,)`: of many draws, the share."""
+    """The share of each setting among what so many tuning seeds choose, `(settings,)`."""
     picked = rng.integers(len(pool.val), size=(draws, tuning))
     choices = chosen(pool.val[picked], halving=halving)
     return np.asarray(np.bincount(choices, minlength=pool.val.shape[1]) / draws)
