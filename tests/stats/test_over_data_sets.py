@@ -112,3 +112,12 @@ def test_a_seed_twice_is_refused_and_every_word_is_known() -> None:
     with pytest.raises(ValueError, match="allowed is one"):
         stats.over_data_sets(twice, margin=MARGIN)
     assert len(set(OVER_DATA_SETS)) == len(OVER_DATA_SETS) == 9
+
+
+def test_blocks_of_seeds_that_chose_stand_for_seeds() -> None:
+    x, y = noise(0.003, 0, n=8, sd=0.002), noise(0.001, 1, n=8, sd=0.002)
+    seeds = rows("a", x=x, y=y).assign(**{stats.BLOCK: [1, 1, 2, 2, 3, 3, 4, 4] * 2})
+    blocks = rows("a", x=x.reshape(4, 2).mean(axis=1), y=y.reshape(4, 2).mean(axis=1))
+    found, expected = (stats.over_data_sets(one, margin=MARGIN) for one in (seeds, blocks))
+    pd.testing.assert_frame_equal(found, expected)
+    assert found["n"].item() == 4
