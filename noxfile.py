@@ -129,9 +129,17 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def validity(session: nox.Session) -> None:
-    """Test the statistics by thousands of A/A studies, into results/validity (about 7 minutes)."""
+    """Test the statistics by thousands of A/A studies, into results/validity (about 7 minutes).
+
+    `-- intervals` measures the intervals beside the verdicts, `-- tuned` the comparisons of tuned arms.
+    """
     install(session)
-    session.run("python", "tests/validity/aa_studies.py", *session.posargs)
+    first, *others = session.posargs or [""]
+    scripts = {"intervals": "interval_studies.py", "tuned": "tuned_studies.py"}
+    if first in scripts:
+        session.run("python", f"tests/validity/{scripts[first]}", *others)
+    else:
+        session.run("python", "tests/validity/aa_studies.py", *session.posargs)
 
 
 @nox.session

@@ -161,9 +161,12 @@ def _family(planned: Plan) -> dict[str, Any]:
 
 def _tuning(tries: Plan, planned: Plan, processes: int) -> dict[str, Any]:
     from harness.planning.cost import cost
+    from harness.training.tuning import left_behind
 
     tuning, tuned = (cost(one.stacks, one.study, processes).seconds for one in (tries, planned))
-    facts = {"trials": len(tries.trials), "seeds": list(tries.study.seeds), "seconds": tuning}
+    tune = planned.study.tune
+    facts: dict[str, Any] = {"trials": len(tries.trials) - left_behind(tries), "seconds": tuning}
+    facts |= {"seeds": list(tries.study.seeds), "blocks": None if tune is None else tune.blocks}
     return {**facts, "tuned_trials": len(planned.trials), "tuned_seconds": tuned}
 
 
@@ -321,14 +324,17 @@ def headline(folder: Path) -> dict[str, Any] | None:
 
 def _chosen(summary: RunSummary) -> list[dict[str, Any]]:
     """Return what each arm chose, and where that lies at an edge of its space."""
+    from harness.settings.schema import SEED_BLOCK
     from harness.training import tuning
 
     known = ("dataset", "arm", "val_accuracy", "seeds", "tried", "unfinished")
+    beside = {*known, "edge", SEED_BLOCK}
     return [
         {
             **{name: row[name] for name in known},
+            **({SEED_BLOCK: row[SEED_BLOCK]} if SEED_BLOCK in row else {}),
             "edge": row["edge"] or None,
-            "settings": {name: value for name, value in row.items() if name not in {*known, "edge"}},
+            "settings": {name: value for name, value in row.items() if name not in beside},
         }
         for row in rows(tuning.read(summary.folder))
     ]

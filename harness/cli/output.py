@@ -16,7 +16,8 @@ from harness.notes import progress_bar
 from harness.planning import parameters, shards, targets
 from harness.planning.cost import cost, state_bytes
 from harness.planning.plan import Plan
-from harness.settings.schema import OF_ARM, PARENT
+from harness.settings.schema import OF_ARM, PARENT, SEED_BLOCK
+from harness.study import seed_blocks
 from harness.study.trials import arms as arms_of
 from harness.text import count, difference, duration, hundredths, p_value_column
 
@@ -98,6 +99,8 @@ def _of_networks(plan: Plan) -> list[str]:
 
 def show_tuning_plan(plan: Plan, tries: Plan, processes: int) -> None:
     """Show the trials that tuning adds to a study: those that choose, and those of the tuned arms."""
+    from harness.training.tuning import left_behind
+
     if not plan.trials:  # of an empty shard
         return
     seeds = len(tries.study.seeds)
@@ -108,11 +111,17 @@ def show_tuning_plan(plan: Plan, tries: Plan, processes: int) -> None:
     settings = sum(arm.labels[OF_ARM] == first for arm in arms_of(tries.study))
     planned = len(plan.arms) * settings * seeds
     twice = f" ({len(tries.trials)} different ones)" if len(tries.trials) < planned else ""
+    cut = left_behind(tries)
+    halved = f", of which halving trains {len(tries.trials) - cut}" if cut else ""
+    blocks = plan.study.tune.blocks if plan.study.tune else None
+    of_blocks = f"{blocks} blocks x {count(seeds // blocks, 'other seed')}" if blocks else ""
     click.echo(
-        f"then tuning: {len(plan.arms)} arms x {settings} settings x {seeds} other seeds = {planned} "
-        f"trials{twice}, about {tuning}; test stays closed"
+        f"then tuning: {len(plan.arms)} arms x {settings} settings x "
+        f"{of_blocks or f'{seeds} other seeds'} = {planned} trials{twice}{halved}, about {tuning}; "
+        "test stays closed"
     )
-    click.echo(f"then tuned: {len(plan.trials)} trials at what each arm chose, about {tuned}")
+    chose = f"each of {blocks} blocks of seeds chose for its arm" if blocks else "each arm chose"
+    click.echo(f"then tuned: {len(plan.trials)} trials at what {chose}, about {tuned}")
 
 
 def show_summary(summary: RunSummary) -> None:
@@ -147,9 +156,10 @@ def _warn_of_edges(folder: Path) -> None:
         rows = arms.to_dict("records")
         for row in rows[:MOST_SHOWN]:
             why = f" ({row['edge']})" if row["edge"] else ""
-            notes.warn(f"{row['arm']} {finding}{why}")
+            notes.warn(f"{seed_blocks.named(row['arm'], row.get(SEED_BLOCK, 0))} {finding}{why}")
         if len(rows) > MOST_SHOWN:
-            notes.warn(f"and {len(rows) - MOST_SHOWN} more arms, see chosen.csv")
+            more = "choices of blocks" if SEED_BLOCK in chosen else "arms"
+            notes.warn(f"and {len(rows) - MOST_SHOWN} more {more}, see chosen.csv")
 
 
 def _show_arms(folder: Path, which: str = "") -> None:

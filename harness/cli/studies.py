@@ -145,6 +145,7 @@ def _plan(study: Study, folder: Path, asked: RunOptions, *, as_json: bool) -> No
     from harness.planning.plan import arrange, draw, share, shortages
     from harness.settings.schema import TUNING
     from harness.system.resources import cores
+    from harness.training import tuning
     from harness.training.bit_checks import check_bits
 
     processes = asked.workers or cores()
@@ -156,7 +157,7 @@ def _plan(study: Study, folder: Path, asked: RunOptions, *, as_json: bool) -> No
     planned = replace(planned, warnings=[*planned.warnings, *short])
     tries = None
     if study.tune:
-        tries = share(draw(study.in_phase("tuning"), asked.engine), asked.share)
+        tries = tuning.expected(share(draw(study.in_phase("tuning"), asked.engine), asked.share))
         tries = arrange(tries, asked.engine, (), device, processes, ())
         check_bits(tries, asked, folder / TUNING)
     if as_json:

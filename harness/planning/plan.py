@@ -235,9 +235,10 @@ def _why_skipped(study: Study, arm: Arm) -> str:
     settings = arm.settings
     if reason := misfit(settings.head, settings.loss, settings.match):
         return reason
-    if study.phase.chooses(study, arm.name):
+    if study.phase.chooses(study, arm.name, arm.block):
         return ""
-    return "none of the settings it tried finished with every tuning seed"
+    of_block = f" of block {arm.block}" if arm.block else ""
+    return f"none of the settings it tried finished with every tuning seed{of_block}"
 
 
 def misfit(head: str, loss: str, match: str) -> str:

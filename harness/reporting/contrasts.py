@@ -27,12 +27,15 @@ if TYPE_CHECKING:
     from harness.reporting.data import ReportData
 
 COLUMNS = [
-    *KEY, "planned", "n", "difference", "sd", "low", "high", "p", "p_holm", "p_same", "p_same_holm",
-    "verdict", "within_margin", "detectable", "more_seeds", "cells", "left_out", "same_kind",
+    *KEY, "planned", "n", "difference", "sd", "low", "high", "low_all", "high_all", "p", "p_holm", "p_same",
+    "p_same_holm", "verdict", "within_margin", "detectable", "more_seeds", "cells", "left_out", "same_kind",
 ]  # fmt: skip
 """Columns of a table of verdicts, in order."""
 SIDES = ("value", "reference_value")
 """Columns of differences with the means of arm and reference that were subtracted."""
+UNIT = "unit"
+"""The column that says what a row counts where that is not seeds: blocks of seeds, of which each chose the
+settings of arms by itself."""
 EXPLORATORY = "Exploratory: not in the family of contrasts that is judged together, so not corrected with it."
 
 
@@ -42,19 +45,27 @@ class Verdicts:
 
     `table`: COLUMNS, a row a data set and contrast, also those without data. axis and within are empty for a
     pair, within else in words; planned is seeds, cells and left_out are combinations of the other axes;
-    same_kind is how many of the n seeds had both sides made on one kind of processor; the rest is from
-    `stats.verdicts`.
+    low_all and high_all are as from `stats.simultaneous_intervals`; same_kind is how many of the n seeds had
+    both sides made on one kind of processor; the rest is from `stats.verdicts`. `seeds`: the differences that
+    were judged, a row a contrast and seed, as from `families.differences`. Where blocks of seeds chose, the
+    numbers of `table` are of blocks, and it has UNIT; `seeds` still has the seeds, with their `stats.BLOCK`.
     """
 
     family: Contrasts  # the contrasts that are judged together
     table: pd.DataFrame
     doubts: Sequence[str]  # in words, contrasts that cannot be made at all, and why
     alike: pd.DataFrame | None = None  # the table of the seeds of one kind alone; None if all are
+    seeds: pd.DataFrame | None = None  # None where there is nothing to judge
 
     @property
     def datasets(self) -> list[str]:
         """Data sets that have a contrast, in the study's order."""
         return list(dict.fromkeys(self.table["dataset"]))
+
+    @property
+    def unit(self) -> str:
+        """The unit that is counted: a seed, or a block of seeds."""
+        return "block" if UNIT in self.table else "seed"
 
 
 def read_family(reading: ReportData) -> Contrasts:
@@ -114,6 +125,7 @@ def judge(reading: ReportData, family: Contrasts, times: Times | None = None) ->
     differences = families.differences(reading.trials, reading.axes, family, doubts)
     if differences.empty:
         return Verdicts(family, pd.DataFrame(columns=COLUMNS), doubts)
+    differences = families.shared_images(differences, reading.trials, family, reading.results.study)
     differences = differences if times is None else times.known(differences)
     same = same_kind(reading.trials, reading.axes, family, differences)
     known = differences["difference"].notna()
@@ -121,34 +133,57 @@ def judge(reading: ReportData, family: Contrasts, times: Times | None = None) ->
     table = _judged(reading, family, differences, times)
     alone = differences.assign(difference=differences["difference"].where(same))
     alike = _judged(reading, family, alone, times) if (known & ~same).any() else None
-    return Verdicts(family, table, doubts, alike)
+    return Verdicts(family, table, doubts, alike, differences)
 
 
 def _judged(
     reading: ReportData, family: Contrasts, differences: pd.DataFrame, times: Times | None
 ) -> pd.DataFrame:
     """Give COLUMNS of the contrasts of which these are the differences."""
+    differences = _of_blocks(differences)
     planned = differences.groupby(KEY, sort=False, as_index=False).agg(
         planned=("seed", "size"), cells=("cells", "max"), left_out=("left_out", "max"),
-        same_kind=("same_kind", "sum"),
+        same_kind=("same_kind", "sum"), overlap=("overlap", "max"),
     )  # fmt: skip
     ends = stats.difference_limits(family.metric)
     verdicts = stats.verdicts(
         differences, KEY, margin=family.margin, alpha=family.alpha, within=ends,
         higher_is_better=times is None,
     )  # fmt: skip
-    table = planned.merge(verdicts, on=KEY)
+    together = stats.simultaneous_intervals(
+        verdicts, family.alpha, resolution=0.0 if times is None else times.resolution,
+        overlap=planned["overlap"], within=ends,
+    )  # fmt: skip
+    table = planned.drop(columns="overlap").merge(verdicts.join(together), on=KEY)
     place = {dataset: place for place, dataset in enumerate(reading.datasets)}
     table = table.sort_values("dataset", key=lambda name: name.map(place), kind="stable")
-    return table.reset_index(drop=True)[COLUMNS]
+    table = table.reset_index(drop=True)[COLUMNS]
+    return table.assign(**{UNIT: "block"}) if stats.BLOCK in differences else table
+
+
+def _of_blocks(differences: pd.DataFrame) -> pd.DataFrame:
+    """Give a row a block where blocks of seeds chose: the mean of the seeds that both sides finished.
+
+    A block is of one kind of processor if all these seeds are.
+    """
+    if stats.BLOCK not in differences:
+        return differences
+    known, by = differences["difference"].notna(), [*KEY, stats.BLOCK]
+    numbers = {name: differences[name].where(known) for name in (*SIDES, "difference")}
+    seeds = differences.assign(**numbers, _known=known, same_kind=differences["same_kind"] | ~known)
+    facts = {"seed": "first", "cells": "max", "left_out": "max", "same_kind": "all", "_known": "any"}
+    facts |= {name: "max" for name in ("resolution", "overlap") if name in differences}
+    table = seeds.groupby(by, sort=False, as_index=False).agg(facts)
+    table = table.merge(stats.block_means(seeds, KEY, list(numbers)), on=by)
+    return table.assign(same_kind=table["same_kind"] & table["_known"]).drop(columns="_known")
 
 
 def untrained(reading: ReportData, family: Contrasts, row: Mapping[Any, Any]) -> int:
-    """Count the planned seeds of a row of `Verdicts.table` that wait for a trial to be trained."""
+    """Count the planned seeds, or blocks, of a row of `Verdicts.table` that wait for a trial to be made."""
     trials = reading.of(row["dataset"])
     waiting = sides(trials[~trials["status"].isin(stats.OUTCOMES)], family, row)
-    seeds = {seed for side in waiting for seed in side["seed"]}
-    return min(len(seeds), int(row["planned"]) - int(row["n"]))
+    counted = {unit for side in waiting for unit in side[stats.BLOCK if UNIT in row else "seed"]}
+    return min(len(counted), int(row["planned"]) - int(row["n"]))
 
 
 def sides(

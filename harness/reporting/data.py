@@ -36,8 +36,9 @@ class StudyFile:
     steps: Sequence[Mapping[str, Any]]  # a ladder's [[steps]]
     tunes: bool  # whether arms are tuned
     tuning_seeds: Sequence[int]  # seeds that settings are chosen with
+    blocks: int  # blocks of seeds that choose by themselves; 0 where all share a choice
     tuned: Sequence[str]  # names of the settings that are tuned
-    chosen: Mapping[str, Mapping[str, Any]]  # arm -> the settings it chose
+    chosen: Mapping[str, Mapping[str, Any]]  # arm, with its block, -> the settings that were chosen
 
     @classmethod
     def of(cls, tables: Mapping[str, Any]) -> StudyFile:
@@ -50,6 +51,7 @@ class StudyFile:
             baseline=tables.get("baseline", {}), steps=tables.get("steps", []),
             chosen=tables.get("chosen", {}), tunes="tune" in tables,
             tuning_seeds=tune.get("seeds", []), tuned=list(tune.get("space", {})),
+            blocks=int(tune.get("blocks", 0)),
         )  # fmt: skip
 
 

@@ -11,9 +11,10 @@ import pandas as pd
 from harness import plots, stats
 from harness.plots import MAX_LINES
 from harness.reporting import comparison_charts
+from harness.reporting.block_choices import FACTS, most_frequent
 from harness.reporting.contrasts import EXPLORATORY
 from harness.reporting.model import Figure, slug
-from harness.reporting.tuned import FACTS, read_phases
+from harness.reporting.tuned import read_phases
 from harness.settings.schema import OF_ARM
 from harness.text import points
 
@@ -39,6 +40,7 @@ CHOSEN = (
     "A ring marks the lr that tuning chose, on val with tuning seeds; a square marks a choice at an edge of "
     "the values tried. "
 )
+CHOSEN_MOST = "Blocks of seeds chose by themselves: the ring is at the choice that most of them made. "
 FEWEST = 3  # seeds for an interval; fewer seeds have their range drawn
 SETTING = ["lr", "planned", "ok", "diverged", "failed", "n", "mean", "low", "high"]
 
@@ -60,7 +62,7 @@ def draw(reading: ReportData) -> Iterator[Figure]:
     """Draw accuracy against lr for each data set, if the study varied or tuned it."""
     phases = read_phases(reading.results)  # its doubts stand beside the tuned comparison
     tuning = None if phases is None else _tuning(reading, phases)
-    chosen = pd.DataFrame(columns=FACTS) if phases is None else phases.chosen
+    chosen = pd.DataFrame(columns=FACTS) if phases is None else most_frequent(phases.chosen)
     every = _swept(reading) if tuning is None else tuning
     for dataset in reading.datasets:
         trials = every[every["dataset"].eq(dataset)]
@@ -84,6 +86,7 @@ def _figure(reading: ReportData, sweep: Sweep, dataset: str, choices: pd.DataFra
     few = f", bars from the lower of {seeds:.0f} to the higher" if seeds > 1 else ", of which there is one"
     several = few if seeds < FEWEST else ", bars 95\u00a0% Student-t intervals"
     rings = CHOSEN if sweep.tuned else BEST
+    rings += CHOSEN_MOST if sweep.tuned and reading.study.blocks else ""
     caption = f"{EXPLORATORY} {READ.format(several)}{rings}{words}{_spread_words(table)}"
     bars = "interval" if seeds >= FEWEST else "range of seeds"
     table = table.assign(joined=joined)

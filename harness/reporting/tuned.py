@@ -17,14 +17,16 @@ import pandas as pd
 from harness import results
 from harness.comparison.families import KEY
 from harness.errors import UsageError
-from harness.reporting import verdict_views
-from harness.reporting.contrasts import contrast, judge
+from harness.reporting import block_choices, verdict_views
+from harness.reporting.block_choices import FACTS, chosen_settings
+from harness.reporting.contrasts import UNIT, contrast, judge
 from harness.reporting.data import ReportData, StudyFile, prepare
 from harness.reporting.model import NONE, Cell, Column, Figure, Table, difference_cell, share_cell
 from harness.reporting.verdict_text import answers
 from harness.results import columns, csv_rows
 from harness.results.tables import check_unchanged
-from harness.settings.schema import CHOSEN, OF_ARM, TUNED, TUNING
+from harness.settings.schema import CHOSEN, OF_ARM, SEED_BLOCK, TUNED, TUNING
+from harness.study import seed_blocks
 from harness.text import as_text, as_word, count, joined, listed, percent, points
 
 if TYPE_CHECKING:
@@ -49,8 +51,6 @@ CHOICES = (
 )
 
 
-FACTS = ["dataset", "arm", "val_accuracy", "seeds", "tried", "unfinished", "edge"]
-"""Columns of chosen.csv, before the chosen settings."""
 SHARED = ("baseline", "axes", "steps", "tune", "datasets")
 """Tables of study.toml that are the same in every phase of a study."""
 
@@ -150,10 +150,10 @@ def _shared_tables(results: Results) -> dict[str, Any]:
 
 def _other_choice(tuned: Results, path: Path) -> bool:
     text = csv_rows.read(path)
-    names = [name for name in text if name not in FACTS]
-    chose = {
-        row["arm"]: {name: row[name] for name in names if row[name] != ""} for row in text.to_dict("records")
-    }
+    chose: dict[str, dict[str, str]] = {}
+    for row in text.to_dict("records"):
+        settings = {name: row[name] for name in chosen_settings(text) if row[name] != ""}
+        chose[seed_blocks.named(row["arm"], int(row.get(SEED_BLOCK) or 0))] = settings
     trained = {
         arm: {name: as_text(value) for name, value in settings.items()}
         for arm, settings in StudyFile.of(tuned.study).chosen.items()
@@ -248,6 +248,9 @@ def _verdict(row: Mapping[Any, Any], which: str) -> str:
 
 def _edges(chosen: pd.DataFrame) -> Iterator[str]:
     """Name the arms that chose a setting at the edge of its space, and the arms without a choice."""
+    if SEED_BLOCK in chosen:
+        yield from block_choices.edges(chosen)
+        return
     none = chosen[chosen["val_accuracy"].isna()]
     if len(none):
         yield f"No setting finished, so none was chosen, for {', '.join(_arms(none))}."
@@ -271,7 +274,10 @@ def tables(fixed: Verdicts, tuned: Tuned) -> Iterator[Table]:
         yield _side_by_side(fixed, tuned.judged)
         yield verdict_views.table(tuned.judged, "verdicts-tuned", "Verdicts, tuned")
         yield from verdict_views.alike_table(tuned.judged, "verdicts-tuned")
-    if len(tuned.phases.chosen):
+    if len(tuned.phases.chosen) and SEED_BLOCK in tuned.phases.chosen:
+        trained = tuned.reading.trials if tuned.reading is not None else pd.DataFrame()
+        yield block_choices.table(tuned.phases.chosen, trained)
+    elif len(tuned.phases.chosen):
         yield _choices(tuned.phases.chosen, tuned.tried)
 
 
@@ -291,7 +297,7 @@ def _side_by_side(fixed: Verdicts, tuned: Verdicts) -> Table:
 
 
 def _choices(chosen: pd.DataFrame, tried: pd.DataFrame) -> Table:
-    names = [name for name in chosen if name not in FACTS]
+    names = chosen_settings(chosen)
     chosen = chosen.merge(_settings_tried(tried), on=["dataset", "arm"], how="left")
     columns = [Column("data set"), Column("arm", show="long")]
     columns += [Column(f"chosen {name}", numeric=True) for name in names]
@@ -338,7 +344,8 @@ def draw(fixed: Verdicts, tuned: Verdicts) -> Iterator[Figure]:
     tables = []
     for series, judged in (("fixed", fixed), ("tuned", tuned)):
         words = [f"{series}: {verdict_views.label(row)}" for row in judged.table.to_dict("records")]
-        tables.append(judged.table.assign(series=series, words=words))
+        counted = {UNIT: judged.unit} if tuned.unit != fixed.unit else {}
+        tables.append(judged.table.assign(series=series, words=words, **counted))
     rows = pd.concat(tables, ignore_index=True)
     number = rows.groupby(KEY, sort=False).ngroup()
     rows = rows.iloc[number.argsort(kind="stable")]

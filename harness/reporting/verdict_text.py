@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness import stats
 from harness.reporting import computation
-from harness.reporting.contrasts import arm, contrast, untrained
+from harness.reporting.contrasts import UNIT, arm, contrast, untrained
 from harness.stats.verdicts import DIFFERENT, UNDECIDED
 from harness.text import (
     as_word,
@@ -38,6 +38,10 @@ FEW = 3  # contrasts of a data set that get a sentence each
 NAMED = 4  # learning rates that are named
 ALL = 30  # contrasts of one verdict, or without trials, that are named; more are easier to read in a table
 POWER = "80\u00a0% power at the corrected level"
+SHARED = (
+    "Each seed has a split of its own, so seeds share val images: tests, intervals and numbers of seeds are "
+    "those of Nadeau and Bengio (2003), wider than if they shared none."
+)
 
 
 def answers(reading: ReportData, judged: Verdicts, *, tuned: bool = False) -> list[list[str]]:
@@ -61,7 +65,7 @@ def _dataset(reading: ReportData, judged: Verdicts, dataset: str, *, tuned: bool
     if not any(row["n"] for row in rows):
         ended = stats.outcomes(reading.of(dataset), ["dataset"]).iloc[0]
         yield (
-            f"{where} nothing can be compared: no seed finished both sides of any of "
+            f"{where} nothing can be compared: no {judged.unit} finished both sides of any of "
             f"{count(len(rows), 'contrast')} ({ended['ok']} of {count(ended['planned'], 'trial')} finished)."
         )
         return
@@ -87,10 +91,11 @@ def sentence(row: Row, family: Contrasts, *, seeds: bool = True) -> str:
     first, second = arm(row), row["reference"]
     within = f" ({row['within']})" if row["within"] else ""
     by = f"{points(row['difference'], sign=True)} points of {spaced(family.metric)}"
+    unit = unit_of(row)
     if row["n"] == 0:
-        return f"{first} cannot be compared with {second}{within}: no seed finished both."
+        return f"{first} cannot be compared with {second}{within}: no {unit} finished both."
     if row["n"] == 1:
-        return f"{first} against {second}{within}: {by} in the only seed, so there is no verdict."
+        return f"{first} against {second}{within}: {by} in the only {unit}, so there is no verdict."
     p = f"corrected p {p_value(row['p_holm'])}"
     if row["verdict"] in DIFFERENT:
         size = f"{points(abs(row['difference']))} points of {spaced(family.metric)}"
@@ -99,12 +104,19 @@ def sentence(row: Row, family: Contrasts, *, seeds: bool = True) -> str:
         less = ", which is within the margin" if row["within_margin"] else ""
         return f"{first} is {row['verdict']} than {second}{within} by {size}{less} ({sure})."
     if row["verdict"] == stats.IDENTICAL:
-        return f"{first} and {second} have the same {spaced(family.metric)} in all {row['n']} seeds{within}."
+        return (
+            f"{first} and {second} have the same {spaced(family.metric)} in all {row['n']} {unit}s{within}."
+        )
     if row["verdict"] == "same within margin":
         return f"{first} and {second} are the same within {_margin(family)}{within}: {by} ({interval(row)})."
     seen = f"{by} ({interval(row)}, {p})"
     more = f"; {_more([row], family)}" if seeds else ""
     return f"{first} cannot be distinguished from {second}{within}: {seen}{more}."
+
+
+def unit_of(row: Row) -> str:
+    """Name what a row of `Verdicts.table` counts: a seed, or a block of seeds that chose by itself."""
+    return str(row.get(UNIT, "seed"))
 
 
 def _margin(family: Contrasts) -> str:
@@ -191,35 +203,36 @@ def _more(rows: Sequence[Row], family: Contrasts) -> str:
     """Say how many more seeds would decide the contrasts that these seeds cannot tell."""
     known = [row["more_seeds"] for row in rows if not math.isnan(row["more_seeds"])]
     more = sorted(seeds for seeds in known if seeds > 0)
-    size = _size(family)
+    size, unit = _size(family), unit_of(rows[0])
     if not known:
-        return "the number of seeds that would decide it cannot be estimated"
+        return f"the number of {unit}s that would decide it cannot be estimated"
     if not more:
         smaller = "the difference is" if len(known) == 1 else "these differences are"
-        enough = f"there are enough seeds to detect {size} ({POWER})"
+        enough = f"there are enough {unit}s to detect {size} ({POWER})"
         return f"{enough}, so {smaller} probably smaller, but this is not shown"
     ends = between([f"{seeds:,.0f}" for seeds in more])
-    noun = "seed" if ends == "1" else "seeds"
+    noun = unit if ends == "1" else f"{unit}s"
     some = f" in {len(more)} of them" if len(more) < len(rows) else ""
     return f"about {ends} more {noun} would resolve differences of {size}{some} ({POWER})"
 
 
 def _power(rows: Sequence[Row]) -> Iterator[str]:
     known = [row for row in rows if math.isfinite(row["detectable"])]
+    unit = unit_of(rows[0])
     if not known:
         several = any(row["n"] > 1 for row in rows)
         yield (
-            "The differences do not vary with the seed, so the size of a difference that would be missed "
+            f"The differences do not vary with the {unit}, so the size of a difference that would be missed "
             "cannot be estimated."
             if several
-            else "With a single seed no difference can be distinguished from chance."
+            else f"With a single {unit} no difference can be distinguished from chance."
         )
         return
     seeds = between([str(n) for n in sorted(row["n"] for row in known)])
     sizes = between([points(size) for size in sorted(row["detectable"] for row in known)])
     depends = ", depending on the contrast," if " to " in sizes else ""
     yield (
-        f"With {seeds} seeds and this spread, differences smaller than {sizes} points{depends} would be "
+        f"With {seeds} {unit}s and this spread, differences smaller than {sizes} points{depends} would be "
         "missed more often than one time in five, at the corrected level."
     )
 
@@ -228,20 +241,21 @@ def _lost(reading: ReportData, rows: Sequence[Row], family: Contrasts) -> Iterat
     """Name the contrasts that lack trials: failed or diverged ones, and those not trained yet."""
     fewer = [row for row in rows if 0 < row["n"] < row["planned"]]
     counted = [(row, untrained(reading, family, row)) for row in fewer]
+    unit = unit_of(rows[0])
     broken = [
         f"{_name(row)} on {row['n']} of {row['planned']}"
         for row, waiting in counted
         if row["n"] + waiting < row["planned"]
     ]
     if broken:
-        yield f"Some planned seeds did not finish, and survivors may flatter: {listed(broken, ALL)}."
+        yield f"Some planned {unit}s did not finish, and survivors may flatter: {listed(broken, ALL)}."
     early = [
-        f"{_name(row)} lacks {waiting} of {count(row['planned'], 'seed')}"
+        f"{_name(row)} lacks {waiting} of {count(row['planned'], unit)}"
         for row, waiting in counted
         if waiting
     ]
     if early:
-        yield f"Some planned seeds are not trained yet, so this may change: {listed(early, ALL)}."
+        yield f"Some planned {unit}s are not trained yet, so this may change: {listed(early, ALL)}."
     holed = [row for row in rows if row["n"] and row["left_out"]]
     if holed:
         worst = max(holed, key=lambda row: row["left_out"] / (row["left_out"] + row["cells"]))
@@ -255,7 +269,7 @@ def _own_error(reading: ReportData, metric: str, dataset: str) -> Iterator[str]:
     """Give the standard error of a finite split, which seeds do not cover (sqrt(p (1 - p) / N))."""
     split, _, measure = metric.partition("_")
     done = stats.finished(reading.of(dataset), metric)
-    size = _images(reading, split, list(done["trial_id"]), dataset)
+    size = images_of(reading, split, list(done["trial_id"]), dataset)
     if measure != "accuracy" or not size:
         return
     share = float(done[metric].median())
@@ -266,7 +280,7 @@ def _own_error(reading: ReportData, metric: str, dataset: str) -> Iterator[str]:
     )
 
 
-def _images(reading: ReportData, split: str, trial_ids: Sequence[str], dataset: str) -> int:
+def images_of(reading: ReportData, split: str, trial_ids: Sequence[str], dataset: str) -> int:
     """Count the images of a split, by the confusion counts of a finished trial, else by provenance."""
     confusion = reading.results.confusion
     here = confusion[confusion["split"].eq(split) & confusion["trial_id"].isin(trial_ids[:1])]
@@ -295,10 +309,14 @@ def _family(reading: ReportData, judged: Verdicts, *, tuned: bool) -> Iterator[s
     yield question(reading, tuned=tuned)
     yield from computation.sentence(reading, judged)
     yield from computation.kinds(judged)
+    if judged.seeds is not None and judged.seeds["overlap"].any():
+        yield SHARED
 
 
 def question(reading: ReportData, *, tuned: bool) -> str:
     """State the question that the verdicts answer: that of fixed settings, or of tuned ones."""
+    if (tuned or reading.study.phase == "tuned") and reading.study.blocks:
+        return _question_of_blocks(reading)
     if tuned or reading.study.phase == "tuned":
         seeds = len(reading.study.tuning_seeds)
         rests = f"on {count(seeds, 'tuning seed')}" if seeds else "on tuning seeds of its own"
@@ -320,4 +338,17 @@ def question(reading: ReportData, *, tuned: bool) -> str:
     return (
         f"They compare arms at the settings given{at}, without tuning: part of any difference may come from "
         "learning rates."
+    )
+
+
+def _question_of_blocks(reading: ReportData) -> str:
+    """State the question of arms whose settings each block of seeds chose by itself."""
+    blocks = reading.study.blocks
+    tuning = count(len(reading.study.tuning_seeds) // blocks, "tuning seed")
+    fresh = count(reading.trials["seed"].nunique() // blocks, "fresh seed")
+    return (
+        f"They compare arms as they are after tuning, not at one choice: each of {blocks} blocks of seeds "
+        f"chose an arm's settings on val by {tuning} of its own and trained them with {fresh}. A block is "
+        "what is counted, by the mean of its seeds, so these intervals cover that another choice was "
+        "possible."
     )

@@ -12,7 +12,7 @@ from harness import plots, stats
 from harness.comparison.families import KEY
 from harness.reporting import comparison_charts
 from harness.reporting.arm_figures import intervals
-from harness.reporting.contrasts import EXPLORATORY, arm, contrast, headings
+from harness.reporting.contrasts import EXPLORATORY, UNIT, arm, contrast, headings
 from harness.reporting.model import (
     Cell,
     Column,
@@ -25,8 +25,8 @@ from harness.reporting.model import (
     share_cell,
     slug,
 )
-from harness.reporting.verdict_text import POWER, inside_margin
-from harness.text import DASH, between, points, spaced
+from harness.reporting.verdict_text import POWER, SHARED, inside_margin
+from harness.text import DASH, between, percent, points, spaced
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -36,13 +36,18 @@ if TYPE_CHECKING:
     from harness.study.contrasts import Contrasts
 
 NOTE = (
-    "Differences in {metric}, paired by seed, in points; under each its 95\u00a0% Student-t interval, which "
+    "Differences in {metric}, {paired}, in points; under each its 95\u00a0% Student-t interval, which "
     "stands by itself. Better or worse: p \u2264 {alpha}, {corrected}. The same: shown to lie within "
     "\u00b1{margin} points (TOST, {alike}). Detectable: the "
-    "difference that these seeds show with {power}; smaller ones are missed more often than one time in "
-    "five. More seeds: the number that would then resolve {margin} points. {whose}"
+    "difference that these {unit}s show with {power}; smaller ones are missed more often than one time in "
+    "five. More {unit}s: the number that would then resolve {margin} points. {whose}"
 )
 ON_ONE_KIND = " On one kind: seeds of which both arms are known to be made on one kind of processor."
+TOGETHER = (
+    " All together: intervals of which all hold their true difference at once, with {} (Bonferroni's; they "
+    "take any dependence and unequal numbers of seeds). Holm's p decides more than they do, so such an "
+    "interval may have 0 in it beside a verdict."
+)
 ALIKE = (
     "The same contrasts, judged by the seeds alone of which both arms were made on one kind of processor, "
     "corrected together (Holm). Fewer seeds show less: a verdict that is undecided here need not be wrong "
@@ -61,16 +66,20 @@ def table(judged: Verdicts, name: str = "verdicts", title: str = "Verdicts") -> 
     columns = [
         Column("data set", "dataset"),
         Column("contrast", contrast_cell, show="long"),
-        Column("seeds", _seeds, numeric=True, show="wide"),
+        Column(f"{judged.unit}s", _seeds, numeric=True, show="wide"),
         *([] if judged.alike is None else [Column("on one kind", _same_kind, numeric=True, show="wide")]),
         Column("difference", difference_cell, numeric=True),
+        *([Column("all together", _together, show="wide")] if len(judged.table) > 1 else []),
         Column("p (Holm)", p_cell, numeric=True, show="wide"),
         Column("verdict", lambda row: Cell(row["verdict"], inside_margin(row))),
         Column("detectable", _detectable, numeric=True, show="wide"),
-        Column("more seeds", more_cell, numeric=True, show="wide"),
+        Column(f"more {judged.unit}s", more_cell, numeric=True, show="wide"),
     ]
     rows = rows_of(columns, judged.table.to_dict("records"))
     words = note(judged) + (ON_ONE_KIND if judged.alike is not None else "")
+    words += TOGETHER.format(percent(1 - judged.family.alpha, 0)) if len(judged.table) > 1 else ""
+    if judged.seeds is not None and judged.seeds["overlap"].any():
+        words += f" {SHARED}"
     return Table(name, title, words, columns, rows, judged.table, searched=True)
 
 
@@ -84,7 +93,7 @@ def alike_table(judged: Verdicts, name: str = "verdicts") -> Iterator[Table]:
         Column("data set", "dataset"),
         Column("contrast", contrast_cell, show="long"),
         Column(
-            "seeds",
+            f"{judged.unit}s",
             lambda row: Cell(str(row["n"]), f"of {row['n_all']}", row["n"]),
             numeric=True,
             show="wide",
@@ -97,6 +106,12 @@ def alike_table(judged: Verdicts, name: str = "verdicts") -> Iterator[Table]:
     rows = rows_of(columns, both.to_dict("records"))
     title = "Verdicts, tuned, on one kind" if name != "verdicts" else "Verdicts on one kind of processor"
     yield Table(f"{name}-one-kind", title, ALIKE, columns, rows, judged.alike, searched=True)
+
+
+def _together(row: Mapping[Any, Any]) -> Cell:
+    if math.isnan(row["low_all"]):
+        return Cell(DASH)
+    return Cell(f"{points(row['low_all'])} to {points(row['high_all'])}")
 
 
 def _all_seeds(row: Mapping[Any, Any]) -> str:
@@ -116,9 +131,11 @@ def note(judged: Verdicts) -> str:
     alike = "corrected alike"
     if len(judged.table) == 1:
         corrected, alike = "for the only contrast of its family, so without a correction", "likewise"
+    paired = "paired by seed" if judged.unit == "seed" else "means of blocks of seeds, paired by block"
     return NOTE.format(
         metric=spaced(family.metric), alpha=f"{family.alpha:g}", corrected=corrected, alike=alike,
         margin=f"{100 * family.margin:g}", power=POWER, whose=whose,
+        paired=paired, unit=judged.unit,
     )  # fmt: skip
 
 
@@ -158,7 +175,7 @@ def forests(family: Contrasts, rows: pd.DataFrame, name: str, title: str, most: 
         bend = plots.forest_bend(part, family.margin)
         scale = LOGARITHMIC if bend else ""
         caption = FOREST.format(
-            metric=metric, seeds=_over(part["n"]), corrected=_corrected(contrasts), scale=scale
+            metric=metric, seeds=_over(part), corrected=_corrected(contrasts), scale=scale
         )
         across = f"difference in {metric} (points)"
         figure = plots.forest_figure(part, family.margin, across)
@@ -185,9 +202,18 @@ def _corrected(contrasts: int) -> str:
     return f"{family}, so an interval may exclude 0 where the verdict is open"
 
 
-def _over(n: pd.Series[int]) -> str:
-    some = sorted(n[n.gt(0)])
-    return "none with one seed" if max(some, default=0) < 2 else f"{between(list(map(str, some)))} seeds"
+def _over(rows: pd.DataFrame) -> str:
+    """Say what the intervals of rows of `Verdicts.table` rest on: seeds, or blocks of seeds."""
+    units = rows[UNIT] if UNIT in rows else pd.Series("seed", index=rows.index)
+    said = []
+    for unit in dict.fromkeys(units):
+        some = sorted(rows.loc[units.eq(unit) & rows["n"].gt(0), "n"])
+        said.append(
+            f"none with one {unit}"
+            if max(some, default=0) < 2
+            else f"{between(list(map(str, some)))} {unit}s"
+        )
+    return " and ".join(said)
 
 
 def label(row: Mapping[Any, Any]) -> str:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.results import documents, fields
+from harness.settings.schema import SEED_BLOCK
 from harness.system import files
 
 FILE = "datapackage.json"
@@ -130,6 +131,8 @@ def _resource(
         for name in header
     ]
     key = list(KEYS[table]) if table in KEYS else list(key_of_trials) or _key_of_trials(text)
+    if table == "chosen" and SEED_BLOCK in header:
+        key.append(SEED_BLOCK)
     packed = {"compression": "gz"} if path.endswith(".gz") else {}
     return {
         "profile": "tabular-data-resource", "name": table, "path": path, "description": TITLES[table],

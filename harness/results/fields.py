@@ -19,7 +19,7 @@ from harness.axes.optimizers import optimizers
 from harness.axes.schedules import schedules
 from harness.results.derived import tracked
 from harness.settings import TYPES, Setting, limited
-from harness.settings.schema import EPOCHS, MEASURES, OF_ARM, PARENT, SPLITS
+from harness.settings.schema import EPOCHS, MEASURES, OF_ARM, PARENT, SEED_BLOCK, SPLITS
 from harness.study.checker import known_settings
 from harness.study.searches import STATES
 
@@ -85,6 +85,10 @@ UNTIL = "up to the first evaluation that reached the study's target; empty if no
 OWN_LOSS = "the loss's own; nats for ce and nll"
 TRIAL_ID = _text("trial_id", "The trial: a hash of all that decides its result.", required=True)
 ARM = _text("arm", "The arm's name: its settings that the study varies.", required=True)
+BLOCK = _count(
+    SEED_BLOCK, "", "The block of seeds that chose the arm's settings, from 1 on; only where blocks choose.",
+    required=True, least=1,
+)  # fmt: skip
 SPLIT = _text("split", "The split of the data set: train, val or test.", required=True, enum=SPLITS)
 LOSS = _number("loss", OWN_LOSS, "Mean loss over the split, in inference mode.")
 ACCURACY = _number("accuracy", SHARE, "Share of the split's images whose most probable class is their label.")
@@ -225,6 +229,7 @@ OF_STACKS = _by_name(
 CHOICES = _by_name(
     _text("dataset", "Data set.", required=True),
     ARM,
+    BLOCK,
     _number("val_accuracy", SHARE, "Val accuracy of the chosen setting, averaged over the tuning seeds."),
     _count("seeds", "seeds", "Tuning seeds.", required=True, least=1),
     _count("tried", "settings", "Settings that the arm tried.", required=True, least=1),
@@ -364,4 +369,6 @@ def _label(name: str, linked: Iterable[str]) -> Field | None:
     """Describe a column of names: of an axis of linked settings, or of the arm that a tried setting is of."""
     if name == OF_ARM:
         return _text(name, "The arm whose settings it tries.", required=True)
+    if name == SEED_BLOCK:
+        return BLOCK
     return _text(name, f"Axis {name}: the name of its linked settings.") if name in linked else None

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from harness.results.csv_rows import TextTable
-from harness.settings.schema import BASELINE
+from harness.settings.schema import BASELINE, SEED_BLOCK
 from harness.text import as_word
 
 CONFIDENCE = 0.95
@@ -32,7 +32,7 @@ class ArmMean:
         dataset, arm: its names.
         rank: its place on the data set by val accuracy, from 1; 0 where it has none.
         finished: seeds that finished.
-        n: seeds with a val accuracy.
+        n: seeds with a val accuracy; blocks with one, where blocks of seeds chose the arm's settings.
         mean, low, high: val accuracy, and its Student-t interval; NaN without a spread to make one of.
         shown: test accuracy, NaN where there is none.
     """
@@ -54,14 +54,15 @@ def ranked(trials: TextTable) -> dict[str, list[ArmMean]]:
     Arms with a diverged or failed seed come after those without, because the mean of the survivors
     flatters them; arms without any value come last and have no rank.
     """
-    rows: dict[tuple[str, str], list[tuple[str, str, str]]] = {}
+    rows: dict[tuple[str, str], list[tuple[str, str, str, str]]] = {}
     names = ("dataset", "arm", "status", "val_accuracy", "test_accuracy")
-    for dataset, arm, *cells in zip(*(trials[name] for name in names), strict=True):
-        rows.setdefault((dataset, arm), []).append((cells[0], cells[1], cells[2]))
+    units = trials[SEED_BLOCK] if SEED_BLOCK in trials else map(str, range(len(trials)))
+    for dataset, arm, *cells, unit in zip(*(trials[name] for name in names), units, strict=True):
+        rows.setdefault((dataset, arm), []).append((cells[0], cells[1], cells[2], unit))
     arms: dict[str, list[tuple[tuple[bool, bool, float], ArmMean]]] = {}
     for (dataset, arm), seeds in rows.items():
         mean = _mean(dataset, arm, seeds)
-        broken = any(status in BROKEN for status, _, _ in seeds)
+        broken = any(status in BROKEN for status, *_ in seeds)
         arms.setdefault(dataset, []).append(((not mean.n, broken, -mean.mean if mean.n else 0.0), mean))
     return {dataset: _placed(listed) for dataset, listed in arms.items()}
 
@@ -73,11 +74,21 @@ def _placed(listed: Sequence[tuple[tuple[bool, bool, float], ArmMean]]) -> list[
     ]
 
 
-def _mean(dataset: str, arm: str, seeds: Sequence[tuple[str, str, str]]) -> ArmMean:
-    done = [(val, test) for status, val, test in seeds if status == "ok"]
-    values, shown = ([float(pair[i]) for pair in done if pair[i]] for i in (0, 1))
+def _mean(dataset: str, arm: str, seeds: Sequence[tuple[str, str, str, str]]) -> ArmMean:
+    """Average an arm's seeds, of which each has its status, val and test accuracy, and its unit."""
+    done = [cells for status, *cells in seeds if status == "ok"]
+    values, shown = (_units([(unit, cells[i]) for *cells, unit in done]) for i in (0, 1))
     low, high = interval(values)
     return ArmMean(dataset, arm, 0, len(done), len(values), _average(values), low, high, _average(shown))
+
+
+def _units(cells: Iterable[tuple[str, str]]) -> list[float]:
+    """Average the values of each unit (a seed, or a block of seeds), of those that have one."""
+    of_unit: dict[str, list[float]] = {}
+    for unit, cell in cells:
+        if cell:
+            of_unit.setdefault(unit, []).append(float(cell))
+    return [_average(values) for values in of_unit.values()]
 
 
 def _average(values: Sequence[float]) -> float:

@@ -13,7 +13,7 @@ from harness.errors import MachineError, UsageError
 from harness.results import Results, TrainedTrial, read, run_folder, selection, weights
 from harness.results.trained_on import study_dataset
 from harness.settings import Value
-from harness.settings.schema import OF_ARM
+from harness.settings.schema import OF_ARM, SEED_BLOCK
 from harness.study.checker import known_settings
 from harness.study.study import Study
 from harness.study.study import load as load_study
@@ -57,7 +57,8 @@ def settings_of(trial: TrainedTrial) -> dict[str, Value]:
     columns = map(str, trial.results.trials.loc[:, "dataset":"seed"].columns)
     for name in columns:
         text = as_word(trial.row[name])
-        if text != NOT_APPLICABLE and name not in {"seed", OF_ARM, *_linked(trial.results.study)}:
+        labels = {"seed", OF_ARM, SEED_BLOCK, *_linked(trial.results.study)}
+        if text != NOT_APPLICABLE and name not in labels:
             value = _value(trial.row[name])
             given[name] = known[name].check(value) if name in known else value
     return given

@@ -51,9 +51,11 @@ COLUMNS = ("trial_id", "arm", "seed", *OUTCOME, *TO_TARGET, PARENT)
 """Columns of trials.csv beside a trial's settings."""
 OF_ARM = "of_arm"
 """The column that names the arm whose settings a trial tries, while a study tunes."""
+SEED_BLOCK = "seed_block"
+"""The column of the block of seeds that chose the settings of a tuned trial; only where blocks choose."""
 TAKEN = (
-    OF_ARM, *COLUMNS, "label", "objective", "split", "epoch", "step", "value", "trials", "accuracy",
-    "prediction", "count",
+    OF_ARM, SEED_BLOCK, *COLUMNS, "label", "objective", "split", "epoch", "step", "value", "trials",
+    "accuracy", "prediction", "count",
 )  # fmt: skip
 """Names a linked axis cannot have: columns of the results, and of the tables that reports make of them."""
 TUNING, TUNED, CHOSEN = "tuning", "tuned", "chosen.csv"

@@ -8,7 +8,13 @@ import numpy as np
 import pandas as pd
 
 from harness.stats.balance import as_array, whole_cells
-from harness.stats.summaries import CONFIDENCE, difference_limits, finished, summarise
+from harness.stats.summaries import (
+    CONFIDENCE,
+    difference_limits,
+    finished,
+    summarise,
+    with_blocks,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -33,7 +39,8 @@ def paired_differences(
             by both: `verdicts` then says of an arm that never finished that there is no data.
 
     Returns:
-        dataset, arm, reference, seed, value, reference_value, difference; only seeds that both finished.
+        dataset, arm, reference, seed, value, reference_value, difference, and `BLOCK` where trials have it;
+        only seeds that both finished.
     """
     done = trials.assign(**{metric: trials[metric].where(trials["status"].eq("ok"))})
     done = done if unfinished else finished(trials, metric)
@@ -44,7 +51,8 @@ def paired_differences(
     table = pairs[["arm", "reference"]].merge(values, on="arm", sort=False)
     table = table.merge(reference, on=["dataset", "reference", "seed"], sort=False)
     table["difference"] = table["value"] - table["reference_value"]
-    return table[["dataset", "arm", "reference", "seed", "value", "reference_value", "difference"]]
+    columns = ["dataset", "arm", "reference", "seed", "value", "reference_value", "difference"]
+    return with_blocks(table[columns], trials)
 
 
 def contrasts(
@@ -91,10 +99,10 @@ def level_differences(
 
     Returns:
         dataset, `within`, arm (the level), reference, seed, value, reference_value, difference, cells
-        (averaged over), left_out (cells planned for both and not finished by both). There is a row for each
-        planned seed; one that could not be compared has no numbers, and an arm that never finished nothing
-        but such rows, so that nothing planned drops out unseen. Levels that were never planned beside the
-        reference have no row.
+        (averaged over), left_out (cells planned for both and not finished by both), and `BLOCK` where trials
+        have it. There is a row for each planned seed; one that could not be compared has no numbers, and an
+        arm that never finished nothing but such rows, so that nothing planned drops out unseen. Levels that
+        were never planned beside the reference have no row.
     """
     names = ["dataset", *within]
     cell = [name for name in axes if name not in {axis, *names}]
@@ -104,7 +112,9 @@ def level_differences(
         for table in _against(block, axis, reference, cell, metric)
     ]
     columns = [*names, *LEVEL_COLUMNS]
-    return pd.concat(tables, ignore_index=True)[columns] if tables else pd.DataFrame(columns=columns)
+    if not tables:
+        return pd.DataFrame(columns=columns)
+    return with_blocks(pd.concat(tables, ignore_index=True)[columns], trials)
 
 
 def _against(

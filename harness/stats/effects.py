@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from harness.stats.summaries import CONFIDENCE, difference_limits, finished, limits, sorted_within, summarise
+from harness.stats.summaries import (
+    CONFIDENCE,
+    difference_limits,
+    finished,
+    limits,
+    sorted_within,
+    summarise,
+    with_blocks,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -66,7 +74,7 @@ def main_effects(
         dataset, axis, level, mean (of the level), n, effect, low, high (of the effect); accuracy as shares
         in 0..1.
     """
-    seeds = seed_effects(trials, axes, metric)
+    seeds = with_blocks(seed_effects(trials, axes, metric), trials)
     by = ["dataset", "axis", "level"]
     effects = summarise(seeds, by, "effect", confidence, difference_limits(metric)).rename(
         columns={"mean": "effect"}

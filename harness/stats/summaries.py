@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 CONFIDENCE = 0.95
+BLOCK = "seed_block"
+"""The column of blocks of seeds, of which each chose settings by itself. Its seeds share that choice: where
+there are blocks, these are independent, and not the seeds."""
 SPREADLESS = 1e-9
 """Up to this part of their mean, values differ by rounding alone: they are one value."""
 OUTCOMES = ["ok", "diverged", "failed", "skipped", "pruned"]
@@ -38,10 +41,13 @@ def summarise(
     """Compute mean and Student-t interval of `value` within each group, groups in order of appearance.
 
     An interval ends where values end: Student's t knows nothing of the least and the greatest, and what it
-    gives beyond them is cut off, which costs no coverage.
+    gives beyond them is cut off, which costs no coverage. Where rows are of blocks of seeds (`BLOCK`), the
+    means of the blocks are the observations: settings are chosen once a block, so its seeds are not
+    independent.
 
     Args:
-        values: one row an independent observation (a seed); NaN in `value` is not an observation.
+        values: one row an independent observation (a seed), or a seed of a block; NaN in `value` is not an
+            observation.
         by: columns that name a group.
         value: the column to summarise.
         confidence: coverage of the interval, in 0..1.
@@ -56,6 +62,7 @@ def summarise(
     >>> summarise(three, ["arm"], "x").round(3).to_dict("records")
     [{'arm': 'a', 'n': 3, 'mean': 2.0, 'sd': 1.0, 'low': -0.484, 'high': 4.484}]
     """
+    values = block_means(values, by, [value])
     grouped = values.groupby(list(by), sort=False, observed=True, dropna=False)[value]
     table = grouped.agg(n="count", mean="mean", sd="std").reset_index()
     n = table["n"].to_numpy(dtype=float)
@@ -64,6 +71,33 @@ def summarise(
     half = critical * np.where(sd > spreadless(mean), sd, np.nan) / np.sqrt(np.maximum(n, 1))
     least, most = within or limits(value)
     return table.assign(low=np.clip(mean - half, least, most), high=np.clip(mean + half, least, most))
+
+
+def block_means(values: pd.DataFrame, by: Sequence[str], of: Sequence[str]) -> pd.DataFrame:
+    """Average columns within each block of seeds of a group; a table without blocks is given as it is.
+
+    A block counts with the seeds that have a value; without any, it has none.
+
+    Returns:
+        `by`, `BLOCK`, `of`; groups and blocks in order of appearance.
+
+    >>> seeds = pd.DataFrame({"arm": "a", BLOCK: [1, 1, 2, 2], "x": [1.0, 3.0, 4.0, 6.0]})
+    >>> block_means(seeds, ["arm"], ["x"])["x"].tolist()
+    [2.0, 5.0]
+    """
+    if BLOCK not in values or BLOCK in by:
+        return values
+    means = values.groupby([*by, BLOCK], sort=False, observed=True, dropna=False)[list(of)].mean()
+    table: pd.DataFrame = means.reset_index()
+    return table
+
+
+def with_blocks(values: pd.DataFrame, trials: pd.DataFrame) -> pd.DataFrame:
+    """Add to rows of seeds the block that each seed is of, where the trials (seed, `BLOCK`) have blocks."""
+    if BLOCK not in trials:
+        return values
+    blocks = trials.drop_duplicates("seed").set_index("seed")[BLOCK]
+    return values.assign(**{BLOCK: values["seed"].map(blocks)})
 
 
 def spreadless(mean: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -15,8 +15,17 @@ from harness.data.generated_tables import GeneratedTable
 from harness.data.image_folders import Folder
 from harness.errors import UsageError, did_you_mean, few, quoted
 from harness.registry import PACKAGE_ROOT
-from harness.settings.schema import CONFIRMED, FINALISTS, OF_ARM, TRIES, TUNED, TUNING
-from harness.study import contrasts, file_tables, rules, searches, space_table, toml_text, tuning_space
+from harness.settings.schema import CONFIRMED, FINALISTS, OF_ARM, SEED_BLOCK, TRIES, TUNED, TUNING
+from harness.study import (
+    contrasts,
+    file_tables,
+    rules,
+    searches,
+    seed_blocks,
+    space_table,
+    toml_text,
+    tuning_space,
+)  # fmt: skip
 from harness.study.about import About, PhaseName
 from harness.study.checker import Checker, GivenSettings, known_settings
 from harness.study.contrasts import Contrasts
@@ -41,7 +50,8 @@ class Variant:
     """An arm of a study in one of its phases, as given: its defaults are not filled in yet.
 
     `labels` holds the value's name of each linked axis. `tried` are the settings that tuning tries with it,
-    `before` those it has before it is tuned.
+    `before` those it has before it is tuned. `block` is the block of seeds that it is trained with, from 1
+    on; 0: all seeds.
     """
 
     name: str
@@ -49,6 +59,7 @@ class Variant:
     labels: Mapping[str, str] = field(default_factory=dict)
     tried: GivenSettings = field(default_factory=dict)
     before: GivenSettings | None = None
+    block: int = 0
 
 
 class Phase:
@@ -82,8 +93,8 @@ class Phase:
         for given in study.combinations():
             yield Variant(given.name, given.settings, study.labels(given))
 
-    def chooses(self, study: Study, arm: str) -> bool:  # noqa: ARG002 (a later phase looks at them)
-        """Tell whether an arm has all that it needs to be trained."""
+    def chooses(self, study: Study, arm: str, block: int) -> bool:  # noqa: ARG002 (of a later phase)
+        """Tell whether an arm has all that it needs to be trained with a block of seeds; block 0 is all."""
         return True
 
 
@@ -109,18 +120,24 @@ class _Tuning(Phase):
 
 
 class _Tuned(Phase):
-    """Every arm at the settings that it chose."""
+    """Every arm at the settings that it chose, or that each block of seeds chose for it."""
 
     name: PhaseName = "tuned"
     title, folder = "training, tuned", TUNED
 
+    def label_columns(self, study: Study) -> list[str]:
+        return [*study.linked_axes, *([] if study.blocks == [0] else [SEED_BLOCK])]
+
     def variants(self, study: Study) -> Iterator[Variant]:
         for given in study.combinations():
-            chosen = given.settings | study.chosen.get(given.name, {})
-            yield Variant(given.name, chosen, study.labels(given), before=given.settings)
+            labels = study.labels(given)
+            for block in study.blocks:
+                chosen = given.settings | study.chosen.get(seed_blocks.named(given.name, block), {})
+                named = labels | ({SEED_BLOCK: str(block)} if block else {})
+                yield Variant(given.name, chosen, named, before=given.settings, block=block)
 
-    def chooses(self, study: Study, arm: str) -> bool:
-        return arm in study.chosen
+    def chooses(self, study: Study, arm: str, block: int) -> bool:
+        return seed_blocks.named(arm, block) in study.chosen
 
 
 class _Searching(Phase):
@@ -186,7 +203,7 @@ class Study:
     {"name": .., setting: ..}. `steps` are a ladder's, each with its "name". `folders` are the person's own
     images, `datasets` the data sets made of them, by the name that `dataset` calls each. `contrasts` is what
     is compared. `tune` is what every arm may tune, if anything, from `spaces` (`space_of`); `chosen` what
-    each arm chose, by name, once that is known. `start` is where trials begin that
+    each arm chose, by name (`seed_blocks.named`), once that is known. `start` is where trials begin that
     continue another. A search is `search` for the best in `space`; its arms are the suggestions, in `chosen`.
     """
 
@@ -242,6 +259,17 @@ class Study:
     def seeds(self) -> Sequence[int]:
         """The seeds of its trials, in this phase."""
         return self.phase.seeds(self)
+
+    @property
+    def blocks(self) -> list[int]:
+        """The numbers of the blocks of seeds that choose by themselves; [0] where all share a choice."""
+        return seed_blocks.numbers(self.tune.blocks if self.tune else None)
+
+    def seeds_of(self, block: int) -> Sequence[int]:
+        """Give the seeds of a block, in this phase; of block 0, all of them."""
+        if not block or self.tune is None:
+            return self.seeds
+        return seed_blocks.divided(self.seeds, self.tune.blocks)[block - 1]
 
     @property
     def sealed(self) -> bool:
@@ -320,7 +348,7 @@ class Study:
             tables["steps"] = [dict(step) for step in self.steps]
         tables["contrasts"] = self.contrasts.table()
         if self.tune:
-            tables["tune"] = self.tune.model_dump(exclude_none=True)
+            tables["tune"] = self.tune.table()
         if self.search:
             tables |= {"search": searches.table(self.search), "space": dict(self.space.table)}
         if self.start:

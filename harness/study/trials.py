@@ -22,6 +22,7 @@ from harness.errors import UsageError
 from harness.registry import Entry
 from harness.settings import CORE, Value
 from harness.settings.schema import OF_ARM
+from harness.study import seed_blocks
 from harness.study.checker import GivenSettings
 from harness.study.study import Study
 
@@ -39,7 +40,8 @@ class Arm:
     """One combination of settings, seeds aside: defaults resolved, no setting without effect.
 
     `labels` holds the value's name of each linked axis; `tried`, while a study tunes, the settings that the
-    arm tries; `before`, once it is tuned, its settings before that.
+    arm tries; `before`, once it is tuned, its settings before that; `block`, the block of seeds that chose
+    them, from 1 on; 0: all seeds.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Arm:
     labels: Mapping[str, str] = field(default_factory=dict)
     tried: GivenSettings = field(default_factory=dict)
     before: Settings | None = None
+    block: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +73,7 @@ def arms(study: Study) -> Iterator[Arm]:
         settings = resolve(variant.settings, study.datasets)
         if study.start is not None:
             settings |= study.start.settings()
-        yield Arm(variant.name, settings, named, variant.tried, before)
+        yield Arm(variant.name, settings, named, variant.tried, before, variant.block)
 
 
 def settings_of(study: Study, given: Mapping[str, Value] | None = None) -> Settings:
@@ -126,7 +129,8 @@ def trials(study: Study) -> tuple[list[Trial], dict[str, list[str]]]:
     """Give the trials of a study, and for an arm's name the names of later arms that mean the same.
 
     An arm and its duplicates are one arm: it is trained once. Arms that chose the same settings stay two
-    arms, with the same trials, which are trained once.
+    arms, with the same trials, which are trained once. An arm for which blocks of seeds choose is there once
+    a block, under one name, with the seeds of the block.
 
     Raises:
         UsageError: two arms that mean different things have the same name.
@@ -135,20 +139,24 @@ def trials(study: Study) -> tuple[list[Trial], dict[str, list[str]]]:
     identified: dict[bytes, str] = {}
     names: set[str] = set()
     merged: dict[str, list[str]] = {}
-    result, sources, seeds = [], plugins.sources(), study.seeds
+    result, sources = [], plugins.sources()
+    seeds = {block: study.seeds_of(block) for block in {0, *study.blocks}}
     for arm in arms(study):
         identity = identity_of(arm.settings, sources)
-        meant = _digest(identity_of(arm.before, sources) if arm.before else identity)
+        before = identity_of(arm.before, sources) if arm.before else identity
+        meant = _digest(seed_blocks.named(before, arm.block))
         if meant in identified:
-            merged.setdefault(identified[meant], []).append(arm.name)
+            if arm.block <= 1:  # once an arm, whose blocks have one name
+                merged.setdefault(identified[meant], []).append(arm.name)
             continue
-        if arm.name in names:
+        named = seed_blocks.named(arm.name, arm.block)
+        if named in names:
             raise UsageError(
                 f"two different arms are both called {arm.name!r}: rename a linked value or a step"
             )
-        names.add(arm.name)
+        names.add(named)
         identified[meant] = arm.name
-        result += [trial_of(study, arm, seed, identity, sources) for seed in seeds]
+        result += [trial_of(study, arm, seed, identity, sources) for seed in seeds[arm.block]]
     if study.about.phase != "tuned" and len({trial.trial_id for trial in result}) < len(result):
         raise AssertionError("two different trials share a trial_id; please report this")
     return result, merged

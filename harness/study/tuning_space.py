@@ -2,7 +2,7 @@
 
 Every arm gets the same number of tries, each with the same tuning seeds, and is chosen by val accuracy alone
 (Choi et al. 2019; Bouthillier et al. 2021). An arm may have a space of its own: linked settings may hold a
-table `tune`.
+table `tune`. With `blocks`, each block of seeds makes a choice of its own (`harness.study.seed_blocks`).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from harness.errors import quoted
 from harness.settings import Seeds, Setting, Value, limits, seeds_or_count
+from harness.study import seed_blocks
 from harness.study.space import CheckValue, Choices, Floats, Ints, Meaning, SpaceEntry, read_entry
 from harness.text import as_text
 
@@ -34,7 +35,12 @@ TuningSpace: TypeAlias = "dict[str, SpaceEntry]"
 
 
 class Tune(BaseModel):
-    """The [tune] table. `budget` is how many settings an arm tries; a space of lists tries all of them."""
+    """The [tune] table. `budget` is how many settings an arm tries; a space of lists tries all of them.
+
+    `blocks` divides the tuning seeds and the study's seeds, in their order, into as many blocks: each chooses
+    by its own tuning seeds, and trains what it chose with its own seeds of the study. With `halving`, a block
+    trains the better half of its settings with further seeds, instead of all of them.
+    """
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -42,7 +48,16 @@ class Tune(BaseModel):
         FIRST_TUNING_SEED, FIRST_TUNING_SEED + 1
     ]  # fmt: skip
     budget: Annotated[int, Field(ge=2), limits.at_most(limits.BUDGET, "settings of one arm")] | None = None
+    blocks: Annotated[int, Field(ge=1), limits.at_most(limits.SEEDS, "blocks of seeds")] | None = None
+    halving: bool = False
     space: dict[str, Any] = {}
+
+    def table(self) -> dict[str, Any]:
+        """Give the table as study.toml has it, without keys that were not given and change nothing."""
+        table = self.model_dump(exclude_none=True)
+        if not self.halving:
+            del table["halving"]
+        return table
 
 
 def read(
@@ -88,6 +103,7 @@ def problems(
     axes: Mapping[str, Sequence[Any]],
 ) -> Iterator[str]:
     """Yield what is wrong with the spaces of a study, by their places, each value by itself aside."""
+    yield from seed_blocks.problems(tune.blocks, seeds, tune.seeds, halving=tune.halving)
     both = sorted(set(tune.seeds) & set(seeds))
     if both:
         yield (

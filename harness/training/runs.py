@@ -165,12 +165,32 @@ def _train_phases(drawn: Plan, folder: Path, options: RunOptions) -> RunSummary:
         first = _train(drawn, folder, options)
         if study.tune is None or study.about.phase != "fixed":
             return first
-        tries, tuned = _train_phase(study.in_phase("tuning"), folder / TUNING, options), folder / TUNED
+        tries, tuned = _tune(study.in_phase("tuning"), folder / TUNING, options), folder / TUNED
         if tries.statuses.get("failed"):  # a choice among those that happened not to fail would be unfair
             why = f"{tries.statuses['failed']} of the trials to tune by failed, so no arm has chosen"
             return replace(_together([first, tries]), unchosen=why)
         last = _train_phase(study.in_phase("tuned", tuning.choose(drawn, folder)), tuned, options)
     return replace(_together([first, tries, last]), tuned=tuned)
+
+
+def _tune(study: Study, folder: Path, options: RunOptions) -> RunSummary:
+    """Train what arms try, in its own folder; with halving in rounds, each with what the one before left."""
+    count = tuning.rounds(study)
+    if count == 1:
+        return _train_phase(study, folder, options)
+    drawn = share(draw(study, options.engine), options.share)
+    check_folder(folder, drawn, options)
+    trained: list[RunSummary] = []
+    with locks.locked(folder):
+        for number in range(count):
+            planned = tuning.in_round(drawn, folder, number)
+            needless = {*planned.skipped, *run_folder.finished(folder)}
+            left = any(trial.trial_id not in needless for trial in planned.trials)
+            if left or number == count - 1:  # a finished round's plan would lack the stacks of later ones
+                trained.append(_train(planned, folder, options))
+                if trained[-1].statuses.get("failed"):
+                    break
+    return replace(_together(trained), statuses=trained[-1].statuses)
 
 
 def _train_phase(study: Study, folder: Path, options: RunOptions) -> RunSummary:

@@ -16,7 +16,7 @@ import pytest
 
 from harness.results import fields
 from harness.results.datapackage import KEYS, TITLES
-from harness.settings.schema import EPOCHS, METRICS, OF_ARM, SCORES, STACKS, outcome_columns
+from harness.settings.schema import EPOCHS, METRICS, OF_ARM, SCORES, SEED_BLOCK, STACKS, outcome_columns
 from harness.study.searches import COLUMNS
 
 PAGE = Path(__file__).parents[2] / "docs" / "tables.md"
@@ -41,7 +41,7 @@ BY_HAND = {
 
 def columns(table: str) -> list[str]:
     """The columns that a table may have in any study, in their order."""
-    trials = ["trial_id", "arm", OF_ARM, *fields.SETTINGS, "seed", *outcome_columns()]
+    trials = ["trial_id", "arm", OF_ARM, SEED_BLOCK, *fields.SETTINGS, "seed", *outcome_columns()]
     first = {
         "trials": [*trials, *(name for name in LATER if name not in trials)], "epochs": EPOCHS,
         "scores": SCORES, "stacks": STACKS, "suggestions": COLUMNS,

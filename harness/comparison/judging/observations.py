@@ -9,11 +9,16 @@ from typing import Any, NoReturn
 import numpy as np
 import pandas as pd
 
+from harness import stats
 from harness.comparison.judging.table_files import ReadTable
 from harness.errors import UsageError, few, quoted
 from harness.text import count
 
 MOST_TOLD_APART = 3
+OF_BLOCKS = (
+    "blocks of seeds chose the settings of arms: n and more_seeds count blocks, by the mean of their seeds"
+)
+"""The note on arms of which each block of seeds (the column `stats.BLOCK`) chose the settings by itself."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +35,8 @@ class Observations:
     """The rows of a table as they were understood.
 
     Attributes:
-        rows: block, arm, seed (texts), value (NaN where there is none); a row a run.
+        rows: block, arm, seed (texts), value (NaN where there is none); a row a run. Of tuned arms of the
+            harness also `stats.BLOCK`, where blocks of seeds chose.
         form: the form that the table was recognised as.
         words: what each of "arm", "seed", "metric" and "block" was taken from.
         unit: "seed", or "sample" where a row is one sample's right or wrong.
@@ -90,6 +96,9 @@ def long_observations(
     rows = pd.DataFrame({"block": blocks, "arm": arms, "seed": seeds, "value": values})
     if roles.paired:
         _check_single(table, rows, roles)
+    chose = roles.paired and roles.seed != stats.BLOCK and stats.BLOCK in table.columns
+    if chose and (chosen_by := table.texts(stats.BLOCK)).ne("").all():
+        rows[stats.BLOCK], notes = chosen_by, [*notes, OF_BLOCKS]
     lost = list(left_out)
     infinite = np.isinf(rows["value"].to_numpy())
     for cases, reason in (

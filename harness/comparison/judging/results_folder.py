@@ -8,15 +8,19 @@ from pathlib import Path
 
 import pandas as pd
 
-from harness import results
+from harness import results, stats
 from harness.comparison import families
-from harness.comparison.judging.observations import LeftOut, Observations
+from harness.comparison.judging.observations import OF_BLOCKS, LeftOut, Observations
 from harness.errors import UsageError
 from harness.results import Results
 from harness.settings.schema import CONFIRMED, TUNED
 from harness.study.contrasts import Contrasts
 
 FORM = "results folder of the harness"
+SHARED = (
+    "each seed has a split of its own, so seeds share val images: tests and intervals are those of Nadeau "
+    "and Bengio (2003), wider than those of seeds that share none"
+)
 
 
 @dataclass(frozen=True)
@@ -47,14 +51,18 @@ def read(folder: Path) -> StudyDifferences:
         alone = "its study has one arm, or is a search without a confirmation. Name columns: --arm, --metric"
         why = " ".join(doubts) or alone
         raise UsageError(f"{folder} has no contrast to judge: {why}")
+    differences = families.shared_images(differences, trials, family, found.study)
+    if differences["overlap"].any():
+        said = [*said, SHARED]
     rows = trials.rename(columns={"dataset": "block"})[["block", "arm", "seed"]]
     rows = rows.assign(
         arm=rows["arm"].astype(str), seed=rows["seed"].astype(str), value=trials[family.metric]
     )
     rows["value"] = rows["value"].where(trials["status"].eq("ok"))
     words = {"arm": _arm_words(family), "seed": "seed", "metric": family.metric, "block": "dataset"}
+    counted = [OF_BLOCKS] if stats.BLOCK in differences else []
     seen = Observations(
-        rows, FORM, words, left_out=tuple(_unfinished(trials)), notes=(*notes, *said, *doubts)
+        rows, FORM, words, left_out=tuple(_unfinished(trials)), notes=(*notes, *said, *counted, *doubts)
     )
     return StudyDifferences(family, differences.assign(arm=_in_words(differences)), seen, tuple(doubts))
 

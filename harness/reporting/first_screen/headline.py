@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 from harness import stats
 from harness.reporting import computation
 from harness.reporting.arm_tables import absent_shards
+from harness.reporting.block_choices import chosen_settings
 from harness.reporting.first_screen import answers, pictures
 from harness.reporting.first_screen.model import SENTENCES, Headline
 from harness.reporting.search import finalists
 from harness.reporting.search import page as search_page
 from harness.reporting.search import tables as search_tables
-from harness.reporting.tuned import FACTS
 from harness.settings.schema import CONFIRMED, FINALISTS
 from harness.study.searches import STATES
 from harness.text import as_word, between, count, joined, listed, points, spaced
@@ -91,13 +91,12 @@ def _seeds(judged: Verdicts) -> Iterator[tuple[str, str]]:
     seeds = sorted(table.loc[table["n"].gt(0), "n"]) if len(table) else []
     if not seeds:
         return
+    label = f"{judged.unit.capitalize()}s"
     if seeds[-1] < 2:
-        yield "Seeds", "one, so there is no interval and no verdict: a difference may be chance."
+        yield label, "one, so there is no interval and no verdict: a difference may be chance."
         return
-    yield (
-        "Seeds",
-        f"{between(list(map(str, seeds)))} a side, paired; 95\u00a0% t intervals.",
-    )
+    chosen = ", each of which chose by itself" if judged.unit == "block" else ""
+    yield label, f"{between(list(map(str, seeds)))} a side{chosen}, paired; 95\u00a0% t intervals."
     corrected = "none, for one contrast"
     if len(table) > 1:
         corrected = f"Holm, {len(table)} contrasts, {100 * family.alpha:g}\u00a0%"
@@ -126,6 +125,8 @@ def _tuning(evidence: Evidence) -> Iterator[tuple[str, str]]:
     elif evidence.tuned_verdicts is not None or reading.study.phase == "tuned":
         seeds = len(reading.study.tuning_seeds)
         on = f", {count(seeds, 'seed')}" if seeds else ""
+        if reading.study.blocks:
+            on = f", {count(seeds // reading.study.blocks, 'seed')} in each of {reading.study.blocks} blocks"
         yield "Tuned", f"{joined(_tuned_settings(evidence)) or 'settings'}, for each arm on val{on}."
         yield "Not tuned", "all else: it is as given."
     else:
@@ -135,8 +136,7 @@ def _tuning(evidence: Evidence) -> Iterator[tuple[str, str]]:
 
 def _tuned_settings(evidence: Evidence) -> list[str]:
     """Return the settings that arms chose: those of chosen.csv, or of a tuned folder's study.toml."""
-    chosen = [] if evidence.tuned is None else list(evidence.tuned.phases.chosen)
-    names = [str(name) for name in chosen if name not in FACTS]
+    names = [] if evidence.tuned is None else chosen_settings(evidence.tuned.phases.chosen)
     of_arms = [name for settings in evidence.reading.study.chosen.values() for name in settings]
     return list(dict.fromkeys(names or of_arms or evidence.reading.study.tuned))
 

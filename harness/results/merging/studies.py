@@ -10,6 +10,7 @@ from typing import Any
 
 from harness.errors import UsageError, quoted
 from harness.results.merging.sources import SourceFolder
+from harness.study import seed_blocks
 from harness.study.contrasts import default_pairs
 from harness.study.designs import combinations
 
@@ -38,6 +39,7 @@ def check_same(sources: Sequence[SourceFolder]) -> None:
                 "folder"
             )
     _check_shards(sources)
+    _check_blocks(sources)
     _check_digests(sources, "data", "other data called {name}", "Data sets of two kinds make two studies")
     _check_digests(
         sources, "components", "another {name}",
@@ -104,6 +106,20 @@ def _check_shards(sources: Sequence[SourceFolder]) -> None:
         )
 
 
+def _check_blocks(sources: Sequence[SourceFolder]) -> None:
+    """Raise UsageError where blocks of seeds choose and folders have other seeds: together, others would."""
+    blocks = sources[0].study.get("tune", {}).get("blocks")
+    seeds = {_listed_seeds(source.study["study"]["seeds"]): source for source in sources} if blocks else {}
+    if len(seeds) > 1:
+        (a, one), (b, two) = list(seeds.items())[:2]
+        raise UsageError(
+            f"{one.path} has seeds {quoted(list(a), most=60)} and {two.path} {quoted(list(b), most=60)}, and "
+            f"{blocks} blocks of seeds choose in each ([tune] blocks): together they would be other blocks. "
+            "Nothing was merged. Run the study with all seeds, and as many more blocks and tuning seeds, in "
+            "one of the folders: it keeps what is trained"
+        )
+
+
 def seeds_of(tables: Mapping[str, Any], phase: str) -> list[int]:
     """List the seeds of a phase's trials."""
     return list(_listed_seeds((tables.get("tune", {}) if phase == "tuning" else tables["study"])["seeds"]))
@@ -146,7 +162,7 @@ def together(sources: Sequence[SourceFolder], out: Path) -> dict[str, Any]:
             family[key] = max(counts)
     chosen = {arm: c for source in sources for arm, c in source.study.get("chosen", {}).items()}
     if chosen:
-        ranks = arm_places(tables)
+        ranks = chosen_places(tables)
         arms = sorted(chosen, key=lambda arm: (ranks.get(arm, len(ranks)), arm))
         tables["chosen"] = {arm: chosen[arm] for arm in arms}
     return tables
@@ -199,6 +215,16 @@ def arm_places(tables: Mapping[str, Any]) -> dict[str, int]:
     places: dict[str, int] = {}
     for arm in arms:
         places.setdefault(str(arm.name), len(places))
+    return places
+
+
+def chosen_places(tables: Mapping[str, Any]) -> dict[str, int]:
+    """Number what [chosen] may name, in its order: the arms, each with the blocks of seeds that choose."""
+    blocks = seed_blocks.numbers(tables.get("tune", {}).get("blocks"))
+    places: dict[str, int] = {}
+    for arm in arm_places(tables):
+        for block in blocks:
+            places.setdefault(seed_blocks.named(arm, block), len(places))
     return places
 
 
