@@ -17,7 +17,6 @@ from harness.planning import parameters, shards, targets
 from harness.planning.cost import cost, state_bytes
 from harness.planning.plan import Plan
 from harness.settings.schema import OF_ARM, PARENT, SEED_BLOCK
-from harness.study import seed_blocks
 from harness.study.trials import arms as arms_of
 from harness.text import count, difference, duration, hundredths, p_value_column
 
@@ -153,13 +152,25 @@ def _warn_of_edges(folder: Path) -> None:
         (at_edge, "chose at the edge of its space, where a better setting may lie outside"),
         (none, "chose nothing: no setting it tried finished with every tuning seed"),
     ):
-        rows = arms.to_dict("records")
+        rows = _once_an_arm(arms).to_dict("records")
         for row in rows[:MOST_SHOWN]:
             why = f" ({row['edge']})" if row["edge"] else ""
-            notes.warn(f"{seed_blocks.named(row['arm'], row.get(SEED_BLOCK, 0))} {finding}{why}")
+            notes.warn(f"{row['arm']} {finding}{why}")
         if len(rows) > MOST_SHOWN:
-            more = "choices of blocks" if SEED_BLOCK in chosen else "arms"
-            notes.warn(f"and {len(rows) - MOST_SHOWN} more {more}, see chosen.csv")
+            notes.warn(f"and {len(rows) - MOST_SHOWN} more arms, see chosen.csv")
+
+
+def _once_an_arm(choices: pd.DataFrame) -> pd.DataFrame:
+    """Join what blocks of seeds chose alike for an arm: arm (with how many blocks these are) and edge."""
+    import pandas as pd
+
+    if SEED_BLOCK not in choices:
+        return choices
+    sizes = choices.groupby(["dataset", "arm", "edge"], sort=False).size()
+    rows = [
+        {"arm": f"{arm}, in {count(int(n), 'block')},", "edge": edge} for (_, arm, edge), n in sizes.items()
+    ]
+    return pd.DataFrame(rows, columns=["arm", "edge"])
 
 
 def _show_arms(folder: Path, which: str = "") -> None:
@@ -173,10 +184,11 @@ def _show_arms(folder: Path, which: str = "") -> None:
 
     trials = csv_rows.table(tables.read(folder, ["trials"])["trials"])
     shown_as = standing.shown_arms(trials)
+    units = "blocks of seeds" if SEED_BLOCK in trials else "seeds"
     for dataset, arms in standing.ranked(trials).items():
         unranked = any(arm.finished for arm in arms) and not any(arm.n for arm in arms)
         by = UNRANKED if unranked else "arms by val accuracy"
-        title = f"{dataset}: {which}{by}, mean over seeds [95 % interval]"
+        title = f"{dataset}: {which}{by}, mean over {units} [95 % interval]"
         table = Table(title=Text(title), title_justify="left")
         for column in ("rank", "arm", "val accuracy", "test accuracy"):
             table.add_column(column, justify="left" if column == "arm" else "right", overflow="fold")

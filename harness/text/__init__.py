@@ -96,19 +96,24 @@ def p_value_column(p: float) -> str:
 
 
 def interval(row: Row, number: Callable[[float], str] = points) -> str:
-    """Describe the 95 % interval of a row with low, high and n (seeds), or say why there is none."""
+    """Describe the 95 % interval of a row with low, high and n, or say why there is none.
+
+    n counts seeds, or what the row has as `unit`.
+    """
+    unit = row.get("unit", "seed")
     if row["n"] < 2:
-        return "one seed, so no interval"
+        return f"one {unit}, so no interval"
     if math.isnan(row["low"]):
-        return f"the same in all {row['n']:.0f} seeds, so no interval"
-    return f"95\u00a0% interval {number(row['low'])} to {number(row['high'])} over {row['n']:.0f} seeds"
+        return f"the same in all {row['n']:.0f} {unit}s, so no interval"
+    return f"95\u00a0% interval {number(row['low'])} to {number(row['high'])} over {row['n']:.0f} {unit}s"
 
 
 def span(row: Row, number: Callable[[float], str] = points) -> str:
     """Write the ends of the interval of a row with low, high and n, or say in short why there is none."""
+    unit = row.get("unit", "seed")
     if row["n"] > 1 and math.isnan(row["low"]):
-        return "the same in all seeds"
-    return f"{number(row['low'])} to {number(row['high'])}" if row["n"] > 1 else "one seed"
+        return f"the same in all {unit}s"
+    return f"{number(row['low'])} to {number(row['high'])}" if row["n"] > 1 else f"one {unit}"
 
 
 def difference(row: Row) -> str:
