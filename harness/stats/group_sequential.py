@@ -2,9 +2,9 @@
 
 A group sequential design (Jennison and Turnbull 2000, "Group Sequential Methods with Applications to Clinical
 Trials"): each look tests at a level of its own, and all looks together err in alpha. What may be spent of
-alpha up to a look is a function of its share of the seeds, as Lan and DeMets (1983) write those of O'Brien and
-Fleming (1979), which spends hardly anything early, and of Pocock (1977), which spends evenly. As usual, each
-side of a two-sided test spends half of alpha.
+alpha up to a look is a function of its share of the seeds (Lan and DeMets 1983): one like O'Brien and
+Fleming's (1979), which spends hardly anything early, or one like Pocock's (1977), which spends evenly. As
+usual, each side of a two-sided test spends half of alpha.
 
 Textbook boundaries are for a known variance. These are those of Student's t with few seeds, and exact but for
 the numerical integration: under the null hypothesis the direction of the vector of differences is independent
@@ -16,6 +16,7 @@ tests"). Its distribution at one look follows from that at the one before by a s
 from __future__ import annotations
 
 from functools import lru_cache
+from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -50,7 +51,7 @@ def problem(looks: Sequence[int]) -> str:
         return "one look is a study without looks; allowed: two looks or more"
     if len(looks) > MOST_LOOKS:
         return f"{len(looks)} looks; allowed: up to {MOST_LOOKS}"
-    if any(later <= earlier for earlier, later in zip(looks[:-1], looks[1:], strict=True)):
+    if any(later <= earlier for earlier, later in pairwise(looks)):
         return "allowed: numbers of seeds that grow, such as [5, 10, 20]"
     if looks[0] < FEWEST or looks[-1] > MOST_SEEDS:
         return f"allowed: {FEWEST} seeds or more at the first look, and {MOST_SEEDS:,} at most at the last"
@@ -94,7 +95,7 @@ def levels(
     edges = np.linspace(0.0, FAR, CELLS + 1)
     tail, boundary = 2 * special.ndtr(-edges), -float(special.ndtri(spend[0] / 2))
     found = [float(spend[0])]
-    for place, (before, now) in enumerate(zip(looks[:-1], looks[1:], strict=True), 1):
+    for place, (before, now) in enumerate(pairwise(looks), 1):
         tail = _going_on(tail, edges, boundary, float(spend[place - 1])) @ _tails(before, now)
         boundary = _boundary(tail, edges, float(spend[place]))
         found.append(float(2 * special.ndtr(-boundary)))
@@ -166,7 +167,7 @@ def repeated(
     """Compute the repeated p values of a look's t tests: the least alphas at which the look would tell.
 
     Whenever one stops, a true null hypothesis has one of at most alpha with probability alpha, all looks
-    together (Jennison and Turnbull 2000, section 9.2). Holm's correction takes them as it takes any p.
+    together (Jennison and Turnbull 2000, chapter 9). Holm's correction takes them as it takes any p.
 
     Args:
         p: of the t tests, two-sided; NaN stays NaN.
@@ -192,7 +193,7 @@ def repeated(
     return np.asarray(np.where(p > of_alpha[-1], 1.0, np.where(np.isnan(p), np.nan, found)))
 
 
-def verdicts_at_look(
+def verdicts_at_look(  # noqa: PLR0913 (those of `verdicts`, and the look)
     differences: pd.DataFrame,
     by: Sequence[str] = ("dataset", "arm", "reference"),
     *,
@@ -208,11 +209,11 @@ def verdicts_at_look(
 
     p and p_same are repeated p values, corrected over the rows (Holm), so that with the probability 1 - alpha
     no row is called different at any look that is not, and likewise for the same (each bound of TOST by
-    itself spends no more than the two sides of a t test do). low and high are the repeated confidence interval
-    of this row by itself: with 95 % it holds the true difference at all looks together, and it leaves out
-    zero exactly where p is at most 0.05. detectable is the smallest true difference that this look by itself
-    shows with 80 % power at the corrected level; more_seeds leads to the first look that shows one of the
-    margin, or beyond the last look, at its level.
+    itself spends no more than the two sides of a t test do). low and high are the repeated confidence
+    interval of this row by itself: with 95 % it holds the true difference at all looks together, and it
+    leaves out zero exactly where p is at most 0.05. detectable is the smallest true difference that this
+    look by itself shows with 80 % power at the corrected level; more_seeds leads to the first look that
+    shows one of the margin, or beyond the last look, at its level.
 
     Args:
         differences: as for `verdicts`, of the seeds up to this look. Where some of them did not finish, the

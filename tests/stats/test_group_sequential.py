@@ -15,6 +15,7 @@ from scipy import stats as scipy_stats
 
 from harness.stats import group_sequential, verdicts
 from harness.stats.group_sequential import Spending, levels, repeated, verdicts_at_look
+from harness.stats.verdicts import holm
 
 DRAWS = 400_000
 DESIGNS = [(5, 10, 20), (3, 5, 10, 20), (4, 6, 8, 10)]
@@ -43,7 +44,7 @@ def told(
 def test_of_many_seeds_the_boundaries_are_the_published_ones(
     spending: Spending, published: list[float]
 ) -> None:
-    """Five equal looks at alpha 0.05, two-sided: Lan and DeMets' functions, as DeMets and Lan (1994) print them."""
+    """Five equal looks at alpha 0.05, two-sided: Lan and DeMets' functions, as DeMets and Lan (1994) print."""
     npt.assert_allclose(sizes((200, 400, 600, 800, 1000), spending), published, atol=0.004)
 
 
@@ -99,7 +100,8 @@ def test_repeated_p_values_grow_with_p_and_stay_in_their_range() -> None:
 @pytest.mark.parametrize(
     ("looks", "why"),
     [
-        ([], "two looks"), ([20], "one look"), ([5, 5], "grow"), ([10, 5], "grow"), ([2, 5], "3 seeds or more"),
+        ([], "two looks"), ([20], "one look"), ([5, 5], "grow"),
+        ([10, 5], "grow"), ([2, 5], "3 seeds or more"),
         ([5, 1001], "1,000"), (list(range(3, 24)), "21 looks"),
     ],
 )  # fmt: skip
@@ -125,7 +127,7 @@ def differences(n: int, means: list[float]) -> pd.DataFrame:
 
 
 def test_verdicts_at_a_look_hold_together() -> None:
-    """Interval and p agree; Holm's correction is over the rows; the estimates are those of any other verdict."""
+    """Interval and p agree; the estimates are those of any other verdict."""
     frame = differences(10, [0.0, 1.0, 2.0, 4.0])
     found = verdicts_at_look(frame, ("arm",), seeds=10, looks=(5, 10, 20), margin=0.5, spending="pocock")
     plain = verdicts(frame, ("arm",), margin=0.5)
@@ -136,6 +138,7 @@ def test_verdicts_at_a_look_hold_together() -> None:
     assert set(excluded) == {True, False}
     p = np.array([scipy_stats.ttest_1samp(one, 0).pvalue for _, one in frame.groupby("arm")["difference"]])
     npt.assert_allclose(found["p"], repeated(p, 10, (5, 10, 20), "pocock"))
+    npt.assert_allclose(found["p_holm"], holm(found["p"]))
     assert found["verdict"].iloc[-1] == "better"
     assert (found["p"] >= plain["p"]).all()
     assert (found["detectable"] > plain["detectable"]).all()
@@ -149,7 +152,7 @@ def test_more_seeds_lead_to_the_look_that_shows_the_margin() -> None:
         judged = verdicts_at_look(frame, ("arm",), seeds=5, looks=(5, 10, 20), margin=margin)
         return float(judged["more_seeds"].iloc[0])
 
-    shown = [more(margin) for margin in (20.0, 1.5, 0.8, 0.3)]
+    shown = [more(margin) for margin in (20.0, 2.0, 0.8, 0.3)]
     assert shown[:3] == [0, 5, 15]
     assert shown[3] > 60
 
