@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from harness import stats
-from harness.comparison import families
-from harness.comparison.families import KEY
 from harness.comparison.same_kind import same_kind
 from harness.reporting.data import level_words
 from harness.reporting.ladder_steps import ladder_steps
+from harness.results import families
+from harness.results.families import KEY
 from harness.study.contrasts import Contrasts
 from harness.text import as_word
 

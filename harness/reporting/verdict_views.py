@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 
 from harness import plots, stats
-from harness.comparison.families import KEY
 from harness.reporting import comparison_charts
 from harness.reporting.arm_figures import intervals
 from harness.reporting.contrasts import EXPLORATORY, arm, contrast, headings
@@ -26,6 +25,7 @@ from harness.reporting.model import (
     slug,
 )
 from harness.reporting.verdict_text import POWER, inside_margin
+from harness.results.families import KEY
 from harness.text import DASH, between, points, spaced
 
 if TYPE_CHECKING:

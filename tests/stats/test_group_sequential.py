@@ -44,7 +44,7 @@ def told(
 def test_of_many_seeds_the_boundaries_are_the_published_ones(
     spending: Spending, published: list[float]
 ) -> None:
-    """Five equal looks at alpha 0.05, two-sided: Lan and DeMets' functions, as DeMets and Lan (1994) print."""
+    """Five equal looks at alpha 0.05, two-sided: Lan and DeMets' functions, as in DeMets and Lan (1994)."""
     npt.assert_allclose(sizes((200, 400, 600, 800, 1000), spending), published, atol=0.004)
 
 

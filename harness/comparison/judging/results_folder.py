@@ -9,10 +9,9 @@ from pathlib import Path
 import pandas as pd
 
 from harness import results
-from harness.comparison import families
 from harness.comparison.judging.observations import LeftOut, Observations
 from harness.errors import UsageError
-from harness.results import Results
+from harness.results import Results, families
 from harness.settings.schema import CONFIRMED, TUNED
 from harness.study.contrasts import Contrasts
 
