@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,17 @@ from pydantic import ValidationError
 
 from harness import stats
 from harness.errors import UsageError
+from harness.stats.group_sequential import verdicts_at_look
+from harness.stats.verdicts import DIFFERENT
 from harness.study.contrasts import Contrasts, Levels, default_pairs, read_resolved, reference_level
 from harness.text import NOT_APPLICABLE, as_word
 
 KEY = ["dataset", "axis", "within", "arm", "reference"]
 """Columns that tell the contrasts of a family apart."""
+ENDED = ("ok", "diverged")
+"""Statuses of trials that a look counts as trained; one that failed is tried again."""
+TOLD = (*DIFFERENT, "same within margin")
+"""Verdicts that end a contrast's need of seeds."""
 
 
 def read(folder: Path, study: Mapping[str, Any]) -> tuple[Contrasts, bool]:
@@ -141,3 +148,40 @@ def _levels(
 def within_words(axes: Sequence[str], values: Sequence[object]) -> str:
     """Name the combination of levels that a contrast is made within."""
     return ", ".join(f"{axis} {value}" for axis, value in zip(axes, values, strict=True))
+
+
+def last_look(trials: pd.DataFrame, family: Contrasts, seeds: Sequence[int]) -> int:
+    """Return the last look of a family of which all trials have ended; 0 before the first one.
+
+    Args:
+        trials: seed, status; a row a planned trial.
+        family: with `looks`.
+        seeds: the study's, in its order.
+    """
+    trained = set(trials.loc[trials["status"].isin(ENDED), "seed"])
+    waiting = set(trials.loc[~trials["status"].isin([*ENDED, "skipped"]), "seed"])
+    there = list(itertools.takewhile(lambda seed: seed in trained and seed not in waiting, seeds))
+    return max((look for look in family.looks if look <= len(there)), default=0)
+
+
+def verdicts(
+    differences: pd.DataFrame, family: Contrasts, look: int = 0, *, higher_is_better: bool = True
+) -> pd.DataFrame:
+    """Judge the differences of a family together: as `stats.verdicts`, or at a look as `verdicts_at_look`.
+
+    Args:
+        differences: as from `differences`; at a look, of the seeds up to it.
+        family: margin, alpha, metric; `looks` and `spending`.
+        look: one of `family.looks`; 0 where the study is judged once.
+        higher_is_better: as for `stats.verdicts`.
+    """
+    ends = stats.difference_limits(family.metric)
+    if not look:
+        return stats.verdicts(
+            differences, KEY, margin=family.margin, alpha=family.alpha, within=ends,
+            higher_is_better=higher_is_better,
+        )  # fmt: skip
+    return verdicts_at_look(
+        differences, KEY, seeds=look, looks=tuple(family.looks), margin=family.margin, alpha=family.alpha,
+        spending=family.spending, within=ends, higher_is_better=higher_is_better,
+    )  # fmt: skip
