@@ -11,7 +11,7 @@ from harness.data.arm_settings import Settings
 from harness.planning import targets
 from harness.study.study import Study
 from harness.study.trials import Trial, components_of, settings_of_arms
-from harness.text import as_text
+from harness.text import as_text, count
 
 DIGITS = 15  # that a float keeps; further ones are of no decimal number that a person wrote
 
@@ -42,7 +42,7 @@ def warnings(study: Study, everything: Sequence[Trial]) -> list[str]:
     for name in sorted(arms):
         facts = arms[name].facts
         told += [f"data set {name!r}: {sentence}" for sentence in (*facts.said, *facts.warnings)]
-    several = (targets.warnings, _unrounded, unseen)
+    several = (targets.warnings, resampled, _unrounded, unseen)
     return [*told, *(sentence for say in several for sentence in say(study, everything))]
 
 
@@ -53,6 +53,33 @@ def _idle(study: Study, arms: Sequence[Settings]) -> Iterator[str]:
         first = next(values, None)
         if first is not None and all(value == first for value in values):
             yield axis
+
+
+def resampled(study: Study, everything: Sequence[Trial]) -> list[str]:
+    """Say what verdicts of a study mean whose seeds each have a split of their own; nothing for one split."""
+    if not study.about.resample_split or study.sealed:
+        return []
+    drawn = [settings for settings in settings_of_arms(everything) if "split_seed" in settings]
+    if not drawn:
+        told = (
+            "study.resample_split = true changes nothing: no arm draws a split (val_fraction = 0, or "
+            "val_split = 'last'), so all seeds have the same one. Take it out, or draw val images"
+        )
+    elif study.contrasts.metric != "val_accuracy":
+        told = (
+            "study.resample_split = true: verdicts on test are for other seeds and splits of the same train "
+            "images, judged by the same test images. Val, which each seed draws anew, speaks of other "
+            "images, too: contrasts.metric = 'val_accuracy', or that section of the report"
+        )
+    else:
+        part, seeds = max(float(settings.val_fraction) for settings in drawn), len(study.seeds)
+        alone = seeds / (1 + seeds * part / (1 - part))
+        told = (
+            "study.resample_split = true and contrasts.metric = 'val_accuracy': seeds share images, so their "
+            "differences are not independent. Verdicts take Nadeau and Bengio's correction, and "
+            f"{count(seeds, 'seed')} tell as much as {alone:.1f} that share none"
+        )
+    return [told]
 
 
 def _unrounded(study: Study, everything: Sequence[Trial]) -> list[str]:

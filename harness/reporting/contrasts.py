@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from harness.reporting.data import ReportData
 
 COLUMNS = [
-    *KEY, "planned", "n", "difference", "sd", "low", "high", "p", "p_holm", "p_same", "p_same_holm",
-    "verdict", "within_margin", "detectable", "more_seeds", "cells", "left_out", "same_kind",
+    *KEY, "planned", "n", "difference", "sd", "low", "high", "low_all", "high_all", "p", "p_holm", "p_same",
+    "p_same_holm", "verdict", "within_margin", "detectable", "more_seeds", "cells", "left_out", "same_kind",
 ]  # fmt: skip
 """Columns of a table of verdicts, in order."""
 SIDES = ("value", "reference_value")
@@ -42,14 +42,16 @@ class Verdicts:
 
     `table`: COLUMNS, a row a data set and contrast, also those without data. axis and within are empty for a
     pair, within else in words; planned is seeds, cells and left_out are combinations of the other axes;
-    same_kind is how many of the n seeds had both sides made on one kind of processor; the rest is from
-    `stats.verdicts`.
+    low_all and high_all are as from `stats.simultaneous_intervals`; same_kind is how many of the n seeds had
+    both sides made on one kind of processor; the rest is from `stats.verdicts`. `seeds`: the differences that
+    were judged, a row a contrast and seed, as from `families.differences`.
     """
 
     family: Contrasts  # the contrasts that are judged together
     table: pd.DataFrame
     doubts: Sequence[str]  # in words, contrasts that cannot be made at all, and why
     alike: pd.DataFrame | None = None  # the table of the seeds of one kind alone; None if all are
+    seeds: pd.DataFrame | None = None  # None where there is nothing to judge
 
     @property
     def datasets(self) -> list[str]:
@@ -114,6 +116,7 @@ def judge(reading: ReportData, family: Contrasts, times: Times | None = None) ->
     differences = families.differences(reading.trials, reading.axes, family, doubts)
     if differences.empty:
         return Verdicts(family, pd.DataFrame(columns=COLUMNS), doubts)
+    differences = families.shared_images(differences, reading.trials, family, reading.results.study)
     differences = differences if times is None else times.known(differences)
     same = same_kind(reading.trials, reading.axes, family, differences)
     known = differences["difference"].notna()
@@ -121,7 +124,7 @@ def judge(reading: ReportData, family: Contrasts, times: Times | None = None) ->
     table = _judged(reading, family, differences, times)
     alone = differences.assign(difference=differences["difference"].where(same))
     alike = _judged(reading, family, alone, times) if (known & ~same).any() else None
-    return Verdicts(family, table, doubts, alike)
+    return Verdicts(family, table, doubts, alike, differences)
 
 
 def _judged(
@@ -130,14 +133,18 @@ def _judged(
     """Give COLUMNS of the contrasts of which these are the differences."""
     planned = differences.groupby(KEY, sort=False, as_index=False).agg(
         planned=("seed", "size"), cells=("cells", "max"), left_out=("left_out", "max"),
-        same_kind=("same_kind", "sum"),
+        same_kind=("same_kind", "sum"), overlap=("overlap", "max"),
     )  # fmt: skip
     ends = stats.difference_limits(family.metric)
     verdicts = stats.verdicts(
         differences, KEY, margin=family.margin, alpha=family.alpha, within=ends,
         higher_is_better=times is None,
     )  # fmt: skip
-    table = planned.merge(verdicts, on=KEY)
+    together = stats.simultaneous_intervals(
+        verdicts, family.alpha, resolution=0.0 if times is None else times.resolution,
+        overlap=planned["overlap"], within=ends,
+    )  # fmt: skip
+    table = planned.drop(columns="overlap").merge(verdicts.join(together), on=KEY)
     place = {dataset: place for place, dataset in enumerate(reading.datasets)}
     table = table.sort_values("dataset", key=lambda name: name.map(place), kind="stable")
     return table.reset_index(drop=True)[COLUMNS]

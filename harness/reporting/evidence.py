@@ -29,6 +29,12 @@ class Evidence:
         """The verdicts that the page tells first: those of tuned arms where there are any."""
         return self.tuned_verdicts or self.fixed
 
+    @property
+    def main_reading(self) -> ReportData:
+        """The trials of the verdicts that the page tells first."""
+        tuned_trials = None if self.tuned is None or self.tuned_verdicts is None else self.tuned.reading
+        return tuned_trials or self.reading
+
 
 def gather(reading: ReportData) -> Evidence:
     """Judge the family of contrasts of a results folder.

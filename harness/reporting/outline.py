@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from harness.reporting import arm_tables, choices, ladder, level_pairs
+from harness.reporting import (
+    across_data_sets,
+    arm_tables,
+    choices,
+    equivalence_matrix,
+    ladder,
+    level_pairs,
+    resampled_splits,
+    seeds_and_images,
+)
 from harness.reporting.model import Section
 
 if TYPE_CHECKING:
@@ -40,6 +49,8 @@ def sections(
         figures.setdefault(kinds.get(figure.name.split("-")[0], "figures"), []).append(figure)
     models = [part for part in others if part.name.startswith(MODELS)]
     first = [Section("verdicts", "Verdicts", [], verdicts, figures.get("verdicts", []), opened=True)]
+    first += [across_data_sets.section(evidence), seeds_and_images.section(evidence)]
+    first += [resampled_splits.section(evidence), equivalence_matrix.section(evidence)]
     if climbs:
         first.append(Section("rungs", "Step by step", [], ladder.tables(reading), figures.get("rungs", [])))
     else:

@@ -38,6 +38,10 @@ FEW = 3  # contrasts of a data set that get a sentence each
 NAMED = 4  # learning rates that are named
 ALL = 30  # contrasts of one verdict, or without trials, that are named; more are easier to read in a table
 POWER = "80\u00a0% power at the corrected level"
+SHARED = (
+    "Each seed has a split of its own, so seeds share val images: tests, intervals and numbers of seeds are "
+    "those of Nadeau and Bengio (2003), wider than if they shared none."
+)
 
 
 def answers(reading: ReportData, judged: Verdicts, *, tuned: bool = False) -> list[list[str]]:
@@ -255,7 +259,7 @@ def _own_error(reading: ReportData, metric: str, dataset: str) -> Iterator[str]:
     """Give the standard error of a finite split, which seeds do not cover (sqrt(p (1 - p) / N))."""
     split, _, measure = metric.partition("_")
     done = stats.finished(reading.of(dataset), metric)
-    size = _images(reading, split, list(done["trial_id"]), dataset)
+    size = images_of(reading, split, list(done["trial_id"]), dataset)
     if measure != "accuracy" or not size:
         return
     share = float(done[metric].median())
@@ -266,7 +270,7 @@ def _own_error(reading: ReportData, metric: str, dataset: str) -> Iterator[str]:
     )
 
 
-def _images(reading: ReportData, split: str, trial_ids: Sequence[str], dataset: str) -> int:
+def images_of(reading: ReportData, split: str, trial_ids: Sequence[str], dataset: str) -> int:
     """Count the images of a split, by the confusion counts of a finished trial, else by provenance."""
     confusion = reading.results.confusion
     here = confusion[confusion["split"].eq(split) & confusion["trial_id"].isin(trial_ids[:1])]
@@ -295,6 +299,8 @@ def _family(reading: ReportData, judged: Verdicts, *, tuned: bool) -> Iterator[s
     yield question(reading, tuned=tuned)
     yield from computation.sentence(reading, judged)
     yield from computation.kinds(judged)
+    if judged.seeds is not None and judged.seeds["overlap"].any():
+        yield SHARED
 
 
 def question(reading: ReportData, *, tuned: bool) -> str:

@@ -26,7 +26,7 @@ from harness.reporting.model import (
 )
 from harness.reporting.verdict_text import POWER, inside_margin
 from harness.results.families import KEY
-from harness.text import DASH, between, points, spaced
+from harness.text import DASH, between, percent, points, spaced
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -43,6 +43,11 @@ NOTE = (
     "five. More seeds: the number that would then resolve {margin} points. {whose}"
 )
 ON_ONE_KIND = " On one kind: seeds of which both arms are known to be made on one kind of processor."
+TOGETHER = (
+    " All together: intervals of which all hold their true difference at once, with {} (Bonferroni's; they "
+    "take any dependence and unequal numbers of seeds). Holm's p decides more than they do, so such an "
+    "interval may have 0 in it beside a verdict."
+)
 ALIKE = (
     "The same contrasts, judged by the seeds alone of which both arms were made on one kind of processor, "
     "corrected together (Holm). Fewer seeds show less: a verdict that is undecided here need not be wrong "
@@ -64,6 +69,7 @@ def table(judged: Verdicts, name: str = "verdicts", title: str = "Verdicts") -> 
         Column("seeds", _seeds, numeric=True, show="wide"),
         *([] if judged.alike is None else [Column("on one kind", _same_kind, numeric=True, show="wide")]),
         Column("difference", difference_cell, numeric=True),
+        *([Column("all together", _together, show="wide")] if len(judged.table) > 1 else []),
         Column("p (Holm)", p_cell, numeric=True, show="wide"),
         Column("verdict", lambda row: Cell(row["verdict"], inside_margin(row))),
         Column("detectable", _detectable, numeric=True, show="wide"),
@@ -71,6 +77,7 @@ def table(judged: Verdicts, name: str = "verdicts", title: str = "Verdicts") -> 
     ]
     rows = rows_of(columns, judged.table.to_dict("records"))
     words = note(judged) + (ON_ONE_KIND if judged.alike is not None else "")
+    words += TOGETHER.format(percent(1 - judged.family.alpha, 0)) if len(judged.table) > 1 else ""
     return Table(name, title, words, columns, rows, judged.table, searched=True)
 
 
@@ -97,6 +104,12 @@ def alike_table(judged: Verdicts, name: str = "verdicts") -> Iterator[Table]:
     rows = rows_of(columns, both.to_dict("records"))
     title = "Verdicts, tuned, on one kind" if name != "verdicts" else "Verdicts on one kind of processor"
     yield Table(f"{name}-one-kind", title, ALIKE, columns, rows, judged.alike, searched=True)
+
+
+def _together(row: Mapping[Any, Any]) -> Cell:
+    if math.isnan(row["low_all"]):
+        return Cell(DASH)
+    return Cell(f"{points(row['low_all'])} to {points(row['high_all'])}")
 
 
 def _all_seeds(row: Mapping[Any, Any]) -> str:

@@ -185,3 +185,25 @@ def verdicts(
         differences, KEY, seeds=look, looks=tuple(family.looks), margin=family.margin, alpha=family.alpha,
         spending=family.spending, within=ends, higher_is_better=higher_is_better,
     )  # fmt: skip
+
+
+def resamples_split(study: Mapping[str, Any]) -> bool:
+    """Tell whether each seed of a study has a split of its own; `study`: the tables of its study.toml."""
+    return bool(study.get("study", {}).get("resample_split", False))
+
+
+def shared_images(
+    differences: pd.DataFrame, trials: pd.DataFrame, family: Contrasts, study: Mapping[str, Any]
+) -> pd.DataFrame:
+    """Add the column overlap, which `stats.verdicts` takes: what seeds share of their images.
+
+    It is 0 unless each seed draws a split of its own and the family is judged by val: then it is val images /
+    train images of the data set, the largest where its trials differ. Where val is the last images as they
+    came, nothing is drawn: the split is one, and the overlap 0.
+    """
+    overlap: dict[str, float] = {}
+    if resamples_split(study) and family.metric == "val_accuracy" and "val_fraction" in trials:
+        drawn = trials[trials["val_split"].ne("last")] if "val_split" in trials else trials
+        share = drawn.groupby("dataset", sort=False)["val_fraction"].max().astype(float)
+        overlap = {str(name): part / (1 - part) for name, part in share.items()}
+    return differences.assign(overlap=differences["dataset"].map(overlap).fillna(0.0).astype(float))

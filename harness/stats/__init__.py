@@ -26,10 +26,13 @@ from harness.stats.calibrations import (
 )
 from harness.stats.confusion import confusion_differences, confusion_matrix
 from harness.stats.contrasts import contrasts, level_differences, paired_differences
+from harness.stats.crossed import bounded_interval, crossed_interval
 from harness.stats.effects import axis_spreads, effect_cells, main_effects, seed_effects
+from harness.stats.equivalence import all_same, equivalence
 from harness.stats.extrapolation import Forecast, forecast_errors, forecast_summary, least_curves
 from harness.stats.factorial import anova, anova_cells, interaction
 from harness.stats.finalists import finalist_verdicts, finalists, optimism
+from harness.stats.over_data_sets import OVER_DATA_SETS, over_data_sets
 from harness.stats.paired_samples import mcnemar, sample_bootstrap, sample_verdicts
 from harness.stats.pooled import interquartile_mean, probability_of_improvement
 from harness.stats.power_analysis import (
@@ -47,6 +50,7 @@ from harness.stats.search import (
     pareto_front,
     ranked,
 )
+from harness.stats.simultaneous import simultaneous_intervals
 from harness.stats.summaries import (
     CONFIDENCE,
     OUTCOMES,
@@ -67,15 +71,16 @@ from harness.stats.unpaired import unpaired_verdicts
 from harness.stats.verdicts import IDENTICAL, VERDICTS, holm, verdicts
 
 __all__ = [
-    "CONFIDENCE", "IDENTICAL", "OUTCOMES", "ROUNDED", "VERDICTS", "Forecast", "anova", "anova_cells",
-    "as_array", "axis_spreads", "best_quantiles", "best_so_far", "brier", "calibration",
-    "confusion_differences", "confusion_matrix", "contrasts", "detectable_difference",
-    "difference_limits", "ece", "ece_of_table", "effect_cells", "event_times", "expected_best",
-    "finalist_verdicts", "finalists", "finished", "forecast_errors", "forecast_summary", "holm",
-    "hypervolume", "interaction", "interquartile_mean", "least_curves", "level_differences",
-    "main_effects", "mcnemar", "mean_curves", "nll", "optimism", "outcomes", "overconfidence_of_table",
+    "CONFIDENCE", "IDENTICAL", "OUTCOMES", "OVER_DATA_SETS", "ROUNDED", "VERDICTS", "Forecast",
+    "all_same", "anova", "anova_cells", "as_array", "axis_spreads", "best_quantiles", "best_so_far",
+    "bounded_interval", "brier", "calibration", "confusion_differences", "confusion_matrix",
+    "contrasts", "crossed_interval", "detectable_difference", "difference_limits", "ece",
+    "ece_of_table", "effect_cells", "equivalence", "event_times", "expected_best", "finalist_verdicts",
+    "finalists", "finished", "forecast_errors", "forecast_summary", "holm", "hypervolume",
+    "interaction", "interquartile_mean", "least_curves", "level_differences", "main_effects", "mcnemar",
+    "mean_curves", "nll", "optimism", "outcomes", "over_data_sets", "overconfidence_of_table",
     "paired_differences", "pareto_front", "power", "probability_of_improvement", "rank_arms", "ranked",
     "restricted", "sample_bootstrap", "sample_verdicts", "sd_interval", "seed_effects", "seeds_needed",
-    "summarise", "survival_curves", "unpaired_verdicts", "verdicts", "whole_block", "whole_cells",
-    "wilcoxon_floor",
+    "simultaneous_intervals", "summarise", "survival_curves", "unpaired_verdicts", "verdicts",
+    "whole_block", "whole_cells", "wilcoxon_floor",
 ]  # fmt: skip

@@ -67,8 +67,9 @@ def detectable_difference(
 
 
 def seeds_needed(
-    difference: ArrayLike, sd: ArrayLike, alpha: ArrayLike = 0.05, power: float = POWER
-) -> NDArray[np.float64]:
+    difference: ArrayLike, sd: ArrayLike, alpha: ArrayLike = 0.05, power: float = POWER, *,
+    overlap: ArrayLike = 0.0,
+) -> NDArray[np.float64]:  # fmt: skip
     """Compute the fewest seeds with which the paired t test finds a true difference with the given power.
 
     Args:
@@ -76,6 +77,7 @@ def seeds_needed(
         sd: standard deviation of the paired differences.
         alpha: as for `power`.
         power: as a share.
+        overlap: what seeds share of their images, as in `verdicts`; it may leave no number that is enough.
 
     Returns:
         Whole numbers as floats; NaN where `sd` or `difference` is not positive in size, or where more than
@@ -84,14 +86,14 @@ def seeds_needed(
     >>> seeds_needed([1.0, 0.5, 0.0], 1.0)
     array([10., 34., nan])
     """
-    difference, sd, alpha = _broadcast(difference, sd, alpha)
+    difference, sd, alpha, shared = _broadcast(difference, sd, alpha, overlap)
     with np.errstate(divide="ignore", invalid="ignore"):
         effect = np.abs(difference) / np.where(sd > 0, sd, np.nan)
     few, many = np.ones(effect.shape), np.full(effect.shape, float(MOST_SEEDS))
-    possible = _power(many, effect * np.sqrt(many), alpha) >= power
+    possible = _power(many, effect * np.sqrt(many / (1 + many * shared)), alpha) >= power
     while (many - few > 1).any():  # `few` never suffice, `many` do
         half = np.floor((few + many) / 2)
-        enough = _power(half, effect * np.sqrt(half), alpha) >= power
+        enough = _power(half, effect * np.sqrt(half / (1 + half * shared)), alpha) >= power
         few, many = np.where(enough, few, half), np.where(enough, half, many)
     return np.where(possible, many, np.nan)
 

@@ -9,7 +9,7 @@ import pandas as pd
 from scipy import special
 
 from harness.stats.power_analysis import detectable_difference, seeds_needed
-from harness.stats.summaries import summarise
+from harness.stats.summaries import CONFIDENCE, summarise
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,9 +67,15 @@ def verdicts(
     and then, both tests and the interval take the worst case: a mean that is nearer to 0, or farther from it,
     by as much (bounds of a mean of interval data, as in Imbens and Manski 2004).
 
+    Where each seed has a split of its own and is judged by its val images, seeds share images, so that more
+    seeds narrow an interval less than they do otherwise: the variance of their mean is taken as sd^2 (1/n +
+    overlap), overlap = val images / train images (Nadeau and Bengio 2003, "Inference for the generalization
+    error", their corrected resampled t test). Equal differences then show nothing: both p are 1.
+
     Args:
         differences: `by`, difference; a row a seed. NaN is not an observation, but its group keeps its row.
-            It may have a column resolution, in the unit of `difference` and below the margin.
+            It may have a column resolution, in the unit of `difference` and below the margin, and a column
+            overlap, a number from 0 on; of a group, the largest counts.
         by: the columns that name a group.
         margin: up to which arms count as the same, in the unit of `difference`; None: nobody has said, so
             no arm is called the same, and p_same, p_same_holm and more_seeds are NaN.
@@ -85,27 +91,33 @@ def verdicts(
         more would show a true difference of `margin` with 80 % power (to call equal arms the same takes about
         a tenth more); 0 beside "cannot tell": there are enough for that, and what is there is probably less.
         Both are at alpha divided by the number of tests, the most that Holm asks, take `sd` for the true one,
-        and are NaN where there is none.
+        and are NaN where there is none, or where no number of seeds is enough.
 
     Raises:
-        ValueError: margin, alpha or a resolution is out of range.
+        ValueError: margin, alpha, a resolution or an overlap is out of range.
     """
     if not (margin is None or margin > 0) or not 0 < alpha < 1:
         raise ValueError(f"margin = {margin}, alpha = {alpha}: allowed are margin > 0 and 0 < alpha < 1")
     observed = differences.assign(difference=differences["difference"].astype(float))
     table = summarise(observed, by, "difference", within=within).rename(columns={"mean": "difference"})
-    resolution = _resolutions(observed, by)
+    resolution, overlap = (largest_of_group(observed, by, name) for name in ("resolution", "overlap"))
+    if not (overlap >= 0).all():
+        raise ValueError(f"an overlap is {overlap.min()}: allowed is 0 or more")
     if not ((resolution >= 0) & (resolution < (np.inf if margin is None else margin))).all():
         raise ValueError(f"a resolution is {resolution.max()}: allowed is 0 up to the margin, {margin}")
-    table[["p", "p_same"]] = _t_test_and_tost(table, np.nan if margin is None else margin, resolution)
+    size = np.nan if margin is None else margin
+    table[["p", "p_same"]] = _t_test_and_tost(table, size, resolution, overlap)
     table = decided(table, alpha, higher_is_better=higher_is_better)
     equal = table["sd"].le(EQUAL)
+    if overlap.any():
+        table[["low", "high"]] = _wider(table, overlap, within)
     table.loc[equal, ["low", "high"]] = np.nan
     table["low"], table["high"] = table["low"] - resolution, table["high"] + resolution
     spread = table["sd"].mask(equal).to_numpy(dtype=float)
     hurdle = alpha / max(int(table["p"].count()), 1)
-    table["detectable"] = detectable_difference(table["n"], spread, hurdle) + resolution
-    needed = np.nan if margin is None else seeds_needed(margin - resolution, spread, hurdle)
+    wider = np.sqrt(1 + table["n"].to_numpy(dtype=float) * overlap)
+    table["detectable"] = detectable_difference(table["n"], spread, hurdle) * wider + resolution
+    needed = np.nan if margin is None else seeds_needed(margin - resolution, spread, hurdle, overlap=overlap)
     table["more_seeds"] = np.maximum(needed - table["n"], 0)
     return table[[*by, *COLUMNS]]
 
@@ -127,25 +139,42 @@ def decided(table: pd.DataFrame, alpha: float, *, higher_is_better: bool = True)
     return table
 
 
-def _resolutions(differences: pd.DataFrame, by: Sequence[str]) -> NDArray[np.float64]:
-    """Give the coarsest resolution of each group, in the order of `summarise`; 0 where there is none."""
-    known = differences if "resolution" in differences else differences.assign(resolution=0.0)
-    grouped = known.groupby(list(by), sort=False, observed=True, dropna=False)["resolution"]
-    return grouped.max().to_numpy(dtype=float)
+def largest_of_group(differences: pd.DataFrame, by: Sequence[str], name: str) -> NDArray[np.float64]:
+    """Return the largest value of a column in each group, as `summarise` orders them; 0 without it."""
+    known = differences if name in differences else differences.assign(**{name: 0.0})
+    return known.groupby(list(by), sort=False, observed=True, dropna=False)[name].max().to_numpy(dtype=float)
+
+
+def _wider(
+    table: pd.DataFrame, overlap: NDArray[np.float64], within: tuple[float, float]
+) -> NDArray[np.float64]:
+    """Compute the intervals of seeds that share images, (rows, 2)."""
+    n, mean, sd = (table[name].to_numpy(dtype=float) for name in ("n", "difference", "sd"))
+    critical = special.stdtrit(np.where(n > 1, n - 1, np.nan), 0.5 + CONFIDENCE / 2)
+    half = critical * standard_error(sd, n, overlap)
+    return np.clip(np.stack([mean - half, mean + half], axis=1), *within)
+
+
+def standard_error(
+    sd: NDArray[np.float64], n: NDArray[np.float64], overlap: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Compute the standard error of a mean of n seeds that share images, sd sqrt(1/n + overlap)."""
+    n = np.maximum(n, 1)
+    return np.asarray(sd / np.sqrt(n / (1 + n * overlap)), dtype=float)
 
 
 def _t_test_and_tost(
-    table: pd.DataFrame, margin: float, resolution: NDArray[np.float64]
+    table: pd.DataFrame, margin: float, resolution: NDArray[np.float64], overlap: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Compute p (t test) and p_same (TOST) of each row, (rows, 2); NaN below two seeds."""
     n, mean, sd = (table[name].to_numpy(dtype=float) for name in ("n", "difference", "sd"))
     near, far = np.maximum(np.abs(mean) - resolution, 0.0), np.abs(mean) + resolution
     several = n > 1
-    df, error = np.where(several, n - 1, np.nan), sd / np.sqrt(np.maximum(n, 1))
+    df, error = np.where(several, n - 1, np.nan), standard_error(sd, n, overlap)
     with np.errstate(divide="ignore", invalid="ignore"):
         p = 2 * special.stdtr(df, -near / error)
         p_same = special.stdtr(df, (far - margin) / error)
-    sign = 0.5**n
+    sign = np.where(overlap > 0, 1.0, 0.5**n)
     p_equal = np.where(near <= EQUAL, 1.0, np.minimum(2 * sign, 1))
     same_equal = np.where(far < margin - EQUAL, sign, 1.0) if margin > 0 else np.full_like(sign, np.nan)
     equal = several & (sd <= EQUAL)

@@ -42,7 +42,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the one number of a verdict that no test here is about, and that takes nearly all its time."""
-    monkeypatch.setattr(verdicts, "seeds_needed", lambda margin, sd, alpha: sd * margin * alpha)
+    monkeypatch.setattr(verdicts, "seeds_needed", lambda margin, sd, alpha, **_: sd * margin * alpha)
 
 
 @pytest.fixture(scope="session")

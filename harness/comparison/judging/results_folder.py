@@ -16,6 +16,10 @@ from harness.settings.schema import CONFIRMED, TUNED
 from harness.study.contrasts import Contrasts
 
 FORM = "results folder of the harness"
+SHARED = (
+    "each seed has a split of its own, so seeds share val images: tests and intervals are those of Nadeau "
+    "and Bengio (2003), wider than those of seeds that share none"
+)
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,9 @@ def read(folder: Path) -> StudyDifferences:
         alone = "its study has one arm, or is a search without a confirmation. Name columns: --arm, --metric"
         why = " ".join(doubts) or alone
         raise UsageError(f"{folder} has no contrast to judge: {why}")
+    differences = families.shared_images(differences, trials, family, found.study)
+    if differences["overlap"].any():
+        said = [*said, SHARED]
     rows = trials.rename(columns={"dataset": "block"})[["block", "arm", "seed"]]
     rows = rows.assign(
         arm=rows["arm"].astype(str), seed=rows["seed"].astype(str), value=trials[family.metric]

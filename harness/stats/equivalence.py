@@ -1,0 +1,64 @@
+"""Which of many arms are the same within a margin: every pair by itself, and all of them together."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import special
+
+from harness.stats.verdicts import EQUAL, largest_of_group, standard_error, verdicts
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pandas as pd
+
+COLUMNS = ["n", "difference", "sd", "low", "high", "p_same", "p_same_holm", "same", "at_most"]
+"""Columns of a table of equivalences, in order, behind those that name a pair."""
+
+
+def equivalence(
+    differences: pd.DataFrame, by: Sequence[str] = ("dataset", "arm", "reference"), *, margin: float,
+    alpha: float = 0.05, within: tuple[float, float] = (-np.inf, np.inf),
+) -> pd.DataFrame:  # fmt: skip
+    """Show which pairs lie within a margin of each other, and how far apart each pair is at most.
+
+    Two one-sided t tests a pair (Schuirmann 1987), Holm-corrected over all pairs, so that some pair that is
+    not the same is called so in at most `alpha` of studies. `at_most` answers without a margin: with
+    confidence 1 - alpha no pair of the table is further apart than its bound (|difference| plus one-sided
+    Student's t at alpha divided by the number of pairs, Bonferroni).
+
+    Args:
+        differences: `by`, difference, a row a seed, as for `verdicts`; a column overlap
+            counts, a column resolution does not.
+        by: the columns that name a pair.
+        margin: up to which a pair counts as the same, in the unit of `difference`.
+        alpha: of all pairs together.
+        within: the least and the greatest difference there can be.
+
+    Returns:
+        `by`, n (seeds), difference, sd, low, high (95 % of this pair by itself), p_same, p_same_holm, same
+        (p_same_holm <= alpha), at_most (NaN below two seeds, and where seeds show no spread).
+
+    Raises:
+        ValueError: margin or alpha is out of range.
+    """
+    table = verdicts(differences, by, margin=margin, alpha=alpha, within=within)
+    n, sd = (table[name].to_numpy(dtype=float) for name in ("n", "sd"))
+    tested = max(int(table["p_same"].count()), 1)
+    critical = special.stdtrit(np.where(n > 1, n - 1, np.nan), 1 - alpha / tested)
+    error = standard_error(sd, n, largest_of_group(differences, by, "overlap"))
+    half = critical * np.where(sd > EQUAL, error, np.nan)
+    table["same"] = table["within_margin"]
+    table["at_most"] = np.minimum(table["difference"].abs() + half, max(map(abs, within)))
+    return table[[*by, *COLUMNS]]
+
+
+def all_same(pairs: pd.DataFrame, alpha: float = 0.05) -> bool:
+    """Tell whether all pairs of a table together are shown to be the same within the margin of the table.
+
+    An intersection-union test (Berger 1982): every pair's `p_same` is at most `alpha`, without a correction,
+    since all of them have to be. A pair without a test shows nothing.
+    """
+    return bool(len(pairs)) and bool(pairs["p_same"].le(alpha).all())

@@ -1,0 +1,132 @@
+"""One verdict a contrast over several data sets, of these data sets alone.
+
+Two or three data sets do not tell how much a difference varies from one data set to the next, so nothing here
+speaks of another one: there is no rank test over data sets (Friedman's cannot reject with two), no shrinkage
+by a spread that two numbers cannot show (as in Corani et al. 2017), and no interval for the next data set.
+"""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from harness.stats.verdicts import UNDECIDED, holm, verdicts
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+EVERY = ("better on every one", "worse on every one")
+SAME = "same within margin on every one"
+DEPENDS = "depends on the data set"
+AVERAGE = ("better on average", "worse on average")
+OVER_DATA_SETS = (*EVERY, SAME, DEPENDS, *AVERAGE, UNDECIDED, "one seed", "no data")
+"""What can be said of a contrast over data sets, the strongest first."""
+P = ["p", "p_every", "p_same", "p_apart"]
+COLUMNS = [
+    "data_sets", "n", "difference", "sd", "low", "high", "least", "greatest",
+    *(name for p in P for name in (p, f"{p}_holm")), "verdict",
+]  # fmt: skip
+"""Columns of a table of verdicts over data sets, in order, behind those that name a contrast."""
+
+
+def over_data_sets(
+    differences: pd.DataFrame, by: Sequence[str] = ("arm", "reference"), *, margin: float,
+    alpha: float = 0.05, higher_is_better: bool = True, within: tuple[float, float] = (-np.inf, np.inf),
+) -> pd.DataFrame:  # fmt: skip
+    """Judge each contrast over the data sets that have it, from the strongest claim down.
+
+    - better (worse) on every one: the paired t test finds it on each data set, in one direction. All of them
+      have to, so the largest p is valid as it is (an intersection-union test, Berger 1982).
+    - same within margin on every one: TOST finds it on each, likewise.
+    - depends on the data set: the difference on one data set differs from that on another, seed by seed
+      (paired t, Bonferroni over pairs of data sets).
+    - better (worse) on average: of the mean over these data sets, each counting alike. It is taken within
+      each seed that finished on all of them, and Student's t is over these seeds: a seed may start the same
+      network on every data set, so the data sets of a seed are no independent draws.
+
+    Each of the four p values is corrected over the contrasts (Holm), each at `alpha`.
+
+    Args:
+        differences: dataset, `by`, seed, difference; a row a seed, NaN where there is none. It may have a
+            column overlap, as in `verdicts`.
+        by: the columns that name a contrast.
+        margin: up to which arms count as the same, in the unit of `difference`.
+        alpha: of all contrasts, for each of the four questions.
+        higher_is_better: False for losses.
+        within: the least and the greatest difference there can be.
+
+    Returns:
+        `by`, data_sets (their number), n (seeds that finished on all), difference (mean over data sets), sd,
+        low, high (95 % of that mean), least and greatest (mean difference on a data set), p, p_holm, p_every,
+        p_every_holm, p_same, p_same_holm, p_apart, p_apart_holm, verdict (one of `OVER_DATA_SETS`); a row a
+        contrast of at least two data sets, in order of appearance.
+
+    Raises:
+        ValueError: a contrast has a seed twice on a data set, or margin or alpha is out of range.
+    """
+    by = list(by)
+    if differences.duplicated(["dataset", *by, "seed"]).any():
+        raise ValueError("a contrast has several differences of one data set and seed; allowed is one")
+    groups = differences.groupby(by, sort=False, observed=True, dropna=False)
+    several = differences[groups["dataset"].transform("nunique").gt(1)]
+    if several.empty:
+        return pd.DataFrame(columns=[*by, *COLUMNS])
+    each = verdicts(several, ["dataset", *by], margin=margin, alpha=alpha, within=within)
+    means, apart = [], []
+    for _, one in several.groupby(by, sort=False, observed=True, dropna=False):
+        known = one.assign(difference=one["difference"].astype(float))
+        wide = known.pivot_table("difference", "seed", "dataset", dropna=False, observed=True)
+        averaged = wide.mean(axis=1, skipna=False).to_numpy()  # NaN unless the seed finished on all
+        shared = float(one["overlap"].max()) if "overlap" in one else 0.0
+        means.append(one.iloc[[0] * len(wide)][by].assign(difference=averaged, overlap=shared))
+        apart.append(_apart(wide, shared))
+    mean = verdicts(pd.concat(means, ignore_index=True), by, margin=margin, alpha=alpha, within=within)
+    table = mean[[*by, "n", "difference", "sd", "low", "high", "p"]].assign(p_apart=apart)
+    table = table.merge(_every(each, by), on=by, how="left", validate="one_to_one")
+    for p in P:
+        table[f"{p}_holm"] = holm(table[p])
+    table["verdict"] = [_word(row, alpha, 1 if higher_is_better else -1) for row in table.to_dict("records")]
+    return table[[*by, *COLUMNS]]
+
+
+def _every(each: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+    """Summarise the verdicts on data sets to a row a contrast: what holds on every one of them."""
+    grouped = each.groupby(by, sort=False, observed=True, dropna=False)
+    table: pd.DataFrame = grouped.agg(
+        data_sets=("dataset", "nunique"), least=("difference", "min"), greatest=("difference", "max"),
+        p_every=("p", "max"), p_same=("p_same", "max"),
+        tested=("p", "count"), known=("p_same", "count"),
+    ).reset_index()  # fmt: skip
+    one_way = table["least"].gt(0) | table["greatest"].lt(0)
+    table["p_every"] = table["p_every"].where(one_way, 1.0).where(table["tested"].eq(table["data_sets"]))
+    table["p_same"] = table["p_same"].where(table["known"].eq(table["data_sets"]))
+    return table.drop(columns=["tested", "known"])
+
+
+def _apart(wide: pd.DataFrame, overlap: float) -> float:
+    """Test whether a difference is another on some two data sets; `wide` is (seeds, data sets)."""
+    pairs = list(combinations(wide.columns, 2))
+    rows = [
+        pd.DataFrame({"arm": one, "reference": other, "difference": wide[one] - wide[other]})
+        for one, other in pairs
+    ]
+    both = pd.concat(rows, ignore_index=True).assign(overlap=overlap)
+    p = verdicts(both, ["arm", "reference"], margin=None)["p"]
+    return float(min(p.min() * len(pairs), 1.0)) if p.notna().any() else float("nan")
+
+
+def _word(row: Mapping[Any, Any], alpha: float, sign: int) -> str:
+    """Put a contrast into the strongest words that hold."""
+    if row["n"] < 2:
+        return "no data" if row["n"] == 0 else "one seed"
+    worse = int(sign * row["difference"] < 0)
+    if row["p_every_holm"] <= alpha:
+        return EVERY[worse]
+    if row["p_same_holm"] <= alpha:
+        return SAME
+    if row["p_apart_holm"] <= alpha:
+        return DEPENDS
+    return AVERAGE[worse] if row["p_holm"] <= alpha else UNDECIDED
