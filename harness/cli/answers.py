@@ -155,8 +155,10 @@ def _family(planned: Plan) -> dict[str, Any]:
     levels = [
         {"axis": level.axis, "reference": level.reference, "within": level.within} for level in family.levels
     ]
-    facts = {name: getattr(family, name) for name in ("metric", "margin", "alpha", "declared", "pairs")}
-    return {**facts, "levels": levels}
+    names = ("metric", "margin", "alpha", "declared", "looks", "pairs")
+    facts = {name: getattr(family, name) for name in names}
+    spending = family.spending if family.looks else None
+    return {**facts, "spending": spending, "levels": levels}
 
 
 def _tuning(tries: Plan, planned: Plan, processes: int) -> dict[str, Any]:
@@ -274,8 +276,9 @@ def _verdicts(found: Results) -> dict[str, Any]:
 
 def _judged(judged: Verdicts) -> dict[str, Any]:
     family = judged.family
-    facts = {name: getattr(family, name) for name in ("metric", "margin", "alpha", "declared")}
-    return {**facts, "rows": rows(judged.table), "doubts": list(judged.doubts)}
+    facts = {name: getattr(family, name) for name in ("metric", "margin", "alpha", "declared", "looks")}
+    look = judged.look or None
+    return {**facts, "look": look, "rows": rows(judged.table), "doubts": list(judged.doubts)}
 
 
 def _times(reading: ReportData) -> dict[str, Any] | None:

@@ -9,11 +9,11 @@ import pandas as pd
 
 from harness import stats
 from harness.errors import UsageError
-from harness.reporting.contrasts import contrast, sides
+from harness.reporting.contrasts import contrast
 from harness.reporting.model import Cell, Column, Section, Table, difference_cell, rows_of
 from harness.reporting.verdict_text import images_of
 from harness.results import predictions
-from harness.results.families import KEY
+from harness.results.families import KEY, sides
 from harness.text import count, points, spaced
 
 if TYPE_CHECKING:

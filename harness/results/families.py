@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from harness import stats
 from harness.errors import UsageError
-from harness.stats.group_sequential import verdicts_at_look
+from harness.stats.group_sequential import alpha_at_look, verdicts_at_look
 from harness.stats.verdicts import DIFFERENT
 from harness.study.contrasts import Contrasts, Levels, default_pairs, read_resolved, reference_level
 from harness.text import NOT_APPLICABLE, as_word
@@ -187,6 +187,24 @@ def verdicts(
     )  # fmt: skip
 
 
+def sides(
+    trials: pd.DataFrame, family: Contrasts, row: Mapping[Any, Any]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Select from trials on a data set those of the arm, and those of the reference, of a contrast.
+
+    `row`: of verdicts, or of differences: KEY.
+    """
+    name = trials[row["axis"]].map(as_word) if row["axis"] else trials["arm"].astype(str)
+    there = name.isin([row["arm"], row["reference"]])
+    trials, name = trials[there], name[there]
+    within = next((levels.within for levels in family.levels if levels.axis == row["axis"]), [])
+    if row["within"] and len(trials):
+        cells = trials[list(within)].map(as_word).to_numpy().tolist()
+        inside = [within_words(within, cell) == row["within"] for cell in cells]
+        trials, name = trials[inside], name[inside]
+    return trials[name.eq(row["arm"])], trials[name.eq(row["reference"])]
+
+
 def resamples_split(study: Mapping[str, Any]) -> bool:
     """Tell whether each seed of a study has a split of its own; `study`: the tables of its study.toml."""
     return bool(study.get("study", {}).get("resample_split", False))
@@ -207,3 +225,10 @@ def shared_images(
         share = drawn.groupby("dataset", sort=False)["val_fraction"].max().astype(float)
         overlap = {str(name): part / (1 - part) for name, part in share.items()}
     return differences.assign(overlap=differences["dataset"].map(overlap).fillna(0.0).astype(float))
+
+
+def alpha_of(family: Contrasts, look: int, tests: int) -> float:
+    """Return the alpha that a family may spend: all of it, or at a look as Bonferroni divides it (tests)."""
+    if not look:
+        return family.alpha
+    return alpha_at_look(tests, look, tuple(family.looks), family.alpha, family.spending)

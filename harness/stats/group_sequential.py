@@ -193,6 +193,17 @@ def repeated(
     return np.asarray(np.where(p > of_alpha[-1], 1.0, np.where(np.isnan(p), np.nan, found)))
 
 
+def alpha_at_look(
+    tests: int, seeds: int, looks: tuple[int, ...], alpha: float = 0.05, spending: Spending = "obrien-fleming"
+) -> float:
+    """Compute the alpha of a family by which Bonferroni gives each of its tests its level at a look.
+
+    >>> round(alpha_at_look(2, 10, (5, 10, 20)), 4) == round(2 * levels((5, 10, 20), 0.025)[1], 4)
+    True
+    """
+    return max(tests, 1) * levels(looks, alpha / max(tests, 1), spending)[looks.index(seeds)]
+
+
 def verdicts_at_look(  # noqa: PLR0913 (those of `verdicts`, and the look)
     differences: pd.DataFrame,
     by: Sequence[str] = ("dataset", "arm", "reference"),

@@ -44,6 +44,11 @@ def read(folder: Path) -> StudyDifferences:
     found, notes = _of_a_search(results.read(folder))
     trials, axes = families.varied(found.trials, found.study)
     family, said = _family(found, trials, axes)
+    if family.looks:
+        raise UsageError(
+            f"{folder} is of a study that is looked at after {', '.join(map(str, family.looks))} seeds: each "
+            f"look tests at a level of its own, by which `harness report {folder}` judges it"
+        )
     doubts: list[str] = []
     differences = families.differences(trials, axes, family, doubts)
     if differences.empty:
