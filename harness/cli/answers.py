@@ -32,7 +32,7 @@ DIGITS = ".7g"
 """The format of outcomes; CSVs have as many digits. Settings keep all of theirs."""
 WHOLE = (
     "rank", "n", "more_seeds", "diverged_step", "steps_done", "parameters", "flops", "group_size", "planned",
-    "diverged", "failed",
+    "diverged", "failed", "seeds", "seeds_low", "seeds_high",
 )  # fmt: skip
 """Columns of whole numbers, which are floats in a frame that lacks one."""
 UNTRAINED = "not_trained"
