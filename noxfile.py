@@ -129,9 +129,16 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def validity(session: nox.Session) -> None:
-    """Test the statistics by thousands of A/A studies, into results/validity (about 7 minutes)."""
+    """Test the statistics by thousands of A/A studies, into results/validity (about 7 minutes).
+
+    `-- intervals` measures the intervals beside the verdicts.
+    """
     install(session)
-    session.run("python", "tests/validity/aa_studies.py", *session.posargs)
+    first, *others = session.posargs or [""]
+    if first == "intervals":
+        session.run("python", "tests/validity/interval_studies.py", *others)
+    else:
+        session.run("python", "tests/validity/aa_studies.py", *session.posargs)
 
 
 @nox.session

@@ -24,8 +24,8 @@ BY = [name for name in KEY if name != "dataset"]
 NOTE = (
     "Each contrast of {metric} over the data sets of this study that have it, and over these alone: {few} "
     "not tell how much a difference varies from one data set to the next, so nothing here speaks of a "
-    "further one, and no ranks over data sets are tested. Average: the mean over the data sets, each alike, of "
-    "seeds that finished on all of them, in points, with its 95\u00a0% Student-t interval over them. "
+    "further one, and no ranks over data sets are tested. Average: the mean over the data sets, each alike, "
+    "of seeds that finished on all of them, in points, with its 95\u00a0% Student-t interval over them. "
     "On every one: the largest p over the data sets, all of which have to show it in one direction. Depends: "
     "the difference on one data set differs from that on another, seed by seed. Each p is corrected for all "
     "{many} (Holm); the verdict is the strongest claim that holds at {alpha}."

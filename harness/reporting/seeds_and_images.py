@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -135,7 +136,7 @@ def right_differences(
 
     Returns:
         The place of a contrast -> (seeds, images), each a mean over the cells of the contrast. A contrast has
-        none where a side lacks a trial of some cell, so that the cells that were averaged are not all.
+        none where it cannot be told which cells were averaged.
 
     Raises:
         UsageError: predictions of the split were not kept, or are missing or damaged; trials were judged by
@@ -175,23 +176,34 @@ def _weights(
     """Say which trial counts in which contrast's seed, and how much; and how many seeds a contrast has."""
     weights: dict[str, list[tuple[int, int, float]]] = {}
     seeds: dict[int, int] = {}
-    trials = reading.finished(dataset)
-    if "group" not in trials:
+    if "group" not in reading.trials:
         raise UsageError("trials.csv does not say which stack a trial was in")
     for place, row in enumerate(contrasts):
         order = {seed: at for at, seed in enumerate(seeds_of(judged, row)["seed"])}
-        pair = [side[side["seed"].isin(order)] for side in sides(trials, judged.family, row)]
-        whole = all(
-            len(side) == len(order) * row["cells"] and side["seed"].value_counts().eq(row["cells"]).all()
-            for side in pair
-        )
-        if row["left_out"] or not whole:
-            continue
-        seeds[place] = len(order)
-        for side, sign in zip(pair, (1, -1), strict=True):
+        pair = _averaged(reading, judged, dataset, row, list(order))
+        for side, sign in zip(pair, (1, -1), strict=False):
+            seeds[place] = len(order)
             for trial_id, seed in zip(side["trial_id"], side["seed"], strict=True):
                 weights.setdefault(str(trial_id), []).append((place, order[seed], sign / row["cells"]))
     return weights, seeds
+
+
+def _averaged(
+    reading: ReportData, judged: Verdicts, dataset: str, row: Row, seeds: Sequence[object]
+) -> list[pd.DataFrame]:
+    """Select the trials of arm and reference in the cells that both have with all seeds.
+
+    Nothing is selected where these are not as many cells as were averaged.
+    """
+    within = next((levels.within for levels in judged.family.levels if levels.axis == row["axis"]), [])
+    others = [axis for axis in reading.axes if row["axis"] and axis not in {row["axis"], *within}]
+    pair = [side[side["seed"].isin(seeds)] for side in sides(reading.finished(dataset), judged.family, row)]
+    cells = [list(map(tuple, side[others].astype(str).to_numpy().tolist())) for side in pair]
+    counted = [Counter(side) for side in cells]
+    whole = {cell for cell, n in counted[0].items() if n == len(seeds) == counted[1][cell]}
+    if len(whole) != row["cells"]:
+        return []
+    return [side[[cell in whole for cell in mine]] for side, mine in zip(pair, cells, strict=True)]
 
 
 def _words(both: pd.DataFrame, judged: Verdicts) -> Iterator[str]:

@@ -15,7 +15,7 @@ from harness import stats
 from harness.stats import sequential
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from numpy.typing import NDArray
 
@@ -185,27 +185,27 @@ def bootstrap_coverage(source: str, studies: NDArray[np.float64], rng: np.random
     return counted(BOOTSTRAP, source, n, (low <= 0) & (high >= 0), math.nan, math.nan)
 
 
-def table(checks: Iterable[Check]) -> pd.DataFrame:
+def table(checks: Iterable[Check], inside: Mapping[str, tuple[float, float]] = INSIDE) -> pd.DataFrame:
     """Rates with their intervals (Clopper and Pearson 1934), a row a check.
 
     Returns:
         question, source, n, shift, studies, events, rate, low, high (95 % each), low_all, high_all (95 % for
         all rows together, by Bonferroni), predicted, least, most, ok. ok: the interval for all rows meets
-        least..most; with 2,000 studies or more the interval of false positives also lies within 2..8 %, that
-        of coverage within 92..98 %. Of rows at 95 % each, one in twenty misses though nothing is wrong: so
-        many rows need the wider intervals.
+        least..most; with 2,000 studies or more the interval also lies within the bounds of `inside`, by
+        question. Of rows at 95 % each, one in twenty misses though nothing is wrong: so many rows need the
+        wider intervals.
     """
     checks = list(checks)
     asked = sum(not math.isnan(check.least) for check in checks)
-    rows = [_row(check, 1 - (1 - CONFIDENCE) / max(asked, 1)) for check in checks]
+    together = 1 - (1 - CONFIDENCE) / max(asked, 1)
+    rows = [_row(check, together, inside.get(check.question, (0.0, 1.0))) for check in checks]
     return pd.DataFrame(rows)
 
 
-def _row(check: Check, confidence_all: float) -> dict[str, object]:
+def _row(check: Check, confidence_all: float, bounds: tuple[float, float]) -> dict[str, object]:
     low, high = clopper_pearson(check.events, check.studies, CONFIDENCE)
     low_all, high_all = clopper_pearson(check.events, check.studies, confidence_all)
-    least, most = INSIDE.get(check.question, (0.0, 1.0))
-    inside = check.studies < MANY or (least <= low and high <= most)
+    inside = check.studies < MANY or (bounds[0] <= low and high <= bounds[1])
     meets = math.isnan(check.least) or (low_all <= check.most and high_all >= check.least)
     return {
         "question": check.question, "source": check.source, "n": check.n, "shift": check.shift,

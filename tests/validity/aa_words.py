@@ -47,14 +47,14 @@ def told(rates: pd.DataFrame, equality: pd.DataFrame) -> Iterator[str]:
         if question == aa_rates.POWER:
             yield from _curves(asked)
         else:
-            yield from map(_line, asked.to_dict("records"))
+            yield from map(line, asked.to_dict("records"))
     wrong = int((~rates["ok"]).sum()) + int((~equality["ok"]).sum())
     yield "\nIn brackets: exact 95 % intervals, each by itself; of so many, a few miss by chance."
     yield "So a rate is out of bounds only if its interval at 95 % for all rates together is (rates.csv, ok)."
     yield f"{wrong} out of bounds" if wrong else "All within bounds."
 
 
-def _line(row: Mapping[Hashable, Any]) -> str:
+def line(row: Mapping[Hashable, Any]) -> str:
     name = f"{row['source']}, n = {row['n']}"
     interval = f"[{row['low']:6.1%}, {row['high']:6.1%}]"
     return (
@@ -90,11 +90,11 @@ def write(
     for name, table in {"rates": rates, "equality": equality, "studies": studies}.items():
         text = table.to_csv(index=False, float_format="%.6g", lineterminator="\n")
         files.write(folder / f"{name}.csv", text.encode())
-    lines = [*told(rates, equality), "", *_environment(sources), ""]
+    lines = [*told(rates, equality), "", *environment(sources), ""]
     files.write(folder / "summary.txt", "\n".join(lines).encode())
 
 
-def _environment(sources: tuple[Results, ...]) -> Iterator[str]:
+def environment(sources: tuple[Results, ...]) -> Iterator[str]:
     """Where and how long each source was trained."""
     for source in sources:
         about = source.provenance
