@@ -131,12 +131,13 @@ def types(session: nox.Session) -> None:
 def validity(session: nox.Session) -> None:
     """Test the statistics by thousands of A/A studies, into results/validity (about 7 minutes).
 
-    `-- intervals` measures the intervals beside the verdicts.
+    `-- intervals` measures the intervals beside the verdicts, `-- looks` studies that are looked at, and those
+    whose seeds a pilot planned.
     """
     install(session)
     first, *others = session.posargs or [""]
-    if first == "intervals":
-        session.run("python", "tests/validity/interval_studies.py", *others)
+    if first in {"intervals", "looks"}:
+        session.run("python", f"tests/validity/{first.removesuffix('s')}_studies.py", *others)
     else:
         session.run("python", "tests/validity/aa_studies.py", *session.posargs)
 
