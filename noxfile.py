@@ -131,8 +131,8 @@ def types(session: nox.Session) -> None:
 def validity(session: nox.Session) -> None:
     """Test the statistics by thousands of A/A studies, into results/validity (about 7 minutes).
 
-    `-- intervals` measures the intervals beside the verdicts, `-- looks` studies that are looked at, and those
-    whose seeds a pilot planned.
+    `-- intervals` measures the intervals beside the verdicts, `-- looks` studies that are looked at, and
+    those whose seeds a pilot planned.
     """
     install(session)
     first, *others = session.posargs or [""]

@@ -98,8 +98,9 @@ def show(planned: PlannedSeeds) -> None:
     table.add_column("contrast", overflow="fold", min_width=16)
     for column in ("SD, points", "seeds", "both sides take"):
         table.add_column(column, justify="right")
+    several = rows["dataset"].nunique() > 1
     for row in rows.head(SHOWN).to_dict("records"):
-        table.add_row(*map(Text, _cells(row)))
+        table.add_row(*map(Text, _cells(row, several=several)))
     Console().print(table)
     if len(rows) > SHOWN:
         click.echo(f"  and {count(len(rows) - SHOWN, 'contrast')} that need fewer (--json has all)")
@@ -109,15 +110,17 @@ def show(planned: PlannedSeeds) -> None:
         notes.warn(words)
 
 
-def _cells(row: Row) -> tuple[str, str, str, str]:
+def _cells(row: Row, *, several: bool) -> tuple[str, str, str, str]:
+    """Return the cells of a contrast; of several data sets, with its own."""
     name = f"{row['axis']} {row['arm']}".strip() + f" against {row['reference']}"
-    where = ", ".join(filter(None, (str(row["dataset"]), str(row["within"]))))
+    where = [str(row["dataset"])] if several else []
+    name = ", ".join([*where, name, *([str(row["within"])] if row["within"] else [])])
     if math.isnan(row["sd"]):
-        return f"{where}: {name}", "-", "-", "-"
+        return name, "-", "-", "-"
     sd = f"{points(row['sd'])} [{points(row['sd_low'])}, {points(row['sd_high'])}]"
     seeds = f"{_number(row['seeds'])} [{_number(row['seeds_low'])}, {_number(row['seeds_high'])}]"
     taken = "-" if math.isnan(row["seconds"]) else duration(row["seconds"])
-    return f"{where}: {name}", sd, seeds, taken
+    return name, sd, seeds, taken
 
 
 def _number(seeds: float) -> str:
