@@ -132,7 +132,7 @@ def _in_all(planned: PlannedSeeds) -> str:
     table = planned.contrasts
     found = table["detectable"].max()
     has = int(table["planned"].iloc[0])
-    now = f"its {count(has, 'seed')} find {points(found)} points" if found == found else ""  # not NaN
+    now = f"its {count(has, 'seed')} find {points(found)} points" if not math.isnan(found) else ""
     if math.isnan(planned.seeds):
         return f"all contrasts: not known; {now}" if now else "all contrasts: not known"
     seeds = int(planned.seeds)
