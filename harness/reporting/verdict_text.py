@@ -319,9 +319,9 @@ def _looked_at(judged: Verdicts) -> Iterator[str]:
             f"at {judged.look}. {SPENDING[family.spending]} Its p values and intervals are repeated ones: "
             "they hold at all looks together."
         )
-        if family.changed_after and not family.declared:
-            trained = count(family.changed_after, "trial")
-            yield f"The looks were fixed, or changed, after {trained} had been trained and could be read."
+    if family.changed_after and not family.declared:
+        trained = count(family.changed_after, "trial")
+        yield f"Its looks or its contrasts were changed after {trained} had been trained and could be read."
 
 
 def question(reading: ReportData, *, tuned: bool) -> str:

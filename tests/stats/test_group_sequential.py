@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy import special
 from scipy import stats as scipy_stats
 
+from harness.registry import PACKAGE_ROOT
 from harness.stats import group_sequential, verdicts
 from harness.stats.group_sequential import Spending, levels, repeated, verdicts_at_look
 from harness.stats.verdicts import holm
@@ -163,3 +164,11 @@ def test_seeds_that_never_differ_are_no_reason_to_stop_early() -> None:
     assert found["p"] == 1
     assert np.isnan(found["low"])
     assert found["verdict"] == "the same in all seeds"
+
+
+def test_the_documented_levels_are_these() -> None:
+    page = (PACKAGE_ROOT.parent / "docs" / "comparisons.md").read_text(encoding="utf-8")
+    for spending in ("obrien-fleming", "pocock"):
+        (row,) = (line for line in page.splitlines() if line.startswith(f"| `{spending}` |"))
+        told = [float(cell) for cell in row.split("|")[2:5]]
+        npt.assert_allclose(told, levels((5, 10, 20), 0.05, spending), rtol=0.03)
