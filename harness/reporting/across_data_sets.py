@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from harness import stats
-from harness.reporting.contrasts import contrast
 from harness.reporting.model import Cell, Column, Section, Table, difference_cell, rows_of
+from harness.reporting.verdict_views import contrast_cell
 from harness.results.families import KEY
 from harness.text import count, joined, p_value, points, spaced
 
@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 
 TITLE = "Over the data sets"
 BY = [name for name in KEY if name != "dataset"]
+P_VALUES = {
+    "p, on every one": "p_every_holm", "p, same": "p_same_holm", "p, depends": "p_apart_holm",
+    "p, average": "p_holm",
+}  # fmt: skip
+"""Headers of p values -> columns of `stats.over_data_sets`."""
 NOTE = (
     "Each contrast of {metric} over the data sets of this study that have it, and over these alone: {few} "
     "not tell how much a difference varies from one data set to the next, so nothing here speaks of a "
@@ -39,12 +44,12 @@ def section(evidence: Evidence) -> Section:
     if over.empty:
         return Section("over-data-sets", TITLE)
     columns = [
-        Column("contrast", _contrast_cell, show="long"),
+        Column("contrast", contrast_cell, show="long"),
         Column("data sets", "data_sets", numeric=True, show="wide"),
         Column("seeds", "n", numeric=True, show="wide"),
         Column("average", difference_cell, numeric=True),
         Column("on a data set", _range, numeric=True, show="wide"),
-        *(Column(name, _p(p), numeric=True, show="wide") for name, p in _P.items()),
+        *(Column(name, _p(p), numeric=True, show="wide") for name, p in P_VALUES.items()),
         Column("verdict", "verdict"),
     ]
     few = "two do" if over["data_sets"].max() == 2 else "a few do"
@@ -62,9 +67,9 @@ def table(judged: Verdicts) -> pd.DataFrame:
     """Return what `stats.over_data_sets` says of a family; no rows where no contrast has two data sets."""
     if judged.seeds is None:
         return pd.DataFrame()
-    family = judged.family
+    family, seeds = judged.family, judged.seeds.drop_duplicates([*KEY, "seed"])
     return stats.over_data_sets(
-        judged.seeds, BY, margin=family.margin, alpha=family.alpha,
+        seeds, BY, margin=family.margin, alpha=family.alpha,
         within=stats.difference_limits(family.metric),
     )  # fmt: skip
 
@@ -76,16 +81,8 @@ def _words(over: pd.DataFrame, judged: Verdicts, *, tuned: bool) -> list[str]:
     return [f"Over {joined(judged.datasets)}, of {count(len(over), 'contrast')}{arms}: {told}."]
 
 
-_P = {"p, on every one": "p_every_holm", "p, same": "p_same_holm", "p, depends": "p_apart_holm",
-      "p, average": "p_holm"}  # fmt: skip
-
-
 def _p(name: str) -> Any:
     return lambda row: Cell(p_value(row[name]), key=row[name])
-
-
-def _contrast_cell(row: Mapping[Any, Any]) -> Cell:
-    return Cell(contrast(row), ", ".join(filter(None, (row["axis"], row["within"]))))
 
 
 def _range(row: Mapping[Any, Any]) -> Cell:

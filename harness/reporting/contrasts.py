@@ -140,9 +140,9 @@ def _up_to_look(
     seeds: Sequence[int] = reading.results.study.get("study", {}).get("seeds", [])
     look = families.last_look(reading.trials, family, seeds)
     first = differences[differences["seed"].isin(seeds[:look])]
-    later = differences[~differences["seed"].isin(seeds[:look])]
+    behind = differences[~differences["seed"].isin(seeds[:look])]
     following = next((later for later in family.looks if later > look), 0)
-    if following and (later["difference"].notna().any() or not look):
+    if following and (behind["difference"].notna().any() or not look):
         seen = f"; until then the look at {look} seeds stands" if look else ""
         doubts.append(
             f"The next look is at {following} seeds, and not all of them are trained yet: what is trained of "

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from harness import stats
-from harness.reporting.contrasts import contrast, judge
+from harness.reporting.contrasts import judge
 from harness.reporting.model import Cell, Column, Section, Table, difference_cell, rows_of
+from harness.reporting.verdict_views import contrast_cell
 from harness.results import families
 from harness.results.families import KEY
 from harness.text import DASH, span
@@ -55,7 +56,7 @@ def section(evidence: Evidence) -> Section:
         return Section(NAME, TITLE, [NOTHING])
     columns = [
         Column("data set", "dataset"),
-        Column("contrast", lambda row: Cell(contrast(row), row["within"]), show="long"),
+        Column("contrast", contrast_cell, show="long"),
         Column("seeds", "n", numeric=True, show="wide"),
         Column("val / train images", _ratio, numeric=True, show="wide"),
         Column("difference", difference_cell, numeric=True),

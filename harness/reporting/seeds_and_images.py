@@ -10,9 +10,9 @@ import pandas as pd
 
 from harness import stats
 from harness.errors import UsageError
-from harness.reporting.contrasts import contrast
 from harness.reporting.model import Cell, Column, Section, Table, difference_cell, rows_of
 from harness.reporting.verdict_text import images_of
+from harness.reporting.verdict_views import contrast_cell
 from harness.results import predictions
 from harness.results.families import KEY, sides
 from harness.text import count, points, spaced
@@ -62,7 +62,7 @@ def section(evidence: Evidence) -> Section:
         return Section(NAME, TITLE)
     columns = [
         Column("data set", "dataset"),
-        Column("contrast", lambda row: Cell(contrast(row), row["within"]), show="long"),
+        Column("contrast", contrast_cell, show="long"),
         Column("seeds", "n", numeric=True, show="wide"),
         Column("difference", difference_cell, numeric=True),
         Column("error of seeds", _error("error_seeds"), numeric=True, show="wide"),
@@ -108,9 +108,9 @@ def _row(row: Row, judged: Verdicts, x: NDArray[np.float32] | None, images: int)
         seeds = seeds_of(judged, row)
         errors = 2 - float(seeds["value"].mean()) - float(seeds["reference_value"].mean())
         found = stats.bounded_interval(seeds["difference"].to_numpy(dtype=float), errors, images, within=ends)
-    names = {name: row[name] for name in KEY}
     told = found.rename(columns={"seeds": "n"}).to_dict("records")[0]
-    return {**names, **told, "from": EXACT if exact else BOUND}
+    numbers = {str(name): value for name, value in told.items()}
+    return {**{name: row[name] for name in KEY}, **numbers, "from": EXACT if exact else BOUND}
 
 
 def seeds_of(judged: Verdicts, row: Row) -> pd.DataFrame:

@@ -24,8 +24,7 @@ from harness.reporting.model import (
     share_cell,
     slug,
 )
-from harness.reporting.verdict_text import POWER, inside_margin
-from harness.results.families import KEY
+from harness.reporting.verdict_text import POWER, SHARED, inside_margin
 from harness.text import DASH, between, percent, points, spaced
 
 if TYPE_CHECKING:
@@ -78,6 +77,8 @@ def table(judged: Verdicts, name: str = "verdicts", title: str = "Verdicts") -> 
     rows = rows_of(columns, judged.table.to_dict("records"))
     words = note(judged) + (ON_ONE_KIND if judged.alike is not None else "")
     words += TOGETHER.format(percent(1 - judged.family.alpha, 0)) if len(judged.table) > 1 else ""
+    if judged.seeds is not None and judged.seeds["overlap"].any():
+        words += f" {SHARED}"
     return Table(name, title, words, columns, rows, judged.table, searched=True)
 
 

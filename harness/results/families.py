@@ -222,7 +222,8 @@ def shared_images(
     overlap: dict[str, float] = {}
     if resamples_split(study) and family.metric == "val_accuracy" and "val_fraction" in trials:
         drawn = trials[trials["val_split"].ne("last")] if "val_split" in trials else trials
-        share = drawn.groupby("dataset", sort=False)["val_fraction"].max().astype(float)
+        parts = pd.to_numeric(drawn["val_fraction"], errors="coerce")  # an axis is text
+        share = parts.groupby(drawn["dataset"], sort=False).max()
         overlap = {str(name): part / (1 - part) for name, part in share.items()}
     return differences.assign(overlap=differences["dataset"].map(overlap).fillna(0.0).astype(float))
 

@@ -1,8 +1,9 @@
 """One verdict a contrast over several data sets, of these data sets alone.
 
 Two or three data sets do not tell how much a difference varies from one data set to the next, so nothing here
-speaks of another one: there is no rank test over data sets (Friedman's cannot reject with two), no shrinkage
-by a spread that two numbers cannot show (as in Corani et al. 2017), and no interval for the next data set.
+speaks of another one: there is no rank test over data sets (of five arms on two, no ranks are as far apart as
+Nemenyi's critical difference), no shrinkage by a spread that two numbers cannot show (as in Corani et al.
+2017), and no interval for the next data set.
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from harness.stats.verdicts import UNDECIDED, holm, verdicts
+from harness.stats.verdicts import UNDECIDED, holm, largest_of_group, verdicts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
 
 EVERY = ("better on every one", "worse on every one")
 SAME = "same within margin on every one"
@@ -75,21 +78,35 @@ def over_data_sets(
     if several.empty:
         return pd.DataFrame(columns=[*by, *COLUMNS])
     each = verdicts(several, ["dataset", *by], margin=margin, alpha=alpha, within=within)
-    means, apart = [], []
-    for _, one in several.groupby(by, sort=False, observed=True, dropna=False):
-        known = one.assign(difference=one["difference"].astype(float))
-        wide = known.pivot_table("difference", "seed", "dataset", dropna=False, observed=True)
-        averaged = wide.mean(axis=1, skipna=False).to_numpy()  # NaN unless the seed finished on all
-        shared = float(one["overlap"].max()) if "overlap" in one else 0.0
-        means.append(one.iloc[[0] * len(wide)][by].assign(difference=averaged, overlap=shared))
-        apart.append(_apart(wide, shared))
-    mean = verdicts(pd.concat(means, ignore_index=True), by, margin=margin, alpha=alpha, within=within)
-    table = mean[[*by, "n", "difference", "sd", "low", "high", "p"]].assign(p_apart=apart)
+    values, there = _laid_out(several, by)
+    names, overlap = several[by].drop_duplicates(), largest_of_group(several, by, "overlap")
+    averaged = np.where(there[:, None, :], values, 0).sum(axis=2) / there.sum(axis=1)[:, None]
+    seeds = values.shape[1]
+    means = names.iloc[np.repeat(np.arange(len(names)), seeds)].assign(
+        difference=averaged.ravel(), overlap=overlap.repeat(seeds)
+    )
+    mean = verdicts(means, by, margin=margin, alpha=alpha, within=within)
+    table = mean[[*by, "n", "difference", "sd", "low", "high", "p"]]
+    table = table.assign(p_apart=_apart(values, there, overlap))
     table = table.merge(_every(each, by), on=by, how="left", validate="one_to_one")
     for p in P:
         table[f"{p}_holm"] = holm(table[p])
     table["verdict"] = [_word(row, alpha, 1 if higher_is_better else -1) for row in table.to_dict("records")]
     return table[[*by, *COLUMNS]]
+
+
+def _laid_out(differences: pd.DataFrame, by: list[str]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Lay differences out as (contrasts, seeds, data sets), and say which data sets a contrast has.
+
+    A seed that a contrast has not, or has not finished on a data set, is NaN there.
+    """
+    contrast = differences.groupby(by, sort=False, observed=True, dropna=False).ngroup().to_numpy()
+    seed, dataset = (pd.factorize(differences[name])[0] for name in ("seed", "dataset"))
+    values = np.full((contrast.max() + 1, seed.max() + 1, dataset.max() + 1), np.nan)
+    values[contrast, seed, dataset] = differences["difference"].to_numpy(dtype=float)
+    there = np.zeros((values.shape[0], values.shape[2]), dtype=bool)
+    there[contrast, dataset] = True
+    return values, there
 
 
 def _every(each: pd.DataFrame, by: list[str]) -> pd.DataFrame:
@@ -106,16 +123,19 @@ def _every(each: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     return table.drop(columns=["tested", "known"])
 
 
-def _apart(wide: pd.DataFrame, overlap: float) -> float:
-    """Test whether a difference is another on some two data sets; `wide` is (seeds, data sets)."""
-    pairs = list(combinations(wide.columns, 2))
-    rows = [
-        pd.DataFrame({"arm": one, "reference": other, "difference": wide[one] - wide[other]})
-        for one, other in pairs
-    ]
-    both = pd.concat(rows, ignore_index=True).assign(overlap=overlap)
-    p = verdicts(both, ["arm", "reference"], margin=None)["p"]
-    return float(min(p.min() * len(pairs), 1.0)) if p.notna().any() else float("nan")
+def _apart(
+    values: NDArray[np.float64], there: NDArray[np.bool_], overlap: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Test whether a difference is another on some two data sets: the least p of all pairs, Bonferroni."""
+    least, pairs = np.full(len(values), np.nan), np.zeros(len(values))
+    number = np.repeat(np.arange(len(values)), values.shape[1])
+    for one, other in combinations(range(values.shape[2]), 2):
+        gaps = (values[:, :, one] - values[:, :, other]).ravel()
+        rows = pd.DataFrame({"number": number, "difference": gaps, "overlap": overlap[number]})
+        p = verdicts(rows, ["number"], margin=None)["p"].to_numpy(dtype=float)
+        least = np.fmin(least, p)
+        pairs += there[:, one] & there[:, other]
+    return np.minimum(least * pairs, 1.0)
 
 
 def _word(row: Mapping[Any, Any], alpha: float, sign: int) -> str:

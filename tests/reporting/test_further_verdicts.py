@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from families import arms, grid, without
 
 import harness
 from harness import reporting, stats
+from harness.comparison import comparing
 from harness.comparison.judging import judge as judged_tables
 from harness.comparison.judging import results_folder
 from harness.reporting import (
@@ -95,7 +97,7 @@ def test_a_seed_that_diverged_on_one_data_set_counts_on_none() -> None:
     assert table["n"].to_dict() == {"tanh": 6, "gelu": 4}
 
 
-# ------------------------------------------------------------------------------------ the same within a margin
+# ----------------------------------------------------------------------------------- the same within a margin
 
 
 def test_every_level_is_held_against_every_other() -> None:
@@ -236,17 +238,18 @@ def test_one_split_for_all_has_no_such_section() -> None:
     assert not section.tables
 
 
-def test_judge_gives_the_same_intervals_as_the_report_and_says_why(
-    tmp_path: Path,
-) -> None:
+def test_judge_gives_the_intervals_of_the_report_and_compare_says_what_it_lacks(tmp_path: Path) -> None:
     study = harness.parse({
         "study": {"name": "x", "seeds": 4, "resample_split": True},
         "baseline": {"dataset": "digits", "epochs": 1, "hidden": [8]},
         "axes": {"lr": [0.05, 0.5]},
         "contrasts": {"metric": "val_accuracy"},
     })  # fmt: skip
-    runs.train(study, tmp_path, device="cpu", workers=1)
-    found = judged_tables.judge(tmp_path)
-    reported = evidence.gather(reporting.read(tmp_path)).fixed.table
+    runs.train(study, tmp_path / "x", device="cpu", workers=1)
+    found = judged_tables.judge(tmp_path / "x")
+    reported = evidence.gather(reporting.read(tmp_path / "x")).fixed.table
     npt.assert_allclose(found.contrasts[["low", "high", "p"]], reported[["low", "high", "p"]])
     assert results_folder.SHARED in found.notes
+    again = shutil.copytree(tmp_path / "x", tmp_path / "y")
+    assert comparing.SHARED_IMAGES in harness.compare(tmp_path / "x", again, metric="val_accuracy").notes
+    assert comparing.SHARED_IMAGES not in harness.compare(tmp_path / "x", again).notes
