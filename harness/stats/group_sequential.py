@@ -92,6 +92,7 @@ def levels(
     if (wrong := problem(looks)) or not 0 < alpha < 1:
         raise ValueError(wrong or f"alpha = {alpha}: allowed is a share between 0 and 1")
     spend = np.diff(spent(np.array(looks) / looks[-1], alpha, spending), prepend=0.0)
+    spend = np.maximum(spend, np.finfo(float).tiny)  # of many seeds, a first look may spend nothing
     edges = np.linspace(0.0, FAR, CELLS + 1)
     tail, boundary = 2 * special.ndtr(-edges), -float(special.ndtri(spend[0] / 2))
     found = [float(spend[0])]

@@ -172,3 +172,10 @@ def test_the_documented_levels_are_these() -> None:
         (row,) = (line for line in page.splitlines() if line.startswith(f"| `{spending}` |"))
         told = [float(cell) for cell in row.split("|")[2:5]]
         npt.assert_allclose(told, levels((5, 10, 20), 0.05, spending), rtol=0.03)
+
+
+@pytest.mark.parametrize("spending", ["obrien-fleming", "pocock"])
+def test_a_look_that_may_spend_nothing_has_a_level(spending: Spending) -> None:
+    found = levels((3, 50, 1000), 1e-7, spending)
+    assert all(0 < level <= 1.01e-7 for level in found)
+    assert np.isfinite(repeated([1e-200, 0.5], 3, (3, 50, 1000), spending)).all()
