@@ -38,14 +38,14 @@ def told(
 @pytest.mark.parametrize(
     ("spending", "published"),
     [
-        ("obrien-fleming", [4.877, 3.357, 2.680, 2.290, 2.031]),
-        ("pocock", [2.438, 2.427, 2.410, 2.397, 2.386]),
+        ("obrien-fleming", [4.8769, 3.3569, 2.6803, 2.2898, 2.0310]),
+        ("pocock", [2.4380, 2.4268, 2.4101, 2.3966, 2.3859]),
     ],
 )
 def test_of_many_seeds_the_boundaries_are_the_published_ones(
     spending: Spending, published: list[float]
 ) -> None:
-    """Five equal looks at alpha 0.05, two-sided: Lan and DeMets' functions, as in DeMets and Lan (1994)."""
+    """Five equal looks at alpha 0.05, two-sided, as ldbounds and gsDesign print them (Reboussin et al. 2000)."""
     npt.assert_allclose(sizes((200, 400, 600, 800, 1000), spending), published, atol=0.004)
 
 
