@@ -45,7 +45,7 @@ def told(
 def test_of_many_seeds_the_boundaries_are_the_published_ones(
     spending: Spending, published: list[float]
 ) -> None:
-    """Five equal looks at alpha 0.05, two-sided, as ldbounds and gsDesign print them (Reboussin et al. 2000)."""
+    """Five equal looks at alpha 0.05, two-sided, as R's ldbounds prints them (Reboussin et al. 2000)."""
     npt.assert_allclose(sizes((200, 400, 600, 800, 1000), spending), published, atol=0.004)
 
 

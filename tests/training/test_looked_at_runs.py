@@ -121,8 +121,10 @@ def test_retraining_goes_through_the_looks_again(tmp_path: Path) -> None:
 
 
 def test_one_arm_has_no_contrast_that_could_be_told(tmp_path: Path) -> None:
-    summary = trained(study_of([0.3]), tmp_path / "x")
+    study = study_of([0.3])
+    summary = trained(study, tmp_path / "x")
     assert dict(summary.statuses) == {"ok": 9}
+    assert any("no contrast that a look could tell" in words for words in harness.plan(study).warnings)
 
 
 def test_shards_have_no_looks(tmp_path: Path) -> None:
