@@ -33,6 +33,8 @@ TITLE = "Seeds and test images together"
 NAME = "seeds-and-images"
 MOST = 40_000_000
 """Numbers, contrasts times seeds times images, that are held of a data set at once."""
+MOST_TRIALS = 2_000
+"""Trials of a data set whose predictions are read: more would take a report many seconds."""
 ROUNDING = 1e-5
 """A mean over images may be so far from the difference of the accuracies in trials.csv."""
 EXACT, BOUND = "predictions", "bound"
@@ -144,6 +146,10 @@ def right_differences(
     """
     split: Any = judged.family.metric.partition("_")[0]
     weights, seeds = _weights(reading, judged, dataset, contrasts)
+    if len(weights) > MOST_TRIALS:
+        raise UsageError(
+            f"{len(weights):,} trials are too many to read the predictions of, {MOST_TRIALS:,} at most"
+        )
     found: dict[int, NDArray[np.float32]] = {}
     index: NDArray[np.int64] | None = None
     for stack in _stacks(reading, dataset, split, weights):

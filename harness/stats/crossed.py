@@ -73,8 +73,9 @@ def bounded_interval(
     """Bound the interval of `crossed_interval` where predictions of single images are not kept.
 
     Only an image that exactly one of the two gets wrong adds to a difference, so the variance over images is
-    at most the sum of both error rates less the squared difference. The interval is too wide by as much as
-    both err on the same images.
+    at most the sum of both error rates less the squared difference. A larger part of the images also brings
+    more degrees of freedom, so the interval is the wider one of those with all of that and with none: what
+    lies between is narrower. It is too wide by as much as both err on the same images.
 
     Args:
         differences: (S,), of the accuracies of each seed.
@@ -84,7 +85,7 @@ def bounded_interval(
         within: the least and the greatest difference there can be.
 
     Returns:
-        One row, as `crossed_interval`; error_images, error, low and high are bounds.
+        One row, as `crossed_interval`; error_images, error, df, low and high are bounds.
 
     >>> row = bounded_interval([0.01, 0.02, 0.03], 0.05, 10_000).iloc[0]
     >>> [round(float(row[name]), 4) for name in ("error_seeds", "error_images")]
@@ -96,8 +97,11 @@ def bounded_interval(
         row["difference"] = float(x.mean())
     if len(x) > 1 and images > 0:
         most = max(errors - float(x.mean()) ** 2, 0.0) / images
-        row |= _interval(row["difference"], float(x.var(ddof=1)) / len(x), most, len(x), confidence)
-        row["low"], row["high"] = np.clip([row["low"], row["high"]], *within)
+        of_seeds = float(x.var(ddof=1)) / len(x)
+        ends = [_interval(row["difference"], of_seeds, part, len(x), confidence) for part in (0.0, most)]
+        row |= ends[1]
+        row["low"] = max(min(end["low"] for end in ends), within[0])
+        row["high"] = min(max(end["high"] for end in ends), within[1])
     return pd.DataFrame([row])
 
 

@@ -50,14 +50,16 @@ def over_data_sets(
       each seed that finished on all of them, and Student's t is over these seeds: a seed may start the same
       network on every data set, so the data sets of a seed are no independent draws.
 
-    Each of the four p values is corrected over the contrasts (Holm), each at `alpha`.
+    Each of the four p values is corrected over the contrasts (Holm). The three questions about differences
+    share `alpha`, a third each, so that a wrong one of their words comes in at most `alpha` of families. The
+    same has an `alpha` of its own, as in `verdicts`.
 
     Args:
         differences: dataset, `by`, seed, difference; a row a seed, NaN where there is none. It may have a
             column overlap, as in `verdicts`.
         by: the columns that name a contrast.
         margin: up to which arms count as the same, in the unit of `difference`.
-        alpha: of all contrasts, for each of the four questions.
+        alpha: of all words of a difference together, and again of all words of the same.
         higher_is_better: False for losses.
         within: the least and the greatest difference there can be.
 
@@ -143,10 +145,11 @@ def _word(row: Mapping[Any, Any], alpha: float, sign: int) -> str:
     if row["n"] < 2:
         return "no data" if row["n"] == 0 else "one seed"
     worse = int(sign * row["difference"] < 0)
-    if row["p_every_holm"] <= alpha:
+    third = alpha / 3
+    if row["p_every_holm"] <= third:
         return EVERY[worse]
     if row["p_same_holm"] <= alpha:
         return SAME
-    if row["p_apart_holm"] <= alpha:
+    if row["p_apart_holm"] <= third:
         return DEPENDS
-    return AVERAGE[worse] if row["p_holm"] <= alpha else UNDECIDED
+    return AVERAGE[worse] if row["p_holm"] <= third else UNDECIDED

@@ -86,3 +86,14 @@ def test_one_seed_one_image_and_equal_seeds_have_no_interval() -> None:
 def test_an_array_of_other_dimensions_is_refused() -> None:
     with pytest.raises(ValueError, match=r"allowed: \(seeds, images\)"):
         stats.crossed_interval([0.1, 0.2])
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5, 20])
+def test_no_part_of_the_images_up_to_the_bound_would_widen_the_bounded_interval(seeds: int) -> None:
+    x = np.random.default_rng(seeds).normal(0.01, 0.005, seeds)
+    row = stats.bounded_interval(x, 0.1, 1000).iloc[0]
+    of_seeds = x.var(ddof=1) / seeds
+    for part in np.linspace(0, row["error_images"] ** 2, 200):
+        df = (seeds - 1) * ((of_seeds + part) / of_seeds) ** 2
+        half = scipy_stats.t.ppf(0.975, df) * np.sqrt(of_seeds + part)
+        assert half <= (row["high"] - row["low"]) / 2 * (1 + 1e-9)

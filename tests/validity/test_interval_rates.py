@@ -68,6 +68,7 @@ def test_wrong_claims_over_data_sets_are_rare_and_the_mean_is_covered() -> None:
     for question in (interval_rates.EVERY_EQUAL, interval_rates.EVERY_HALF, interval_rates.SAME_HALF):
         assert rate(checks[question]) < 0.1
     assert rate(checks[interval_rates.DEPENDS]) < 0.1
+    assert rate(checks[interval_rates.ANY_WORD]) < 0.1
 
 
 def test_seeds_and_images_are_covered_together_and_not_by_seeds_alone() -> None:
