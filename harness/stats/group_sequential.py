@@ -253,11 +253,13 @@ def verdicts_at_look(  # noqa: PLR0913 (those of `verdicts`, and the look)
     n, mean = (table[name].to_numpy(dtype=float) for name in ("n", "difference"))
     spread = table["sd"].mask(table["sd"].le(EQUAL)).to_numpy(dtype=float)
     level = levels(looks, 1 - CONFIDENCE, spending)[place]
-    half = special.stdtrit(np.where(n > 1, n - 1, np.nan), 1 - level / 2) * spread / np.sqrt(np.maximum(n, 1))
+    df = np.where(n > 1, n - 1, np.nan)
+    half = -special.stdtrit(df, level / 2) * spread / np.sqrt(np.maximum(n, 1))
     table["low"] = np.maximum(mean - half, within[0]) - resolution
     table["high"] = np.minimum(mean + half, within[1]) + resolution
     corrected = levels(looks, alpha / max(int(table["p"].count()), 1), spending)
-    table["detectable"] = detectable_difference(n, spread, corrected[place]) + resolution
+    shown = detectable_difference(n, spread, corrected[place]) + resolution
+    table["detectable"] = np.minimum(shown, within[1])  # an early look may ask for more than there can be
     needed = seeds_needed(margin - resolution, spread, corrected[-1])
     for later in reversed(range(place, len(looks))):
         shown = detectable_difference(looks[later], spread, corrected[later]) <= margin - resolution

@@ -15,7 +15,7 @@ from harness.cli import main, schemas
 
 TABLES = {
     "study": {"name": "s", "seeds": 4},
-    "baseline": {"dataset": "digits", "hidden": [8], "epochs": 1},
+    "baseline": {"dataset": "digits", "hidden": [16], "epochs": 4},
     "axes": {"activation": ["relu", "tanh"], "lr": [0.1, 0.3]},
 }
 

@@ -25,7 +25,7 @@ EFFECTS = {"base": 0.0, "up": 0.02, "near": 0.0001}
 
 def looked_at(trained: int, **compared: Any) -> ReportData:
     """Three arms, looked at after 4 and 8 seeds, of which so many are trained."""
-    family = {"looks": list(LOOKS), "spending": "pocock", "margin": 0.01, **compared}
+    family = {"declared": False, "looks": list(LOOKS), "spending": "pocock", "margin": 0.01, **compared}
     tables = {"study": {"design": "one-factor", "seeds": list(range(8))}, "contrasts": family}
     reading = arms(EFFECTS, seeds=8, study=tables)
     trials = reading.results.trials
@@ -87,7 +87,7 @@ def test_a_trained_study_is_reported_and_judge_points_to_the_report(tmp_path: Pa
     study = parse(
         {
             "study": {"name": "looked", "seeds": 6},
-            "baseline": {"dataset": "digits", "epochs": 1, "hidden": [8]},
+            "baseline": {"dataset": "digits", "epochs": 4, "hidden": [16]},
             "axes": {"lr": [0.3, 1e-4]},
             "contrasts": {"looks": [3, 6], "spending": "pocock"},
         }

@@ -27,7 +27,7 @@ def study_of(
     return parse(
         {
             "study": {"name": "looked", "seeds": seeds},
-            "baseline": {"dataset": "digits", "epochs": 1, "hidden": [8]},
+            "baseline": {"dataset": "digits", "epochs": 4, "hidden": [16]},
             "axes": {"lr": list(rates)},
             "contrasts": family,
         }
