@@ -258,8 +258,8 @@ def verdicts_at_look(  # noqa: PLR0913 (those of `verdicts`, and the look)
     table["low"] = np.maximum(mean - half, within[0]) - resolution
     table["high"] = np.minimum(mean + half, within[1]) + resolution
     corrected = levels(looks, alpha / max(int(table["p"].count()), 1), spending)
-    shown = detectable_difference(n, spread, corrected[place]) + resolution
-    table["detectable"] = np.minimum(shown, within[1])  # an early look may ask for more than there can be
+    least = detectable_difference(n, spread, corrected[place]) + resolution
+    table["detectable"] = np.minimum(least, within[1])  # an early look may ask for more than there can be
     needed = seeds_needed(margin - resolution, spread, corrected[-1])
     for later in reversed(range(place, len(looks))):
         shown = detectable_difference(looks[later], spread, corrected[later]) <= margin - resolution

@@ -12,9 +12,10 @@ from families import arms
 
 from harness import comparison, reporting, stats
 from harness.errors import UsageError
-from harness.reporting import ReportData, contrasts, equivalence_matrix
+from harness.reporting import ReportData, equivalence_matrix
 from harness.reporting.contrasts import judge, read_family
 from harness.reporting.verdict_text import answers
+from harness.results import families
 from harness.stats.group_sequential import levels, repeated
 from harness.study.study import parse
 from harness.training import runs
@@ -41,8 +42,7 @@ def test_a_look_judges_its_own_seeds_by_its_own_levels() -> None:
     assert judged.look == 8
     assert judged.table["n"].tolist() == [8, 8]
     plain = stats.verdicts(
-        contrasts.families.differences(reading.trials, reading.axes, judged.family, []),
-        contrasts.KEY, margin=0.01,
+        families.differences(reading.trials, reading.axes, judged.family, []), families.KEY, margin=0.01,
     )  # fmt: skip
     npt.assert_allclose(judged.table["p"], repeated(plain["p"], 8, LOOKS, "pocock"))
     npt.assert_array_equal(judged.table["difference"], plain["difference"])

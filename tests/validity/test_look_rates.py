@@ -70,7 +70,7 @@ def test_large_differences_take_few_seeds() -> None:
 def test_p_of_the_first_seeds_is_that_of_a_t_test() -> None:
     values, n = np.random.default_rng(5).normal(0.3, 1, (3, 8)), np.array([2, 5, 8])
     expected = [scipy_stats.ttest_1samp(row[:many], 0).pvalue for row, many in zip(values, n, strict=True)]
-    npt.assert_allclose(look_rates.p_of_first(values, n), expected)
+    npt.assert_allclose(look_rates.p_of_first(values, n), np.array(expected, dtype=float))
 
 
 def test_a_pilot_that_knows_the_spread_gives_the_power_it_promises() -> None:
