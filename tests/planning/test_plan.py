@@ -366,7 +366,7 @@ def test_a_stack_is_named_by_engine_and_members(study_of: Make) -> None:
     assert one.group == same.group
     names = {s.group for s in [one, *make(study, "loop").stacks, *make(study, processes=2).stacks]}
     assert len(names) == 5
-    assert all(name.startswith("g") and len(name) == 9 for name in names)
+    assert all(name.startswith("g") and len(name) == 13 for name in names)
 
 
 # ----------------------------------------------------------------------------------------------------- routes
