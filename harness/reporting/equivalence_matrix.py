@@ -1,4 +1,4 @@
-"""Which arms are the same within the margin: every level of an axis, or every arm, against every other."""
+"""Equivalence within the margin: every level of an axis, or every arm, against every other."""
 
 from __future__ import annotations
 

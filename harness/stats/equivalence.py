@@ -1,4 +1,4 @@
-"""Which of many arms are the same within a margin: every pair by itself, and all of them together."""
+"""Equivalence of many arms within a margin: of every pair by itself, and of all of them together."""
 
 from __future__ import annotations
 

@@ -121,7 +121,8 @@ def test_the_page_has_both_and_names_what_is_missing(
     assert re.search(r"3 trials on digits, tuned, skipped.*\(none of the settings it tried finished", text)
     assert "and again at the settings that each arm chose on validation" in text
     files = {path.name for path in (tmp_path / "tables").iterdir()}
-    names = ["chosen", "effects", "fixed-and-tuned", "pairs", "verdicts", "verdicts-tuned"]
+    names = ["chosen", "effects", "fixed-and-tuned", "pairs", "same-digits-output", "seeds-and-images",
+             "verdicts", "verdicts-tuned"]  # fmt: skip
     assert files == {f"{name}.{kind}" for name in names for kind in ("csv", "tex")}
     assert all(f"tables/{name}" in text for name in files)
     both = pd.read_csv(tmp_path / "tables" / "fixed-and-tuned.csv")

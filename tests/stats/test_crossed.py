@@ -43,7 +43,7 @@ def test_images_that_all_weigh_alike_leave_students_interval_over_seeds() -> Non
     x = np.repeat([[0.1], [0.2], [0.4]], 50, axis=1)
     row = stats.crossed_interval(x).iloc[0]
     expected = scipy_stats.ttest_1samp(x[:, 0], 0).confidence_interval(0.95)
-    npt.assert_allclose([row["low"], row["high"]], [expected.low, expected.high])
+    npt.assert_allclose([row["low"], row["high"]], np.array([expected.low, expected.high]))
     assert row["error_images"] == pytest.approx(0, abs=1e-12)
     assert row["df"] == pytest.approx(2)
 

@@ -65,7 +65,7 @@ def test_each_p_is_scipys_and_the_average_is_taken_within_each_seed() -> None:
     averaged = scipy_stats.ttest_1samp((x + y) / 2, 0)
     npt.assert_allclose(row["p"], averaged.pvalue)
     interval = averaged.confidence_interval(0.95)
-    npt.assert_allclose([row["low"], row["high"]], [interval.low, interval.high])
+    npt.assert_allclose([row["low"], row["high"]], np.array([interval.low, interval.high]))
     npt.assert_allclose(row["p_every"], max(scipy_stats.ttest_1samp(one, 0).pvalue for one in (x, y)))
     npt.assert_allclose(row["p_apart"], scipy_stats.ttest_rel(x, y).pvalue)
     npt.assert_allclose([row["least"], row["greatest"]], [0.001, 0.003])

@@ -26,7 +26,7 @@ def test_each_interval_is_scipys_at_alpha_over_the_contrasts_whatever_their_seed
     ends = stats.simultaneous_intervals(judged, 0.1)
     for row, one in zip(ends.to_dict("records"), values, strict=True):
         expected = scipy_stats.ttest_1samp(one, 0).confidence_interval(1 - 0.1 / 4)
-        npt.assert_allclose([row["low_all"], row["high_all"]], [expected.low, expected.high])
+        npt.assert_allclose([row["low_all"], row["high_all"]], np.array([expected.low, expected.high]))
 
 
 def test_what_excludes_zero_is_significant_by_holm_but_not_the_other_way_round() -> None:
