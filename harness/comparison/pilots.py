@@ -61,7 +61,7 @@ def find(study: Study, folder: Path, given: Path | str | None = None) -> Pilot:
     looks = " --set contrasts.looks=[]" if study.contrasts.looks else ""
     raise UsageError(
         f"there is no pilot to say how much seeds differ: {folder} has no finished trial. Train some seeds "
-        f"of the study, which are not lost (harness run {study.name} --set seeds=5{looks}), or its baseline "
+        f"of the study, which are not lost (harness run {study.name} --set seeds=10{looks}), or its baseline "
         f"alone (harness noise {study.name}), or name a results folder: --pilot FOLDER"
     )
 

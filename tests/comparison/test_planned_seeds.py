@@ -156,10 +156,10 @@ def test_seeds_that_do_not_differ_are_told(pilot: Path, monkeypatch: pytest.Monk
 
 def test_without_a_pilot_it_is_said_how_to_have_one(tmp_path: Path) -> None:
     with pytest.raises(
-        UsageError, match=r"no pilot.*harness run pilot --set seeds=5\).*harness noise.*--pilot"
+        UsageError, match=r"no pilot.*harness run pilot --set seeds=10\).*harness noise.*--pilot"
     ):
         plan_seeds(grid(6), DIFFERENCE, folder=tmp_path)
-    with pytest.raises(UsageError, match=r"--set seeds=5 --set contrasts.looks=\[\]"):
+    with pytest.raises(UsageError, match=r"--set seeds=10 --set contrasts.looks=\[\]"):
         plan_seeds(grid(6, {"looks": [3, 6]}), DIFFERENCE, folder=tmp_path)
 
 
