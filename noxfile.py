@@ -131,12 +131,13 @@ def types(session: nox.Session) -> None:
 def validity(session: nox.Session) -> None:
     """Test the statistics by thousands of A/A studies, into results/validity (about 7 minutes).
 
-    `-- intervals` measures the intervals beside the verdicts, `-- tuned` the comparisons of tuned arms.
+    `-- intervals` measures the intervals beside the verdicts, `-- tuned` the comparisons of tuned arms,
+    `-- looks` studies that are looked at, and those whose seeds a pilot planned.
     """
     install(session)
     first, *others = session.posargs or [""]
-    scripts = {"intervals": "interval_studies.py", "tuned": "tuned_studies.py"}
-    if first in scripts:
+    if first in {"intervals", "tuned", "looks"}:
+        scripts = {"intervals": "interval_studies.py", "looks": "look_studies.py", "tuned": "tuned_studies.py"}
         session.run("python", f"tests/validity/{scripts[first]}", *others)
     else:
         session.run("python", "tests/validity/aa_studies.py", *session.posargs)

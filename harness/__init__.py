@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from harness.axes.schedules import schedules as schedules
     from harness.comparison import compare as compare
     from harness.comparison import judge as judge
+    from harness.comparison.planned_seeds import plan_seeds as plan_seeds
     from harness.comparison.tries.noise import noise as noise
     from harness.comparison.tries.trying import try_ as try_
     from harness.data.datasets import datasets as datasets
@@ -68,7 +69,8 @@ _HOMES = {
     "search": "searching", "StackedStudy": "searching",
     "Results": "results", "TrainedTrial": "results", "read": "results",
     "merge": "results.merging",
-    "compare": "comparison", "judge": "comparison", "noise": "comparison.tries.noise",
+    "compare": "comparison", "judge": "comparison", "plan_seeds": "comparison.planned_seeds",
+    "noise": "comparison.tries.noise",
     "try_": "comparison.tries.trying",
     "figures": "reporting.figures:", "tables": "reporting.tables:", "report": "reporting:write",
     "watch": "reporting.live.watching",
@@ -83,7 +85,7 @@ __all__ = [
     "augmentations", "check", "compare", "continue_training", "count_parameters", "dataset", "datasets",
     "export", "figures", "heads", "judge", "load", "load_model", "loader", "loss", "losses", "merge",
     "metrics", "model", "module_of", "noise", "open_checkpoint", "optimizer",
-    "optimizers", "parse", "plan", "preprocessings", "read", "report", "run", "scheduler",
+    "optimizers", "parse", "plan", "plan_seeds", "preprocessings", "read", "report", "run", "scheduler",
     "schedules", "search", "split_dataset", "tables", "try_", "watch",
 ]  # fmt: skip
 # Public names are imported on demand, so that `harness --help` imports neither pandas nor torch.

@@ -32,7 +32,7 @@ DIGITS = ".7g"
 """The format of outcomes; CSVs have as many digits. Settings keep all of theirs."""
 WHOLE = (
     "rank", "n", "more_seeds", "diverged_step", "steps_done", "parameters", "flops", "group_size", "planned",
-    "diverged", "failed",
+    "diverged", "failed", "seeds", "seeds_low", "seeds_high",
 )  # fmt: skip
 """Columns of whole numbers, which are floats in a frame that lacks one."""
 UNTRAINED = "not_trained"
@@ -155,8 +155,10 @@ def _family(planned: Plan) -> dict[str, Any]:
     levels = [
         {"axis": level.axis, "reference": level.reference, "within": level.within} for level in family.levels
     ]
-    facts = {name: getattr(family, name) for name in ("metric", "margin", "alpha", "declared", "pairs")}
-    return {**facts, "levels": levels}
+    names = ("metric", "margin", "alpha", "declared", "looks", "pairs")
+    facts = {name: getattr(family, name) for name in names}
+    spending = family.spending if family.looks else None
+    return {**facts, "spending": spending, "levels": levels}
 
 
 def _tuning(tries: Plan, planned: Plan, processes: int) -> dict[str, Any]:
@@ -277,8 +279,9 @@ def _verdicts(found: Results) -> dict[str, Any]:
 
 def _judged(judged: Verdicts) -> dict[str, Any]:
     family = judged.family
-    facts = {name: getattr(family, name) for name in ("metric", "margin", "alpha", "declared")}
-    return {**facts, "rows": rows(judged.table), "doubts": list(judged.doubts)}
+    facts = {name: getattr(family, name) for name in ("metric", "margin", "alpha", "declared", "looks")}
+    look = judged.look or None
+    return {**facts, "look": look, "rows": rows(judged.table), "doubts": list(judged.doubts)}
 
 
 def _times(reading: ReportData) -> dict[str, Any] | None:

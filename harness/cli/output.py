@@ -79,6 +79,9 @@ def _counted(plan: Plan) -> Iterator[str]:
     every = f"{arms} arms x {seeds} seeds = {len(whole.trials)} trials"
     if plan.shard is None:
         yield f"{every}, {trained} to train"
+        if plan.study.contrasts.looks:
+            looks = ", ".join(map(str, plan.study.contrasts.looks))
+            yield f"  at most: looked at after {looks} seeds, it stops once every contrast is told"
         return
     yield every
     yield f"{plan.shard}: {count(len(plan.trials), 'trial')}, {trained} to train"

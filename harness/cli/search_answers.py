@@ -41,7 +41,7 @@ def plan(study: Study, engine: Engine, folder: Path, processes: int) -> dict[str
     seconds = cost(sampled.stacks, sampled.study, processes).seconds
     unknown = (
         "trials", "to_train", "finished", "skipped", "merged", "routed", "uncompiled", "stacks", "bytes",
-        "state_bytes", "contrasts", "tuning", "shard",
+        "state_bytes", "contrasts", "tuning", "shard", "power",
     )  # fmt: skip
     return {
         **answers.study_facts(study, folder, processes),

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any, Unpack
 import click
 
 from harness import notes
-from harness.cli import json_output
+from harness.cli import json_output, planned_seeds
 from harness.cli.json_output import json_option
 from harness.cli.show import note_missing_letters, plugin_option
 from harness.errors import InterruptedRun, UsageError
 from harness.system import output_folder
 
 if TYPE_CHECKING:
+    from harness.comparison.pilots import Pilot
     from harness.planning.plan import Plan
     from harness.planning.shards import Shard
     from harness.study.study import Study
@@ -94,10 +95,11 @@ def shard_option(command: Callable[..., Any]) -> Callable[..., Any]:
 @study_options
 @shard_option
 @until_option
+@planned_seeds.power_options
 @json_option
-def plan(
+def plan(  # noqa: PLR0913 (options of a command)
     study: str, overrides: Sequence[str], results: Path | None, as_json: bool, shard: str,
-    goals: Sequence[str], **options: Unpack[MachineKeywords],
+    goals: Sequence[str], power: float | None, pilot: Path | None, **options: Unpack[MachineKeywords],
 ) -> None:  # fmt: skip
     """Show the plan of a study without training: arms, trials, skipped ones and why, time and bytes."""
     from harness.lowering import builds
@@ -109,12 +111,13 @@ def plan(
         if loaded.search is not None and share is not None:
             raise UsageError(f"--shard {shard}: {loaded.name} is a search. {UNSHARED}")
         folder = results or Path("results") / f"{loaded.name}{share.suffix if share else ''}"
+        asked = planned_seeds.asked(loaded, folder, pilot, power, shard)
         if loaded.search is not None:
             _plan_search(loaded, folder, options, as_json=as_json)
         else:
             from harness.training.options import RunOptions
 
-            _plan(loaded, folder, RunOptions(**options, shard=shard), as_json=as_json)
+            _plan(loaded, folder, RunOptions(**options, shard=shard), as_json=as_json, power=asked)
 
 
 def _plan_search(study: Study, folder: Path, options: MachineKeywords, *, as_json: bool) -> None:
@@ -139,7 +142,9 @@ def _plan_search(study: Study, folder: Path, options: MachineKeywords, *, as_jso
     search_output.show_plan(study, folder, engine, processes)
 
 
-def _plan(study: Study, folder: Path, asked: RunOptions, *, as_json: bool) -> None:
+def _plan(
+    study: Study, folder: Path, asked: RunOptions, *, as_json: bool, power: tuple[Pilot, float] | None
+) -> None:  # fmt: skip
     from harness.cli import answers, output
     from harness.planning import compilation
     from harness.planning.plan import arrange, draw, share, shortages
@@ -160,12 +165,17 @@ def _plan(study: Study, folder: Path, asked: RunOptions, *, as_json: bool) -> No
         tries = tuning.expected(share(draw(study.in_phase("tuning"), asked.engine), asked.share))
         tries = arrange(tries, asked.engine, (), device, processes, ())
         check_bits(tries, asked, folder / TUNING)
+    seeds = None if power is None else planned_seeds.of_plan(planned, power, asked)
     if as_json:
-        json_output.show("plan", **answers.plan(planned, folder, processes, done, slow, tries))
+        answer = answers.plan(planned, folder, processes, done, slow, tries)
+        needed = None if seeds is None else planned_seeds.answer(seeds)
+        json_output.show("plan", **answer, power=needed)
         return
     output.show_plan(planned, processes, done, slow)
     if tries is not None:
         output.show_tuning_plan(planned, tries, processes)
+    if seeds is not None:
+        planned_seeds.show(seeds)
 
 
 def _arranged(study: Study, folder: Path, asked: RunOptions, device: str) -> tuple[Plan, dict[str, str]]:

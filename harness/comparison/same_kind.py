@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from harness.comparison.families import KEY, within_words
 from harness.results import trial_kinds
+from harness.results.families import KEY, within_words
 from harness.text import as_word
 
 if TYPE_CHECKING:

@@ -45,7 +45,7 @@ def warnings(study: Study, everything: Sequence[Trial]) -> list[str]:
         told += [f"data set {name!r}: {sentence}" for sentence in (*facts.said, *facts.warnings)]
     if study.tune is not None and study.about.phase == "fixed":
         told += seed_blocks.doubts(study.tune.blocks, study.seeds, study.tune.seeds)
-    several = (targets.warnings, resampled, _unrounded, unseen)
+    several = (targets.warnings, resampled, _looks_at_nothing, _unrounded, unseen)
     return [*told, *(sentence for say in several for sentence in say(study, everything))]
 
 
@@ -83,6 +83,13 @@ def resampled(study: Study, everything: Sequence[Trial]) -> list[str]:
             f"{count(seeds, 'seed')} tell as much as {alone:.1f} that share none"
         )
     return [told]
+
+
+def _looks_at_nothing(study: Study, everything: Sequence[Trial]) -> list[str]:
+    """Say that a study of one arm is looked at in vain."""
+    if not study.contrasts.looks or len(settings_of_arms(everything)) > 1:
+        return []
+    return ["contrasts.looks: there is one arm, so no contrast that a look could tell; all seeds are trained"]
 
 
 def _unrounded(study: Study, everything: Sequence[Trial]) -> list[str]:

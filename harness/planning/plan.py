@@ -7,7 +7,7 @@ import heapq
 import json
 import shutil
 from collections import Counter
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
@@ -53,7 +53,8 @@ class Plan:
     `skipped` holds trials that are not trained, with the reason; `merged` the names of arms that mean the
     same as an earlier one; `routed` the reasons why trials train in the loop engine; `warnings` sentences
     about what the person who wrote the study may not have meant. The plan of a `shard` has its trials alone,
-    and `whole` is the one of all.
+    and `whole` is the one of all. `waiting` are trials of seeds behind the next look at the study: they have
+    no stacks yet.
     """
 
     study: Study
@@ -65,6 +66,7 @@ class Plan:
     warnings: Sequence[str]
     shard: Shard | None = None
     whole: Plan | None = None
+    waiting: Collection[str] = ()
 
     @property
     def contrasts(self) -> Contrasts:
@@ -219,7 +221,8 @@ def arrange(
     drawn: Plan, engine: Engine, known: Iterable[Known], device: str, processes: int, done: Container[str]
 ) -> Plan:
     """Put the trials of a plan that `draw` gave into stacks; the other arguments are those of `make`."""
-    todo = {trial.trial_id: trial for trial in drawn.trials if trial.trial_id not in drawn.skipped}
+    left_out = {*drawn.skipped, *drawn.waiting}
+    todo = {trial.trial_id: trial for trial in drawn.trials if trial.trial_id not in left_out}
     stacks = []
     own = own_networks.is_own(engine)
     for group, kept_engine, ids in known:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from harness import stats
-from harness.comparison.families import KEY
 from harness.reporting.model import Cell, Column, Section, Table, difference_cell, rows_of
 from harness.reporting.verdict_views import contrast_cell
+from harness.results.families import KEY
 from harness.text import count, joined, p_value, points, spaced
 
 if TYPE_CHECKING:

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from harness.reporting.contrasts import arm, contrast, judge, level, read_family, sides
+from harness.reporting.contrasts import arm, contrast, judge, level, read_family
 from harness.reporting.data import prepare
 from harness.results import Results, computation, documents, read_trials
+from harness.results.families import sides
 from harness.text import count, listed
 
 if TYPE_CHECKING:

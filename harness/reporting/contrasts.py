@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from harness import stats
-from harness.comparison import families
-from harness.comparison.families import KEY
 from harness.comparison.same_kind import same_kind
 from harness.reporting.data import level_words
 from harness.reporting.ladder_steps import ladder_steps
+from harness.results import families
+from harness.results.families import KEY, sides
 from harness.study.contrasts import Contrasts
 from harness.text import as_word
 
@@ -55,7 +55,8 @@ class Verdicts:
     table: pd.DataFrame
     doubts: Sequence[str]  # in words, contrasts that cannot be made at all, and why
     alike: pd.DataFrame | None = None  # the table of the seeds of one kind alone; None if all are
-    seeds: pd.DataFrame | None = None  # None where there is nothing to judge
+    seeds: pd.DataFrame | None = None  # None where there is nothing to judge, or a look has levels of its own
+    look: int = 0  # seeds at the look that is told; 0 for a study that is judged once
 
     @property
     def datasets(self) -> list[str]:
@@ -127,32 +128,52 @@ def judge(reading: ReportData, family: Contrasts, times: Times | None = None) ->
         return Verdicts(family, pd.DataFrame(columns=COLUMNS), doubts)
     differences = families.shared_images(differences, reading.trials, family, reading.results.study)
     differences = differences if times is None else times.known(differences)
+    look = 0
+    if family.looks:
+        look, differences = _up_to_look(reading, family, differences, doubts)
+    if differences.empty:
+        return Verdicts(family, pd.DataFrame(columns=COLUMNS), doubts)
     same = same_kind(reading.trials, reading.axes, family, differences)
     known = differences["difference"].notna()
     differences = differences.assign(same_kind=same & known)
-    table = _judged(reading, family, differences, times)
+    table = _judged(reading, family, look, differences, times)
     alone = differences.assign(difference=differences["difference"].where(same))
-    alike = _judged(reading, family, alone, times) if (known & ~same).any() else None
-    return Verdicts(family, table, doubts, alike, differences)
+    alike = _judged(reading, family, look, alone, times) if (known & ~same).any() else None
+    return Verdicts(family, table, doubts, alike, None if look else differences, look)
+
+
+def _up_to_look(
+    reading: ReportData, family: Contrasts, differences: pd.DataFrame, doubts: list[str]
+) -> tuple[int, pd.DataFrame]:
+    """Return the last look at a study, and the differences of its seeds; none before the first look."""
+    seeds: Sequence[int] = reading.results.study.get("study", {}).get("seeds", [])
+    look = families.last_look(reading.trials, family, seeds)
+    first = differences[differences["seed"].isin(seeds[:look])]
+    behind = differences[~differences["seed"].isin(seeds[:look])]
+    following = next((later for later in family.looks if later > look), 0)
+    if following and (behind["difference"].notna().any() or not look):
+        seen = f"; until then the look at {look} seeds stands" if look else ""
+        doubts.append(
+            f"The next look is at {following} seeds, and not all of them are trained yet: what is trained of "
+            f"them is in no verdict{seen}."
+        )
+    return look, first
 
 
 def _judged(
-    reading: ReportData, family: Contrasts, differences: pd.DataFrame, times: Times | None
+    reading: ReportData, family: Contrasts, look: int, differences: pd.DataFrame, times: Times | None
 ) -> pd.DataFrame:
-    """Give COLUMNS of the contrasts of which these are the differences."""
+    """Give COLUMNS of the contrasts of which these are the differences, at a look or (0) once."""
     differences = _of_blocks(differences)
     planned = differences.groupby(KEY, sort=False, as_index=False).agg(
         planned=("seed", "size"), cells=("cells", "max"), left_out=("left_out", "max"),
         same_kind=("same_kind", "sum"), overlap=("overlap", "max"),
     )  # fmt: skip
-    ends = stats.difference_limits(family.metric)
-    verdicts = stats.verdicts(
-        differences, KEY, margin=family.margin, alpha=family.alpha, within=ends,
-        higher_is_better=times is None,
-    )  # fmt: skip
+    verdicts = families.verdicts(differences, family, look, higher_is_better=times is None)
     together = stats.simultaneous_intervals(
-        verdicts, family.alpha, resolution=0.0 if times is None else times.resolution,
-        overlap=planned["overlap"], within=ends,
+        verdicts, families.alpha_of(family, look, int(verdicts["n"].gt(1).sum())),
+        resolution=0.0 if times is None else times.resolution, overlap=planned["overlap"],
+        within=stats.difference_limits(family.metric),
     )  # fmt: skip
     table = planned.drop(columns="overlap").merge(verdicts.join(together), on=KEY)
     place = {dataset: place for place, dataset in enumerate(reading.datasets)}
@@ -184,21 +205,6 @@ def untrained(reading: ReportData, family: Contrasts, row: Mapping[Any, Any]) ->
     waiting = sides(trials[~trials["status"].isin(stats.OUTCOMES)], family, row)
     counted = {unit for side in waiting for unit in side[stats.BLOCK if UNIT in row else "seed"]}
     return min(len(counted), int(row["planned"]) - int(row["n"]))
-
-
-def sides(
-    trials: pd.DataFrame, family: Contrasts, row: Mapping[Any, Any]
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Select from trials on a data set those of the arm, and those of the reference, of a contrast."""
-    name = trials[row["axis"]].map(as_word) if row["axis"] else trials["arm"].astype(str)
-    there = name.isin([row["arm"], row["reference"]])
-    trials, name = trials[there], name[there]
-    within = next((levels.within for levels in family.levels if levels.axis == row["axis"]), [])
-    if row["within"] and len(trials):
-        cells = trials[list(within)].map(as_word).to_numpy().tolist()
-        inside = [families.within_words(within, cell) == row["within"] for cell in cells]
-        trials, name = trials[inside], name[inside]
-    return trials[name.eq(row["arm"])], trials[name.eq(row["reference"])]
 
 
 def contrast(row: Mapping[Any, Any]) -> str:

@@ -12,9 +12,8 @@ import numpy as np
 import pandas as pd
 
 from harness import results, stats
-from harness.comparison import families
 from harness.errors import UsageError
-from harness.results import bare, documents, selection
+from harness.results import bare, documents, families, selection
 from harness.results.columns import TABLES
 from harness.text import NOT_APPLICABLE, as_word
 

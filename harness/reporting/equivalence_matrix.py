@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from harness import stats
-from harness.comparison import families
 from harness.reporting.data import level_words
 from harness.reporting.model import Cell, Column, Section, Table, slug
+from harness.results import families
 from harness.text import DASH, NOT_APPLICABLE, count, percent, points, spaced
 
 if TYPE_CHECKING:
@@ -55,8 +55,11 @@ def section(evidence: Evidence) -> Section:
 
 
 def table(reading: ReportData, family: Contrasts) -> pd.DataFrame:
-    """Return dataset, axis (empty: arms), arm, reference and what `stats.equivalence` says of each pair."""
-    if family.metric not in reading.trials:
+    """Return dataset, axis (empty: arms), arm, reference and what `stats.equivalence` says of each pair.
+
+    None of a study that is looked at: the levels of its looks are of its family alone.
+    """
+    if family.looks or family.metric not in reading.trials:
         return pd.DataFrame()
     tables = [found for found in _differences(reading, family.metric) if not found.empty]
     if not tables:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from harness import stats
-from harness.comparison import families
-from harness.comparison.families import KEY
 from harness.reporting.contrasts import judge
 from harness.reporting.model import Cell, Column, Section, Table, difference_cell, rows_of
 from harness.reporting.verdict_views import contrast_cell
+from harness.results import families
+from harness.results.families import KEY
 from harness.text import DASH, span
 
 if TYPE_CHECKING:

@@ -9,13 +9,12 @@ import numpy as np
 import pandas as pd
 
 from harness import stats
-from harness.comparison.families import KEY
 from harness.errors import UsageError
-from harness.reporting.contrasts import sides
 from harness.reporting.model import Cell, Column, Section, Table, difference_cell, rows_of
 from harness.reporting.verdict_text import images_of
 from harness.reporting.verdict_views import contrast_cell
 from harness.results import predictions
+from harness.results.families import KEY, sides
 from harness.text import count, points, spaced
 
 if TYPE_CHECKING:

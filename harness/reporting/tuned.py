@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from harness import results
-from harness.comparison.families import KEY
 from harness.errors import UsageError
 from harness.reporting import block_choices, verdict_views
 from harness.reporting.block_choices import FACTS, chosen_settings
@@ -24,6 +23,7 @@ from harness.reporting.data import ReportData, StudyFile, prepare
 from harness.reporting.model import NONE, Cell, Column, Figure, Table, difference_cell, share_cell
 from harness.reporting.verdict_text import answers
 from harness.results import columns, csv_rows
+from harness.results.families import KEY
 from harness.results.tables import check_unchanged
 from harness.settings.schema import CHOSEN, OF_ARM, SEED_BLOCK, TUNED, TUNING
 from harness.study import seed_blocks

@@ -38,6 +38,11 @@ FEW = 3  # contrasts of a data set that get a sentence each
 NAMED = 4  # learning rates that are named
 ALL = 30  # contrasts of one verdict, or without trials, that are named; more are easier to read in a table
 POWER = "80\u00a0% power at the corrected level"
+SPENDING = {
+    "obrien-fleming": "Early looks ask for much stronger evidence than the last one (O'Brien and Fleming).",
+    "pocock": "All looks ask for about the same evidence (Pocock).",
+}
+"""How alpha is spent over the looks at a study, in a sentence."""
 SHARED = (
     "Each seed has a split of its own, so seeds share val images: tests, intervals and numbers of seeds are "
     "those of Nadeau and Bengio (2003), wider than if they shared none."
@@ -305,12 +310,28 @@ def _family(reading: ReportData, judged: Verdicts, *, tuned: bool) -> Iterator[s
         f"{whose}{where}, corrected {'by itself' if tuned else 'together'} (Holm, "
         f"{100 * family.alpha:g}\u00a0%); \u201cthe same\u201d is shown within {_margin(family)} (TOST)."
     )
+    yield from _looked_at(judged)
     yield from judged.doubts
     yield question(reading, tuned=tuned)
     yield from computation.sentence(reading, judged)
     yield from computation.kinds(judged)
     if judged.seeds is not None and judged.seeds["overlap"].any():
         yield SHARED
+
+
+def _looked_at(judged: Verdicts) -> Iterator[str]:
+    """Say which look at a study is told, and that its numbers hold at all looks together."""
+    family = judged.family
+    if judged.look:
+        looks = joined([str(look) for look in family.looks])
+        yield (
+            f"The study is looked at after {looks} seeds, until every contrast is told, and this is the look "
+            f"at {judged.look}. {SPENDING[family.spending]} Its p values and intervals are repeated ones: "
+            "they hold at all looks together."
+        )
+    if family.changed_after and not family.declared:
+        trained = count(family.changed_after, "trial")
+        yield f"Its looks or its contrasts were changed after {trained} had been trained and could be read."
 
 
 def question(reading: ReportData, *, tuned: bool) -> str:

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 
 from harness import plots, stats
-from harness.comparison.families import KEY
 from harness.reporting import comparison_charts
 from harness.reporting.arm_figures import intervals
 from harness.reporting.contrasts import EXPLORATORY, UNIT, arm, contrast, headings
@@ -26,6 +25,7 @@ from harness.reporting.model import (
     slug,
 )
 from harness.reporting.verdict_text import POWER, SHARED, inside_margin
+from harness.results.families import KEY
 from harness.text import DASH, between, percent, points, spaced
 
 if TYPE_CHECKING:
@@ -47,6 +47,9 @@ TOGETHER = (
     " All together: intervals of which all hold their true difference at once, with {} (Bonferroni's; they "
     "take any dependence and unequal numbers of seeds). Holm's p decides more than they do, so such an "
     "interval may have 0 in it beside a verdict."
+)
+AT_LOOK = (
+    " The study is looked at: p values and intervals are repeated ones, which hold at all looks together."
 )
 ALIKE = (
     "The same contrasts, judged by the seeds alone of which both arms were made on one kind of processor, "
@@ -80,6 +83,7 @@ def table(judged: Verdicts, name: str = "verdicts", title: str = "Verdicts") -> 
     words += TOGETHER.format(percent(1 - judged.family.alpha, 0)) if len(judged.table) > 1 else ""
     if judged.seeds is not None and judged.seeds["overlap"].any():
         words += f" {SHARED}"
+    words += AT_LOOK if judged.look else ""
     return Table(name, title, words, columns, rows, judged.table, searched=True)
 
 

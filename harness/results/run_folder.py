@@ -279,7 +279,7 @@ def _contrasts(folder: Path, plan: Plan, parts: Parts | None) -> dict[str, Any]:
         notes.warn(f"{path} was damaged ({error}) and is written anew")
         return table
     now = {key: value for key, value in table.items() if key not in AFTER}
-    declared = before.get("declared") or table["declared"]
+    declared = any(one.get("declared") or one.get("looks") for one in (before, table))
     changed = declared and before != now
     moved = plan.study.about.until not in (None, aim)
     done = len(finished(folder, parts, with_old=True)) if changed or moved else 0

@@ -139,7 +139,7 @@ def _power(
 ) -> NDArray[np.float64]:
     """Add both tails of the noncentral t; `shift` >= 0 is its noncentrality."""
     df = np.where(n > 1, n - 1, np.nan)
-    critical = special.stdtrit(df, 1 - alpha / 2)
+    critical = -special.stdtrit(df, alpha / 2)  # of the lower tail: 1 - alpha / 2 may be 1
     below = special.nctdtr(df, shift, critical)
     wrong = special.nctdtr(df, shift, -critical)
     known = ~np.isnan(critical) & ~np.isnan(shift)

@@ -36,8 +36,11 @@ class Contrasts(BaseModel):
 
     `margin` is the difference within which two arms are called the same, as a share; `alpha` the error rate
     of the whole family. `pairs` are names of an arm and its reference. `declared` is False if the design
-    chose the family. `changed_after`, of a results folder: how many trials had been trained when the family
-    was declared anew; `target_after`: when the target was given, or changed, to which times are compared.
+    chose the family. `looks` are numbers of seeds at which the study is looked at, to stop once every
+    contrast is told; none: it is judged once. `spending` says how alpha is spent over them
+    (`harness.stats.group_sequential`). `changed_after`, of a results folder: how many trials had been trained
+    when the family was declared anew; `target_after`: when the target was given, or changed, to which times
+    are compared.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -48,13 +51,30 @@ class Contrasts(BaseModel):
     declared: bool = True
     changed_after: Annotated[int, Field(ge=0)] = 0
     target_after: Annotated[int, Field(ge=0)] = 0
+    looks: list[int] = []
+    spending: Literal["obrien-fleming", "pocock"] = "obrien-fleming"
     pairs: list[Annotated[list[str], Field(min_length=2, max_length=2)]] = []
     levels: list[Levels] = []
 
     def table(self) -> dict[str, Any]:
         """Return the table as study.toml has it."""
         unsaid = set() if self.target_after else {"target_after"}
+        unsaid |= set() if self.looks else {"looks", "spending"}
         return self.model_dump(exclude_none=True, exclude=unsaid)
+
+
+def problems_of_looks(contrasts: Contrasts, seeds: Sequence[int]) -> Iterator[str]:
+    """Yield what is wrong with the looks at a study that has these seeds."""
+    from harness.stats import group_sequential  # with SciPy, which other studies need not wait for
+
+    looks = contrasts.looks
+    if wrong := group_sequential.problem(looks):
+        yield f"contrasts.looks = {looks}: {wrong}"
+    elif looks[-1] != len(seeds):
+        yield (
+            f"contrasts.looks = {looks}: the last look is at {looks[-1]} seeds, the study has {len(seeds)}; "
+            f"give it seeds = {looks[-1]}, or end the looks at {len(seeds)}"
+        )
 
 
 def problems_of_search(contrasts: Contrasts, phase: str) -> Iterator[str]:

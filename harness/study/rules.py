@@ -137,6 +137,24 @@ def _contrasts_and_tune(draft: Draft) -> Iterator[str]:
         yield from tuning_space.problems(draft.tune, draft.spaces, about.seeds, draft.baseline, draft.axes)
 
 
+def _looks(draft: Draft) -> Iterator[str]:
+    """Say where a study cannot be looked at while it trains."""
+    if draft.contrasts is None or not draft.contrasts.looks:
+        return
+    where = f"contrasts.looks = {draft.contrasts.looks}"
+    if draft.searches:
+        yield f"{where}: a search compares two arms at its end, with all seeds; take the looks out"
+    if draft.tune is not None:
+        yield f"{where}: tuned arms are compared with all seeds; take the looks out, or [tune]"
+    if draft.about.resample_split:
+        yield (
+            f"{where}: the levels of looks are for seeds that share one split; take the looks out, or "
+            "study.resample_split"
+        )
+    if draft.about.phase == "fixed":
+        yield from contrasts.problems_of_looks(draft.contrasts, draft.about.seeds)
+
+
 def _metrics(draft: Draft) -> Iterator[str]:
     """Say where a tracked metric is not known, or its column is a setting's or an axis's."""
     for name in draft.about.metrics or ():
@@ -159,7 +177,7 @@ RULES: Sequence[Rule] = (
     _phase, _search_tables, _design_tables, _settings_once, _spaces_without_tune, _metric_of_contrasts,
 )  # fmt: skip
 """Rules of all studies."""
-RULES_OF_ABOUT: Sequence[Rule] = (_chosen, _contrasts_and_tune, _metrics, _search)
+RULES_OF_ABOUT: Sequence[Rule] = (_chosen, _contrasts_and_tune, _looks, _metrics, _search)
 """Rules that need a [study] table without problems."""
 
 

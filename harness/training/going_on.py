@@ -126,7 +126,7 @@ class _ParentSearch:
 
     def find(self, known: Sequence[Known], finished: Collection[str]) -> Longer:
         """Find the trials, and say what goes on and what starts again."""
-        needless = {*finished, *self.drawn.skipped}
+        needless = {*finished, *self.drawn.skipped, *self.drawn.waiting}
         todo = [trial for trial in self.drawn.trials if trial.trial_id not in needless]
         found = {candidate.trial.trial_id: candidate for candidate in self._candidates(todo)}
         ids = {trial.trial_id for trial in todo}

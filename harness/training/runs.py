@@ -39,7 +39,7 @@ from harness.settings.schema import TUNED, TUNING
 from harness.study.study import Study
 from harness.study.trials import components_of
 from harness.system import locks, spawning
-from harness.training import displays, going_on, starts, tuning
+from harness.training import displays, going_on, looks, starts, tuning
 from harness.training.bit_checks import check_bits, check_earlier, compile_portable
 from harness.training.cluster import connection
 from harness.training.cluster.choosing import workers_for
@@ -155,6 +155,7 @@ def train_phases(drawn: Plan, folder: Path, options: RunOptions) -> RunSummary:
 def _train_phases(drawn: Plan, folder: Path, options: RunOptions) -> RunSummary:
     """Train as `train_phases`, in the build that is in use."""
     study, drawn = drawn.study, share(drawn, options.share)
+    looks.looks_of(drawn)  # says what cannot be looked at, before the folder is touched
     check_bits(drawn, options)
     if study.tune is not None and study.about.phase == "fixed":
         check_bits(draw(study.in_phase("tuning"), options.engine), options)
@@ -162,7 +163,7 @@ def _train_phases(drawn: Plan, folder: Path, options: RunOptions) -> RunSummary:
     with locks.locked(folder), connection.connected(options.cluster):
         for old in (folder, folder / TUNING, folder / TUNED) if options.retrain else ():
             part_files.mark_old(old)
-        first = _train(drawn, folder, options)
+        first = _train_stages(drawn, folder, options)
         if study.tune is None or study.about.phase != "fixed":
             return first
         tries, tuned = _tune(study.in_phase("tuning"), folder / TUNING, options), folder / TUNED
@@ -191,6 +192,16 @@ def _tune(study: Study, folder: Path, options: RunOptions) -> RunSummary:
                 if trained[-1].statuses.get("failed"):
                     break
     return replace(_together(trained), statuses=trained[-1].statuses)
+
+
+def _train_stages(drawn: Plan, folder: Path, options: RunOptions) -> RunSummary:
+    """Train a plan, in a folder that is held: up to each look at the study, if it has any, and to its end."""
+    stages: list[RunSummary] = []
+    for stage in looks.stages(drawn, folder):
+        stages.append(_train(stage, folder, options))
+        if stages[-1].statuses.get("failed"):  # a look at those that happened not to fail would be unfair
+            break
+    return replace(_together(stages), statuses=stages[-1].statuses)
 
 
 def _train_phase(study: Study, folder: Path, options: RunOptions) -> RunSummary:

@@ -80,3 +80,9 @@ def test_wilcoxons_floor_is_the_smallest_p_that_scipy_gives() -> None:
     assert stats.wilcoxon_floor(5) > 0.05 > stats.wilcoxon_floor(6)
     with pytest.raises(ValueError, match="-1"):
         stats.wilcoxon_floor(-1)
+
+
+def test_a_level_so_small_that_its_complement_is_one_has_a_detectable_difference() -> None:
+    found = stats.detectable_difference(20, 1.0, [1e-15, 1e-17, 1e-60])
+    assert (np.diff(found) > 0).all()
+    npt.assert_allclose(stats.power(20, found, 1.0, [1e-15, 1e-17, 1e-60]), 0.8, atol=1e-3)

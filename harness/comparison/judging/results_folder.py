@@ -9,10 +9,9 @@ from pathlib import Path
 import pandas as pd
 
 from harness import results, stats
-from harness.comparison import families
 from harness.comparison.judging.observations import OF_BLOCKS, LeftOut, Observations
 from harness.errors import UsageError
-from harness.results import Results
+from harness.results import Results, families
 from harness.settings.schema import CONFIRMED, TUNED
 from harness.study.contrasts import Contrasts
 
@@ -45,6 +44,11 @@ def read(folder: Path) -> StudyDifferences:
     found, notes = _of_a_search(results.read(folder))
     trials, axes = families.varied(found.trials, found.study)
     family, said = _family(found, trials, axes)
+    if family.looks:
+        raise UsageError(
+            f"{folder} is of a study that is looked at after {', '.join(map(str, family.looks))} seeds: each "
+            f"look tests at a level of its own, by which `harness report {folder}` judges it"
+        )
     doubts: list[str] = []
     differences = families.differences(trials, axes, family, doubts)
     if differences.empty:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,17 @@ from pydantic import ValidationError
 
 from harness import stats
 from harness.errors import UsageError
+from harness.stats.group_sequential import alpha_at_look, verdicts_at_look
+from harness.stats.verdicts import DIFFERENT
 from harness.study.contrasts import Contrasts, Levels, default_pairs, read_resolved, reference_level
 from harness.text import NOT_APPLICABLE, as_word
 
 KEY = ["dataset", "axis", "within", "arm", "reference"]
 """Columns that tell the contrasts of a family apart."""
+ENDED = ("ok", "diverged")
+"""Statuses of trials that a look counts as trained; one that failed is tried again."""
+TOLD = (*DIFFERENT, "same within margin")
+"""Verdicts that end a contrast's need of seeds."""
 
 
 def read(folder: Path, study: Mapping[str, Any]) -> tuple[Contrasts, bool]:
@@ -143,6 +150,61 @@ def within_words(axes: Sequence[str], values: Sequence[object]) -> str:
     return ", ".join(f"{axis} {value}" for axis, value in zip(axes, values, strict=True))
 
 
+def last_look(trials: pd.DataFrame, family: Contrasts, seeds: Sequence[int]) -> int:
+    """Return the last look of a family of which all trials have ended; 0 before the first one.
+
+    Args:
+        trials: seed, status; a row a planned trial.
+        family: with `looks`.
+        seeds: the study's, in its order.
+    """
+    trained = set(trials.loc[trials["status"].isin(ENDED), "seed"])
+    waiting = set(trials.loc[~trials["status"].isin([*ENDED, "skipped"]), "seed"])
+    there = list(itertools.takewhile(lambda seed: seed in trained and seed not in waiting, seeds))
+    return max((look for look in family.looks if look <= len(there)), default=0)
+
+
+def verdicts(
+    differences: pd.DataFrame, family: Contrasts, look: int = 0, *, higher_is_better: bool = True
+) -> pd.DataFrame:
+    """Judge the differences of a family together: as `stats.verdicts`, or at a look as `verdicts_at_look`.
+
+    Args:
+        differences: as from `differences`; at a look, of the seeds up to it.
+        family: margin, alpha, metric; `looks` and `spending`.
+        look: one of `family.looks`; 0 where the study is judged once.
+        higher_is_better: as for `stats.verdicts`.
+    """
+    ends = stats.difference_limits(family.metric)
+    if not look:
+        return stats.verdicts(
+            differences, KEY, margin=family.margin, alpha=family.alpha, within=ends,
+            higher_is_better=higher_is_better,
+        )  # fmt: skip
+    return verdicts_at_look(
+        differences, KEY, seeds=look, looks=tuple(family.looks), margin=family.margin, alpha=family.alpha,
+        spending=family.spending, within=ends, higher_is_better=higher_is_better,
+    )  # fmt: skip
+
+
+def sides(
+    trials: pd.DataFrame, family: Contrasts, row: Mapping[Any, Any]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Select from trials on a data set those of the arm, and those of the reference, of a contrast.
+
+    `row`: of verdicts, or of differences: KEY.
+    """
+    name = trials[row["axis"]].map(as_word) if row["axis"] else trials["arm"].astype(str)
+    there = name.isin([row["arm"], row["reference"]])
+    trials, name = trials[there], name[there]
+    within = next((levels.within for levels in family.levels if levels.axis == row["axis"]), [])
+    if row["within"] and len(trials):
+        cells = trials[list(within)].map(as_word).to_numpy().tolist()
+        inside = [within_words(within, cell) == row["within"] for cell in cells]
+        trials, name = trials[inside], name[inside]
+    return trials[name.eq(row["arm"])], trials[name.eq(row["reference"])]
+
+
 def resamples_split(study: Mapping[str, Any]) -> bool:
     """Tell whether each seed of a study has a split of its own; `study`: the tables of its study.toml."""
     return bool(study.get("study", {}).get("resample_split", False))
@@ -164,3 +226,10 @@ def shared_images(
         share = parts.groupby(drawn["dataset"], sort=False).max()
         overlap = {str(name): part / (1 - part) for name, part in share.items()}
     return differences.assign(overlap=differences["dataset"].map(overlap).fillna(0.0).astype(float))
+
+
+def alpha_of(family: Contrasts, look: int, tests: int) -> float:
+    """Return the alpha that a family may spend: all of it, or at a look as Bonferroni divides it (tests)."""
+    if not look:
+        return family.alpha
+    return alpha_at_look(tests, look, tuple(family.looks), family.alpha, family.spending)

@@ -1,0 +1,164 @@
+"""A pilot of a study: how much the differences of its contrasts vary over seeds, as far as that is known.
+
+It is a results folder of the study, whose contrasts are looked up one by one, or the folder of `harness
+noise`, which knows the baseline alone: two arms whose noise is unrelated differ by sqrt(2) times its standard
+deviation, which is the worst case.
+"""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+import tomli_w
+
+from harness import results, stats
+from harness.errors import UsageError, quoted
+from harness.results import documents, families
+from harness.results.families import KEY
+from harness.settings.schema import BASELINE, TRIES, TUNED
+from harness.study.contrasts import Contrasts
+from harness.study.study import Study
+from harness.text import count, spaced
+
+PilotKind = Literal["study", "noise"]
+OF_NOISE = "val_accuracy"
+"""The metric of a noise floor: test stays closed there."""
+PHASES = ("fixed", "tuned", "tries")
+"""Phases of a study whose trials say how much its arms vary over seeds."""
+KNOWN_WELL = 10
+"""Seeds from which on a standard deviation is known to about a quarter."""
+MOST_LISTED = 3  # settings in which a pilot differs
+
+
+@dataclass(frozen=True)
+class Pilot:
+    """A pilot's folder, its kind, the tables of its study.toml, and its trials."""
+
+    folder: Path
+    kind: PilotKind
+    study: Mapping[str, Any] = field(repr=False)
+    trials: pd.DataFrame = field(repr=False)
+
+
+def find(study: Study, folder: Path, given: Path | str | None = None) -> Pilot:
+    """Find the pilot of a study: the one that is named, else what is finished in its results folder.
+
+    Raises:
+        UsageError: there is none, or what is named cannot be one; says how to have one.
+    """
+    if given is not None:
+        return read(Path(given))
+    tuned = [folder / TUNED] if study.tune is not None else []
+    for place in (*tuned, folder, folder / TRIES):
+        if (place / "trials.csv").is_file() and results.read_trials(place)["status"].eq("ok").any():
+            return read(place)
+    looks = " --set contrasts.looks=[]" if study.contrasts.looks else ""
+    raise UsageError(
+        f"there is no pilot to say how much seeds differ: {folder} has no finished trial. Train some seeds "
+        f"of the study, which are not lost (harness run {study.name} --set seeds=10{looks}), or its baseline "
+        f"alone (harness noise {study.name}), or name a results folder: --pilot FOLDER"
+    )
+
+
+def read(folder: Path) -> Pilot:
+    """Read a results folder as a pilot.
+
+    Raises:
+        UsageError: it is no results folder, or its trials are those of a choice.
+    """
+    if not (folder / "trials.csv").is_file():
+        raise UsageError(
+            f"--pilot {folder} is not a results folder: it has no trials.csv. Allowed: a results folder of "
+            "the study, or the folder of `harness noise`, results/<study>/tries"
+        )
+    study = documents.study(folder)
+    phase = study.get("study", {}).get("phase", "fixed")
+    if phase not in PHASES:
+        raise UsageError(
+            f"--pilot {folder} holds the {phase} trials of a study. Allowed: trials of its arms with several "
+            "seeds, or of `harness noise`"
+        )
+    return Pilot(folder, "noise" if phase == "tries" else "study", study, results.read_trials(folder))
+
+
+def spread(pilot: Pilot, family: Contrasts, contrasts: pd.DataFrame) -> pd.DataFrame:
+    """Add n and sd, of a pilot's differences over seeds, to contrasts (KEY); NaN of those that it lacks.
+
+    Raises:
+        UsageError: it has no contrast of the study with two seeds.
+    """
+    of_pilot = _of_noise(pilot, contrasts) if pilot.kind == "noise" else _of_study(pilot, family)
+    found = contrasts.merge(of_pilot, on=KEY, how="left")
+    found[["n", "sd"]] = found[["n", "sd"]].astype(float)
+    if not found["n"].gt(1).any():
+        raise UsageError(
+            f"the pilot {pilot.folder} has no contrast of this study with two finished seeds, so no spread "
+            "of one. Train more seeds there, or name another: --pilot FOLDER"
+        )
+    return found
+
+
+def _of_study(pilot: Pilot, family: Contrasts) -> pd.DataFrame:
+    if family.metric not in pilot.trials:
+        raise UsageError(f"the pilot {pilot.folder} has no column {family.metric} in its trials.csv")
+    trials, axes = families.varied(pilot.trials, pilot.study)
+    differences = families.differences(trials, axes, family, [])
+    if differences.empty:
+        return pd.DataFrame(columns=[*KEY, "n", "sd"])
+    differences = differences.assign(difference=differences["difference"].astype(float))
+    return stats.summarise(differences, KEY, "difference", within=(-math.inf, math.inf))[[*KEY, "n", "sd"]]
+
+
+def _of_noise(pilot: Pilot, contrasts: pd.DataFrame) -> pd.DataFrame:
+    """Take every contrast's SD for sqrt(2) times the baseline's, on its data set."""
+    names = pilot.trials["arm"].astype(str)
+    own = pilot.trials[names.eq(BASELINE) | names.str.startswith(f"{BASELINE}, dataset=")]
+    done = stats.finished(own, OF_NOISE)
+    done = done.assign(**{OF_NOISE: done[OF_NOISE].astype(float)})
+    table = stats.summarise(done, ["dataset"], OF_NOISE)[["dataset", "n", "sd"]]
+    return contrasts[KEY].merge(table.assign(sd=math.sqrt(2) * table["sd"]), on="dataset")
+
+
+def doubts(pilot: Pilot, study: Study, found: pd.DataFrame) -> Iterator[str]:
+    """Yield what weakens a pilot, in words; `found`: as from `spread`."""
+    if pilot.kind == "noise":
+        yield (
+            f"at worst: the spread is sqrt(2) times that of the baseline's {spaced(OF_NOISE)}, as of arms "
+            "whose noise is unrelated; arms share a seed's start and batches, which mostly makes it less"
+        )
+    yield from _differing(pilot, study)
+    lacking = int((~found["n"].gt(1)).sum())
+    if lacking:
+        yield f"the pilot has fewer than two seeds of {count(lacking, 'contrast')}: nothing is said of these"
+    fewest = int(found.loc[found["n"].gt(1), "n"].min())
+    if fewest < KNOWN_WELL:
+        yield (
+            f"a spread over {fewest} seeds is known roughly, and the seeds needed go with its square: plan "
+            "for more than the middle, or take a larger pilot"
+        )
+
+
+def _differing(pilot: Pilot, study: Study) -> Iterator[str]:
+    """Say in which settings a pilot differs from the study."""
+    here, there = tomllib.loads(tomli_w.dumps(study.tables())), pilot.study
+    pairs = []
+    for table in ("baseline",) if pilot.kind == "noise" else ("baseline", "axes"):
+        now, before = here.get(table, {}), there.get(table, {})
+        # A noise floor's baseline also has the levels that a grid's others are compared with.
+        keys = now if pilot.kind == "noise" else {**before, **now}
+        pairs += [(key, before.get(key), now.get(key)) for key in keys]
+    words = [f"{key} is {_shown(a)} there, {_shown(b)} here" for key, a, b in pairs if a != b]
+    more = f"; and {len(words) - MOST_LISTED} more" if len(words) > MOST_LISTED else ""
+    if words:
+        listed = "; ".join(words[:MOST_LISTED])
+        yield f"the pilot is not quite this study, and its spread need not be, either: {listed}{more}"
+
+
+def _shown(value: object) -> str:
+    return "not given" if value is None else quoted(value, most=60)
