@@ -1,4 +1,4 @@
-"""Data sets whose validation split is the file of test images: what a table of best test epochs was made with.
+"""Data sets whose val is the file of test images: what a table of best test epochs was made with.
 
 Such a table chose its epoch on the images that it reports. A study that repeats it needs the accuracy on
 these images after each epoch, which the harness gives of val alone. So val is that file here, test is the

@@ -55,8 +55,8 @@ def problems(settings: Settings, metrics: Sequence[str] = ()) -> Iterator[str]:
         return
     if settings.initial_weights in NORMAL:
         yield (
-            f"initial_weights = {settings.initial_weights!r} draws normal numbers with the C library's exp and "
-            "log, whose last bits differ from library to library"
+            f"initial_weights = {settings.initial_weights!r} draws normal numbers by the C library's exp "
+            "and log, whose last bits differ from library to library"
         )
     yield from _unseen("schedule", schedules.entry(settings.schedule))
     yield from _unseen("preprocessing", preprocessings.entry(settings.preprocessing))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -12,12 +12,20 @@ import torch
 from scipy import stats
 from torch import nn
 
-from harness.axes.architectures import RULES, UNIFORM_FAN_IN, architectures, initial_layers, initialise
+from harness.axes.architectures import (
+    NORMAL,
+    RULES,
+    UNIFORM_FAN_IN,
+    architectures,
+    initial_layers,
+    initialise,
+)
 from harness.axes.architectures.registry import Architecture
 from harness.engines.classifier import Classifier
 from harness.errors import UsageError
 from harness.exporting.untrained import untrained
 from harness.rng import stream
+from harness.settings import TYPES
 from harness.study.study import parse
 
 LAYERS: dict[str, Callable[[], nn.Module]] = {
@@ -154,16 +162,24 @@ def test_each_rule_has_its_sources_distribution(rule: str) -> None:
 
 
 def test_a_layer_that_is_given_no_rule_has_pytorchs() -> None:
-    plain, named = (initial_layers([6, 5, 3], stream(1, "weights"), *rule) for rule in ((), (UNIFORM_FAN_IN,)))
+    plain, named = (
+        initial_layers([6, 5, 3], stream(1, "weights"), *rule) for rule in ((), (UNIFORM_FAN_IN,))
+    )
     assert all(
         np.array_equal(a.weight, b.weight) and np.array_equal(a.bias, b.bias)
         for a, b in zip(plain, named, strict=True)
     )
 
 
+def test_a_study_may_name_each_rule_and_no_other() -> None:
+    assert get_args(TYPES["initial_weights"]) == tuple(RULES)
+    assert architectures["mlp"].settings["initial_weights"].default == UNIFORM_FAN_IN
+    assert set(NORMAL) < set(RULES)
+
+
 def test_a_rule_that_is_not_known_is_told() -> None:
     study = {"study": {"name": "rules", "hypothesis": "None."}, "baseline": {"initial_weights": "glorot"}}
-    with pytest.raises(UsageError, match="baseline.initial_weights = \"glorot\".*'glorot_uniform'"):
+    with pytest.raises(UsageError, match=r"baseline\.initial_weights = \"glorot\".*'glorot_uniform'"):
         parse(study)
 
 
