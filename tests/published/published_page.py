@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import published_results
 from published_results import Measured, measured
-from published_rows import CHECKOUT, EDGE, INSIDE, OUTSIDE, Published, Reading, Row, Source, judge
+from published_rows import CHECKOUT, EDGE, INSIDE, OUTSIDE, Published, Reading, Reason, Row, Source, judge
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,7 +19,7 @@ BEGIN, END = "<!-- begin: tables of nox -s published -->", "<!-- end: tables of 
 HEADER = (
     "network", "data", "they say, %", "what they report", "band", "ours", "ours at", "seeds", "verdict",
 )  # fmt: skip
-REASONS = ("row", "arm of ours", "what differs", "ours", "seeds", "verdict")
+REASONS = ("row", "arm of ours", "what differs", "ours", "seeds", "verdict", "inside at epochs")
 MISSING = "not trained yet"
 READINGS: dict[Reading, str] = {
     "test": "last epoch", "val": "last epoch, val", "best val": "best epoch, val",
@@ -38,8 +38,7 @@ def tables(published: Published, folder: Path = published_results.KEPT) -> str:
     """Write all tables as Markdown: a summary, and of each source its rows and reasons."""
     lines = [_summary(published, folder)]
     for source in published.sources:
-        seeds = published_results.kept(source.name, folder)
-        lines += ["", *_of_source(source, published.rows_of(source), seeds)]
+        lines += ["", *_of_source(source, published.rows_of(source), folder)]
     return "\n".join(lines)
 
 
@@ -50,20 +49,21 @@ def _summary(published: Published, folder: Path) -> str:
     return f"{len(published.rows)} rows: {', '.join(counts)}."
 
 
-def _of_source(source: Source, rows: Sequence[Row], seeds: pd.DataFrame) -> Iterator[str]:
+def _of_source(source: Source, rows: Sequence[Row], folder: Path) -> Iterator[str]:
     """Yield the lines of a source: its title, what was read of it, its rows, and its reasons."""
+    seeds, curves = (
+        kept(source.name, folder) for kept in (published_results.kept, published_results.kept_curves)
+    )
     yield f"### {source.title}"
-    yield f"Read: {source.read}"
+    yield f"Read: {source.read}."
     if source.unsaid:
-        yield f"Not said there: {source.unsaid}"
+        yield f"Not said there: {source.unsaid}."
     study = f"[{source.name}.toml](../ablations/published/{source.name}.toml)"
     yield f"Study: {study}, about {source.minutes:g} minutes on two cores."
     yield ""
     yield from _table(HEADER, [_cells(row, measured(seeds, row.arm, row.reads)) for row in rows])
-    reasons = [
-        cells for row in rows if verdict(row, measured(seeds, row.arm, row.reads)) in {EDGE, OUTSIDE}
-        for cells in _reasons(row, seeds)
-    ]  # fmt: skip
+    open_rows = [row for row in rows if verdict(row, measured(seeds, row.arm, row.reads)) in {EDGE, OUTSIDE}]
+    reasons = [cells for row in open_rows for cells in _reasons(row, seeds, curves)]
     if reasons:
         yield ""
         yield "Arms that were trained to find the reason:"
@@ -79,10 +79,31 @@ def _cells(row: Row, ours: Measured) -> list[str]:
     ]  # fmt: skip
 
 
-def _reasons(row: Row, seeds: pd.DataFrame) -> Iterator[list[str]]:
-    for reason in row.reasons:
+def _reasons(row: Row, seeds: pd.DataFrame, curves: pd.DataFrame) -> Iterator[list[str]]:
+    """Yield the arms behind a row; its own one first, where val was evaluated on the way."""
+    itself = [Reason(arm=row.arm, differs="the epoch")] if curves["arm"].eq(row.arm).any() else []
+    for reason in (*itself, *row.reasons):
         ours = measured(seeds, reason.arm, reason.reads or row.reads)
-        yield [f"{row.network}, {row.data}", reason.arm, reason.differs, *_ours(ours), verdict(row, ours)]
+        inside = [] if row.reads == "test" else published_results.epochs_inside(curves, reason.arm, row.band)
+        yield [
+            f"{row.network}, {row.data}", reason.arm, reason.differs, *_ours(ours), verdict(row, ours),
+            ranges(inside),
+        ]  # fmt: skip
+
+
+def ranges(epochs: Sequence[float]) -> str:
+    """Write epochs, those behind each other as from .. to.
+
+    >>> ranges([1, 3, 4, 5, 10])
+    '1, 3 to 5, 10'
+    """
+    runs: list[list[float]] = []
+    for epoch in epochs:
+        if runs and epoch == runs[-1][-1] + 1:
+            runs[-1].append(epoch)
+        else:
+            runs.append([epoch])
+    return ", ".join(f"{run[0]:g}" if len(run) == 1 else f"{run[0]:g} to {run[-1]:g}" for run in runs)
 
 
 def _ours(ours: Measured) -> tuple[str, str]:

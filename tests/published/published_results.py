@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from published_rows import CHECKOUT, Reading
+from published_rows import CHECKOUT, INSIDE, Reading, judge
 
-import harness
 from harness import stats
 
 if TYPE_CHECKING:
@@ -22,6 +21,7 @@ COLUMNS = [
     "arm", "seed", "trial_id", "status", "epochs_done", "test", "val", "best_val", "best_epoch",
     "stopped_val", "stopped_epoch",
 ]  # fmt: skip
+CURVES = ["arm", "seed", "epoch", "val"]
 READ_FROM: Mapping[Reading, str] = {
     "test": "test", "val": "val", "best val": "best_val", "val where training stopped": "stopped_val",
 }  # fmt: skip
@@ -50,13 +50,8 @@ def stop(losses: Sequence[float], tolerance: float = TOLERANCE, patience: int = 
     return None
 
 
-def of_folder(folder: Path) -> pd.DataFrame:
-    """Read a results folder: a row a trial, with the columns of COLUMNS; accuracies in 0..1."""
-    return of_results(harness.read(folder))
-
-
-def of_results(results: Results) -> pd.DataFrame:
-    """Make a row a trial of results; what was not evaluated, or did not happen, is empty."""
+def trials_of(results: Results) -> pd.DataFrame:
+    """Make a row a trial, with the columns of COLUMNS; what was not evaluated or did not happen is empty."""
     trained = results.epochs[results.epochs["epoch"] > 0]
     curves = {str(trial_id): curve for trial_id, curve in trained.groupby("trial_id")}
     nothing = trained.iloc[:0]
@@ -91,6 +86,13 @@ def _of_curve(curve: pd.DataFrame) -> dict[str, Any]:
     return found
 
 
+def curves_of(results: Results) -> pd.DataFrame:
+    """List val's accuracy of trained trials after each evaluated epoch, with the columns of CURVES."""
+    val = results.epochs[results.epochs["split"].eq("val") & results.epochs["epoch"].gt(0)]
+    ok = results.trials.loc[results.trials["status"].eq("ok"), ["trial_id", "arm", "seed"]]
+    return val.merge(ok, on="trial_id").rename(columns={"accuracy": "val"})[CURVES]
+
+
 @dataclass(frozen=True)
 class Measured:
     """Mean and 95 % interval of an arm's seeds, of `n` that have a value among `of` that were planned."""
@@ -106,7 +108,7 @@ def measured(seeds: pd.DataFrame, arm: str, reads: Reading) -> Measured:
     """Summarise an arm by Student's t over its seeds; NaN where there is nothing to summarise.
 
     Args:
-        seeds: a row a trial, of `of_folder` or its CSV.
+        seeds: a row a trial, as of `trials_of`.
         arm: its name.
         reads: what of a trial counts.
     """
@@ -119,15 +121,43 @@ def measured(seeds: pd.DataFrame, arm: str, reads: Reading) -> Measured:
     return Measured(float(row["mean"]), float(row["low"]), float(row["high"]), int(row["n"]), len(mine))
 
 
+def epochs_inside(curves: pd.DataFrame, arm: str, band: tuple[float, float]) -> list[float]:
+    """List the epochs after which the interval of an arm's seeds lies inside a band.
+
+    With a constant rate, a trial that ends there is the same training.
+    """
+    mine = curves[curves["arm"].eq(arm)]
+    if mine.empty:
+        return []
+    by_epoch = stats.summarise(mine, ["epoch"], "val", within=(0.0, 1.0)).sort_values("epoch")
+    return [
+        float(row["epoch"])
+        for row in by_epoch.to_dict("records")
+        if judge(row["low"], row["high"], band) == INSIDE
+    ]
+
+
 def kept(name: str, folder: Path = KEPT) -> pd.DataFrame:
     """Read what is kept of a source's trials; no rows where it has not been trained."""
-    path = folder / f"{name}.csv"
-    return pd.read_csv(path) if path.is_file() else pd.DataFrame(columns=COLUMNS)
+    return _read(folder / f"{name}.csv", COLUMNS)
 
 
-def keep(name: str, seeds: pd.DataFrame, folder: Path = KEPT) -> Path:
-    """Write a source's trials, a row each, to be committed."""
+def kept_curves(name: str, folder: Path = KEPT) -> pd.DataFrame:
+    """Read what is kept of a source's accuracies on val by epoch."""
+    return _read(folder / f"{name}-epochs.csv.gz", CURVES)
+
+
+def _read(path: Path, columns: list[str]) -> pd.DataFrame:
+    return (
+        pd.read_csv(path, float_precision="round_trip") if path.is_file() else pd.DataFrame(columns=columns)
+    )
+
+
+def keep(name: str, seeds: pd.DataFrame, curves: pd.DataFrame, folder: Path = KEPT) -> Path:
+    """Write a source's trials and their accuracies on val, to be committed; return the table of trials."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.csv"
     seeds.to_csv(path, index=False, lineterminator="\n")
+    packed: dict[str, Any] = {"method": "gzip", "compresslevel": 9, "mtime": 0}
+    curves.to_csv(folder / f"{name}-epochs.csv.gz", index=False, lineterminator="\n", compression=packed)
     return path

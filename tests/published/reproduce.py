@@ -19,6 +19,8 @@ import published_results
 import published_rows
 from published_rows import CHECKOUT, Published, Source
 
+import harness
+
 TRAINING = CHECKOUT / "results" / ".published"
 """Where the studies are trained; not committed."""
 
@@ -36,10 +38,12 @@ def train(source: Source, folder: Path, changes: Sequence[str] = ()) -> None:
 
 
 def reproduce(source: Source, into: Path, changes: Sequence[str] = ()) -> Path:
-    """Train a source's study and keep a row of each of its trials; return the CSV."""
+    """Train a source's study and keep what its rows need; return the table of trials."""
     folder = TRAINING / source.name if into == published_results.KEPT else into / "training" / source.name
     train(source, folder, changes)
-    return published_results.keep(source.name, published_results.of_folder(folder), into)
+    results = harness.read(folder)
+    seeds, curves = published_results.trials_of(results), published_results.curves_of(results)
+    return published_results.keep(source.name, seeds, curves, into)
 
 
 def listing(published: Published) -> list[str]:

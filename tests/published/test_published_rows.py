@@ -162,7 +162,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_trial_is_read_at_its_last_and_at_its_best_epoch(folder: Path) -> None:
-    results, seeds = harness.read(folder), published_results.of_folder(folder)
+    results = harness.read(folder)
+    seeds = published_results.trials_of(results)
     assert list(seeds) == published_results.COLUMNS
     assert list(seeds["trial_id"]) == list(results.trials["trial_id"])
     assert list(seeds["test"]) == list(results.trials["test_accuracy"])
@@ -181,11 +182,48 @@ def test_the_epoch_where_training_stopped_is_read_in_val(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(published_results, "stop", lambda losses: len(losses) - 2)
-    seeds = published_results.of_folder(folder)
-    val = harness.read(folder).epochs.query("split == 'val' and epoch == 4").set_index("trial_id")["accuracy"]
+    results = harness.read(folder)
+    seeds = published_results.trials_of(results)
+    val = results.epochs.query("split == 'val' and epoch == 4").set_index("trial_id")["accuracy"]
     for trial in seeds[seeds["arm"].eq("one")].to_dict("records"):
         assert trial["stopped_epoch"] == 4
         assert trial["stopped_val"] == val.loc[trial["trial_id"]]
+
+
+def test_accuracies_by_epoch_are_those_of_val(folder: Path, tmp_path: Path) -> None:
+    results = harness.read(folder)
+    curves, seeds = published_results.curves_of(results), published_results.trials_of(results)
+    assert list(curves) == published_results.CURVES
+    assert curves.groupby(["arm", "seed"]).size().to_dict() == {("one", seed): 6 for seed in range(3)}
+    last = curves[curves["epoch"].eq(6)].set_index("seed")["val"]
+    assert last.to_dict() == seeds[seeds["arm"].eq("one")].set_index("seed")["val"].to_dict()
+    published_results.keep("small", seeds, curves, tmp_path)
+    first = (tmp_path / "small-epochs.csv.gz").read_bytes()
+    published_results.keep("small", seeds, curves, tmp_path)
+    assert (tmp_path / "small-epochs.csv.gz").read_bytes() == first
+    again = published_results.kept_curves("small", tmp_path)
+    pd.testing.assert_frame_equal(again, curves.reset_index(drop=True), check_dtype=False, check_exact=True)
+    assert published_results.kept_curves("other", tmp_path).empty
+
+
+def kept_curve(values: Sequence[float], arm: str = "one") -> pd.DataFrame:
+    """Accuracies on val of three seeds, a tenth of a point apart, after each epoch."""
+    rows = [
+        (arm, seed, float(epoch), value + 0.001 * (seed - 1))
+        for seed in range(3)
+        for epoch, value in enumerate(values, start=1)
+    ]
+    return pd.DataFrame(rows, columns=published_results.CURVES)
+
+
+def test_the_epochs_at_which_an_arm_is_inside_are_found() -> None:
+    curves = pd.concat([kept_curve([0.90, 0.951, 0.953, 0.97, 0.952]), kept_curve([0.95] * 2, arm="other")])
+    # The interval of three seeds that are 0.001 apart reaches 0.00248 to either side.
+    assert published_results.epochs_inside(curves, "one", (0.948, 0.956)) == [2, 3, 5]
+    assert published_results.epochs_inside(curves, "one", (0.950, 0.956)) == [3]
+    assert published_results.epochs_inside(curves, "third", (0.0, 1.0)) == []
+    assert published_page.ranges([2, 3, 5]) == "2 to 3, 5"
+    assert published_page.ranges([]) == ""
 
 
 def kept_rows(values: Sequence[float], statuses: Sequence[str] = (), arm: str = "one") -> pd.DataFrame:
@@ -216,7 +254,7 @@ def test_an_arm_is_students_interval_of_its_seeds_and_a_diverged_one_is_counted(
 
 def test_the_page_shows_rows_and_the_arms_behind_those_that_are_not_inside(tmp_path: Path) -> None:
     seeds = pd.concat([kept_rows([0.970, 0.971, 0.972]), kept_rows([0.954, 0.9545, 0.9538], arm="other")])
-    published_results.keep("keras", seeds, tmp_path)
+    published_results.keep("keras", seeds, kept_curve([0.90, 0.954, 0.97], arm="other"), tmp_path)
     reasons = [{"arm": "other", "differs": "other weights"}]
     rows = [row(reasons=reasons), row(arm="other", network="784-5-10"), row(arm="third")]
     written = published_page.tables(Published([SOURCE], rows), tmp_path)
@@ -226,9 +264,21 @@ def test_the_page_shows_rows_and_the_arms_behind_those_that_are_not_inside(tmp_p
         f"| 95.42 | epoch 5 (table 1) | {low} to {high} | 97.10 (96.85 to 97.35) | last epoch | 3 | outside |"
         in written
     )
-    assert "| 784-10, MNIST | other | other weights | 95.41 (95.32 to 95.50) | 3 | inside |" in written
+    assert "| 784-10, MNIST | other | other weights | 95.41 (95.32 to 95.50) | 3 | inside |  |" in written
     assert written.count("other weights") == 1
     assert "|  | last epoch |  | not trained yet |" in written
+
+
+def test_the_page_shows_when_an_arm_was_inside(tmp_path: Path) -> None:
+    seeds = pd.concat([kept_rows([0.970, 0.971, 0.972]), kept_rows([0.97, 0.975, 0.98], arm="other")])
+    seeds["val"] = seeds["test"]
+    curves = pd.concat([kept_curve([0.90, 0.954, 0.97]), kept_curve([0.94, 0.95, 0.953], arm="other")])
+    published_results.keep("keras", seeds, curves, tmp_path)
+    given = row(reads="val", reasons=[{"arm": "other", "differs": "less training"}])
+    written = published_page.tables(Published([SOURCE], [given]), tmp_path)
+    assert "| one | the epoch | 97.10 (96.85 to 97.35) | 3 | outside | 2 |" in written
+    assert "| other | less training |" in written
+    assert "| outside | 3 |" in written
 
 
 def test_a_page_without_its_marks_is_told() -> None:
