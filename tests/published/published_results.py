@@ -148,9 +148,7 @@ def kept_curves(name: str, folder: Path = KEPT) -> pd.DataFrame:
 
 
 def _read(path: Path, columns: list[str]) -> pd.DataFrame:
-    return (
-        pd.read_csv(path, float_precision="round_trip") if path.is_file() else pd.DataFrame(columns=columns)
-    )
+    return pd.read_csv(path) if path.is_file() else pd.DataFrame(columns=columns)
 
 
 def keep(name: str, seeds: pd.DataFrame, curves: pd.DataFrame, folder: Path = KEPT) -> Path:
