@@ -75,7 +75,7 @@ def _of_curve(curve: pd.DataFrame) -> dict[str, Any]:
     )
     if val.empty:
         return {}
-    best = val.loc[val["accuracy"].idxmax()]
+    best = val.iloc[int(val["accuracy"].to_numpy().argmax())]
     found = {"best_val": best["accuracy"], "best_epoch": best["epoch"]}
     stopped = stop(train["loss"].tolist())
     if stopped is not None:
