@@ -25,7 +25,7 @@ from harness.results.csv_rows import TextTable
 from harness.results.documents import SCHEMA
 from harness.results.part_files import Part, Parts
 from harness.settings import CORE, Value
-from harness.settings.schema import TRIES
+from harness.settings.schema import NAMED_ONLY, TRIES
 from harness.study import starts
 from harness.study.checker import known_settings
 from harness.study.study import Study
@@ -291,7 +291,8 @@ def _contrasts(folder: Path, plan: Plan, parts: Parts | None) -> dict[str, Any]:
 def planned_rows(plan: Plan) -> TextTable:
     """Make a row a planned trial, as text: its identity, its settings, and why it is skipped if it is."""
     linked = plan.study.label_columns
-    settings = [*CORE, *(name for name in known_settings() if name not in CORE)]
+    every = [*CORE, *(name for name in known_settings() if name not in CORE)]
+    settings = [name for name in every if name not in NAMED_ONLY or _names(plan.study, name)]
     write = _written_once()
 
     def cells(arm: Settings) -> list[str]:
@@ -306,6 +307,20 @@ def planned_rows(plan: Plan) -> TextTable:
         rows.append([*named, *cells_of(arm.settings), *ended])
     header = ["trial_id", "arm", *linked, *settings, "seed", "status", "reason"]
     return TextTable(header, rows)
+
+
+def _names(study: Study, setting: str) -> bool:
+    """Tell whether a study gives a setting a value, in any of its tables."""
+    linked = [value for values in study.axes.values() for value in values if isinstance(value, Mapping)]
+    given = [
+        study.baseline,
+        study.axes,
+        *linked,
+        *study.steps,
+        *study.chosen.values(),
+        *study.spaces.values(),
+    ]
+    return any(setting in names for names in (*given, *(entry.sets for entry in study.space.entries)))
 
 
 def _written_once() -> Callable[[Value | None], str]:

@@ -30,6 +30,8 @@ EPOCHS = ["trial_id", "epoch", "step", "split", "loss", "accuracy"]
 """Columns of epochs.csv, before those of tracked metrics."""
 SCORES = ("trial_id", "split", "metric", "value")
 """Columns of scores.csv."""
+NAMED_ONLY = ("initial_weights",)
+"""Settings with a column only in tables of a study that names them; elsewhere they are at their default."""
 STACK_SETTINGS = (
     "dataset", "preprocessing", "val_fraction", "val_split", "split_seed", "label_noise",
     "label_noise_seed", "augmentation", "architecture", "batch_size", "epochs", "steps", "sampling",
