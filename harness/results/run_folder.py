@@ -25,11 +25,11 @@ from harness.results.csv_rows import TextTable
 from harness.results.documents import SCHEMA
 from harness.results.part_files import Part, Parts
 from harness.settings import CORE, Value
-from harness.settings.schema import TRIES
+from harness.settings.schema import STREAM_SEEDS, TRIES
 from harness.study import starts
 from harness.study.checker import known_settings
 from harness.study.study import Study
-from harness.study.trials import SEMANTICS, components_of
+from harness.study.trials import SEMANTICS, arms_of, components_of
 from harness.system import files, locks
 from harness.text import as_text
 
@@ -291,7 +291,9 @@ def _contrasts(folder: Path, plan: Plan, parts: Parts | None) -> dict[str, Any]:
 def planned_rows(plan: Plan) -> TextTable:
     """Make a row a planned trial, as text: its identity, its settings, and why it is skipped if it is."""
     linked = plan.study.label_columns
-    settings = [*CORE, *(name for name in known_settings() if name not in CORE)]
+    given = {name for arm in arms_of(plan.trials) for name in STREAM_SEEDS if name in arm.settings}
+    every = [*CORE, *(name for name in known_settings() if name not in CORE)]
+    settings = [name for name in every if name not in STREAM_SEEDS or name in given]
     write = _written_once()
 
     def cells(arm: Settings) -> list[str]:

@@ -30,6 +30,10 @@ EPOCHS = ["trial_id", "epoch", "step", "split", "loss", "accuracy"]
 """Columns of epochs.csv, before those of tracked metrics."""
 SCORES = ("trial_id", "split", "metric", "value")
 """Columns of scores.csv."""
+STREAM_SEEDS = ("start_seed", "order_seed", "dropout_seed", "augmentation_seed")
+"""Settings that give a stream of a trial another seed than the trial's; columns where an arm has one."""
+FIXED_SEED = "fixed_seed"
+"""The linked axis of studies that vary the sources of randomness one by one: which seed is fixed."""
 STACK_SETTINGS = (
     "dataset", "preprocessing", "val_fraction", "val_split", "split_seed", "label_noise",
     "label_noise_seed", "augmentation", "architecture", "batch_size", "epochs", "steps", "sampling",

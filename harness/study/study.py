@@ -16,7 +16,16 @@ from harness.data.image_folders import Folder
 from harness.errors import UsageError, did_you_mean, few, quoted
 from harness.registry import PACKAGE_ROOT
 from harness.settings.schema import CONFIRMED, FINALISTS, OF_ARM, TRIES, TUNED, TUNING
-from harness.study import contrasts, file_tables, rules, searches, space_table, toml_text, tuning_space
+from harness.study import (
+    contrasts,
+    file_tables,
+    rules,
+    searches,
+    seed_axes,
+    space_table,
+    toml_text,
+    tuning_space,
+)
 from harness.study.about import About, PhaseName
 from harness.study.checker import Checker, GivenSettings, known_settings
 from harness.study.contrasts import Contrasts
@@ -434,7 +443,9 @@ def parse(tables: Mapping[str, Any], overrides: Sequence[str] = (), path: Path |
     """
     problems: list[str] = []
     raw = file_tables.copied(tables, problems)
+    raw["axes"] = seed_axes.flattened(raw["axes"])
     problems += apply(overrides, raw, set(About.model_fields) - {"phase"})
+    raw["axes"] = seed_axes.expanded(raw["axes"], raw["baseline"], raw["study"].get("design"), problems)
     folder = path.parent if path else Path()
     _load_plugins(raw["study"], path)
     about = validated(About, "study", raw["study"], problems)

@@ -79,7 +79,7 @@ class LayerBlock:
         `members` are their places in the stack.
         """
         self.members, self.widths, self.masks = members, widths, masks
-        self.seeds = [trial.seed for trial in trials]
+        self.seeds = [trial.start_seed for trial in trials]
         self.initial = {seed: _initial_parameters(widths, seed) for seed in self.seeds}
         rest = torch.stack([torch.from_numpy(self.initial[seed][1]) for seed in self.seeds])
         self.rest = rest.to(masks.scales.device, masks.scales.dtype)
