@@ -129,9 +129,16 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def validity(session: nox.Session) -> None:
-    """Test the statistics by thousands of A/A studies, into results/validity (about 7 minutes)."""
+    """Test the statistics by thousands of A/A studies, into results/validity (about 7 minutes).
+
+    `-- variance` measures the intervals of the variance by source.
+    """
     install(session)
-    session.run("python", "tests/validity/aa_studies.py", *session.posargs)
+    first, *others = session.posargs or [""]
+    if first == "variance":
+        session.run("python", "tests/validity/variance_coverage.py", *others)
+    else:
+        session.run("python", "tests/validity/aa_studies.py", *session.posargs)
 
 
 @nox.session

@@ -47,6 +47,7 @@ from harness.stats.search import (
     pareto_front,
     ranked,
 )
+from harness.stats.seed_variance import seed_variance, seeds_for_difference
 from harness.stats.summaries import (
     CONFIDENCE,
     OUTCOMES,
@@ -75,7 +76,7 @@ __all__ = [
     "hypervolume", "interaction", "interquartile_mean", "least_curves", "level_differences",
     "main_effects", "mcnemar", "mean_curves", "nll", "optimism", "outcomes", "overconfidence_of_table",
     "paired_differences", "pareto_front", "power", "probability_of_improvement", "rank_arms", "ranked",
-    "restricted", "sample_bootstrap", "sample_verdicts", "sd_interval", "seed_effects", "seeds_needed",
-    "summarise", "survival_curves", "unpaired_verdicts", "verdicts", "whole_block", "whole_cells",
-    "wilcoxon_floor",
+    "restricted", "sample_bootstrap", "sample_verdicts", "sd_interval", "seed_effects", "seed_variance",
+    "seeds_for_difference", "seeds_needed", "summarise", "survival_curves", "unpaired_verdicts",
+    "verdicts", "whole_block", "whole_cells", "wilcoxon_floor",
 ]  # fmt: skip
