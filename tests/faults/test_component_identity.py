@@ -133,11 +133,11 @@ COMMITTED = {
     "losses": "a2f0be85835c2055", "lr_losses": "b69cd2f36658ab00",
     "pitfalls": "e2659d6cf3f2ded5", "search": "d7da834e162e76cf",
     "time_to_target": "cc95ca2934b4f742", "cnn": "95c942a9bcb3bc1e", "normalisation": "46df74f42fed86c6",
-    "augmentation": "f06b19bc5a116167", "best-cnn": "04caafcb188dd89b",
+    "augmentation": "f06b19bc5a116167", "best-cnn": "04caafcb188dd89b", "variance": "bfd700a2f4bd7984",
 }  # fmt: skip
 """Study -> the first digits of the SHA-256 of its trial_ids, in order, as commit 78458cf has them.
 
-lr_losses, time_to_target and those of networks are newer.
+lr_losses, time_to_target, variance and those of networks are newer.
 """
 
 
