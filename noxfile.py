@@ -149,6 +149,13 @@ def reference(session: nox.Session) -> None:
 
 
 @nox.session
+def published(session: nox.Session) -> None:
+    """Train networks of published tables: `nox -s published -- NAME ..`; without a name, list them."""
+    install(session)
+    session.run("python", "tests/published/reproduce.py", *session.posargs)
+
+
+@nox.session
 def torture(session: nox.Session) -> None:
     """Kill runs and damage files by the thousand, into results/torture (about an hour of two cores).
 

@@ -203,7 +203,7 @@ class Network:
 
     def __init__(self, own: NetworkClass, settings: Settings, seed: int, dtype: DTypeLike) -> None:
         widths = [inputs_of(settings), *settings.hidden, len(settings.facts.classes)]
-        drawn = initial_layers(widths, stream(seed, "weights"))
+        drawn = initial_layers(widths, stream(seed, "weights"), settings.initial_weights)
         self.own, self.classes = own, widths[-1]
         self.start = [(layer.weight.astype(dtype), layer.bias.astype(dtype)) for layer in drawn]
         given = [(weight.copy(), bias.copy()) for weight, bias in self.start]

@@ -96,6 +96,7 @@ class Settings(Mapping[str, "Value"]):
     activation = _Typed(str, "identity")
     norm = _Typed(str, "none")  # of a network that has norms: "batch" or "layer"
     skip = _Typed(bool, False)  # connections around layers
+    initial_weights = _Typed(str, "uniform_fan_in")  # the rule by which an mlp's weights are drawn
     dropout = _Typed(float, 0.0)  # share of hidden units that are dropped
     head = _Typed(str)
     loss = _Typed(str)

@@ -68,7 +68,8 @@ class Classifier(nn.Module):
     @torch.no_grad()
     def _start(self, trial: Trial, widths: Sequence[int]) -> None:
         linear = [module for module in self.net.modules() if isinstance(module, nn.Linear)]
-        layers = initial_layers(widths, stream(trial.start_seed, "weights"))
+        rule = trial.arm.settings.initial_weights
+        layers = initial_layers(widths, stream(trial.start_seed, "weights"), rule)
         self.net.to(torch.float64)
         for module, layer in zip(linear, layers, strict=True):
             module.weight.copy_(torch.from_numpy(layer.weight))

@@ -122,7 +122,7 @@ class NumpyNetwork(LossOfLogits):
         settings = trial.arm.settings
         super().__init__(settings)
         widths = [inputs, *settings.hidden, classes]
-        start = initial_layers(widths, stream(trial.start_seed, "weights"))
+        start = initial_layers(widths, stream(trial.start_seed, "weights"), settings.initial_weights)
         self.weights: list[Array] = [layer.weight.astype(dtype) for layer in start]
         self.biases: list[Array] = [layer.bias.astype(dtype) for layer in start]
         self.activation = formulas.ACTIVATIONS[settings.activation]

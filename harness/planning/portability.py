@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from harness.axes.architectures import NORMAL
 from harness.axes.schedules import schedules
 from harness.data.arm_settings import Settings
 from harness.data.preprocessing import preprocessings
@@ -52,6 +53,11 @@ def problems(settings: Settings, metrics: Sequence[str] = ()) -> Iterator[str]:
     if reason := compilation.unfit_shape(settings):
         yield reason
         return
+    if settings.initial_weights in NORMAL:
+        yield (
+            f"initial_weights = {settings.initial_weights!r} draws normal numbers by the C library's exp "
+            "and log, whose last bits differ from library to library"
+        )
     yield from _unseen("schedule", schedules.entry(settings.schedule))
     yield from _unseen("preprocessing", preprocessings.entry(settings.preprocessing))
     for origin in components.origins(settings, metrics):

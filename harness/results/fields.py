@@ -148,6 +148,7 @@ SETTINGS: Mapping[str, tuple[str, str]] = {
     "dropout": (SHARE, "Share of the hidden units that a step leaves out."),
     "norm": ("", "Normalisation of a layer's outputs before its activation."),
     "skip": ("", "Whether a layer's input is added to its output where shapes agree."),
+    "initial_weights": ("", "Rule by which an mlp's weights are drawn; a column where a study names it."),
     "channels": ("channels", "Channels of each convolution, as a list; of resnet those of its first stage."),
     "kernel": ("pixels", "Side of the convolutions' kernels."),
     "pooling": ("", "How the image is halved between convolutions."),

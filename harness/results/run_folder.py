@@ -25,11 +25,11 @@ from harness.results.csv_rows import TextTable
 from harness.results.documents import SCHEMA
 from harness.results.part_files import Part, Parts
 from harness.settings import CORE, Value
-from harness.settings.schema import STREAM_SEEDS, TRIES
+from harness.settings.schema import NAMED_ONLY, TRIES
 from harness.study import starts
 from harness.study.checker import known_settings
 from harness.study.study import Study
-from harness.study.trials import SEMANTICS, arms_of, components_of
+from harness.study.trials import SEMANTICS, components_of
 from harness.system import files, locks
 from harness.text import as_text
 
@@ -291,9 +291,8 @@ def _contrasts(folder: Path, plan: Plan, parts: Parts | None) -> dict[str, Any]:
 def planned_rows(plan: Plan) -> TextTable:
     """Make a row a planned trial, as text: its identity, its settings, and why it is skipped if it is."""
     linked = plan.study.label_columns
-    given = {name for arm in arms_of(plan.trials) for name in STREAM_SEEDS if name in arm.settings}
     every = [*CORE, *(name for name in known_settings() if name not in CORE)]
-    settings = [name for name in every if name not in STREAM_SEEDS or name in given]
+    settings = [name for name in every if name not in NAMED_ONLY or _names(plan.study, name)]
     write = _written_once()
 
     def cells(arm: Settings) -> list[str]:
@@ -308,6 +307,20 @@ def planned_rows(plan: Plan) -> TextTable:
         rows.append([*named, *cells_of(arm.settings), *ended])
     header = ["trial_id", "arm", *linked, *settings, "seed", "status", "reason"]
     return TextTable(header, rows)
+
+
+def _names(study: Study, setting: str) -> bool:
+    """Tell whether a study gives a setting a value, in any of its tables."""
+    linked = [value for values in study.axes.values() for value in values if isinstance(value, Mapping)]
+    given = [
+        study.baseline,
+        study.axes,
+        *linked,
+        *study.steps,
+        *study.chosen.values(),
+        *study.spaces.values(),
+    ]
+    return any(setting in names for names in (*given, *(entry.sets for entry in study.space.entries)))
 
 
 def _written_once() -> Callable[[Value | None], str]:

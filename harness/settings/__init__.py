@@ -133,6 +133,9 @@ TYPES: dict[str, Any] = {
     "pooling": Literal["max", "average", "stride", "none"],
     "norm": Literal["none", "batch", "layer"],
     "readout": Literal["global", "dense"],
+    "initial_weights": Literal[
+        "uniform_fan_in", "glorot_uniform", "he_normal", "lecun_1998", "normal", "normal_fan_in"
+    ],
     "blocks": Annotated[int, Field(ge=1), limits.at_most(limits.LAYERS // 6, "layers of one network")],
     "dropout": Fraction,
     "val_fraction": Fraction,

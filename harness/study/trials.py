@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 from harness.axes import plugins
-from harness.axes.architectures import architectures
+from harness.axes.architectures import UNIFORM_FAN_IN, architectures
 from harness.axes.augmentations import NONE as NO_AUGMENTATION
 from harness.axes.augmentations import augmentations
 from harness.axes.heads import heads
@@ -288,7 +288,7 @@ def identity_of(settings: Settings, sources: Sources | None = None) -> str:
     counted = settings.as_dict()
     later: dict[str, Value] = {"label_noise": 0.0, "label_smoothing": 0.0, "augmentation": NO_AUGMENTATION}
     if settings.architecture == "mlp":
-        later |= {"dropout": 0.0, "norm": "none", "skip": False}
+        later |= {"dropout": 0.0, "norm": "none", "skip": False, "initial_weights": UNIFORM_FAN_IN}
     for name, default in later.items():  # left out at their default, so that older ids stay the same
         if counted.get(name) == default:
             del counted[name]

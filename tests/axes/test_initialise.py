@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -12,11 +12,21 @@ import torch
 from scipy import stats
 from torch import nn
 
-from harness.axes.architectures import architectures, initial_layers, initialise
+from harness.axes.architectures import (
+    NORMAL,
+    RULES,
+    UNIFORM_FAN_IN,
+    architectures,
+    initial_layers,
+    initialise,
+)
 from harness.axes.architectures.registry import Architecture
 from harness.engines.classifier import Classifier
+from harness.errors import UsageError
 from harness.exporting.untrained import untrained
 from harness.rng import stream
+from harness.settings import TYPES
+from harness.study.study import parse
 
 LAYERS: dict[str, Callable[[], nn.Module]] = {
     "linear": lambda: nn.Linear(12, 40),
@@ -37,6 +47,12 @@ LAYERS: dict[str, Callable[[], nn.Module]] = {
     "prelu": lambda: nn.PReLU(4),
 }
 DRAWS = 30
+
+
+def uniform_within(bound: float) -> Any:
+    return stats.uniform(-bound, 2 * bound)
+
+
 BOTH: list[dict[str, Any]] = [{"architecture": "linear"}, {"hidden": []}]
 
 
@@ -120,6 +136,51 @@ def test_an_mlp_with_norm_starts_from_the_plain_mlps_layers() -> None:
             assert np.array_equal(module.weight.detach().numpy(), layer.weight)
             if module.bias is not None:
                 assert np.array_equal(module.bias.detach().numpy(), layer.bias)
+
+
+DISTRIBUTIONS: dict[str, tuple[Any, Any]] = {  # of weights and biases of a layer of 300 inputs, 200 units
+    "uniform_fan_in": (uniform_within(300**-0.5), uniform_within(300**-0.5)),
+    "glorot_uniform": (uniform_within((6 / 500) ** 0.5), None),
+    "he_normal": (stats.norm(scale=(2 / 300) ** 0.5), None),
+    "lecun_1998": (uniform_within(2.4 / 300), uniform_within(2.4 / 300)),
+    "normal": (stats.norm(), stats.norm()),
+    "normal_fan_in": (stats.norm(scale=300**-0.5), stats.norm()),
+}
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_each_rule_has_its_sources_distribution(rule: str) -> None:
+    """By Kolmogorov's and Smirnov's test; biases that no distribution is given for are 0."""
+    layer = initial_layers([300, 200], stream(7, "weights"), rule)[0]
+    assert layer.weight.shape == (200, 300)
+    assert layer.bias.shape == (200,)
+    for values, distribution in zip((layer.weight, layer.bias), DISTRIBUTIONS[rule], strict=True):
+        if distribution is None:
+            assert not values.any()
+        else:
+            assert stats.kstest(values.ravel(), distribution.cdf).pvalue > 1e-3
+
+
+def test_a_layer_that_is_given_no_rule_has_pytorchs() -> None:
+    plain, named = (
+        initial_layers([6, 5, 3], stream(1, "weights"), *rule) for rule in ((), (UNIFORM_FAN_IN,))
+    )
+    assert all(
+        np.array_equal(a.weight, b.weight) and np.array_equal(a.bias, b.bias)
+        for a, b in zip(plain, named, strict=True)
+    )
+
+
+def test_a_study_may_name_each_rule_and_no_other() -> None:
+    assert get_args(TYPES["initial_weights"]) == tuple(RULES)
+    assert architectures["mlp"].settings["initial_weights"].default == UNIFORM_FAN_IN
+    assert set(NORMAL) < set(RULES)
+
+
+def test_a_rule_that_is_not_known_is_told() -> None:
+    study = {"study": {"name": "rules", "hypothesis": "None."}, "baseline": {"initial_weights": "glorot"}}
+    with pytest.raises(UsageError, match=r"baseline\.initial_weights = \"glorot\".*'glorot_uniform'"):
+        parse(study)
 
 
 def test_linear_starts_as_an_mlp_without_hidden_layers() -> None:

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from harness.axes.activations import activations
+from harness.axes.architectures import RULES
 from harness.axes.heads import heads
 from harness.axes.losses import losses
 from harness.axes.optimizers import Scalar, State, optimizers, slot
@@ -98,6 +99,7 @@ def cases() -> Iterator[Trial]:
             own_value: dict[str, Any] = {name: OTHER[name]} if name in OTHER else {}
             yield trial(f"schedule={schedule.name}, other {name}", schedule=schedule.name, **own_value)
     yield trial("ccql, other weight", loss="ccql", ccql_weight=OTHER["ccql_weight"])
+    yield from (trial(f"initial_weights={rule}", initial_weights=rule) for rule in RULES)
     yield from regularised()
 
 

@@ -27,6 +27,7 @@ CNN: dict[str, Any] = {
     **DIGITS, "architecture": "cnn", "channels": [4, 4], "steps": 12, "eval_every": "12 steps"
 }  # fmt: skip
 AUGMENTED: dict[str, Any] = {**MLP, "augmentation": "shift"}
+GLOROT: dict[str, Any] = {**MLP, "initial_weights": "glorot_uniform"}
 WAYS = ("numpy", "loop", "stacked", "PyTorch")
 
 
@@ -53,7 +54,9 @@ def same(one: dict[str, NDArray[Any]], other: dict[str, NDArray[Any]]) -> bool:
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("base", [MLP, CNN, AUGMENTED], ids=["mlp", "cnn", "augmented"])
+@pytest.mark.parametrize(
+    "base", [MLP, CNN, AUGMENTED, GLOROT], ids=["mlp", "cnn", "augmented", "by another rule"]
+)
 def test_all_streams_of_another_seed_are_that_seeds_trial(
     way: str, base: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -79,6 +82,8 @@ def test_mixed_seeds_in_a_stack_train_as_alone(
         trial(base, 0), trial(base, 1, order_seed=0), trial(base, 0, start_seed=7),
         trial(base, 1, dropout_seed=7, order_seed=4), trial(base, 2, start_seed=7, dropout_seed=0),
     ]  # fmt: skip
+    if base is MLP:
+        mixed.append(trial(GLOROT, 0, start_seed=7))
     together = trained(way, mixed, monkeypatch)
     for one, weights in zip(mixed, together, strict=True):
         assert same(weights, trained(way, [one], monkeypatch)[0])

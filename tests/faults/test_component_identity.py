@@ -156,6 +156,34 @@ def test_the_ids_of_committed_studies_stay(monkeypatch: pytest.MonkeyPatch) -> N
     assert digest("dataset", "mnist_sorted") == hashlib.sha256(source).hexdigest()
 
 
+PUBLISHED = {
+    "zalando": "a6dfd52192dd331e", "nielsen": "b0feb4bdfa4cdcd1", "lecun": "b9feb5e81f3357f5",
+    "simard": "9e1bac341f1a5b36", "hinton": "8c8e8c956e8d9a24", "keras": "d6492638068e4dbc",
+    "chollet": "603afce96da0fb9e", "tensorflow": "aac2001ccfbd78a4", "rapela": "e3c740798d76c621",
+    "goldberger": "3d297fc55ded6dc7",
+}  # fmt: skip
+"""The same of the studies in ablations/published, of today."""
+OF_PLUGINS = {
+    "mnist_val_is_test": (70_000, "9abe3c96463d7c416350879a5439a175e46e54a5d93b475b6783646b13c195c9"),
+    "mnist_50000_val_is_test": (60_000, "a60cf226b7d30b21114eef8928ce22c4f7d0ec9576afa80b5b32d34ffd7fc14e"),
+    "fashion_mnist_val_is_test": (70_000, "15c7a3abb9fe6773b8c2548ca0531dfab78f7b664295dc24b283e2c809394fd1"),
+    "mnist_46_percent_permuted": (60_000, "cab54d1b0fb5a7a8ad170bb53abbe65dff2cd4d077446fbeaf6c2c4d42f2f4b5"),
+}
+"""Train images and digest of their data sets, so that none is read to know who its trials are."""
+
+
+def test_the_ids_of_published_studies_stay() -> None:
+    assert {path.stem for path in ABLATIONS.glob("published/*.toml")} == set(PUBLISHED)
+    for name, expected in PUBLISHED.items():
+        study = harness.load(ABLATIONS / "published" / f"{name}.toml")
+        for data, (train, sha) in OF_PLUGINS.items():
+            if data in datasets:
+                facts = Facts((28, 28), datasets[data].classes or (), train, 10_000, 255, sha)
+                datasets[data]._found.setdefault("facts", facts)
+        ids = [trial.trial_id for trial in harness.study.trials.trials(study)[0]]
+        assert hashlib.sha256("\n".join(ids).encode()).hexdigest()[:16] == expected, name
+
+
 @pytest.mark.parametrize(
     "text",
     [

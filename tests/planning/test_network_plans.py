@@ -110,9 +110,11 @@ def test_settings_without_effect_are_left_out() -> None:
 
 def test_ids_of_plain_mlps_know_nothing_of_norms_and_those_of_other_networks_have_a_version() -> None:
     plain = identity_of(resolve(BASE))
-    for name in ("norm", "skip", "networks"):
+    for name in ("norm", "skip", "initial_weights", "networks"):
         assert f'"{name}"' not in plain
     assert identity_of(resolve({**BASE, "norm": "none", "skip": False})) == plain
+    assert identity_of(resolve({**BASE, "initial_weights": "uniform_fan_in"})) == plain
+    assert '"initial_weights": "normal"' in identity_of(resolve({**BASE, "initial_weights": "normal"}))
     assert lone_trial(resolve({"dataset": "digits"}), 0).trial_id == "tb597377f5a2e"
     assert '"norm"' in identity_of(resolve({**BASE, "norm": "batch"}))
     assert '"skip"' in identity_of(resolve({**BASE, "skip": True}))

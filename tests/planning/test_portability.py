@@ -98,6 +98,13 @@ def test_functions_that_are_not_compiled_at_all(study_of: StudyOf) -> None:
     assert words.count("cannot be seen") == 2
 
 
+def test_normal_initial_weights_are_drawn_by_the_c_library(study_of: StudyOf) -> None:
+    words = refusal(study_of({"initial_weights": ["glorot_uniform", "he_normal", "lecun_1998", "normal"]}))
+    assert words.count("draws normal numbers by the C library's exp and log") == 2
+    assert "'he_normal'" in words
+    assert "'normal'" in words
+
+
 def test_of_many_reasons_some_are_told(study_of: StudyOf) -> None:
     for number in range(9):
         activations.register(f"wave{number}")(lambda x, n=number: torch.sin(x + n))

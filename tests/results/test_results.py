@@ -22,7 +22,7 @@ from harness.errors import MachineError, UsageError
 from harness.planning import plan
 from harness.results import csv_rows, datapackage, documents, part_files, run_folder, tables
 from harness.settings import limits
-from harness.settings.schema import STREAM_SEEDS
+from harness.settings.schema import NAMED_ONLY
 from harness.study.checker import known_settings
 from harness.study.study import Study, load, parse
 from harness.study.trials import trials
@@ -38,9 +38,10 @@ OUTPUT = [
 SETTINGS = [
     "dataset", "preprocessing", "val_fraction", "val_split", "split_seed", "architecture", "activation",
     "head", "loss", "optimizer", "schedule", "batch_size", "epochs", "steps", "sampling", "match",
-    "eval_every", "label_noise", "label_noise_seed", "label_smoothing", "augmentation", *STREAM_SEEDS,
-    "hidden", "dropout", "norm", "skip", "channels", "kernel", "pooling", "readout", "blocks", "ccql_weight",
-    "lr", "weight_decay", "momentum", "dampening", "alpha", "eps", "centered", "betas", "amsgrad", "lr_decay",
+    "eval_every", "label_noise", "label_noise_seed", "label_smoothing", "augmentation",
+    "start_seed", "order_seed", "dropout_seed", "augmentation_seed", "hidden", "dropout", "norm", "skip",
+    "initial_weights", "channels", "kernel", "pooling", "readout", "blocks", "ccql_weight", "lr",
+    "weight_decay", "momentum", "dampening", "alpha", "eps", "centered", "betas", "amsgrad", "lr_decay",
     "initial_accumulator_value", "gamma", "shift_pixels", "flip_probability", "rotate_degrees",
     "erase_probability", "erase_share", "mixup_alpha",
 ]  # fmt: skip
@@ -90,11 +91,26 @@ def text(path: Path) -> pd.DataFrame:
 
 def test_the_columns_have_their_documented_order(folder: Path) -> None:
     assert list(known_settings()) == SETTINGS
-    usual = [name for name in SETTINGS if name not in STREAM_SEEDS]
+    usual = [name for name in SETTINGS if name not in NAMED_ONLY]
     columns = ["trial_id", "arm", "output", *usual, "seed", *OUTCOME]
     assert list(text(folder / "trials.csv")) == columns
     assert list(text(folder / "epochs.csv")) == ["trial_id", "epoch", "step", "split", "loss", "accuracy"]
     assert list(text(folder / "confusion.csv")) == ["trial_id", "split", "label", "prediction", "count"]
+
+
+@pytest.mark.parametrize(
+    "tables",
+    [
+        {"baseline": {"initial_weights": "normal"}},
+        {"axes": {"initial_weights": ["normal", "glorot_uniform"]}},
+        {"axes": {"start": [{"name": "a", "initial_weights": "normal"}, {"name": "b"}]}},
+        {"tune": {"seeds": 1, "space": {"lr": [0.1, 0.2], "initial_weights": ["normal", "glorot_uniform"]}}},
+    ],
+)  # fmt: skip
+def test_initial_weights_have_a_column_where_a_study_names_them(tables: dict[str, Any]) -> None:
+    named = parse({"study": {"name": "named", "hypothesis": "None."}, **tables})
+    assert "initial_weights" in run_folder.planned_rows(plan.draw(named)).columns
+    assert "initial_weights" not in run_folder.planned_rows(plan.draw(study())).columns
 
 
 def test_every_planned_trial_has_a_row_in_order(folder: Path) -> None:

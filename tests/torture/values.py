@@ -66,7 +66,7 @@ FITTING: Mapping[str, Sequence[Any]] = {
     "dataset": ["digits", "mnist"], "preprocessing": ["unit", "signed", "invert", "raw", "standardize"],
     "val_fraction": [0.1, 0.2, 0.0], "val_split": ["stratified", "balanced", "random"], "split_seed": [0, 7],
     "architecture": ["mlp"], "hidden": [[], [4], [8, 4], [3, 3, 3]], "dropout": [0.0, 0.2],
-    "activation": ["relu", "tanh", "gelu", "sigmoid", "softplus"],
+    "activation": ["relu", "tanh", "gelu", "sigmoid", "softplus"], "initial_weights": ["he_normal", "normal"],
     "head": ["identity", "softmax", "sigmoid", "log_softmax"], "loss": ["ce", "nll", "mse", "ql", "ccql"],
     "optimizer": ["sgd", "momentum", "nesterov", "rmsprop", "adam", "adamw"], "lr": [0.01, 0.3, 1, 1e-30],
     "momentum": [0.0, 0.5], "betas": [[0.9, 0.99]], "alpha": [0.9], "eps": [1e-8, 0.0],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -18,6 +18,10 @@ from harness.system.lazy import torch
 if TYPE_CHECKING:
     from torch import nn
 
+UNIFORM_FAN_IN = "uniform_fan_in"
+"""The rule of an mlp that is given none."""
+NORMAL = ("he_normal", "normal", "normal_fan_in")
+"""Rules that draw normal numbers, which NumPy makes with the C library's exp and log."""
 Fill: TypeAlias = "Callable[[Any, np.random.Generator, Collection[str]], None]"
 """A function that draws a module's weights from a generator, but those whose names are given."""
 
@@ -30,16 +34,49 @@ class Layer:
     bias: NDArray[np.float64]
 
 
-def initial_layers(widths: Sequence[int], rng: np.random.Generator) -> list[Layer]:
-    """Draw initial weights of an mlp with these widths (inputs, hidden .., classes).
+def initial_layers(
+    widths: Sequence[int], rng: np.random.Generator, rule: str = UNIFORM_FAN_IN
+) -> list[Layer]:
+    """Draw initial weights of an mlp with these widths (inputs, hidden .., classes), by a rule of RULES."""
+    return [RULES[rule](rng, i, o) for i, o in itertools.pairwise(widths)]
 
-    Uniform within 1/sqrt(fan_in), weights and biases: torch.nn.Linear's default distribution.
-    """
-    layers = []
-    for i, o in itertools.pairwise(widths):
-        bound = inverse_root(i)
-        layers.append(Layer(_uniform(rng, bound, (o, i)), _uniform(rng, bound, (o,))))
-    return layers
+
+def _uniform_fan_in(rng: np.random.Generator, i: int, o: int) -> Layer:
+    """Draw weights and biases uniformly within 1/sqrt(i): torch.nn.Linear's default distribution."""
+    bound = inverse_root(i)
+    return Layer(_uniform(rng, bound, (o, i)), _uniform(rng, bound, (o,)))
+
+
+def _glorot_uniform(rng: np.random.Generator, i: int, o: int) -> Layer:
+    """Draw weights uniformly within sqrt(6 / (i + o)), biases 0 (Glorot and Bengio 2010; Keras' default)."""
+    return Layer(_uniform(rng, math.sqrt(6 / (i + o)), (o, i)), np.zeros(o))
+
+
+def _he_normal(rng: np.random.Generator, i: int, o: int) -> Layer:
+    """Draw normal weights of variance 2/i, biases 0 (He et al. 2015)."""
+    return Layer(rng.standard_normal((o, i)) * math.sqrt(2 / i), np.zeros(o))
+
+
+def _lecun_1998(rng: np.random.Generator, i: int, o: int) -> Layer:
+    """Draw weights and biases uniformly within 2.4/i (LeCun et al. 1998, appendix A)."""
+    return Layer(_uniform(rng, 2.4 / i, (o, i)), _uniform(rng, 2.4 / i, (o,)))
+
+
+def _normal(rng: np.random.Generator, i: int, o: int) -> Layer:
+    """Draw weights and biases as standard normal numbers (Nielsen 2015, chapter 1)."""
+    return Layer(rng.standard_normal((o, i)), rng.standard_normal(o))
+
+
+def _normal_fan_in(rng: np.random.Generator, i: int, o: int) -> Layer:
+    """Draw normal weights of variance 1/i, and standard normal biases (Nielsen 2015, chapter 3)."""
+    return Layer(rng.standard_normal((o, i)) * inverse_root(i), rng.standard_normal(o))
+
+
+RULES: Mapping[str, Callable[[np.random.Generator, int, int], Layer]] = {
+    UNIFORM_FAN_IN: _uniform_fan_in, "glorot_uniform": _glorot_uniform, "he_normal": _he_normal,
+    "lecun_1998": _lecun_1998, "normal": _normal, "normal_fan_in": _normal_fan_in,
+}  # fmt: skip
+"""Values of the setting `initial_weights`: draws a layer of i inputs and o units."""
 
 
 def _uniform(rng: np.random.Generator, bound: float, shape: tuple[int, ...]) -> NDArray[np.float64]:
@@ -123,8 +160,8 @@ def _kind(module: nn.Module) -> tuple[str, Fill | None]:
         torch.nn.Linear.reset_parameters: _uniform_by_fan_in,
         torch.nn.Conv2d.reset_parameters: _uniform_by_fan_in,  # of all convolutions, also transposed
         torch.nn.Bilinear.reset_parameters: _uniform_by_fan_in,
-        torch.nn.Embedding.reset_parameters: _normal,
-        torch.nn.EmbeddingBag.reset_parameters: _normal,
+        torch.nn.Embedding.reset_parameters: _normal_embedding,
+        torch.nn.EmbeddingBag.reset_parameters: _normal_embedding,
     }
     # A person's subclass of a layer is of the layer's kind.
     kind = next(c.__name__ for c in type(module).__mro__ if c.__module__.startswith("torch.nn"))
@@ -147,7 +184,7 @@ def _uniform_by_fan_in(module: nn.Module, rng: np.random.Generator, started: Col
                 own[name].copy_(torch.from_numpy(drawn))
 
 
-def _normal(module: Any, rng: np.random.Generator, started: Collection[str]) -> None:
+def _normal_embedding(module: Any, rng: np.random.Generator, started: Collection[str]) -> None:
     """Fill an embedding with standard normal numbers, and its padding with zeros."""
     if "weight" in started:
         return

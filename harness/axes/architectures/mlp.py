@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from harness.axes.architectures.initial_weights import UNIFORM_FAN_IN
 from harness.axes.architectures.norms import norm_of_units
 from harness.axes.architectures.registry import architectures
 from harness.system.lazy import torch
@@ -39,13 +40,14 @@ def mlp(  # noqa: PLR0913 (each is a setting)
     dropout: float = 0.0,
     norm: str = "none",
     skip: bool = False,
+    initial_weights: str = UNIFORM_FAN_IN,  # noqa: ARG001 (drawn in NumPy, for all engines: `initial_layers`)
 ) -> nn.Module:
     """Multilayer perceptron on flattened pixels; hidden = [] is softmax regression.
 
     `dropout` is the share of each hidden layer's activations that is set to zero while training; those that
     stay are divided by 1 - dropout (Srivastava et al. 2014). A `norm` is between a hidden layer and its
     activation; with `skip` what a hidden layer behind another gets is added to its activations, where widths
-    agree.
+    agree. `initial_weights` is the rule by which they are drawn (`RULES`).
     """
     widths = [inputs, *hidden, classes]
     if norm != "none" or skip:

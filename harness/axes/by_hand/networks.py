@@ -14,7 +14,14 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from harness.axes import formulas
-from harness.axes.architectures import MLPS, Shape, architectures, fan_in_draws, initial_layers
+from harness.axes.architectures import (
+    MLPS,
+    UNIFORM_FAN_IN,
+    Shape,
+    architectures,
+    fan_in_draws,
+    initial_layers,
+)
 from harness.axes.by_hand.composition import BlockLayer, LayersInRow, ShortcutLayer
 from harness.axes.by_hand.convolution import ConvolutionLayer
 from harness.axes.by_hand.layers import (
@@ -233,7 +240,8 @@ def _start(built: LayerByHand, make: Builder, seed: int) -> None:
     if make.settings["architecture"] in MLPS:
         weights = [layer.parameters["weight"] for layer in drawn["Linear"]]
         widths = [weights[0].shape[1], *(len(weight) for weight in weights)]
-        layers = initial_layers(widths, stream(seed, "weights"))
+        rule = make.settings.get("initial_weights", UNIFORM_FAN_IN)
+        layers = initial_layers(widths, stream(seed, "weights"), rule)
         for layer, start in zip(drawn["Linear"], layers, strict=True):
             for name, array in layer.parameters.items():
                 array[...] = getattr(start, name)

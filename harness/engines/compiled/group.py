@@ -69,7 +69,7 @@ class MemberGroup:
         self.tiles = self._tiles(context.seeds.of_member[as_slice(members)])
         self.shape = np.array(widths[1:], np.int64)
         self.struct = self._struct()
-        self._start([trial.start_seed for trial in trials])
+        self._start([(trial.start_seed, trial.arm.settings.initial_weights) for trial in trials])
 
     def _tiles(self, batches: Sequence[int]) -> NDArray[np.void]:
         """Return the tiles of all members: LANES hidden units of one, or fewer at its end."""
@@ -95,13 +95,16 @@ class MemberGroup:
             settings=address(optimizer.settings), idle=optimizer.idle(),
         )  # fmt: skip
 
-    def _start(self, seeds: Sequence[int]) -> None:
-        """Draw the initial weights of each member by its seed."""
-        drawn = {seed: initial_layers(self.widths, stream(seed, "weights")) for seed in dict.fromkeys(seeds)}
-        first = np.stack([drawn[seed][0].weight for seed in seeds]).astype(self.first.dtype)
+    def _start(self, starts: Sequence[tuple[int, str]]) -> None:
+        """Draw the initial weights of each member by its seed and its rule."""
+        drawn = {
+            (seed, rule): initial_layers(self.widths, stream(seed, "weights"), rule)
+            for seed, rule in dict.fromkeys(starts)
+        }
+        first = np.stack([drawn[start][0].weight for start in starts]).astype(self.first.dtype)
         self.first[:] = self.to_tiles(first.reshape(self.k, -1))
-        for k, seed in enumerate(seeds):
-            layer_one, *others = drawn[seed]
+        for k, start in enumerate(starts):
+            layer_one, *others = drawn[start]
             arrays = [layer_one.bias, *(x for layer in others for x in (layer.weight.ravel(), layer.bias))]
             self.rest[k] = np.concatenate(arrays)
 

@@ -80,8 +80,10 @@ class LayerBlock:
         """
         self.members, self.widths, self.masks = members, widths, masks
         self.seeds = [trial.start_seed for trial in trials]
-        self.initial = {seed: _initial_parameters(widths, seed) for seed in self.seeds}
-        rest = torch.stack([torch.from_numpy(self.initial[seed][1]) for seed in self.seeds])
+        rules = [trial.arm.settings.initial_weights for trial in trials]
+        self.starts = list(zip(self.seeds, rules, strict=True))
+        self.initial = {start: _initial_parameters(widths, *start) for start in self.starts}
+        rest = torch.stack([torch.from_numpy(self.initial[start][1]) for start in self.starts])
         self.rest = rest.to(masks.scales.device, masks.scales.dtype)
         self.grad_rest = torch.empty_like(self.rest)
         self.weights, self.biases = self._views(self.rest)
@@ -104,7 +106,7 @@ class LayerBlock:
 
     def initial_first(self) -> Tensor:
         """Return the weights (K, h*D) that layer one starts from."""
-        return torch.stack([torch.from_numpy(self.initial[seed][0]) for seed in self.seeds])
+        return torch.stack([torch.from_numpy(self.initial[start][0]) for start in self.starts])
 
     def forward(self, product: Tensor, masks: Sequence[Tensor] = ()) -> BlockPass:
         """Compute all layers from layer one's product (K, h, B), which becomes its pre-activations.
@@ -144,8 +146,8 @@ class LayerBlock:
         return named
 
 
-def _initial_parameters(widths: Sequence[int], seed: int) -> tuple[Floats, Floats]:
-    """Return a seed's initial weights: layer one's, and all others in `LayerBlock.rest`'s order."""
-    first, *others = initial_layers(widths, stream(seed, "weights"))
+def _initial_parameters(widths: Sequence[int], seed: int, rule: str) -> tuple[Floats, Floats]:
+    """Return a seed's initial weights by a rule: layer one's, all others in `LayerBlock.rest`'s order."""
+    first, *others = initial_layers(widths, stream(seed, "weights"), rule)
     rest = [first.bias, *(x.ravel() for layer in others for x in (layer.weight, layer.bias))]
     return first.weight.ravel(), np.concatenate(rest)

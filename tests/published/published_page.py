@@ -1,0 +1,144 @@
+"""The tables of docs/published.md, of rows.toml and of the CSVs in results/reference/published."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import published_results
+from published_results import Measured, measured
+from published_rows import CHECKOUT, EDGE, INSIDE, OUTSIDE, Published, Reading, Reason, Row, Source, judge
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PAGE = CHECKOUT / "docs" / "published.md"
+BEGIN, END = "<!-- begin: tables of nox -s published -->", "<!-- end: tables of nox -s published -->"
+HEADER = (
+    "network", "data", "they say, %", "what they report", "band", "ours", "ours at", "seeds", "verdict",
+)  # fmt: skip
+REASONS = ("row", "arm of ours", "what differs", "ours", "seeds", "verdict", "inside at epochs")
+MISSING = "not trained yet"
+READINGS: dict[Reading, str] = {
+    "test": "last epoch", "val": "last epoch, val", "best val": "best epoch, val",
+    "val where training stopped": "where the train loss stops falling, val",
+}  # fmt: skip
+
+
+def verdict(row: Row, ours: Measured) -> str:
+    """Say where our interval lies against a row's band."""
+    if ours.of == 0:
+        return MISSING
+    return judge(ours.low, ours.high, row.band) or "no interval"
+
+
+def tables(published: Published, folder: Path = published_results.KEPT) -> str:
+    """Write all tables as Markdown: a summary, and of each source its rows and reasons."""
+    lines = [_summary(published, folder)]
+    for source in published.sources:
+        lines += ["", *_of_source(source, published.rows_of(source), folder)]
+    return "\n".join(lines)
+
+
+def _summary(published: Published, folder: Path) -> str:
+    seeds = {source.name: published_results.kept(source.name, folder) for source in published.sources}
+    verdicts = [verdict(row, measured(seeds[row.source], row.arm, row.reads)) for row in published.rows]
+    counts = [f"{verdicts.count(word)} {word}" for word in (INSIDE, EDGE, OUTSIDE, MISSING)]
+    return f"{len(published.rows)} rows: {', '.join(counts)}."
+
+
+def _of_source(source: Source, rows: Sequence[Row], folder: Path) -> Iterator[str]:
+    """Yield the lines of a source: its title, what was read of it, its rows, and its reasons."""
+    seeds, curves = (
+        kept(source.name, folder) for kept in (published_results.kept, published_results.kept_curves)
+    )
+    yield f"### {source.title}"
+    yield f"Read: {source.read}."
+    if source.unsaid:
+        yield f"Not said there: {source.unsaid}."
+    study = f"[{source.name}.toml](../ablations/published/{source.name}.toml)"
+    yield f"Study: {study}, about {source.minutes:g} minutes on two cores."
+    yield ""
+    yield from _table(HEADER, [_cells(row, measured(seeds, row.arm, row.reads)) for row in rows])
+    open_rows = [row for row in rows if verdict(row, measured(seeds, row.arm, row.reads)) in {EDGE, OUTSIDE}]
+    reasons = [cells for row in open_rows for cells in _reasons(row, seeds, curves)]
+    if reasons:
+        yield ""
+        yield "Arms that were trained to find the reason:"
+        yield ""
+        yield from _table(REASONS, reasons)
+
+
+def _cells(row: Row, ours: Measured) -> list[str]:
+    printed, (interval, seeds) = row.accuracy or f"{row.error} wrong", _ours(ours)
+    return [
+        row.network, row.data, printed, f"{row.chose} ({row.where})", _interval(*row.band), interval,
+        READINGS[row.reads], seeds, verdict(row, ours),
+    ]  # fmt: skip
+
+
+def _reasons(row: Row, seeds: pd.DataFrame, curves: pd.DataFrame) -> Iterator[list[str]]:
+    """Yield the arms behind a row; its own one first, where val was evaluated on the way."""
+    itself = [Reason(arm=row.arm, differs="the epoch")] if curves["arm"].eq(row.arm).any() else []
+    for reason in (*itself, *row.reasons):
+        ours = measured(seeds, reason.arm, reason.reads or row.reads)
+        inside = [] if row.reads == "test" else published_results.epochs_inside(curves, reason.arm, row.band)
+        yield [
+            f"{row.network}, {row.data}", reason.arm, reason.differs, *_ours(ours), verdict(row, ours),
+            ranges(inside),
+        ]  # fmt: skip
+
+
+def ranges(epochs: Sequence[float]) -> str:
+    """Write epochs, those behind each other as from .. to.
+
+    >>> ranges([1, 3, 4, 5, 10])
+    '1, 3 to 5, 10'
+    """
+    runs: list[list[float]] = []
+    for epoch in epochs:
+        if runs and epoch == runs[-1][-1] + 1:
+            runs[-1].append(epoch)
+        else:
+            runs.append([epoch])
+    return ", ".join(f"{run[0]:g}" if len(run) == 1 else f"{run[0]:g} to {run[-1]:g}" for run in runs)
+
+
+def _ours(ours: Measured) -> tuple[str, str]:
+    """Write mean and interval, and how many seeds have a value."""
+    if ours.n == 0:
+        return "", f"0 of {ours.of}" if ours.of else ""
+    interval = "" if math.isnan(ours.low) else f" ({_interval(ours.low, ours.high)})"
+    return f"{100 * ours.mean:.2f}{interval}", f"{ours.n}" if ours.n == ours.of else f"{ours.n} of {ours.of}"
+
+
+def _interval(low: float, high: float) -> str:
+    return f"{100 * low:.2f} to {100 * high:.2f}"
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    yield f"| {' | '.join(header)} |"
+    yield f"|{'---|' * len(header)}"
+    for cells in rows:
+        yield f"| {' | '.join(cells)} |"
+
+
+def with_tables(page: str, written: str) -> str:
+    """Put tables between the marks of a page, in place of what is there.
+
+    Raises:
+        ValueError: the page does not have each mark once, in their order.
+    """
+    before, begin, rest = page.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end or BEGIN in after or END in after:
+        raise ValueError(f"{PAGE.name} needs the lines {BEGIN!r} and {END!r}, each once")
+    return f"{before}{BEGIN}\n{written}\n{END}{after}"
+
+
+def write(published: Published) -> None:
+    """Write the tables into docs/published.md."""
+    page = PAGE.read_text(encoding="utf-8")
+    PAGE.write_text(with_tables(page, tables(published)), encoding="utf-8", newline="\n")
