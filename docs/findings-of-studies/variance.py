@@ -13,7 +13,7 @@ import pandas as pd
 
 import harness
 from harness import stats
-from harness.reporting.seed_sources import DRAWN, WORDS
+from harness.reporting.seed_sources import DRAWN, WORDS, whole
 from harness.settings.schema import FIXED_SEED
 from harness.stats.power_analysis import POWER
 from harness.stats.seed_variance import NOTHING
@@ -25,6 +25,7 @@ FLAT = "softmax regression"
 """The network without a hidden layer, as the study calls it."""
 HALF = 0.5
 SOURCES = ("start", "order", "split", "label_noise")
+SCHEDULES = ("constant", "linear")
 BETWEEN = " \u00b7 "
 """What stands between network and schedule in an arm's label."""
 TEXT = """\
@@ -51,9 +52,9 @@ intervals:
 {sentences}
 
 **Limits.** Multilayer perceptrons of at most one hidden layer, five epochs, one optimizer at one learning
-rate, two data sets of 28 x 28 pixels: nothing is said of others. Intervals take effects for normal. A share
-alone counts what a source decides together with others, so that shares may add up to more than 100 %. The
-seeds needed are those of two arms of that deviation whose seeds have nothing in common; arms that share much
+rate, two data sets of 28 x 28 pixels: nothing is said of others. Intervals take first-order effects for
+normal. A share alone counts what a source decides together with others, so that shares may add up to more
+than 100 %. The seeds needed are those of two arms of that deviation whose seeds have nothing in common; arms that share much
 need fewer.
 """
 
@@ -83,17 +84,17 @@ def page(sources: pd.DataFrame, needed: pd.DataFrame, margin: float, paired: pd.
 
 
 def network_of(label: str) -> str:
-    """Give the network of an arm's label.
+    """Give the network of an arm's label, which has network and schedule in either order.
 
-    >>> network_of("mlp 32 \u00b7 linear")
-    'mlp 32'
+    >>> network_of("linear \u00b7 mlp 32"), network_of("mlp 32 \u00b7 linear")
+    ('mlp 32', 'mlp 32')
     """
-    return label.rpartition(BETWEEN)[0]
+    return BETWEEN.join(part for part in label.split(BETWEEN) if part not in SCHEDULES)
 
 
 def schedule_of(label: str) -> str:
     """Give the schedule of an arm's label."""
-    return label.rpartition(BETWEEN)[2]
+    return BETWEEN.join(part for part in label.split(BETWEEN) if part in SCHEDULES)
 
 
 def trials_of(sources: pd.DataFrame) -> int:
@@ -134,7 +135,7 @@ def table(sources: pd.DataFrame, needed: pd.DataFrame) -> str:
         arm = (row["dataset"], row["label"])
         cells = [_share(by_arm[*arm, source]) if (*arm, source) in by_arm else "" for source in SOURCES]
         deviation = f"{points(row['sd_all'])} ({points(row['sd_all_low'])} to {points(row['sd_all_high'])})"
-        seeds = f"{row['needed']:,.0f} ({row['needed_low']:,.0f} to {row['needed_high']:,.0f})"
+        seeds = f"{whole(row['needed'])} ({whole(row['needed_low'])} to {whole(row['needed_high'])})"
         lines.append(f"| {' | '.join([*arm, deviation, *cells, seeds])} |")
     return "\n".join(lines)
 

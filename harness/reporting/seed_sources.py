@@ -17,7 +17,7 @@ from harness.reporting.data import level_words
 from harness.reporting.model import NONE as NO_DATA
 from harness.reporting.model import Cell, Column, Figure, Section, Table, rows_of, share_cell
 from harness.settings.schema import FIXED_SEED
-from harness.stats.power_analysis import POWER
+from harness.stats.power_analysis import MOST_SEEDS, POWER
 from harness.stats.seed_variance import EVERY, NOTHING
 from harness.study.contrasts import MARGIN
 from harness.study.seed_axes import ALL, NONE, SOURCES
@@ -175,8 +175,17 @@ def _share(name: str) -> Callable[[Mapping[str, Any]], Cell]:
     return cell
 
 
-def _whole(value: float) -> str:
-    return f"{value:,.0f}"
+def whole(seeds: float) -> str:
+    """Write a number of seeds that a difference needs; NaN is more than are counted."""
+    return f"over {MOST_SEEDS:,}" if math.isnan(seeds) else f"{seeds:,.0f}"
+
+
+def _seeds(row: Mapping[str, Any]) -> Cell:
+    """Show the seeds that a difference needs, and those at both ends of the deviation's interval."""
+    if not row["sd_all"] > 0:
+        return Cell(NO_DATA, key=math.nan)
+    ends = f"{whole(row['needed_low'])} to {whole(row['needed_high'])}"
+    return Cell(whole(row["needed"]), "" if math.isnan(row["sd_all_low"]) else ends, float(row["needed"]))
 
 
 def _sources(reading: ReportData, table: pd.DataFrame) -> Table:
@@ -208,7 +217,7 @@ def _needed(reading: ReportData, table: pd.DataFrame) -> Iterator[Table]:
         Column("data set", "dataset"),
         Column("arm", "label"),
         Column("deviation, points", _number("sd_all", points), numeric=True),
-        Column("seeds needed", _number("needed", _whole), numeric=True),
+        Column("seeds needed", _seeds, numeric=True),
     ]
     note = NEEDED_NOTE.format(size=f"{100 * margin:g}", power=percent(POWER, 0))
     title = f"Seeds that a difference of {100 * margin:g} points needs"

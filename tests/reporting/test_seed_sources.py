@@ -85,6 +85,11 @@ def test_the_section_says_shows_and_tabulates(reading: ReportData) -> None:
     assert [figure.name for figure in made.figures] == ["seed-sources"]
 
 
+def test_more_seeds_than_are_counted_are_said_to_be() -> None:
+    assert seed_sources.whole(math.nan) == "over 100,000"
+    assert seed_sources.whole(1234.0) == "1,234"
+
+
 def test_everything_else_is_about_arms_without_a_fixed_seed(reading: ReportData) -> None:
     assert reading.axes == ("schedule",)
     assert reading.trials[FIXED_SEED].eq("none").all()

@@ -89,6 +89,11 @@ def test_its_sentences_are_the_tables(
     assert "at most 0.00 points over 24 trials" in page
 
 
+def test_network_and_schedule_are_found_in_any_order(findings: ModuleType) -> None:
+    for label in ("linear \u00b7 mlp 32", "mlp 32 \u00b7 linear"):
+        assert (findings.network_of(label), findings.schedule_of(label)) == ("mlp 32", "linear")
+
+
 def test_trials_are_counted_once(findings: ModuleType, sources: pd.DataFrame) -> None:
     # Of each arm: 4 x 6 starts and orders, 3 x 6 further splits, 6 with no fixed seed, 6 with all fixed.
     assert findings.trials_of(sources) == 4 * (24 + 24 + 18 + 6 + 6)
