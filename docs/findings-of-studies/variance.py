@@ -6,9 +6,10 @@ python docs/findings-of-studies/variance.py results/variance
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pandas as pd
 
 import harness
@@ -54,8 +55,8 @@ intervals:
 **Limits.** Multilayer perceptrons of at most one hidden layer, five epochs, one optimizer at one learning
 rate, two data sets of 28 x 28 pixels: nothing is said of others. Intervals take first-order effects for
 normal. A share alone counts what a source decides together with others, so that shares may add up to more
-than 100 %. The seeds needed are those of two arms of that deviation whose seeds have nothing in common; arms that share much
-need fewer.
+than 100 %. The seeds needed are those of two arms of that deviation whose seeds have nothing in common; arms
+that share much need fewer.
 """
 
 
@@ -140,7 +141,7 @@ def table(sources: pd.DataFrame, needed: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
-def _share(row: dict[str, float]) -> str:
+def _share(row: Mapping[Any, Any]) -> str:
     if pd.isna(row["share_low"]):
         return "" if pd.isna(row["share"]) else percent(row["share"], 0)
     return f"{percent(row['share'], 0)} ({percent(row['share_low'], 0)} to {percent(row['share_high'], 0)})"
@@ -194,7 +195,8 @@ def paired_deviations(trials: pd.DataFrame) -> pd.Series[float]:
     arms = arms[["constant", "linear"]].dropna()
     arms["difference"] = arms["constant"] - arms["linear"]
     variances = arms.groupby(level=["dataset", "network"], sort=False).var()
-    return np.sqrt(variances["difference"] / (variances["constant"] + variances["linear"]))
+    ratio: pd.Series[float] = variances["difference"] / (variances["constant"] + variances["linear"])
+    return ratio**0.5
 
 
 def of_pairs(paired: pd.Series[float]) -> list[str]:
