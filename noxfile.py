@@ -132,12 +132,16 @@ def validity(session: nox.Session) -> None:
     """Test the statistics by thousands of A/A studies, into results/validity (about 7 minutes).
 
     `-- intervals` measures the intervals beside the verdicts, `-- tuned` the comparisons of tuned arms,
-    `-- looks` studies that are looked at, and those whose seeds a pilot planned.
+    `-- looks` studies that are looked at, and those whose seeds a pilot planned, `-- variance` the intervals
+    of the variance by source.
     """
     install(session)
     first, *others = session.posargs or [""]
-    if first in {"intervals", "tuned", "looks"}:
-        scripts = {"intervals": "interval_studies.py", "looks": "look_studies.py", "tuned": "tuned_studies.py"}
+    scripts = {
+        "intervals": "interval_studies.py", "looks": "look_studies.py", "tuned": "tuned_studies.py",
+        "variance": "variance_coverage.py",
+    }  # fmt: skip
+    if first in scripts:
         session.run("python", f"tests/validity/{scripts[first]}", *others)
     else:
         session.run("python", "tests/validity/aa_studies.py", *session.posargs)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.axes.architectures import initial_layers
-from harness.rng import PURPOSES, Purpose, stream
+from harness.rng import PURPOSES, Purpose, StepSeeds, stream
 
 steady = settings(deadline=None, max_examples=40)  # time depends on the machine
 everywhere = st.tuples(st.integers(0, 2**40), st.sampled_from(sorted(PURPOSES)), st.integers(0, 1000))
@@ -77,3 +77,10 @@ def test_no_global_random_state_is_touched() -> None:
     after = np.random.get_state()  # noqa: NPY002
     assert all(np.array_equal(a, b) for a, b in itertools.zip_longest(after, before[1]))
     assert torch.equal(torch.get_rng_state(), before[2])
+
+
+def test_seeds_by_purpose_are_those_purposes_seeds() -> None:
+    seeds = StepSeeds(batches=1, dropout=2, augmentation=3)
+    named: dict[Purpose, int] = {"batches": 1, "dropout": 2, "augmentation": 3}
+    for purpose, seed in named.items():
+        assert stream(seeds, purpose, 4).random() == stream(seed, purpose, 4).random()

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.data.arm_settings import Settings
-from harness.rng import stream
+from harness.rng import StreamSeed, stream
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def extent(settings: Settings, n: int) -> tuple[int, int]:
     return steps, int(count) * (per_epoch if unit.startswith("epoch") else 1)
 
 
-def epoch_order(seed: int, epoch: int, budget: Budget, sampling: str) -> NDArray[np.int64]:
+def epoch_order(seed: StreamSeed, epoch: int, budget: Budget, sampling: str) -> NDArray[np.int64]:
     """Return the order of the images in one pass; consecutive slices of batch_size are its batches.
 
     Every epoch has its own random stream, so that training can resume at any epoch.

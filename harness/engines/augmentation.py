@@ -17,7 +17,7 @@ from harness.axes.augmentations import NONE, Array, Batch, augmentations, augmen
 from harness.data.arm_settings import Settings
 from harness.data.samples import Data
 from harness.engines.members import SeedIndex
-from harness.rng import stream
+from harness.rng import StreamSeed, stream
 from harness.study.trials import Trial
 from harness.system.lazy import torch
 
@@ -43,7 +43,7 @@ class AugmentedTrain:
         self.source = train.pixels[0] if isinstance(train.pixels, tuple) else None
         self.one_hot = np.eye(len(data.classes), dtype=train.dtype)
 
-    def batch(self, seed: int, step: int, places: NDArray[np.int64]) -> Batch:
+    def batch(self, seed: StreamSeed, step: int, places: NDArray[np.int64]) -> Batch:
         """Return the pixels (B, D) and the target (B, classes) of a seed's step, which counts from 1.
 
         `places` (B,) are the batch's images in the train split.

@@ -15,7 +15,7 @@ from harness.data.batches import Budget, epoch_order
 from harness.data.samples import TRAINED_ON, Data, Split
 from harness.engines.outcome import Floats, Outcome
 from harness.engines.states import NEVER, Checkpoints, State
-from harness.rng import stream
+from harness.rng import StreamSeed, stream
 from harness.study.trials import Trial
 
 LOOK_EVERY = 64
@@ -138,7 +138,7 @@ def batch_indices(trial: Trial, budget: Budget, start: int = 0) -> Iterator[NDAr
     """Yield the images of every step after step `start`, as indices into the train split."""
     sampling, step, size = trial.arm.settings.sampling, start, budget.batch_size
     for epoch in range(start // budget.steps_per_epoch, budget.epochs):
-        order = epoch_order(trial.seed, epoch, budget, sampling)
+        order = epoch_order(trial.step_seed, epoch, budget, sampling)
         for i in range(step % budget.steps_per_epoch * size, len(order), size):
             if step == budget.steps:
                 return
@@ -146,7 +146,7 @@ def batch_indices(trial: Trial, budget: Budget, start: int = 0) -> Iterator[NDAr
             step += 1
 
 
-def uniforms(seed: int, layer: int, step: int, width: int, batch: int) -> NDArray[np.float32]:
+def uniforms(seed: StreamSeed, layer: int, step: int, width: int, batch: int) -> NDArray[np.float32]:
     """Draw dropout's uniform numbers in [0, 1) for one hidden layer and step, (width, batch).
 
     A unit stays where its number is >= p. The numbers depend on no p and on no stack, so that arms of a seed

@@ -54,7 +54,7 @@ class Classifier(nn.Module):
         activation = activations[settings.activation]
         # torch's initialisers know only the global generator: it is forked, and left as it was.
         with torch.random.fork_rng():
-            torch.manual_seed(int(stream(trial.seed, "weights").integers(2**63)))
+            torch.manual_seed(int(stream(trial.start_seed, "weights").integers(2**63)))
             self.net = architecture.network(shape, classes, lambda: Function(activation.forward), settings)
         self.inputs, self.shape = inputs, shape if architecture.takes_images else None
         self.output = heads[settings.head]
@@ -63,13 +63,13 @@ class Classifier(nn.Module):
         if architecture.name in MLPS:
             self._start(trial, [inputs, *settings.hidden, classes])
         else:
-            initialise(self.net, trial.seed)
+            initialise(self.net, trial.start_seed)
 
     @torch.no_grad()
     def _start(self, trial: Trial, widths: Sequence[int]) -> None:
         linear = [module for module in self.net.modules() if isinstance(module, nn.Linear)]
         rule = trial.arm.settings.initial_weights
-        layers = initial_layers(widths, stream(trial.seed, "weights"), rule)
+        layers = initial_layers(widths, stream(trial.start_seed, "weights"), rule)
         self.net.to(torch.float64)
         for module, layer in zip(linear, layers, strict=True):
             module.weight.copy_(torch.from_numpy(layer.weight))

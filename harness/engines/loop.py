@@ -36,7 +36,7 @@ from harness.engines.outcome import EVALUATION_BATCH, Evaluation, Floats, Outcom
 from harness.engines.regularisation import seed_dropout, smoothing
 from harness.engines.states import State, join_alone, numbered, select_alone
 from harness.engines.tensors import restored, restored_value, torch_dtype
-from harness.rng import stream
+from harness.rng import StreamSeed, stream
 from harness.study.trials import Trial
 
 select = select_alone
@@ -121,7 +121,7 @@ def train(
 
 def _seed_of_draws(trial: Trial) -> int:
     """Return the seed of what is drawn from torch's global generator while a trial trains."""
-    return int(stream(trial.seed, "weights").integers(2**63, size=2)[1])
+    return int(stream(trial.dropout_seed, "weights").integers(2**63, size=2)[1])
 
 
 def first_random_state(trial: Trial) -> Tensor:
@@ -134,7 +134,7 @@ def first_random_state(trial: Trial) -> Tensor:
 class AugmentedSteps(Dataset[tuple[Tensor, Tensor]]):
     """A seed's augmented batches as a Dataset: (pixels (B, D), target (B, C)) by (step, places in train)."""
 
-    def __init__(self, batches: AugmentedTrain, seed: int) -> None:
+    def __init__(self, batches: AugmentedTrain, seed: StreamSeed) -> None:
         self.batches, self.seed = batches, seed
 
     def __getitem__(self, key: tuple[int, NDArray[np.int64]]) -> tuple[Tensor, Tensor]:
@@ -183,7 +183,7 @@ class LoopTraining:
         """Begin to load batches, for which a DataLoader draws from the random state at once."""
         indices = batch_indices(self.trial, self.budget, step)
         if self.augmented is not None:
-            steps = AugmentedSteps(self.augmented, self.trial.seed)
+            steps = AugmentedSteps(self.augmented, self.trial.step_seed)
             return iter(DataLoader(steps, sampler=enumerate(indices, step + 1), batch_size=None))
         batches = (index.tolist() for index in indices)
         return iter(DataLoader(SplitDataset(self.data.train), batch_sampler=batches, collate_fn=collate))

@@ -12,6 +12,7 @@ import numpy as np
 from harness.axes.optimizers import optimizers
 from harness.check import network_stacking
 from harness.engines.states import State
+from harness.rng import StreamSeed
 from harness.study.trials import Trial
 
 Key = TypeVar("Key")
@@ -21,11 +22,11 @@ Key = TypeVar("Key")
 class SeedIndex:
     """The distinct seeds (S,) of K members, and the place of each member's seed among them, (K,)."""
 
-    seeds: tuple[int, ...]
+    seeds: tuple[StreamSeed, ...]
     of_member: tuple[int, ...]
 
     @classmethod
-    def of(cls, seeds: Iterable[int]) -> SeedIndex:
+    def of(cls, seeds: Iterable[StreamSeed]) -> SeedIndex:
         """Index the seeds (K,) of members.
 
         >>> SeedIndex.of([7, 3, 7])

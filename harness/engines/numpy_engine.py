@@ -122,12 +122,12 @@ class NumpyNetwork(LossOfLogits):
         settings = trial.arm.settings
         super().__init__(settings)
         widths = [inputs, *settings.hidden, classes]
-        start = initial_layers(widths, stream(trial.seed, "weights"), settings.initial_weights)
+        start = initial_layers(widths, stream(trial.start_seed, "weights"), settings.initial_weights)
         self.weights: list[Array] = [layer.weight.astype(dtype) for layer in start]
         self.biases: list[Array] = [layer.bias.astype(dtype) for layer in start]
         self.activation = formulas.ACTIVATIONS[settings.activation]
         self.dropout = settings.dropout
-        self.seed = trial.seed
+        self.seed = trial.step_seed
 
     @property
     def parameters(self) -> list[Array]:
@@ -186,8 +186,8 @@ class LayeredNetwork(LossOfLogits):
     def __init__(self, trial: Trial, shape: Shape, classes: int, dtype: DTypeLike) -> None:
         settings = trial.arm.settings
         super().__init__(settings)
-        draw = functools.partial(uniforms, trial.seed)
-        self.net = by_hand.network(by_hand.Builder(shape, classes, settings, draw), trial.seed, dtype)
+        draw = functools.partial(uniforms, trial.step_seed)
+        self.net = by_hand.network(by_hand.Builder(shape, classes, settings, draw), trial.start_seed, dtype)
         self.shape = shape if architectures[settings.architecture].takes_images else None
 
     @property
@@ -303,7 +303,7 @@ class NumpyTraining:
         if self.augmented is None:
             x, t = train.x[index], one_hot(train.y[index], len(self.data.classes), train.x.dtype)
         else:
-            x, t = self.augmented.batch(self.trial.seed, k, index)
+            x, t = self.augmented.batch(self.trial.step_seed, k, index)
         t = formulas.smoothed(t, self.smoothing) if self.smoothing else t
         loss, gradients = self.network.loss_and_gradients(k, x, t)
         self.optimizer.step(k - self.before, self.rates[k - 1], gradients)

@@ -33,10 +33,10 @@ class OwnTrainable:
 
     def __init__(self, own: NetworkClass, trial: Trial, dtype: DTypeLike) -> None:
         settings = trial.arm.settings
-        self.network = Network(own, settings, trial.seed, dtype)
+        self.network = Network(own, settings, trial.start_seed, dtype)
         self.kind = heads[settings.head].kind
         self.widths = settings.hidden if own.takes_masks and settings.dropout else []
-        self.dropout, self.seed, self.dtype = settings.dropout, trial.seed, dtype
+        self.dropout, self.seed, self.dtype = settings.dropout, trial.step_seed, dtype
         self.loss = self.network.losses
         if not own.has("losses"):
             given = {name: settings[name] for name in losses[settings.loss].settings}

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from harness.engines.base import uniforms
 from harness.engines.members import SeedIndex
+from harness.rng import StreamSeed
 from harness.settings import limits
 from harness.study.trials import Trial
 
@@ -25,9 +26,11 @@ class SharedUniforms:
         """Prepare for blocks whose hidden layers have these widths."""
         self.widest = [max(layer) for layer in itertools.zip_longest(*shapes, fillvalue=0)]
         self.step = 0
-        self.drawn: dict[tuple[int, int], NDArray[np.float32]] = {}
+        self.drawn: dict[tuple[StreamSeed, int], NDArray[np.float32]] = {}
 
-    def __call__(self, seed: int, layer: int, step: int, width: int, batch: int) -> NDArray[np.float32]:
+    def __call__(
+        self, seed: StreamSeed, layer: int, step: int, width: int, batch: int
+    ) -> NDArray[np.float32]:
         """Draw as `uniforms`."""
         if step != self.step:
             self.step, self.drawn = step, {}
@@ -60,7 +63,7 @@ class Masks:
         self.draw = draw
         shares = [trial.arm.settings.dropout for trial in trials]
         self.widths = widths if any(shares) else []
-        self.seeds = SeedIndex.of(trial.seed for trial in trials)
+        self.seeds = SeedIndex.of(trial.step_seed for trial in trials)
         self.of_member = torch.tensor(self.seeds.of_member, device=device)
         if len(set(shares)) == 1:
             shares = shares[:1]
@@ -97,7 +100,7 @@ class SeededDropout(nn.Module):
     channels of (B, C, ..) are left out, as by torch.nn.Dropout2d; else single values.
     """
 
-    def __init__(self, p: float, seed: int, layer: int, *, channels: bool = False) -> None:
+    def __init__(self, p: float, seed: StreamSeed, layer: int, *, channels: bool = False) -> None:
         super().__init__()
         self.p, self.seed, self.layer, self.channels = p, seed, layer, channels
         self.begin(0)
@@ -141,7 +144,7 @@ def seed_dropout(net: nn.Module, trial: Trial) -> list[SeededDropout]:
         (name, module) for name, module in net.named_modules() if isinstance(module, (nn.Dropout, *CHANNELS))
     ]
     seeded = [
-        SeededDropout(module.p, trial.seed, layer, channels=isinstance(module, CHANNELS))
+        SeededDropout(module.p, trial.step_seed, layer, channels=isinstance(module, CHANNELS))
         for layer, (_, module) in enumerate(plain)
     ]
     for (name, _), module in zip(plain, seeded, strict=True):

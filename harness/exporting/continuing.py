@@ -46,7 +46,7 @@ FIXED = {
         "label_noise_seed",
     ),
     "a trained network keeps its layers": ("architecture", "hidden", "activation", "head"),
-    "a trial that goes on keeps its seed": ("seed", "seeds"),
+    "a trial that goes on keeps its seed": ("seed", "seeds", "start_seed"),
 }  # fmt: skip
 """Settings that cannot change, and why."""
 OF_COMPONENT = ("optimizer", "schedule", "loss", "augmentation")

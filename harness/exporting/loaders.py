@@ -40,6 +40,7 @@ from harness.exporting.untrained import checked_seed, data_settings, untrained
 from harness.planning.plan import Plan
 from harness.results import Results, TrainedTrial
 from harness.settings import Value
+from harness.settings.schema import STREAM_SEEDS
 from harness.study.checker import allowed
 from harness.study.starts import OF_A_START
 from harness.study.study import Study
@@ -184,7 +185,7 @@ class AugmentedSplit(SplitDataset):
 
     def __init__(self, images: SplitDataset, trial: Trial, data: Data) -> None:
         vars(self).update(vars(images))
-        self._batches, self._seed = AugmentedTrain(trial.arm.settings, data), trial.seed
+        self._batches, self._seed = AugmentedTrain(trial.arm.settings, data), trial.step_seed
 
     def __getitems__(self, keys: list[tuple[int, int]]) -> list[tuple[Tensor, Tensor]]:
         """Give the images of a step's batch, augmented together."""
@@ -372,6 +373,9 @@ def loader(  # noqa: PLR0913 (a person's keywords)
     named = isinstance(dataset, str | Dataset)
     given = dataset if isinstance(dataset, str | Dataset) else untrained(dataset)
     base, apply = _data_settings(given, settings)
+    if seed is not None:  # of every stream
+        own = {name: value for name, value in base.items() if name not in STREAM_SEEDS}
+        base = Settings(own, base.study_dataset)
     order = "shuffle" if seed is not None else "sequential"
     usual: dict[str, Value] = {"batch_size": 32, "sampling": order} if named else {}
     if not named and split != "train":

@@ -118,7 +118,7 @@ class StackTimes:
 
     def seconds(self, stack: Stack) -> float:
         """Estimate one stack's seconds."""
-        seeds = len({trial.seed for trial in stack.trials})
+        seeds = len({trial.step_seed for trial in stack.trials})
         augmented = budget_of(stack).steps * seeds * networks.augmentation_seconds(stack.settings)
         if stack.settings.plain_mlp:
             return augmented + self._mlp_seconds(stack)

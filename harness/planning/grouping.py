@@ -20,6 +20,7 @@ from harness.lowering.lowered import looking_once
 from harness.planning import compilation, networks
 from harness.planning.cost import StackTimes
 from harness.planning.stack import Engine, Stack, widest
+from harness.rng import StreamSeed
 from harness.study.trials import Arm, Trial, arms_of
 
 SAME_IN_A_GROUP = (
@@ -40,8 +41,8 @@ EVEN = 1.02
 CUTS = 8
 """Cuts for each process, at most, that are tried to let all of them end together."""
 Key: TypeAlias = "tuple[Any, ...]"
-Groups: TypeAlias = "dict[Key, dict[int, list[Trial]]]"
-"""(engine, what its trials share) -> seed -> trials."""
+Groups: TypeAlias = "dict[Key, dict[StreamSeed, list[Trial]]]"
+"""(engine, what its trials share) -> the seed of their batches -> trials."""
 Members: TypeAlias = "tuple[Engine, list[Trial]]"
 
 
@@ -95,7 +96,7 @@ class _GroupedArms:
             if engine == "stacked" and not reason:
                 settings = trial.arm.settings
                 key = (engine, self._form(settings), trial.trial_id in done, self._batches(settings))
-            groups.setdefault(key, {}).setdefault(trial.seed, []).append(trial)
+            groups.setdefault(key, {}).setdefault(trial.step_seed, []).append(trial)
         return groups, routed
 
     def _reasons(self) -> dict[int, str]:
@@ -118,10 +119,10 @@ class _GroupedArms:
         for place, (engine, members) in enumerate(lists):
             first = members[0]
             key: Key = (place,)
-            seeds = len({trial.seed for trial in members})
+            seeds = len({trial.step_seed for trial in members})
             mlps = first.arm.settings.plain_mlp
             if engine == "stacked" and mlps and seeds == 1 and 2 * len(members) < self.widest(first):
-                key = (first.seed, first.trial_id in done, self._batches(first.arm.settings))
+                key = (first.step_seed, first.trial_id in done, self._batches(first.arm.settings))
             together.setdefault(key, (engine, []))[1].extend(members)
         return list(together.values())
 
@@ -162,7 +163,7 @@ def can_join(stack: Stack, device: str) -> Key | None:
     batches = _same_batches(first.arm.settings, device, compilation.why_not)
     if not first.arm.settings.plain_mlp:
         return form(first.arm.settings), *batches
-    return frozenset(trial.seed for trial in stack.trials), *batches
+    return frozenset(trial.step_seed for trial in stack.trials), *batches
 
 
 def filled(trials: Iterable[Trial], device: str) -> Fraction:

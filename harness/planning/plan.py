@@ -185,7 +185,7 @@ def draw(study: Study, engine: Engine = "stacked") -> Plan:
     if engine == "numpy":
         _check_formulas(todo, study.metrics)
     elif own_networks.is_own(engine):
-        arms = ((trial.arm.settings, trial.seed) for trial in todo)
+        arms = ((trial.arm.settings, trial.start_seed) for trial in todo)
         found = own_network_probes.look(engine, arms, study.metrics)
         remarks = found.remarks
         _refuse(study, found.problems)

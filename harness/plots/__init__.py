@@ -40,6 +40,7 @@ from harness.plots.search import (
     pruning_figure,
 )  # fmt: skip
 from harness.plots.search_space import Dimension, contour_figure, parallel_figure, slices_figure
+from harness.plots.sources import sources_figure
 from harness.plots.style import COLORS, GREY, SEED, STYLE, TEST, VAL, save, styled
 from harness.plots.survival import survival_figure
 from harness.plots.svg import uri as svg_uri
@@ -52,5 +53,5 @@ __all__ = [
     "forecast_figure", "forest_bend", "forest_figure", "front_figure", "function", "history_figure",
     "hypervolume_figure", "importance_figure", "interaction_figure", "ladder_figure", "log_axis",
     "new_figure", "parallel_figure", "pruning_figure", "public", "rates_figure", "reliability_figure",
-    "save", "slices_figure", "styled", "survival_figure", "svg_uri", "variance_figure",
+    "save", "slices_figure", "sources_figure", "styled", "survival_figure", "svg_uri", "variance_figure",
 ]  # fmt: skip

@@ -58,8 +58,9 @@ class StudyFile:
 class ReportData:
     """A results folder with everything that a report derives from its tables.
 
-    `trials`: `results.trials` with axes as text, `label` (the arm in short, without its data set) and
-    `objective` (loss, head and weight: losses of one objective may share an axis).
+    `trials`: `results.trials` without arms of a fixed seed (which `seed_sources` has), with axes as text,
+    `label` (the arm in short, without its data set) and `objective` (loss, head and weight: losses of one
+    objective may share an axis).
     """
 
     results: results.Results  # the folder as it was read

@@ -23,6 +23,7 @@ from harness.reporting import (
     ladder,
     learning_rates,
     outline,
+    seed_sources,
     table_files,
     time_to_target,
     tuned,
@@ -97,7 +98,10 @@ def _study_page(reading: ReportData) -> Page:
     drawn = [*page.figures, *draw(reading)]
     tuned_arms = None if evidence.tuned is None else evidence.tuned.reading
     timed = time_to_target.sections(reading, tuned=tuned_arms)
-    optional = [*timed, calibration.section(reading), flips.section(reading), *inside.sections(reading)]
+    optional = [
+        *timed, seed_sources.section(reading), calibration.section(reading), flips.section(reading),
+        *inside.sections(reading),
+    ]  # fmt: skip
     others = [part for part in (*optional, *best_model.sections(reading)) if part is not None]
     return replace(
         page,

@@ -12,9 +12,11 @@ from pydantic import ValidationError
 
 from harness import stats
 from harness.errors import UsageError
+from harness.settings.schema import FIXED_SEED
 from harness.stats.group_sequential import alpha_at_look, verdicts_at_look
 from harness.stats.verdicts import DIFFERENT
 from harness.study.contrasts import Contrasts, Levels, default_pairs, read_resolved, reference_level
+from harness.study.seed_axes import NONE
 from harness.text import NOT_APPLICABLE, as_word
 
 KEY = ["dataset", "axis", "within", "arm", "reference"]
@@ -50,10 +52,13 @@ def read(folder: Path, study: Mapping[str, Any]) -> tuple[Contrasts, bool]:
 def varied(trials: pd.DataFrame, study: Mapping[str, Any]) -> tuple[pd.DataFrame, list[str]]:
     """Give the trials with the axes of a study as text, and the axes that vary in them, the data set aside.
 
+    Arms with a fixed seed tell where variance comes from (`stats.seed_variance`), and are left out.
     `study`: the tables of its study.toml.
     """
     axes = [axis for axis in study.get("axes", {}) if axis in trials and axis != "dataset"]
     trials = trials.assign(**{axis: trials[axis].map(as_word) for axis in axes})
+    if FIXED_SEED in axes and trials[FIXED_SEED].eq(NONE).any():
+        trials = trials[trials[FIXED_SEED].eq(NONE)]
     return trials, [axis for axis in axes if len(trials[axis].unique()) > 1]
 
 

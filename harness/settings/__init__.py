@@ -143,6 +143,10 @@ TYPES: dict[str, Any] = {
     "split_seed": Seed,
     "label_noise": Fraction,
     "label_noise_seed": Seed,
+    "start_seed": Seed,
+    "order_seed": Seed,
+    "dropout_seed": Seed,
+    "augmentation_seed": Seed,
     "label_smoothing": Fraction,
     "shift_pixels": Annotated[int, Field(ge=1), limits.at_most(limits.PIXELS, "pixels of a side")],
     "flip_probability": Probability,
@@ -265,6 +269,10 @@ DEFAULTS: dict[str, Value | None] = {
     "label_noise_seed": 0,
     "label_smoothing": 0.0,
     "augmentation": "none",
+    "start_seed": None,
+    "order_seed": None,
+    "dropout_seed": None,
+    "augmentation_seed": None,
 }
 CORE: dict[str, Setting] = {name: Setting(name, default) for name, default in DEFAULTS.items()}
 """Settings of every trial, whatever its components."""

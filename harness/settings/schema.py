@@ -30,7 +30,11 @@ EPOCHS = ["trial_id", "epoch", "step", "split", "loss", "accuracy"]
 """Columns of epochs.csv, before those of tracked metrics."""
 SCORES = ("trial_id", "split", "metric", "value")
 """Columns of scores.csv."""
-NAMED_ONLY = ("initial_weights",)
+STREAM_SEEDS = ("start_seed", "order_seed", "dropout_seed", "augmentation_seed")
+"""Settings that give a stream of a trial another seed than the trial's."""
+FIXED_SEED = "fixed_seed"
+"""The linked axis of studies that vary the sources of randomness one by one: which seed is fixed."""
+NAMED_ONLY = ("initial_weights", *STREAM_SEEDS)
 """Settings with a column only in tables of a study that names them; elsewhere they are at their default."""
 STACK_SETTINGS = (
     "dataset", "preprocessing", "val_fraction", "val_split", "split_seed", "label_noise",

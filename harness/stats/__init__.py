@@ -51,6 +51,7 @@ from harness.stats.search import (
     pareto_front,
     ranked,
 )
+from harness.stats.seed_variance import seed_variance, seeds_for_difference
 from harness.stats.simultaneous import simultaneous_intervals
 from harness.stats.summaries import (
     BLOCK,
@@ -85,7 +86,7 @@ __all__ = [
     "interaction", "interquartile_mean", "least_curves", "level_differences", "main_effects", "mcnemar",
     "mean_curves", "nll", "optimism", "outcomes", "over_data_sets", "overconfidence_of_table",
     "paired_differences", "pareto_front", "power", "probability_of_improvement", "rank_arms", "ranked",
-    "restricted", "sample_bootstrap", "sample_verdicts", "sd_interval", "seed_effects", "seeds_needed",
-    "simultaneous_intervals", "summarise", "survival_curves", "unpaired_verdicts", "verdicts",
-    "whole_block", "whole_cells", "wilcoxon_floor", "with_blocks",
+    "restricted", "sample_bootstrap", "sample_verdicts", "sd_interval", "seed_effects", "seed_variance",
+    "seeds_for_difference", "seeds_needed", "simultaneous_intervals", "summarise", "survival_curves",
+    "unpaired_verdicts", "verdicts", "whole_block", "whole_cells", "wilcoxon_floor", "with_blocks",
 ]  # fmt: skip

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from harness.errors import did_you_mean
 from harness.settings import DEFAULTS
+from harness.settings.schema import FIXED_SEED
 from harness.text import as_text
 
 MARGIN = 0.002
@@ -98,7 +99,8 @@ def resolve(
     declared = bool(contrasts.pairs or contrasts.levels) and contrasts.declared
     levels = contrasts.levels if declared else []
     if not declared and design == "grid":
-        levels = [Levels(axis=axis) for axis, values in axes.items() if axis != "dataset" and len(values) > 1]
+        apart = {"dataset", FIXED_SEED}
+        levels = [Levels(axis=axis) for axis, values in axes.items() if axis not in apart and len(values) > 1]
     filled = [
         level.model_copy(update={"reference": _reference(level, axes.get(level.axis, []), baseline)})
         for level in levels
@@ -153,6 +155,8 @@ def problems(contrasts: Contrasts, design: str, axes: Mapping[str, Sequence[Any]
         for name in [level.axis, *level.within]:
             if name == "dataset":
                 yield f"{where}: each data set is judged by itself; leave 'dataset' out"
+            elif name == FIXED_SEED:
+                yield f"{where}: arms that differ in a fixed seed are no contrast; leave {name!r} out"
             elif name not in axes:
                 yield f"{where}: no axis {name!r} in this study; {did_you_mean(name, axes)}"
         if level.axis in level.within:

@@ -8,6 +8,7 @@ from typing import Any
 
 from harness.errors import did_you_mean, quoted
 from harness.study import toml_text
+from harness.study.seed_axes import PREFIX
 from harness.system.database_urls import without_passwords
 
 NAME = re.compile(r"""\s*(?:"(?:\\.|[^"\\])*"|'[^']*')\s*(?=,|$)|[^,]+""")
@@ -82,7 +83,7 @@ def _override(key: str, text: str, tables: dict[str, Any], about: Container[str]
         if unknown:
             return [f"--set {key}: {did_you_mean(unknown[0], named[key])}"]
         axes[key] = [named[key][name] for name in chosen]
-    elif len(values) > 1 or (key in axes and grid):
+    elif len(values) > 1 or (key in axes and grid) or key.startswith(PREFIX):
         axes[key] = values
     else:
         linked = [axis for axis, by in named.items() if by and all(key in table for table in by.values())]

@@ -10,7 +10,7 @@ from typing import Any
 from harness.axes.metrics import metrics, taken
 from harness.errors import did_you_mean
 from harness.settings import NON_SETTING_KEYS, limits
-from harness.study import contrasts, searches, tuning_space
+from harness.study import contrasts, searches, seed_axes, tuning_space
 from harness.study.about import About
 from harness.study.checker import GivenSettings
 from harness.study.contrasts import Contrasts
@@ -101,6 +101,13 @@ def _settings_once(draft: Draft) -> Iterator[str]:
         yield "split_seed and study.resample_split = true: the split has its seed or the trial's"
 
 
+def _seed_axes(draft: Draft) -> Iterator[str]:
+    yield from seed_axes.problems(
+        draft.axes, draft.baseline,
+        resamples=draft.about.resample_split, tunes=draft.tune is not None,
+    )  # fmt: skip
+
+
 def _spaces_without_tune(draft: Draft) -> Iterator[str]:
     if draft.tune is None and draft.spaces:
         places = ", ".join(draft.spaces)
@@ -174,7 +181,8 @@ def _search(draft: Draft) -> Iterator[str]:
 
 
 RULES: Sequence[Rule] = (
-    _phase, _search_tables, _design_tables, _settings_once, _spaces_without_tune, _metric_of_contrasts,
+    _phase, _search_tables, _design_tables, _settings_once, _seed_axes, _spaces_without_tune,
+    _metric_of_contrasts,
 )  # fmt: skip
 """Rules of all studies."""
 RULES_OF_ABOUT: Sequence[Rule] = (_chosen, _contrasts_and_tune, _looks, _metrics, _search)

@@ -21,6 +21,7 @@ from harness.study import (
     file_tables,
     rules,
     searches,
+    seed_axes,
     seed_blocks,
     space_table,
     toml_text,
@@ -462,7 +463,9 @@ def parse(tables: Mapping[str, Any], overrides: Sequence[str] = (), path: Path |
     """
     problems: list[str] = []
     raw = file_tables.copied(tables, problems)
+    raw["axes"] = seed_axes.flattened(raw["axes"])
     problems += apply(overrides, raw, set(About.model_fields) - {"phase"})
+    raw["axes"] = seed_axes.expanded(raw["axes"], raw["baseline"], raw["study"].get("design"), problems)
     folder = path.parent if path else Path()
     _load_plugins(raw["study"], path)
     about = validated(About, "study", raw["study"], problems)

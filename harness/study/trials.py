@@ -20,10 +20,12 @@ from harness.data.arm_settings import Settings
 from harness.data.datasets import Dataset, datasets, refresh
 from harness.errors import UsageError
 from harness.registry import Entry
+from harness.rng import StepSeeds, StreamSeed
 from harness.settings import CORE, Value
-from harness.settings.schema import OF_ARM
+from harness.settings.schema import FIXED_SEED, OF_ARM, STREAM_SEEDS
 from harness.study import seed_blocks
 from harness.study.checker import GivenSettings
+from harness.study.seed_axes import NONE
 from harness.study.study import Study
 
 SEMANTICS = 2
@@ -59,6 +61,33 @@ class Trial:
     trial_id: str
     arm: Arm
     seed: int
+
+    @property
+    def start_seed(self) -> int:
+        """The seed of its initial weights."""
+        return int(self.arm.settings.get("start_seed", self.seed))
+
+    @property
+    def dropout_seed(self) -> int:
+        """The seed of what dropout leaves out, and of all else that a network draws while it trains."""
+        return int(self.arm.settings.get("dropout_seed", self.seed))
+
+    @property
+    def step_seed(self) -> StreamSeed:
+        """The seed of what is drawn at its steps, or the seeds; trials of one see the same batches.
+
+        What its settings switch off has no seed of its own.
+        """
+        settings = self.arm.settings
+        given = settings.values_of(STREAM_SEEDS[1:])
+        if given == (None, None, None):
+            return self.seed
+        order, dropout, augmentation = (self.seed if own is None else int(own) for own in given)
+        if settings.get("dropout") == 0:
+            dropout = order
+        if settings.augmentation == NO_AUGMENTATION:
+            augmentation = order
+        return order if order == dropout == augmentation else StepSeeds(order, dropout, augmentation)
 
     def __repr__(self) -> str:
         return f"Trial({self.trial_id}: {self.arm.name}, seed {self.seed})"
@@ -108,9 +137,20 @@ def resolve(given: Mapping[str, Value], study_datasets: Mapping[str, Dataset] | 
     chosen |= {name: given.get(name, default) for name, default in declared.items()}
     architecture = architectures[chosen["architecture"]]
     chosen = architecture.canonical(chosen)
-    for name in architecture.without_effect(chosen):
+    for name in (*architecture.without_effect(chosen), *_idle_seeds(chosen)):
         chosen.pop(name, None)
     return Settings(chosen, dataset)
+
+
+def _idle_seeds(chosen: Mapping[str, Any]) -> Iterator[str]:
+    """List the seeds of streams that are not given, or of which an arm draws nothing."""
+    yield from (name for name in STREAM_SEEDS if chosen[name] is None)
+    if chosen["sampling"] == "sequential":
+        yield "order_seed"
+    if chosen.get("dropout") == 0:
+        yield "dropout_seed"
+    if chosen["augmentation"] == NO_AUGMENTATION:
+        yield "augmentation_seed"
 
 
 def _usual(name: str, study_dataset: Dataset | None) -> Mapping[str, Value]:
@@ -146,7 +186,8 @@ def trials(study: Study) -> tuple[list[Trial], dict[str, list[str]]]:
         before = identity_of(arm.before, sources) if arm.before else identity
         meant = _digest(seed_blocks.named(before, arm.block))
         if meant in identified:
-            if arm.block <= 1:  # once an arm, whose blocks have one name
+            of_source = arm.labels.get(FIXED_SEED, NONE) != NONE  # which draws nothing here
+            if arm.block <= 1 and not of_source:  # once an arm, whose blocks have one name
                 merged.setdefault(identified[meant], []).append(arm.name)
             continue
         named = seed_blocks.named(arm.name, arm.block)

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from harness.errors import quoted
 from harness.settings import Seeds, Setting, Value, limits, seeds_or_count
+from harness.settings.schema import STREAM_SEEDS
 from harness.study import seed_blocks
 from harness.study.space import CheckValue, Choices, Floats, Ints, Meaning, SpaceEntry, read_entry
 from harness.text import as_text
@@ -24,9 +25,9 @@ FIRST_TUNING_SEED = 1000
 """The first of the tuning seeds that are given as a count: apart from a study's own 0, 1, 2 .."""
 SAME_FOR_ALL = (
     "dataset", "val_fraction", "val_split", "split_seed", "label_noise", "label_noise_seed", "match",
-    "epochs", "steps", "eval_every",
+    "epochs", "steps", "eval_every", *STREAM_SEEDS,
 )  # fmt: skip
-"""Settings that no arm tunes: the data, the length of the training, and when it is evaluated."""
+"""Settings that no arm tunes: the data, the length of the training, when it is evaluated, and seeds."""
 ALL = "tune.space"
 """The place of the space that all arms have."""
 

@@ -116,6 +116,15 @@ def test_relu_ce_sgd_as_in_c(host: Host) -> None:
 
 
 @pytest.mark.usefixtures("host")
+def test_streams_with_seeds_of_their_own() -> None:
+    members = [
+        trial(0, dropout=0.3), trial(1, dropout=0.3, order_seed=0), trial(0, dropout=0.3, start_seed=7),
+        trial(2, dropout=0.3, order_seed=1, dropout_seed=0), trial(1, order_seed=4),
+    ]  # fmt: skip
+    assert_as_in_c(members)
+
+
+@pytest.mark.usefixtures("host")
 @pytest.mark.parametrize("hidden", [[16, 9], [], [5, 40, 24]], ids=str)
 def test_every_activation_at_any_depth(hidden: list[int]) -> None:
     members = [

@@ -38,9 +38,9 @@ OUTPUT = [
 SETTINGS = [
     "dataset", "preprocessing", "val_fraction", "val_split", "split_seed", "architecture", "activation",
     "head", "loss", "optimizer", "schedule", "batch_size", "epochs", "steps", "sampling", "match",
-    "eval_every", "label_noise", "label_noise_seed", "label_smoothing", "augmentation", "hidden", "dropout",
-    "norm", "skip", "initial_weights", "channels", "kernel", "pooling", "readout", "blocks", "ccql_weight",
-    "lr",
+    "eval_every", "label_noise", "label_noise_seed", "label_smoothing", "augmentation",
+    "start_seed", "order_seed", "dropout_seed", "augmentation_seed", "hidden", "dropout", "norm", "skip",
+    "initial_weights", "channels", "kernel", "pooling", "readout", "blocks", "ccql_weight", "lr",
     "weight_decay", "momentum", "dampening", "alpha", "eps", "centered", "betas", "amsgrad", "lr_decay",
     "initial_accumulator_value", "gamma", "shift_pixels", "flip_probability", "rotate_degrees",
     "erase_probability", "erase_share", "mixup_alpha",

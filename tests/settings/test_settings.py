@@ -154,7 +154,8 @@ GOOD: dict[str, list[object]] = {
     "channels": [[3], [16, 32], 16], "kernel": [1, 5], "pooling": ["none"], "norm": ["none", "batch"],
     "readout": ["dense"], "initial_weights": ["he_normal"], "blocks": [1, 3], "split_seed": [0, 7],
     "label_noise": [0.0, 0.4],
-    "label_noise_seed": [0, 7],
+    "label_noise_seed": [0, 7], "start_seed": [0, 7], "order_seed": [0, 7], "dropout_seed": [0, 7],
+    "augmentation_seed": [0, 7],
     "dropout": [0, 0.5],
     "label_smoothing": [0, 0.1],
     "shift_pixels": [1, 3], "flip_probability": [1, 0.5], "rotate_degrees": [1, 22.5],
@@ -204,6 +205,7 @@ def test_defaults_as_the_readme_has_them() -> None:
         "optimizer": "sgd", "schedule": "constant", "batch_size": 32, "epochs": 5, "steps": None,
         "sampling": "shuffle", "match": "kind", "eval_every": "1 epoch", "label_noise": 0.0,
         "label_noise_seed": 0, "label_smoothing": 0.0, "augmentation": "none",
+        "start_seed": None, "order_seed": None, "dropout_seed": None, "augmentation_seed": None,
     }  # fmt: skip
 
 

@@ -74,7 +74,8 @@ FITTING: Mapping[str, Sequence[Any]] = {
     "gamma": [0.9, 1.0], "batch_size": [1, 32, 100], "epochs": [1, 2], "steps": [1, 20],
     "sampling": ["shuffle", "sequential", "replacement"], "match": ["kind", "ignore"],
     "eval_every": ["1 epoch", "2 epochs", "5 steps", 1], "label_noise": [0.0, 0.3],
-    "label_noise_seed": [0, 3],
+    "label_noise_seed": [0, 3], "start_seed": [0, 3], "order_seed": [0, 3], "dropout_seed": [0, 3],
+    "augmentation_seed": [0, 3], "seed.start": [2, [0, 5]], "seed.all": [[1]],
     "label_smoothing": [0.0, 0.1], "name": ["a", "A-1.b", "1.10"], "hypothesis": ["", "Better?"],
     "design": ["grid", "one-factor", "ladder", "search"], "seeds": [1, 2, [0, 5]],
     "metrics": [[], ["top3"], "brier"], "resample_split": [True, False], "plugins": [[]],
@@ -182,6 +183,8 @@ SLIPS: Sequence[Mapping[str, Any]] = (
     {"axes": {"one": OUTPUTS, "two": OUTPUTS}}, {"steps": [{"name": "x"}, {"name": "x"}]}, {"steps": []},
     {"axes": {"dataset": ["digits", "mnist"]}},
     {"study": {"resample_split": True}, "baseline": {"split_seed": 1}},
+    {"axes": {"seed": {"start": 1}}}, {"axes": {"seed.begin": 2}}, {"axes": {"seed.dropout": 2}},
+    {"axes": {"seed.order": 2}, "tune": {"space": {"lr": [0.1, 0.2]}}},
     {"chosen": {"a": {"lr": 0.1}}}, {"chosen": {"a": 1}}, {"study": {"seeds": 0}}, {"study": {"seeds": []}},
 )  # fmt: skip
 """What people get wrong: each is merged into a study, and wants a word of the checker's own."""

@@ -69,7 +69,7 @@ class MemberGroup:
         self.tiles = self._tiles(context.seeds.of_member[as_slice(members)])
         self.shape = np.array(widths[1:], np.int64)
         self.struct = self._struct()
-        self._start([(trial.seed, trial.arm.settings.initial_weights) for trial in trials])
+        self._start([(trial.start_seed, trial.arm.settings.initial_weights) for trial in trials])
 
     def _tiles(self, batches: Sequence[int]) -> NDArray[np.void]:
         """Return the tiles of all members: LANES hidden units of one, or fewer at its end."""

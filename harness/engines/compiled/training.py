@@ -23,6 +23,7 @@ from harness.engines.members import SeedIndex, as_slice, runs, shape, update_key
 from harness.engines.outcome import Evaluation, Floats
 from harness.engines.states import State
 from harness.lowering.components import TrialComponents
+from harness.rng import StreamSeed
 from harness.study.trials import Trial
 
 STRETCH_VALUES = 2**22
@@ -49,7 +50,7 @@ class CompiledTraining:
         self.trials, self.data, self.metrics = trials, data, metrics
         self.budget = Budget.of(trials[0].arm.settings, len(data.train.y))
         self.dtype, self.form = data.train.dtype, sparse_form(data.train)
-        self.seeds = SeedIndex.of(trial.seed for trial in trials)
+        self.seeds = SeedIndex.of(trial.step_seed for trial in trials)
         context = StackContext(data.inputs, len(data.classes), self.budget, self.seeds, self.dtype)
         self.groups = [
             MemberGroup(members, trials[as_slice(members)], lowered[as_slice(members)], context)
@@ -180,11 +181,11 @@ class CompiledTraining:
 class Dropout:
     """The random numbers of a stack's dropout: by seed, hidden layer and step, as in every engine."""
 
-    seeds: Sequence[int]
+    seeds: Sequence[StreamSeed]
     widths: Sequence[int]
 
     @classmethod
-    def of(cls, groups: Sequence[MemberGroup], seeds: Sequence[int]) -> Dropout:
+    def of(cls, groups: Sequence[MemberGroup], seeds: Sequence[StreamSeed]) -> Dropout:
         """Return the dropout of some groups; it has no layers where no member leaves anything out."""
         dropping = [group.widths[1:-1] for group in groups if group.dropout]
         return cls(seeds, [max(layer) for layer in itertools.zip_longest(*dropping, fillvalue=0)])

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from harness.engines.base import uniforms
 from harness.engines.members import SeedIndex
 from harness.engines.regularisation import CHANNELS, drawn_as
+from harness.rng import StreamSeed
 
 
 class ModuleMasks:
@@ -21,7 +22,7 @@ class ModuleMasks:
     no members, and leaves a NaN where it is.
     """
 
-    def __init__(self, nets: Sequence[nn.Module], seeds: Sequence[int], like: Tensor) -> None:
+    def __init__(self, nets: Sequence[nn.Module], seeds: Sequence[StreamSeed], like: Tensor) -> None:
         """Take the shares of members' networks; `like` has the device and type of their images."""
         self.seeds = SeedIndex.of(seeds)
         self.of_member = torch.tensor(self.seeds.of_member, device=like.device)

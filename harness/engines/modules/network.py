@@ -90,11 +90,11 @@ class ModuleStack:
     ) -> None:  # fmt: skip
         self.trials, self.optimizers, self.classes = trials, optimizers, len(data.classes)
         self.device, self.dtype = device, dtype
-        self.seeds = SeedIndex.of(trial.seed for trial in trials)
+        self.seeds = SeedIndex.of(trial.step_seed for trial in trials)
         nets = [Classifier(trial, data.shape, self.classes).net for trial in trials]
         self.values = MemberValues(nets, device, dtype)
         self.shape = data.shape if architectures[trials[0].arm.settings.architecture].takes_images else None
-        masks = ModuleMasks(nets, [trial.seed for trial in trials], self.values.flat)
+        masks = ModuleMasks(nets, [trial.step_seed for trial in trials], self.values.flat)
         self.parts = StackParts(trials, masks)
         self.outputs = Outputs(trials, self.classes, device, dtype)
         settings = trials[0].arm.settings

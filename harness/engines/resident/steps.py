@@ -200,8 +200,8 @@ class MemberTables:
         losses = [parts.output.values(arm) for parts, arm in zip(lowered, arms, strict=True)]
         classes = facts.widths[-1]
         return cls(
-            whole([seeds.index(trial.seed) for trial in trials]),
-            whole([drawn.index(trial.seed) if trial.seed in drawn else 0 for trial in trials]),
+            whole([seeds.index(trial.step_seed) for trial in trials]),
+            whole([drawn.index(trial.step_seed) if trial.step_seed in drawn else 0 for trial in trials]),
             whole([facts.activations.index(parts.activation) for parts in lowered]),
             whole([facts.outputs.index(parts.output) for parts in lowered]),
             reals([parts.optimizer.values(arm) for parts, arm in zip(lowered, arms, strict=True)]),

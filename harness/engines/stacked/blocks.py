@@ -79,7 +79,7 @@ class LayerBlock:
         `members` are their places in the stack.
         """
         self.members, self.widths, self.masks = members, widths, masks
-        self.seeds = [trial.seed for trial in trials]
+        self.seeds = [trial.start_seed for trial in trials]
         rules = [trial.arm.settings.initial_weights for trial in trials]
         self.starts = list(zip(self.seeds, rules, strict=True))
         self.initial = {start: _initial_parameters(widths, *start) for start in self.starts}

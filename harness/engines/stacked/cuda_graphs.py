@@ -246,13 +246,13 @@ def why_not(trials: Sequence[Trial], data: Data, budget: Budget, dtype: torch.dt
 
 def representatives(trials: Sequence[Trial]) -> list[Trial]:
     """Return trials that have every component of a stack's, in order, of two seeds where it has several."""
-    seeds = SeedIndex.of(trial.seed for trial in trials).seeds[:2]
+    seeds = SeedIndex.of(trial.step_seed for trial in trials).seeds[:2]
     chosen: dict[Any, Trial] = {}
     for trial in trials:
         settings = trial.arm.settings
         axes = [str(settings.get(axis)) for axis in ("activation", "head", "loss", "match")]
-        if trial.seed in seeds:
-            chosen.setdefault((trial.seed, *update_key(trial), *axes), trial)
+        if trial.step_seed in seeds:
+            chosen.setdefault((trial.step_seed, *update_key(trial), *axes), trial)
     return list(chosen.values())
 
 

@@ -64,7 +64,7 @@ class StackedNetwork:
         draw = SharedUniforms([widths[1:-1] for _, widths in shapes])
         self.blocks = [self._block(members, widths, draw) for members, widths in shapes]
         self.units = sum(len(block.members) * block.widths[1] for block in self.blocks)
-        self.seeds = SeedIndex.of(trial.seed for trial in trials)
+        self.seeds = SeedIndex.of(trial.step_seed for trial in trials)
         self.first: LayerOne[Any] = (
             Tiled(data, self.blocks, optimizers, self.seeds)
             if device.type == "cpu" and augments_none(trials) and tiled.pays(trials, data)

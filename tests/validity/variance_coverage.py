@@ -1,0 +1,106 @@
+"""How often intervals of `stats.seed_variance` hold the truth: studies cut from really trained trials.
+
+The pool is every start with every order of the batches (variance.toml). A study is some starts and some
+orders of it, drawn without replacement; the truth is what the whole pool says. Studies share trials, so that
+the rates are that pool's.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import aa_rates
+import aa_studies
+import click
+import numpy as np
+
+from harness import stats
+from harness.stats.seed_variance import MeanSquares
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from aa_rates import Check
+    from numpy.typing import NDArray
+
+SHAPES = ((8, 10), (5, 20), (10, 10))
+"""Starts and orders of a study."""
+LEAST, MOST = 0.93, 0.97
+"""Between these the coverage of an interval of 95 % is right."""
+QUANTITIES = ("deviation alone", "deviation where all vary", "share", "share, first order")
+
+
+def table_of(trials: pd.DataFrame) -> NDArray[np.float64]:
+    """Lay out the test accuracies of a pool, starts down, orders across; incomplete starts are left out."""
+    done = stats.finished(trials, "test_accuracy")
+    wide = done.pivot_table(index="start_seed", columns="seed", values="test_accuracy").dropna()
+    return wide.to_numpy(dtype=float)
+
+
+def intervals(squares: MeanSquares) -> list[tuple[float, float]]:
+    """Give the interval of each of QUANTITIES; of a deviation, in squares."""
+    share, first = squares.column_share(0.95), squares.transposed.column_share(0.95)
+    return [
+        squares.alone_interval(0.95), squares.all_interval(0.95), (1 - share[2], 1 - share[1]), first[1:],
+    ]  # fmt: skip
+
+
+def truths(pool: NDArray[np.float64]) -> list[float]:
+    """Give each of QUANTITIES of the whole pool."""
+    squares = MeanSquares.of(pool)
+    return [
+        squares.alone, squares.all, 1 - squares.column_share(0.95)[0],
+        squares.transposed.column_share(0.95)[0],
+    ]  # fmt: skip
+
+
+def coverage(pool: NDArray[np.float64], studies: int, rng: np.random.Generator) -> list[Check]:
+    """Cut studies from a pool (starts, orders); count the intervals that hold the pool's own numbers."""
+    true = truths(pool)
+    checks = []
+    for m, n in SHAPES:
+        held = np.zeros((studies, len(true)), dtype=bool)
+        for study in range(studies):
+            rows, columns = (
+                rng.choice(size, k, replace=False) for size, k in zip(pool.shape, (m, n), strict=True)
+            )
+            ends = intervals(MeanSquares.of(pool[np.ix_(rows, columns)]))
+            held[study] = [low <= truth <= high for (low, high), truth in zip(ends, true, strict=True)]
+        checks += [
+            aa_rates.counted(aa_rates.COVERAGE, f"{name}, {m} x {n}", n, held[:, k], LEAST, MOST)
+            for k, name in enumerate(QUANTITIES)
+        ]
+    return checks
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.option(
+    "--results",
+    type=click.Path(path_type=Path),
+    default=Path("results/validity"),
+    show_default=True,
+    help="Where the trials and the table go.",
+)
+@click.option(
+    "--studies",
+    type=click.IntRange(min=100),
+    default=4000,
+    show_default=True,
+    help="Studies of each shape that are cut from the pool.",
+)
+@click.option("--workers", type=click.IntRange(min=1), help="Worker processes; by default one a core or GPU.")
+def measure(results: Path, studies: int, workers: int | None) -> None:
+    """Measure how often intervals of the variance by source hold the truth."""
+    pool = table_of(aa_studies.trained("variance", results, workers).trials)
+    rates = aa_rates.table(coverage(pool, studies, np.random.default_rng(0)))
+    rates.to_csv(results / "variance-rates.csv", index=False, lineterminator="\n")
+    shown = rates[["source", "studies", "rate", "low", "high", "ok"]]
+    click.echo(shown.to_string(index=False, float_format="{:.4f}".format))
+    click.echo(f"table: {results}/variance-rates.csv")
+    if not rates["ok"].all():
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    measure()
