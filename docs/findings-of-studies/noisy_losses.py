@@ -54,10 +54,10 @@ def changes(blocks: pd.DataFrame) -> pd.DataFrame:
     """
     reference = blocks[blocks["output"].eq(REFERENCE)].drop(columns="output")
     met = blocks[blocks["output"].ne(REFERENCE)].merge(reference, on=[*CELL, "block"], suffixes=("", "_of"))
-    leads = met[[*BY, "block"]].assign(lead=met["accuracy"] - met["accuracy_of"])
-    first = leads["budget"].eq(blocks["budget"].iloc[0])
+    ahead = met[[*BY, "block"]].assign(lead=met["accuracy"] - met["accuracy_of"])
+    first = ahead["budget"].eq(blocks["budget"].iloc[0])
     same = ["label_noise", "output", "block"]
-    later = leads[~first].merge(leads[first].drop(columns="budget"), on=same, suffixes=("", "_first"))
+    later = ahead[~first].merge(ahead[first].drop(columns="budget"), on=same, suffixes=("", "_first"))
     table = stats.summarise(later.assign(change=later["lead"] - later["lead_first"]), BY, "change")
     names = {"mean": "change", "low": "change_low", "high": "change_high"}
     return table.rename(columns=names)[[*BY, "n", *names.values()]]

@@ -88,17 +88,14 @@ def verdicts(trials: pd.DataFrame) -> pd.DataFrame:
     cells = [
         f"label_noise {noise:g}, budget {budget}" for noise, budget in trials[noisy_losses.CELL].to_numpy()
     ]
-    means = trials.assign(within=cells).groupby(["within", "output", "seed_block"], sort=False)[
-        "test_accuracy"
-    ]
-    wide = means.mean().unstack("output")  # noqa: PD010 (of an index)
-    rows = [
-        {"within": within, "arm": output, "difference": difference}
+    named = trials.assign(within=cells)
+    wide = named.pivot_table(index=["within", "seed_block"], columns="output", values="test_accuracy")
+    differences = [
+        (wide[output] - wide[REFERENCE]).rename("difference").reset_index().assign(arm=output)
         for output in LEADS
         if output != REFERENCE
-        for (within, _), difference in (wide[output] - wide[REFERENCE]).items()
     ]
-    return stats.verdicts(pd.DataFrame(rows), ["within", "arm"], margin=0.002)
+    return stats.verdicts(pd.concat(differences), ["within", "arm"], margin=0.002)
 
 
 @pytest.fixture(scope="module")
