@@ -14,7 +14,7 @@ from page_parts import MARGIN, Finding
 from harness import results, stats
 from harness.results import documents
 from harness.settings.schema import TUNED
-from harness.text import as_word, count, joined, percent, points
+from harness.text import as_word, count, joined, percent
 
 STUDY = "losses_noise"
 REFERENCE = "CE on logits"
@@ -112,7 +112,7 @@ def _verdict(row: Mapping[Any, Any]) -> str:
 
 
 def leads(table: pd.DataFrame, noise: str) -> Iterator[str]:
-    """Write a sentence for each output: its verdicts at a noise level, budget by budget.
+    """Write a sentence for each output: its verdicts at a noise level, in short where all budgets have one.
 
     Args:
         table: as from `numbers`.
@@ -120,8 +120,15 @@ def leads(table: pd.DataFrame, noise: str) -> Iterator[str]:
     """
     rows = table[table["label_noise"].eq(noise) & table["output"].ne(REFERENCE)]
     for output, some in rows.groupby("output", sort=False):
-        parts = [f"{_verdict(row)} at {row['budget']}" for row in some.to_dict("records")]
-        yield f"{output} is {joined(parts)}."
+        verdicts, sizes = set(some["verdict"]), sorted(some["difference"].abs())
+        if verdicts == {"same within margin"}:
+            yield f"{output} is the same within {100 * MARGIN:g} points at every budget."
+        elif verdicts in ({"better"}, {"worse"}):
+            extent = page_parts.ends(sizes[0], sizes[-1])
+            yield f"{output} is {verdicts.pop()} at every budget, by {extent} points."
+        else:
+            parts = [f"{_verdict(row)} at {row['budget']}" for row in some.to_dict("records")]
+            yield f"{output} is {joined(parts)}."
 
 
 def changed(table: pd.DataFrame, noise: str) -> Iterator[str]:
@@ -130,7 +137,7 @@ def changed(table: pd.DataFrame, noise: str) -> Iterator[str]:
     rows = table[table["label_noise"].eq(noise) & table["change"].notna()]
     for output, some in rows.groupby("output", sort=False):
         parts = [
-            f"{points(row['change'], sign=True)} points "
+            f"{page_parts.points(row['change'], sign=True)} points "
             f"({page_parts.ends(row['change_low'], row['change_high'])}) until {row['budget']}"
             for row in some.to_dict("records")
         ]
@@ -141,9 +148,10 @@ def rows_of(table: pd.DataFrame, outputs: list[str]) -> list[list[str]]:
     """Write the rows of the page's table: noise, budget, the reference's accuracy, a verdict an output."""
     written = []
     for cell in table[CELL].drop_duplicates().to_numpy().tolist():
-        some = table[table[CELL].eq(cell).all(axis=1)].set_index("output")
-        mean, low, high = (percent(float(some.loc[REFERENCE, name]), 2) for name in ("mean", "low", "high"))
-        verdicts = [_verdict(some.loc[output].to_dict()) for output in outputs]
+        rows = table[table[CELL].eq(cell).all(axis=1)].to_dict("records")
+        of = {row["output"]: row for row in rows}
+        mean, low, high = (percent(of[REFERENCE][name], 2) for name in ("mean", "low", "high"))
+        verdicts = [_verdict(of[output]) for output in outputs]
         written.append([percent(float(cell[0]), 0), cell[1], f"{mean} ({low} to {high})", *verdicts])
     return written
 

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from harness import results
 from harness.results import documents
 from harness.settings.schema import TUNED, TUNING
-from harness.text import count, joined, points
+from harness.text import count, joined, two_decimals
 
 MARGIN = 0.002
 """Two arms that differ by less, as a share, are called the same: the margin of these studies."""
@@ -32,11 +32,20 @@ class Finding:
     figure: Figure
 
 
+def points(share: float, *, sign: bool = False) -> str:
+    """Write a difference of shares in points, with two decimals.
+
+    >>> points(0.0104), points(-0.0007, sign=True)
+    ('1.04', '-0.07')
+    """
+    return two_decimals(100 * share, sign=sign)
+
+
 def ends(low: float, high: float) -> str:
     """Write an interval of a difference, given as shares, in points; "no interval" where there is none.
 
     >>> ends(0.008, 0.0104)
-    '0.80 to 1.0'
+    '0.80 to 1.04'
     """
     return "no interval" if math.isnan(low) else f"{points(low)} to {points(high)}"
 
@@ -45,7 +54,7 @@ def judged(row: Mapping[Any, Any]) -> str:
     """Say a verdict with its difference and interval: difference, low, high (shares), verdict.
 
     >>> judged({"difference": 0.0092, "low": 0.008, "high": 0.0104, "verdict": "better"})
-    'better by 0.92 points (0.80 to 1.0)'
+    'better by 0.92 points (0.80 to 1.04)'
     """
     difference, low, high = (float(row[name]) for name in ("difference", "low", "high"))
     if row["verdict"] == "better":

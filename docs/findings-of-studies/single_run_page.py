@@ -14,7 +14,7 @@ import pandas as pd
 import single_runs
 import study_figures
 from page_parts import Finding
-from single_runs import CAREFUL, EDGES, ITSELF, OWN, SAME
+from single_runs import BEST, CAREFUL, EDGES, ITSELF, OWN, SAME
 
 from harness import results
 from harness.settings.schema import TUNED
@@ -27,6 +27,9 @@ SIZES = [
     for low, high in itertools.pairwise(EDGES)
 ]
 """The sizes of true differences in words, in points."""
+SMALL, LARGE = "0.1 to 0.2", "2 and more"
+"""The sizes that the hypotheses are about: many pairs of the one are in the wrong order, none of the other."""
+MANY = 0.1
 WORDS = dict(zip(itertools.pairwise(EDGES), SIZES, strict=True))
 
 
@@ -131,12 +134,36 @@ def _words(compared: Compared, rates: pd.DataFrame, true: pd.DataFrame) -> dict[
     return {
         "title": compared.title, "careful": compared.careful, "tables": compared.tables,
         "pairs": len(pairs), "known": int(pairs["known"].sum()), "protocols": protocols,
+        "outcomes": [f"{outcome(main, name)} for {name}" for name in protocols if BEST in name],
         "counts": [_pairs(main, size) for size in SIZES],
         "rows": [[_cell(main, protocol, size) for protocol in protocols] for size in SIZES],
         **{
             name: [_cell(some, protocol, ALL_SIZES) for protocol in protocols] for name, some in every.items()
         },
     }  # fmt: skip
+
+
+def outcome(rates: pd.DataFrame, protocol: str) -> str:
+    """Say what became of the hypothesis for a protocol: it holds, is rejected, or is not decided.
+
+    It holds where the interval of the rate lies above `MANY` at the size `SMALL`, and no pair of `LARGE` is
+    in the wrong order. It is rejected where that interval lies below, or such a pair is.
+
+    Args:
+        rates: as from `held`, against the careful study.
+        protocol: one of theirs.
+    """
+    rows = {row["size"]: row for row in rates[rates["protocol"].eq(protocol)].to_dict("records")}
+    small, large = rows.get(SMALL), rows.get(LARGE)
+    if (large and large["wrong"] > 0) or (small and max(small["wrong"], _end(small, "high")) < MANY):
+        return "is rejected"
+    held = small and large and min(small["wrong"], _end(small, "low")) > MANY
+    return "holds" if held else "is not decided"
+
+
+def _end(row: Mapping[Any, Any], name: str) -> float:
+    """Give an end of a rate's interval; the rate itself, where all tables have the same."""
+    return float(row["wrong"] if math.isnan(row[name]) else row[name])
 
 
 def _of(rates: pd.DataFrame, seeds: str, against: str) -> pd.DataFrame:

@@ -42,7 +42,11 @@ def advantages_figure(table: pd.DataFrame, margin: float) -> Figure:
             _points(ax, 100 * numbers.to_numpy(dtype=float), place, len(outputs), output)
         ax.set_xticks(np.arange(len(budgets)), [budget.replace(" with ", "\nwith ") for budget in budgets])
         ax.set_title(f"{100 * float(level):g}\u00a0% of labels wrong", loc="left")
+        ax.set_xlim(-0.5, len(budgets) - 0.5)
         ax.grid(visible=False, axis="x")
+    ends = np.array([ax.get_ylim() for ax in axes])
+    for ax in axes:
+        ax.set_ylim(ends.min(), ends.max())
     axes[0].set_ylabel("points from cross-entropy")
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False)
     return figure
@@ -53,7 +57,7 @@ def _points(ax: Axes, numbers: NDArray[np.float64], place: int, places: int, lab
     x = np.arange(len(numbers)) + APART * (place - (places - 1) / 2)
     color = style.COLORS[place % len(style.COLORS)]
     ax.vlines(x, numbers[:, 1], numbers[:, 2], color=color, lw=2)
-    ax.plot(x, numbers[:, 0], "o", ms=6, color=color, label=label)
+    ax.plot(x, numbers[:, 0], "o", ms=6, color=color, label=label, clip_on=False, zorder=3)
 
 
 @style.styled
@@ -75,7 +79,9 @@ def orders_figure(rates: pd.DataFrame, sizes: Sequence[str]) -> Figure:
             numbers = rows[["wrong", "low", "high"]].to_numpy(dtype=float)
             _points(ax, numbers, place, len(protocols), protocol)
         ax.set_xticks(np.arange(len(sizes)), list(sizes))
-        ax.set(ylim=(0, None), xlabel="true difference, points", title=study)
+        ax.set(xlabel="true difference, points", title=study)
+        ax.set_xlim(-0.5, len(sizes) - 0.5)
+        ax.set_ylim(bottom=0)
         ax.yaxis.set_major_formatter(style.PercentTicks())
         ax.grid(visible=False, axis="x")
         ax.legend(loc="upper right", frameon=False)

@@ -19,10 +19,10 @@ from pathlib import Path
 import jinja2
 import noisy_losses
 import single_run_page
-import variance_page
 from page_parts import Finding
 
 from harness import plots
+from harness.errors import UsageError
 from harness.results import csv_rows
 from harness.system import files
 
@@ -59,7 +59,6 @@ class Page:
 PAGES = {
     page.name: page
     for page in (
-        Page("variance", [variance_page.STUDY], variance_page.finding),
         Page("losses-under-noise", [noisy_losses.STUDY], noisy_losses.finding),
         Page(
             "single-run-tables",
@@ -119,7 +118,13 @@ def main(given: Sequence[str] | None = None) -> None:
         if missing := page.missing(options.results):
             print(f"{name}: not written, {options.results} has no results of {', '.join(missing)}")
             continue
-        print(write(page, page.read(options.results), options.into))
+        try:
+            print(write(page, page.read(options.results), options.into))
+        except UsageError as error:
+            parser.exit(error.exit_code, f"error: {error}\n")
+        except FileNotFoundError as error:
+            advice = "`harness report` of its results folder writes it"
+            parser.exit(UsageError.exit_code, f"error: there is no {error.filename}: {advice}\n")
 
 
 if __name__ == "__main__":

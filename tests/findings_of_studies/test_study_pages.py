@@ -6,6 +6,7 @@ import itertools
 import json
 import math
 import re
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import numpy as np
 import page_parts
 import pandas as pd
 import pytest
+import single_run_page
 import study_pages
 import tomli_w
 from noisy_losses import REFERENCE
@@ -146,23 +148,27 @@ def test_a_page_has_its_tables_and_its_figure_and_no_number_that_is_none(written
 def test_the_page_on_losses_says_the_verdicts_and_what_became_of_the_hypothesis(written: Path) -> None:
     text = " ".join((written / "losses-under-noise.md").read_text(encoding="utf-8").split())
     assert "The hypothesis is rejected." in text  # CCQL is worse
-    assert re.search(r"QL on softmax is better by (1\.0|0\.9\d) points \(", text)
-    assert re.search(r"CCQL on softmax is worse by (2\.0|1\.9|2\.1) points \(", text)
+    assert re.search(
+        r"against CE on logits: QL on softmax is better at every budget, by (0\.9\d|1\.0\d) to", text
+    )
+    assert re.search(r"CCQL on softmax is worse at every budget, by (1\.9\d|2\.0\d) to 2\.0\d points\.", text)
+    assert "right: QL on softmax is the same within 0.2 points at every budget." in text
     assert "Each of 20 blocks" in text
     assert "among 2 rates" in text
     assert "trainings, 3 minutes on 2 cores (A processor)" in text
 
 
 def test_the_numbers_of_the_page_on_losses_are_those_of_its_table(written: Path) -> None:
-    table = pd.read_csv(written / "losses-under-noise-arms.csv").set_index(noisy_losses.BY)
-    assert len(table) == len(NOISE) * len(BUDGETS) * len(LEADS)
+    table = pd.read_csv(written / "losses-under-noise-arms.csv")
+    rows = {(row["label_noise"], row["budget"], row["output"]): row for row in table.to_dict("records")}
+    assert len(rows) == len(NOISE) * len(BUDGETS) * len(LEADS)
     assert (table["n"] == BLOCKS).all()
-    ql = table.loc[(0.4, "20 epochs", "QL on softmax")]
+    ql = rows[0.4, "20 epochs", "QL on softmax"]
     assert ql["difference"] == pytest.approx(0.01, abs=SPREAD)
     assert ql["mean"] == pytest.approx(0.96, abs=SPREAD)
     assert ql["change_low"] < 0 < ql["change_high"]  # the lead is the same at every budget
-    assert math.isnan(table.loc[(0.4, "20 epochs", REFERENCE), "difference"])
-    assert math.isnan(table.loc[(0.4, BUDGETS[0], "QL on softmax"), "change"])
+    assert math.isnan(rows[0.4, "20 epochs", REFERENCE]["difference"])
+    assert math.isnan(rows[0.4, BUDGETS[0], "QL on softmax"]["change"])
 
 
 def test_the_page_on_single_runs_has_the_pairs_of_both_studies(written: Path) -> None:
@@ -186,6 +192,20 @@ def test_a_page_whose_results_are_missing_waits_for_them(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_results_without_a_report_end_in_words(
+    folders: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(folders / "losses_noise", tmp_path / "losses_noise")
+    shutil.rmtree(tmp_path / "losses_noise" / "tables")
+    for said in ("verdicts-tuned.csv: `harness report`", "tuned is not a results folder"):
+        with pytest.raises(SystemExit) as stopped:
+            study_pages.main(["losses-under-noise", "--results", str(tmp_path), "--into", str(tmp_path)])
+        assert stopped.value.code == 2
+        assert said in capsys.readouterr().err
+        shutil.rmtree(tmp_path / "losses_noise" / "tuned", ignore_errors=True)
+    assert not (tmp_path / "losses-under-noise.md").exists()
+
+
 def test_an_unknown_page_ends_in_words(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
         study_pages.main(["losses"])
@@ -205,13 +225,48 @@ def test_a_committed_page_says_what_the_committed_results_say(name: str) -> None
 # ------------------------------------------------------------------------------------------ words of verdicts
 
 
+def test_verdicts_that_differ_between_budgets_are_said_one_by_one() -> None:
+    rows = {
+        "label_noise": "0.4", "budget": ["3 epochs", "20 epochs"], "output": "QL on softmax",
+        "verdict": ["better", "cannot tell"], "difference": [0.01, 0.0], "difference_low": [0.005, -0.01],
+        "difference_high": [0.015, 0.01],
+    }  # fmt: skip
+    (said,) = noisy_losses.leads(pd.DataFrame(rows), "0.4")
+    assert said == (
+        "QL on softmax is better by 1.00 points (0.50 to 1.50) at 3 epochs and not told apart (0.00 points, "
+        "-1.00 to 1.00) at 20 epochs."
+    )
+
+
+@pytest.mark.parametrize(
+    ("small", "large", "said"),
+    [
+        ((0.2, 0.15, 0.25), 0.0, "holds"),
+        ((0.12, 0.08, 0.16), 0.0, "is not decided"),
+        ((0.05, 0.02, 0.08), 0.0, "is rejected"),
+        ((0.2, 0.15, 0.25), 0.01, "is rejected"),
+        ((0.0, math.nan, math.nan), 0.0, "is rejected"),
+        ((0.5, math.nan, math.nan), 0.0, "holds"),
+        (None, 0.0, "is not decided"),
+    ],
+)
+def test_the_hypothesis_on_tables_is_judged_by_the_interval(
+    small: tuple[float, float, float] | None, large: float, said: str
+) -> None:
+    rows = [{"protocol": "lr 0.1", "size": "2 and more", "wrong": large, "low": math.nan, "high": math.nan}]
+    if small:
+        wrong, low, high = small
+        rows.append({"protocol": "lr 0.1", "size": "0.1 to 0.2", "wrong": wrong, "low": low, "high": high})
+    assert single_run_page.outcome(pd.DataFrame(rows), "lr 0.1") == said
+
+
 @pytest.mark.parametrize(
     ("verdict", "difference", "said"),
     [
-        ("better", 0.0092, "better by 0.92 points (0.82 to 1.0)"),
-        ("worse", -0.0092, "worse by 0.92 points (0.82 to 1.0)"),
-        ("same within margin", 0.0003, "the same within 0.2 points (+0.03, \u22120.07 to 0.13)"),
-        ("cannot tell", 0.0003, "not told apart (+0.03 points, \u22120.07 to 0.13)"),
+        ("better", 0.0092, "better by 0.92 points (0.82 to 1.02)"),
+        ("worse", -0.0092, "worse by 0.92 points (0.82 to 1.02)"),
+        ("same within margin", 0.0003, "the same within 0.2 points (+0.03, -0.07 to 0.13)"),
+        ("cannot tell", 0.0003, "not told apart (+0.03 points, -0.07 to 0.13)"),
         ("no data", math.nan, "without a verdict (no data)"),
     ],
 )
