@@ -28,7 +28,7 @@ SIZES = [
 ]
 """The sizes of true differences in words, in points."""
 SMALL, LARGE = "0.1 to 0.2", "2 and more"
-"""The sizes that the hypotheses are about: many pairs of the one are in the wrong order, none of the other."""
+"""The sizes of the hypotheses: many pairs of the one are in the wrong order, none of the other."""
 MANY = 0.1
 WORDS = dict(zip(itertools.pairwise(EDGES), SIZES, strict=True))
 
