@@ -12,9 +12,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from harness import results
-from harness.results import documents
+from harness.results import columns, documents
 from harness.settings.schema import TUNED, TUNING
-from harness.text import count, joined, two_decimals
+from harness.text import count, duration, joined, two_decimals
 
 MARGIN = 0.002
 """Two arms that differ by less, as a share, are called the same: the margin of these studies."""
@@ -69,7 +69,7 @@ def judged(row: Mapping[Any, Any]) -> str:
 
 
 def took(folders: Sequence[Path]) -> str:
-    """Say how many trainings results folders hold, all their phases, and what time their runs took, where.
+    """Say how many trainings results folders hold, in all their phases, and how long their runs took, where.
 
     Raises:
         UsageError: one is not a results folder.
@@ -80,8 +80,9 @@ def took(folders: Sequence[Path]) -> str:
         for phase in ("", TUNING, TUNED)
         if (folder / phase / "trials.csv").is_file()
     ]
-    trainings = sum(len(results.read_trials(folder)) for folder in found)
+    trials = pd.concat([results.read_trials(folder)[["trial_id", "status"]] for folder in found])
+    trained = trials.loc[trials["status"].isin(columns.FINISHED), "trial_id"].nunique()
     provenances = [documents.provenance(folder) for folder in found]
     seconds = sum(float(run.get("seconds", 0)) for one in provenances for run in one.get("runs", []))
     places = {f"{count(one['workers'], 'core')} ({one['cpu']})" for one in provenances if one}
-    return f"{trainings:,} trainings, {seconds / 60:.0f} minutes on {joined(sorted(places))}"
+    return f"{count(trained, 'training')}, {duration(seconds)} on {joined(sorted(places))}"

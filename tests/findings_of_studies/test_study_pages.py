@@ -47,7 +47,7 @@ def write(folder: Path, rows: list[dict[str, Any]], axes: Mapping[str, Any]) -> 
     """Write a results folder of these trials, each with a curve whose last epoch is not its best."""
     folder.mkdir(parents=True)
     trials = pd.DataFrame(rows)
-    trials.insert(0, "trial_id", [f"t{i}" for i in range(len(trials))])
+    trials.insert(0, "trial_id", [f"{folder.name}{i}" for i in range(len(trials))])
     trials = trials.assign(arm=trials["trial_id"], status="ok", reason="")
     trials.to_csv(folder / "trials.csv", index=False)
     curves = [
@@ -155,7 +155,7 @@ def test_the_page_on_losses_says_the_verdicts_and_what_became_of_the_hypothesis(
     assert "right: QL on softmax is the same within 0.2 points at every budget." in text
     assert "Each of 20 blocks" in text
     assert "among 2 rates" in text
-    assert "trainings, 3 minutes on 2 cores (A processor)" in text
+    assert "1,134 trainings, 3.0 min on 2 cores (A processor)" in text
 
 
 def test_the_numbers_of_the_page_on_losses_are_those_of_its_table(written: Path) -> None:
