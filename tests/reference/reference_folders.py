@@ -26,6 +26,7 @@ from harness.settings.schema import CONFIRMED, EPOCHS, PARENT, TO_TARGET, TUNED,
 from harness.study.study import Study, load
 
 CHECKOUT = Path(__file__).parents[2]
+ABLATIONS = CHECKOUT / "ablations"
 REFERENCE = CHECKOUT / "results" / "reference"
 PHASES = ("", TUNING, TUNED, CONFIRMED)
 """Folders in a reference folder that hold trials."""
@@ -36,13 +37,13 @@ H2 = re.compile(r"<h2[^>]*>\s*([^<{]+?)\s*</h2>")
 
 @dataclass(frozen=True)
 class Reference:
-    """A reference folder: its study, the command that makes it, and the minutes that takes on two cores."""
+    """A reference folder: its study, the command that makes it, and whether its page is kept with it."""
 
     name: str
-    minutes: float
     command: str = "run"
     options: tuple[str, ...] = ()
     plugins: tuple[str, ...] = ()  # in ablations/
+    page: bool = False
 
     @property
     def folder(self) -> Path:
@@ -51,29 +52,28 @@ class Reference:
 
     def study(self) -> Study:
         """Read its study as it is today."""
-        ablations = CHECKOUT / "ablations"
-        return load(ablations / f"{self.name}.toml", plugin_files=[ablations / file for file in self.plugins])
+        return load(ABLATIONS / f"{self.name}.toml", plugin_files=[ABLATIONS / file for file in self.plugins])
 
 
 KEPT = {
     kept.name: kept
     for kept in (
-        Reference("lab1_learning_rate", 17),
-        Reference("lab2_losses", 1),
-        Reference("lab3_fashion", 2),
-        Reference("lab3_numpy", 1, options=("--engine", "numpy")),
-        Reference("lab4_steps", 1),
-        Reference("lab5_ladder", 2),
-        Reference("pitfalls", 2, plugins=("sorted_mnist.py",)),
-        Reference("lr_losses", 6),
-        Reference("time_to_target", 2),
-        Reference("choices", 5),
-        Reference("best-mlp-mnist", 9, "search"),
-        Reference("best-mlp-fashion", 19, "search"),
-        Reference("losses", 60),
-        Reference("cnn", 5),
-        Reference("augmentation", 6),
-        Reference("normalisation", 10),
+        Reference("lab1_learning_rate"),
+        Reference("lab2_losses"),
+        Reference("lab3_fashion"),
+        Reference("lab3_numpy", options=("--engine", "numpy")),
+        Reference("lab4_steps"),
+        Reference("lab5_ladder"),
+        Reference("pitfalls", plugins=("sorted_mnist.py",)),
+        Reference("lr_losses"),
+        Reference("time_to_target"),
+        Reference("choices", page=True),
+        Reference("best-mlp-mnist", "search"),
+        Reference("best-mlp-fashion", "search", page=True),
+        Reference("losses"),
+        Reference("cnn"),
+        Reference("augmentation"),
+        Reference("normalisation"),
     )
 }
 """The folders that a command of the harness makes, by name; sessions of nox make the others."""
@@ -96,7 +96,7 @@ def stale(kept: Reference, folder: Path | None = None) -> list[str]:
     if not (folder / "trials.csv").is_file():
         return ["not made yet"]
     reasons = list(dict.fromkeys(reason for phase in PHASES for reason in _stale_phase(kept, folder, phase)))
-    return [*reasons, *_stale_page(folder / "report.html")]
+    return [*reasons, *(_stale_page(folder / "report.html") if kept.page else [])]
 
 
 def _stale_phase(kept: Reference, folder: Path, phase: str) -> Iterator[str]:
@@ -129,7 +129,7 @@ def _stale_phase(kept: Reference, folder: Path, phase: str) -> Iterator[str]:
 
 
 def _as_written(kept: Reference, there: Path) -> Study:
-    plugins = [CHECKOUT / "ablations" / file for file in kept.plugins]
+    plugins = [ABLATIONS / file for file in kept.plugins]
     return load(there / "study.toml", plugin_files=plugins)
 
 
