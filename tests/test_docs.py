@@ -102,7 +102,7 @@ from harness.axes.activations import activations, sigmoids
 
 
 def test_the_results_that_are_kept_are_small_enough_to_travel() -> None:
-    """Everyone who clones the project gets them: figures only where docs show them, two pages, tables packed."""
+    """Everyone who clones the project gets them: figures that docs show, two pages, tables packed."""
     if not (CHECKOUT / ".git").exists() or shutil.which("git") is None:
         pytest.skip("not a checkout of git")
     command = ["git", "-C", str(CHECKOUT), "ls-files", "-z", "results/reference"]

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 from reference_folders import CHECKOUT
 
+from harness.text import count
+
 SLOT = "{}"
 NUMBER = r"([+-]?\d+(?:,\d{3})*(?:\.\d+)?)"
 ROUNDING = 1e-6
@@ -97,7 +99,10 @@ def written(value: float, like: str) -> str:
 def write() -> list[str]:
     """Write the numbers of the results into the pages; gives how many sentences changed, and what differs."""
     changed = sum(_write(claim) for claim in claims())
-    return [f"{changed} sentences were changed; read them again", *differences()]
+    return [
+        f"{count(changed, 'sentence')} changed: read again what stands around the numbers",
+        *differences(),
+    ]
 
 
 def _write(claim: Claim) -> bool:

@@ -22,6 +22,7 @@ from harness.planning import plan
 from harness.results import datapackage, derived, run_folder
 from harness.results.columns import TABLES
 from harness.results.csv_rows import CONFUSION
+from harness.results.tables import is_there
 from harness.settings.schema import CONFIRMED, EPOCHS, PARENT, TO_TARGET, TUNED, TUNING, outcome_columns
 from harness.study.study import Study, load
 
@@ -107,7 +108,7 @@ def _stale_phase(kept: Reference, folder: Path, phase: str) -> Iterator[str]:
     where = f"{phase}/" if phase else ""
     yield from (f"no {where}{name}.csv" for name, (header, _) in tables.items() if not header)
     made_of_them = (*(f"{name}.csv" for name in derived.DERIVED), datapackage.FILE)
-    yield from (f"no {where}{name}" for name in made_of_them if not (there / name).is_file())
+    yield from (f"no {where}{name}" for name in made_of_them if not is_there(there / name))
     study = kept.study() if not phase and kept.command == "run" else _as_written(kept, there)
     planned = plan.draw(study)
     expected = {
