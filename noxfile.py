@@ -138,7 +138,7 @@ def validity(session: nox.Session) -> None:
 def reference(session: nox.Session) -> None:
     """Make committed results anew: `nox -s reference -- NAME ..` or `-- --all`; without either, list them.
 
-    `-- --all --minutes 20` makes what is not current, for 20 minutes, and goes on at the next call; `-- --plan`
+    `-- --all --minutes 20` makes what is not current, for 20 minutes, and goes on the next time. `-- --plan`
     says how long that takes; `-- --numbers` which numbers of README and docs are not those of the results.
     """
     install(session)
