@@ -24,9 +24,10 @@ from typing import NoReturn
 
 import doc_numbers
 from reference_digests import digest, record, unfinished
-from reference_folders import ABLATIONS, CHECKOUT, KEPT, PHASES, REFERENCE, Reference, made, shown_figures
+from reference_folders import ABLATIONS, CHECKOUT, KEPT, REFERENCE, Reference, made, shown_figures
 
 from harness.results import datapackage, documents, tables
+from harness.results.columns import TABLES
 from harness.system import signals
 
 MAKING = CHECKOUT / "results" / ".reference"
@@ -45,19 +46,21 @@ LAST = 120.0
 """Seconds that a command has to end after SIGTERM, which asks it to save what it trains."""
 
 
-def keep(made_in: Path, kept: Path, figures: Sequence[str], *, page: bool) -> None:
-    """Copy what is kept of a results folder, and describe what became of its tables.
+def keep(kept: Reference, made_in: Path, to: Path, figures: Sequence[str]) -> None:
+    """Copy what is kept of a results folder that was made, and describe what became of its tables.
 
     Raises:
         FileNotFoundError: a figure that docs show was not drawn.
     """
-    for phase in PHASES:
+    left = {f"{name}.csv" for name in TABLES if name not in kept.tables}
+    for phase in kept.phases:
         for path in sorted(file for pattern in FILES for file in (made_in / phase).glob(pattern)):
-            _copy(path, kept / phase / path.relative_to(made_in / phase))
-        if (kept / phase / "trials.csv").is_file():
-            _describe(kept / phase)
-    for name in [*(["report.html"] if page else []), *(f"figures/{figure}" for figure in figures)]:
-        _copy(made_in / name, kept / name)
+            if path.name not in left:
+                _copy(path, to / phase / path.relative_to(made_in / phase))
+        if (to / phase / "trials.csv").is_file():
+            _describe(to / phase)
+    for name in [*(["report.html"] if kept.page else []), *(f"figures/{figure}" for figure in figures)]:
+        _copy(made_in / name, to / name)
 
 
 def _copy(path: Path, to: Path) -> None:
@@ -128,7 +131,7 @@ def make(kept: Reference, into: Path, changes: Sequence[str] = (), seconds: floa
         return None
     shutil.rmtree(whole, ignore_errors=True)
     shutil.rmtree(old, ignore_errors=True)
-    keep(folder, whole, shown_figures(kept.name) if into == REFERENCE else [], page=kept.page)
+    keep(kept, folder, whole, shown_figures(kept.name) if into == REFERENCE else [])
     record(whole, made_of)
     target = into / kept.name
     if target.is_dir():

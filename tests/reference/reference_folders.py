@@ -38,13 +38,19 @@ H2 = re.compile(r"<h2[^>]*>\s*([^<{]+?)\s*</h2>")
 
 @dataclass(frozen=True)
 class Reference:
-    """A reference folder: its study, the command that makes it, and whether its page is kept with it."""
+    """A reference folder: its study, the command that makes it, and what is kept of it.
+
+    `tables` are those of trials.csv, epochs.csv and confusion.csv that are kept, by name; `phases` the folders
+    in it whose trials are; `page` whether report.html is. `plugins` are in ablations/.
+    """
 
     name: str
     command: str = "run"
     options: tuple[str, ...] = ()
-    plugins: tuple[str, ...] = ()  # in ablations/
+    plugins: tuple[str, ...] = ()
     page: bool = False
+    tables: tuple[str, ...] = TABLES
+    phases: tuple[str, ...] = PHASES
 
     @property
     def folder(self) -> Path:
@@ -96,7 +102,9 @@ def stale(kept: Reference, folder: Path | None = None) -> list[str]:
     folder = folder or kept.folder
     if not (folder / "trials.csv").is_file():
         return ["not made yet"]
-    reasons = list(dict.fromkeys(reason for phase in PHASES for reason in _stale_phase(kept, folder, phase)))
+    reasons = list(
+        dict.fromkeys(reason for phase in kept.phases for reason in _stale_phase(kept, folder, phase))
+    )
     return [*reasons, *(_stale_page(folder / "report.html") if kept.page else [])]
 
 
@@ -104,7 +112,7 @@ def _stale_phase(kept: Reference, folder: Path, phase: str) -> Iterator[str]:
     there = folder / phase
     if not (there / "study.toml").is_file():
         return
-    tables = {name: _header_and_ids(there, name) for name in TABLES}
+    tables = {name: _header_and_ids(there, name) for name in kept.tables}
     where = f"{phase}/" if phase else ""
     yield from (f"no {where}{name}.csv" for name, (header, _) in tables.items() if not header)
     made_of_them = (*(f"{name}.csv" for name in derived.DERIVED), datapackage.FILE)
@@ -120,10 +128,10 @@ def _stale_phase(kept: Reference, folder: Path, phase: str) -> Iterator[str]:
         "epochs": [*EPOCHS, *study.metrics],
         "confusion": CONFUSION,
     }
-    for name, columns in expected.items():
-        header = [column for column in tables[name][0] if column != PARENT]
-        if header and header != columns:
-            yield _difference(f"{where}{name}", header, columns)
+    for name, (columns, _) in tables.items():
+        header = [column for column in columns if column != PARENT]
+        if header and header != expected[name]:
+            yield _difference(f"{where}{name}", header, expected[name])
     ids = {trial.trial_id for trial in planned.trials}
     if other := ids - tables["trials"][1]:
         yield f"{where}trials.csv has {len(other)} of {len(ids)} trials under other ids: {OTHER}"

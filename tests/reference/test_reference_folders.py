@@ -158,7 +158,8 @@ def test_long_tables_are_packed_and_figures_that_docs_show_are_kept(
     (whole / "figures" / "shown.png").write_bytes(b"png")
     (whole / "figures" / "other.png").write_bytes(b"png")
     (whole / "report.html").write_text("the page")
-    make_reference.keep(whole, tmp_path / "kept", ["shown.png"], page=True)
+    kept = KEPT["lab4_steps"]
+    make_reference.keep(replace(kept, page=True), whole, tmp_path / "kept", ["shown.png"])
     assert (
         gzip.decompress((tmp_path / "kept" / "epochs.csv.gz").read_bytes())
         == (small / "epochs.csv").read_bytes()
@@ -167,11 +168,11 @@ def test_long_tables_are_packed_and_figures_that_docs_show_are_kept(
     assert (tmp_path / "kept" / "report.html").read_text() == "the page"
     described = json.loads((tmp_path / "kept" / "datapackage.json").read_text())["resources"]
     assert {resource["path"] for resource in described} >= {"trials.csv", "epochs.csv.gz", "scores.csv.gz"}
-    assert not stale(KEPT["lab4_steps"], tmp_path / "kept")[1:], "but for its ids, it is current"
+    assert len(stale(kept, tmp_path / "kept")) == 1, "but for its ids, it is current"
     assert [path.name for path in (tmp_path / "kept" / "figures").iterdir()] == ["shown.png"]
     assert results.read(tmp_path / "kept").epochs.equals(results.read(small).epochs)
     with pytest.raises(FileNotFoundError, match=r"gone\.png"):
-        make_reference.keep(whole, tmp_path / "kept", ["gone.png"], page=False)
+        make_reference.keep(kept, whole, tmp_path / "kept", ["gone.png"])
     assert shown_figures("lab5_ladder") == ["confusion-mnist-rung-3.png", "ladder-mnist.png"]
 
 
@@ -288,3 +289,16 @@ def test_a_command_that_takes_too_long_is_asked_to_end() -> None:
     assert not make_reference.run([sys.executable, "-c", "import time; time.sleep(600)"], 0.2)
     with pytest.raises(subprocess.CalledProcessError):
         make_reference.run([sys.executable, "-c", "raise SystemExit(2)"], math.inf)
+
+
+def test_of_a_large_folder_the_trials_alone_may_be_kept(small: Path, tmp_path: Path) -> None:
+    kept = replace(KEPT["lab4_steps"], tables=("trials",), phases=("",))
+    Path(shutil.copytree(small, tmp_path / "made" / "tuning"))
+    shutil.copytree(small, tmp_path / "made", dirs_exist_ok=True)
+    make_reference.keep(kept, tmp_path / "made", tmp_path / "kept", [])
+    assert not [
+        name for name in ("epochs.csv", "confusion.csv", "tuning") if (tmp_path / "kept" / name).exists()
+    ]
+    assert len(stale(kept, tmp_path / "kept")) == 1, "but for its ids, it is current"
+    assert {"no epochs.csv", "no confusion.csv"} < set(stale(KEPT["lab4_steps"], tmp_path / "kept"))
+    assert results.read_trials(tmp_path / "kept")["status"].eq("ok").all()
