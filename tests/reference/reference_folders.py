@@ -40,8 +40,8 @@ H2 = re.compile(r"<h2[^>]*>\s*([^<{]+?)\s*</h2>")
 class Reference:
     """A reference folder: its study, the command that makes it, and what is kept of it.
 
-    `tables` are those of trials.csv, epochs.csv and confusion.csv that are kept, by name; `phases` the folders
-    in it whose trials are; `page` whether report.html is. `plugins` are in ablations/.
+    `tables` are those of trials.csv, epochs.csv and confusion.csv that are kept, by name; `phases` the
+    folders in it whose trials are; `page` whether report.html is. `plugins` are in ablations/.
     """
 
     name: str

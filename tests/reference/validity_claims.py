@@ -13,6 +13,7 @@ TWICE, NAMED, POOL = "trained: CE twice", "trained: MSE 5 lr, QL lr", "resampled
 LOOKED = "trained: one arm, by val"
 FALSE, COVERAGE, BOOTSTRAP = "false positives", "coverage", "coverage, percentile bootstrap"
 MARGIN = "called the same, though exactly at the margin"
+FAMILY = "false positives in a family of 4, Holm"
 LOOKS, UNCORRECTED = (
     f"false positives, looked at {how}" for how in ("up to 20 seeds", "without a correction")
 )
@@ -36,17 +37,24 @@ def _studies() -> Sequence[float]:
     return [studies, *found, _rate(BOOTSTRAP, POOL, 5).mean]
 
 
+def _bootstraps() -> Sequence[float]:
+    return [_rate(BOOTSTRAP, POOL, n).mean for n in SIZES]
+
+
 def _looks() -> Sequence[float]:
     where = {"question": LOOKS, "source": LOOKED, "n": 20}
     studies = float(row(table(f"{FOLDER}/rates.csv"), where)["studies"])
     return [studies, *_rate(LOOKS, LOOKED, 20), _rate(UNCORRECTED, LOOKED, 20).mean]
 
 
+PAGE = "docs/comparisons.md"
 CELL = "{} % ({} to {})"
+AT_LOOKS = "equal arms, looked at after 3, 5, 7, 10, 14, 20 seeds ([harness try](trying.md)), found different"
 ROWS = {
     "arms that are the same, found different (trained; 5 % is right)": (FALSE, TWICE),
     "MSE at 5 lr and QL at lr, with other seeds, found different": (FALSE, NAMED),
     "intervals that hold the true difference (95 % is right)": (COVERAGE, TWICE),
+    "five equal arms, any found better or worse, Holm-corrected (pool)": (FAMILY, POOL),
     "arms exactly a margin apart, called the same (at most 5 %)": (MARGIN, TWICE),
 }
 """A row of the page -> its question and its source in rates.csv."""
@@ -68,9 +76,17 @@ CLAIMS = [
     ),
     *(
         Claim(
-            "docs/comparisons.md", FOLDER, f"| {title} | {' | '.join([CELL] * 3)} |",
+            PAGE, FOLDER, f"| {title} | {' | '.join([CELL] * 3)} |",
             partial(_rates, question, source),
         )
         for title, (question, source) in ROWS.items()
+    ),
+    Claim(
+        PAGE, FOLDER, "| the same intervals by a percentile bootstrap (pool) | {} % | {} % | {} % |", _bootstraps
+    ),
+    Claim(PAGE, FOLDER, f"| {AT_LOOKS} | | | {CELL} |", partial(_rate, LOOKS, LOOKED, 20)),
+    Claim(
+        PAGE, FOLDER, f"| the same looks without their correction | | | {CELL} |",
+        partial(_rate, UNCORRECTED, LOOKED, 20),
     ),
 ]  # fmt: skip
