@@ -82,7 +82,8 @@ CLAIMS = [
         for title, (question, source) in ROWS.items()
     ),
     Claim(
-        PAGE, FOLDER, "| the same intervals by a percentile bootstrap (pool) | {} % | {} % | {} % |", _bootstraps
+        PAGE, FOLDER, "| the same intervals by a percentile bootstrap (pool) | {} % | {} % | {} % |",
+        _bootstraps,
     ),
     Claim(PAGE, FOLDER, f"| {AT_LOOKS} | | | {CELL} |", partial(_rate, LOOKS, LOOKED, 20)),
     Claim(
