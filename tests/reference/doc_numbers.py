@@ -17,8 +17,8 @@ from harness.text import count
 
 SLOT = "{}"
 NUMBER = r"([+-]?\d+(?:,\d{3})*(?:\.\d+)?)"
-ROUNDING = 1e-6
-"""What a mean may lie beyond half of the last digit printed, for its own rounding."""
+ROUNDING = 1e-5
+"""What a mean may lie beyond half of the last digit printed: tables have seven digits of a share."""
 
 
 @dataclass(frozen=True)
