@@ -285,3 +285,14 @@ def test_the_page_says_which_repeats_it_left_out(tmp_path: Path) -> None:
     path = page.write(tmp_path, {"harness": "the harness", "slow": "A slow one"})
     assert path is not None
     assert "Left out, since not every method has finished it: repeat 4." in path.read_text()
+
+
+def test_one_confirmed_repeat_has_no_interval(tmp_path: Path) -> None:
+    seconds, tests = {"harness": FAST, "slow": SLOW}, {"harness": WELL, "slow": BADLY}
+    written(tmp_path, seconds, tests)
+    confirmed = campaign.read(tmp_path / campaign.CONFIRMED)
+    campaign.write(tmp_path / campaign.CONFIRMED, confirmed[confirmed["repeat"].eq(0)])
+    path = page.write(tmp_path, {"harness": "the harness", "slow": "A slow one"})
+    assert path is not None
+    assert "| A slow one | +1.00 no interval | one seed |" in path.read_text()
+    assert "nan" not in path.read_text()

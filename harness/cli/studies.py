@@ -64,6 +64,13 @@ cluster_option = click.option(
 )  # fmt: skip
 
 
+until_option = click.option(
+    "--until", "goals", multiple=True, metavar="OBJECTIVE=LEVEL",
+    help="Of a search: ask for no more suggestions once a complete one reaches this, as val_accuracy=0.9. "
+    "Repeatable.",
+)  # fmt: skip
+
+
 def _checked_shard(_context: click.Context, _option: click.Parameter, given: str | None) -> str:
     """Refuse what names no shard, also an empty text; without the option it is "", all trials."""
     from harness.planning.shards import Shard
@@ -86,10 +93,11 @@ def shard_option(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.command()
 @study_options
 @shard_option
+@until_option
 @json_option
 def plan(
     study: str, overrides: Sequence[str], results: Path | None, as_json: bool, shard: str,
-    **options: Unpack[MachineKeywords],
+    goals: Sequence[str], **options: Unpack[MachineKeywords],
 ) -> None:  # fmt: skip
     """Show the plan of a study without training: arms, trials, skipped ones and why, time and bytes."""
     from harness.lowering import builds
@@ -97,7 +105,7 @@ def plan(
 
     share = Shard.of(shard) if shard else None
     with builds.using(options["bits"]):
-        loaded = _load(study, overrides)
+        loaded = _load(study, [*overrides, *_goal(goals)])
         if loaded.search is not None and share is not None:
             raise UsageError(f"--shard {shard}: {loaded.name} is a search. {UNSHARED}")
         folder = results or Path("results") / f"{loaded.name}{share.suffix if share else ''}"
@@ -290,13 +298,7 @@ def _say_what_is_next(older: str, folder: Path, drawn: Plan, share: Shard | None
 @click.command()
 @study_options
 @cluster_option
-@click.option(
-    "--until",
-    "goals",
-    multiple=True,
-    metavar="OBJECTIVE=LEVEL",
-    help="Ask for no more suggestions once a complete one reaches this, as val_accuracy=0.9. Repeatable.",
-)
+@until_option
 @click.option("--report/--no-report", default=False, help="Draw the report when the winner is confirmed.")
 @click.option("--shard", hidden=True)
 @json_option

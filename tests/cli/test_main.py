@@ -763,7 +763,7 @@ def test_a_search_stops_at_its_target_and_goes_on_to_another(harness: Harness) -
     assert high.code == 0, high.stderr
     in_order(high.stdout, "8 suggestions: ", r"[246] of them now")
     assert "no suggestion has val accuracy of at least 100\u00a0%" in high.stderr
-    planned = harness("plan", study(SEARCH), "--set", "search.until={val_accuracy=0.5}")
+    planned = harness("plan", study(SEARCH), "--until", "val_accuracy=0.5")
     assert "until a complete suggestion has val accuracy of at least 50\u00a0%" in planned.stdout
     for given in ("val_accuracy", "=0.9", "val_accuracy="):
         wrong = harness("search", study(SEARCH), "--until", given)

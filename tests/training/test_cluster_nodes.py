@@ -92,6 +92,8 @@ def test_recipes_are_shell_scripts() -> None:
         assert "RAY_AUTH_MODE=token" in script
         assert HERE["torch"] in script
         assert not [line for line in script.splitlines() if len(line) > 200]
+    assert "trains alone" in recipes.ray("choices", "127.0.0.1")
+    assert "trains alone" not in recipes.ray("choices", "10.0.0.1", ["a"])
     assert "--gpus-per-node=2" in recipes.slurm("choices", 4, 8, 2, "30")
     assert "gpus" not in recipes.slurm("choices", 4, 8, 0, "30")
 

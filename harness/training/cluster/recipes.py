@@ -22,7 +22,7 @@ RAY = """\
 # Whoever has the token runs any program on all hosts, so that only you can read it. On Linux Ray listens on
 # all addresses of a host, whichever it is given, and encrypts nothing: let the hosts be in a network of their
 # own, behind a firewall, where all ports between them are open.
-set -eu
+{alone}set -eu
 HEAD={head}
 PORT={port}
 HOSTS="{hosts}"
@@ -55,6 +55,10 @@ done
 # 3. What each node would do, and then the study. The same command goes on after a failure.
 harness cluster check "$HEAD:$PORT" {study}
 harness run {study} --cluster "$HEAD:$PORT"
+"""
+ALONE = """\
+#
+# No other host was named, so this host trains alone. Name others by --head ADDRESS_OF_THIS_HOST --host NAME.
 """
 SLURM = """\
 #!/bin/bash
@@ -113,7 +117,8 @@ def ray(study: str, head: str, hosts: Sequence[str] = (), port: int = PORT) -> s
         raise UsageError(
             f"--head {head}: other hosts cannot reach that. Name this host as they do: --head 10.0.0.1"
         )
-    filled = {"head": head, "hosts": " ".join(hosts), "port": str(port)}
+    alone = "" if hosts else ALONE
+    filled = {"head": head, "hosts": " ".join(hosts), "port": str(port), "alone": alone}
     return _filled(RAY, study, filled)
 
 

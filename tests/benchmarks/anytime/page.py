@@ -151,8 +151,10 @@ def _test_verdicts(means: pd.DataFrame | None, titles: Mapping[str, str]) -> Ite
     yield "| the harness minus | points [95 %] | the harness |"
     yield "|---|---|---|"
     for row in table.to_dict("records"):
-        numbers = f"{100 * row['difference']:+.2f} [{100 * row['low']:+.2f}, {100 * row['high']:+.2f}]"
-        yield f"| {titles[row['reference']]} | {numbers} | {_verdict(row)} |"
+        between = f"[{100 * row['low']:+.2f}, {100 * row['high']:+.2f}]"
+        interval = "no interval" if math.isnan(row["low"]) else between
+        points = f"{100 * row['difference']:+.2f} {interval}"
+        yield f"| {titles[row['reference']]} | {points} | {_verdict(row)} |"
     others = [row for row in table.to_dict("records") if not row["reference"].startswith(OURS)]
     worse = [titles[row["reference"]] for row in others if row["verdict"] == "worse"]
     lower = [titles[row["reference"]] for row in others if row["difference"] < 0]
