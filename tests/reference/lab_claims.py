@@ -26,7 +26,7 @@ def _learning_rates() -> Sequence[float]:
 def _lowest_val_loss() -> Sequence[float]:
     best = UNIT | {"lr": 1.0}
     val, train = (curve(LAB1, split, "loss", best) for split in ("val", "train"))
-    return [float(val.index[val.argmin()]), val.min(), val.iloc[-1], train.iloc[-1]]
+    return [float(val.index[int(val.argmin())]), val.min(), val.iloc[-1], train.iloc[-1]]
 
 
 def _signed_pixels() -> Sequence[float]:
