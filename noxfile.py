@@ -149,7 +149,11 @@ def validity(session: nox.Session) -> None:
 
 @nox.session
 def reference(session: nox.Session) -> None:
-    """Make committed results anew: `nox -s reference -- NAME ..`; without a name, list them; `-- --stale`."""
+    """Make committed results anew: `nox -s reference -- NAME ..` or `-- --all`; without either, list them.
+
+    `-- --all --minutes 20` makes what is not current, for 20 minutes, and goes on the next time. `-- --plan`
+    says how long that takes; `-- --numbers` which numbers of README and docs are not those of the results.
+    """
     install(session)
     session.run("python", "tests/reference/make_reference.py", *session.posargs)
 

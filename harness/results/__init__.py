@@ -2,7 +2,7 @@
 
     <folder>/
       trials.csv  epochs.csv  confusion.csv    tidy, in the plan's order; remade from the parts (`tables`);
-                                               the last two may be packed by gzip, for a folder that is kept
+                                               the last two, and scores, may be packed by gzip (a kept folder)
       scores.csv  stacks.csv                   of trials.csv (`derived`): a row a measured number, a stack
       datapackage.json                         the tables' fields for other programs: type, unit, meaning
       parts/<group>.zip                        all that one stack gave; the truth, written atomically

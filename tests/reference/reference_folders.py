@@ -22,10 +22,12 @@ from harness.planning import plan
 from harness.results import datapackage, derived, run_folder
 from harness.results.columns import TABLES
 from harness.results.csv_rows import CONFUSION
+from harness.results.tables import is_there
 from harness.settings.schema import CONFIRMED, EPOCHS, PARENT, TO_TARGET, TUNED, TUNING, outcome_columns
 from harness.study.study import Study, load
 
 CHECKOUT = Path(__file__).parents[2]
+ABLATIONS = CHECKOUT / "ablations"
 REFERENCE = CHECKOUT / "results" / "reference"
 PHASES = ("", TUNING, TUNED, CONFIRMED)
 """Folders in a reference folder that hold trials."""
@@ -36,13 +38,19 @@ H2 = re.compile(r"<h2[^>]*>\s*([^<{]+?)\s*</h2>")
 
 @dataclass(frozen=True)
 class Reference:
-    """A reference folder: its study, the command that makes it, and the minutes that takes on two cores."""
+    """A reference folder: its study, the command that makes it, and what is kept of it.
+
+    `tables` are those of trials.csv, epochs.csv and confusion.csv that are kept, by name; `phases` the
+    folders in it whose trials are; `page` whether report.html is. `plugins` are in ablations/.
+    """
 
     name: str
-    minutes: float
     command: str = "run"
     options: tuple[str, ...] = ()
-    plugins: tuple[str, ...] = ()  # in ablations/
+    plugins: tuple[str, ...] = ()
+    page: bool = False
+    tables: tuple[str, ...] = TABLES
+    phases: tuple[str, ...] = PHASES
 
     @property
     def folder(self) -> Path:
@@ -51,29 +59,28 @@ class Reference:
 
     def study(self) -> Study:
         """Read its study as it is today."""
-        ablations = CHECKOUT / "ablations"
-        return load(ablations / f"{self.name}.toml", plugin_files=[ablations / file for file in self.plugins])
+        return load(ABLATIONS / f"{self.name}.toml", plugin_files=[ABLATIONS / file for file in self.plugins])
 
 
 KEPT = {
     kept.name: kept
     for kept in (
-        Reference("lab1_learning_rate", 17),
-        Reference("lab2_losses", 1),
-        Reference("lab3_fashion", 2),
-        Reference("lab3_numpy", 1, options=("--engine", "numpy")),
-        Reference("lab4_steps", 1),
-        Reference("lab5_ladder", 2),
-        Reference("pitfalls", 2, plugins=("sorted_mnist.py",)),
-        Reference("lr_losses", 6),
-        Reference("time_to_target", 2),
-        Reference("choices", 5),
-        Reference("best-mlp-mnist", 9, "search"),
-        Reference("best-mlp-fashion", 19, "search"),
-        Reference("losses", 60),
-        Reference("cnn", 5),
-        Reference("augmentation", 6),
-        Reference("normalisation", 10),
+        Reference("lab1_learning_rate"),
+        Reference("lab2_losses"),
+        Reference("lab3_fashion"),
+        Reference("lab3_numpy", options=("--engine", "numpy")),
+        Reference("lab4_steps"),
+        Reference("lab5_ladder"),
+        Reference("pitfalls", plugins=("sorted_mnist.py",)),
+        Reference("lr_losses"),
+        Reference("time_to_target"),
+        Reference("choices", page=True),
+        Reference("best-mlp-mnist", "search"),
+        Reference("best-mlp-fashion", "search", page=True),
+        Reference("losses"),
+        Reference("cnn"),
+        Reference("augmentation"),
+        Reference("normalisation"),
     )
 }
 """The folders that a command of the harness makes, by name; sessions of nox make the others."""
@@ -95,19 +102,21 @@ def stale(kept: Reference, folder: Path | None = None) -> list[str]:
     folder = folder or kept.folder
     if not (folder / "trials.csv").is_file():
         return ["not made yet"]
-    reasons = list(dict.fromkeys(reason for phase in PHASES for reason in _stale_phase(kept, folder, phase)))
-    return [*reasons, *_stale_page(folder / "report.html")]
+    reasons = list(
+        dict.fromkeys(reason for phase in kept.phases for reason in _stale_phase(kept, folder, phase))
+    )
+    return [*reasons, *(_stale_page(folder / "report.html") if kept.page else [])]
 
 
 def _stale_phase(kept: Reference, folder: Path, phase: str) -> Iterator[str]:
     there = folder / phase
     if not (there / "study.toml").is_file():
         return
-    tables = {name: _header_and_ids(there, name) for name in TABLES}
+    tables = {name: _header_and_ids(there, name) for name in kept.tables}
     where = f"{phase}/" if phase else ""
     yield from (f"no {where}{name}.csv" for name, (header, _) in tables.items() if not header)
     made_of_them = (*(f"{name}.csv" for name in derived.DERIVED), datapackage.FILE)
-    yield from (f"no {where}{name}" for name in made_of_them if not (there / name).is_file())
+    yield from (f"no {where}{name}" for name in made_of_them if not is_there(there / name))
     study = kept.study() if not phase and kept.command == "run" else _as_written(kept, there)
     planned = plan.draw(study)
     expected = {
@@ -119,17 +128,17 @@ def _stale_phase(kept: Reference, folder: Path, phase: str) -> Iterator[str]:
         "epochs": [*EPOCHS, *study.metrics],
         "confusion": CONFUSION,
     }
-    for name, columns in expected.items():
-        header = [column for column in tables[name][0] if column != PARENT]
-        if header and header != columns:
-            yield _difference(f"{where}{name}", header, columns)
+    for name, (columns, _) in tables.items():
+        header = [column for column in columns if column != PARENT]
+        if header and header != expected[name]:
+            yield _difference(f"{where}{name}", header, expected[name])
     ids = {trial.trial_id for trial in planned.trials}
     if other := ids - tables["trials"][1]:
         yield f"{where}trials.csv has {len(other)} of {len(ids)} trials under other ids: {OTHER}"
 
 
 def _as_written(kept: Reference, there: Path) -> Study:
-    plugins = [CHECKOUT / "ablations" / file for file in kept.plugins]
+    plugins = [ABLATIONS / file for file in kept.plugins]
     return load(there / "study.toml", plugin_files=plugins)
 
 

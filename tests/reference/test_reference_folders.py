@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import csv
 import gzip
+import json
+import math
 import shutil
 import subprocess
+import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import make_reference
 import pytest
+from reference_digests import OTHER_BUILD, RECORD, UNRECORDED, digest, recorded, unfinished
 from reference_folders import (
     CHECKOUT,
     KEPT,
@@ -50,10 +55,17 @@ def test_a_page_has_headings_that_no_condition_decides() -> None:
 CHANGES = ["dataset=digits", "steps=20", "seeds=2", "eval_every=10 steps", "hidden=[8]"]
 
 
-def train_here(kept: Reference, folder: Path, changes: Sequence[str] = ()) -> None:
+def train_here(
+    kept: Reference, folder: Path, changes: Sequence[str] = (), _seconds: float = math.inf
+) -> bool:
     """Train as the command does, in this process, and write a page of headings alone: drawing takes long."""
     runs.train(load(CHECKOUT / "ablations" / f"{kept.name}.toml", changes), folder, workers=1)
-    (folder / "report.html").write_text("".join(f"<h2>{title}</h2>" for title in headings()))
+    (folder / "report.html").write_text(page_of_headings())
+    return True
+
+
+def page_of_headings() -> str:
+    return "".join(f"<h2>{title}</h2>" for title in headings())
 
 
 @pytest.fixture(scope="module")
@@ -73,13 +85,22 @@ def set_options() -> list[str]:
 
 
 KEPT_FILES = {
-    "trials.csv", "epochs.csv", "confusion.csv", "plan.json", "study.toml", "provenance.json", "report.html",
+    "trials.csv", "epochs.csv", "confusion.csv", "plan.json", "study.toml", "provenance.json", RECORD,
 }  # fmt: skip
 
 
 def test_a_folder_is_made_anew_without_what_is_not_kept(small: Path) -> None:
     assert {path.name for path in small.iterdir()} >= KEPT_FILES
-    gone = ("parts", "predictions", "weights", "checksums.json", ".lock", "planned.csv.gz", "stranger.txt")
+    gone = (
+        "parts",
+        "predictions",
+        "weights",
+        "checksums.json",
+        ".lock",
+        "planned.csv.gz",
+        "stranger.txt",
+        "report.html",
+    )
     assert not [name for name in gone if (small / name).exists()]
     assert sorted(path.name for path in (small.parent / ".making").iterdir()) == []
     assert results.read(small).trials["status"].eq("ok").all()
@@ -109,20 +130,21 @@ def test_what_the_command_made_differs_from_the_study_in_its_trials_alone(small:
 
 def test_a_column_or_a_heading_that_is_missing_makes_a_folder_stale(small: Path, tmp_path: Path) -> None:
     old = Path(shutil.copytree(small, tmp_path / "old"))
+    with_page = replace(KEPT["lab4_steps"], page=True)
     with (old / "trials.csv").open() as file:
         rows = list(csv.reader(file))
     at = rows[0].index("kernels")
     shorter = [[*row[:at], *row[at + 1 :]] for row in rows]
     with (old / "trials.csv").open("w", newline="") as file:
         csv.writer(file).writerows(shorter)
-    page = (old / "report.html").read_text()
     title = headings()[0]
-    (old / "report.html").write_text(page.replace(title, "Another title"))
+    (old / "report.html").write_text(page_of_headings().replace(title, "Another title"))
     (old / "epochs.csv").unlink()
-    reasons = stale(KEPT["lab4_steps"], old)
+    reasons = stale(with_page, old)
     assert "trials.csv lacks kernels" in reasons
     assert "no epochs.csv" in reasons
     assert f"report.html has no heading {title!r}" in reasons
+    assert not any("heading" in reason for reason in stale(KEPT["lab4_steps"], old)), "its page is not kept"
     assert stale(KEPT["lab4_steps"], tmp_path / "nowhere") == ["not made yet"]
 
 
@@ -135,16 +157,22 @@ def test_long_tables_are_packed_and_figures_that_docs_show_are_kept(
     (whole / "figures").mkdir()
     (whole / "figures" / "shown.png").write_bytes(b"png")
     (whole / "figures" / "other.png").write_bytes(b"png")
-    make_reference.keep(whole, tmp_path / "kept", ["shown.png"])
+    (whole / "report.html").write_text("the page")
+    kept = KEPT["lab4_steps"]
+    make_reference.keep(replace(kept, page=True), whole, tmp_path / "kept", ["shown.png"])
     assert (
         gzip.decompress((tmp_path / "kept" / "epochs.csv.gz").read_bytes())
         == (small / "epochs.csv").read_bytes()
     )
     assert not (tmp_path / "kept" / "epochs.csv").exists()
+    assert (tmp_path / "kept" / "report.html").read_text() == "the page"
+    described = json.loads((tmp_path / "kept" / "datapackage.json").read_text())["resources"]
+    assert {resource["path"] for resource in described} >= {"trials.csv", "epochs.csv.gz", "scores.csv.gz"}
+    assert len(stale(kept, tmp_path / "kept")) == 1, "but for its ids, it is current"
     assert [path.name for path in (tmp_path / "kept" / "figures").iterdir()] == ["shown.png"]
     assert results.read(tmp_path / "kept").epochs.equals(results.read(small).epochs)
     with pytest.raises(FileNotFoundError, match=r"gone\.png"):
-        make_reference.keep(whole, tmp_path / "kept", ["gone.png"])
+        make_reference.keep(kept, whole, tmp_path / "kept", ["gone.png"])
     assert shown_figures("lab5_ladder") == ["confusion-mnist-rung-3.png", "ladder-mnist.png"]
 
 
@@ -152,6 +180,8 @@ def test_a_wrong_name_ends_in_words(capsys: pytest.CaptureFixture[str]) -> None:
     for given, said in (
         (["lab9"], "unknown lab9; allowed: lab1_learning_rate"),
         (["choices", "--set", "lr=1"], "--into"),
+        (["choices", "--minutes", "0"], "allowed is a number above 0"),
+        (["--all", "--write"], "--numbers"),
     ):
         with pytest.raises(SystemExit) as stopped:
             make_reference.main(given)
@@ -163,3 +193,112 @@ def test_the_listing_says_what_is_stale(capsys: pytest.CaptureFixture[str]) -> N
     make_reference.main(["--stale"])
     listed = capsys.readouterr().out
     assert all(f"\n{name} " in listed for name in OLD)
+
+
+def test_the_listing_says_how_long_a_plan_expects_a_folder_to_take(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds = {"cnn": 90.0, "losses": 3600.0}
+    monkeypatch.setattr(make_reference, "planned_seconds", lambda kept: seconds[kept.name])
+    monkeypatch.setattr(make_reference, "unfinished", lambda _kept: [UNRECORDED])
+    make_reference.main(["cnn", "losses", "--plan"])
+    listed = capsys.readouterr().out
+    assert "   1.5 min" in listed
+    assert "  60.0 min" in listed
+    assert listed.endswith("62 minutes of training in all, by plan\n")
+
+
+def test_a_folder_that_this_study_made_is_left_and_another_is_made(
+    small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = KEPT["lab4_steps"]
+    there = Path(shutil.copytree(small, tmp_path / "lab4_steps"))
+    monkeypatch.setattr(make_reference, "train", train_here)
+    monkeypatch.setattr("reference_digests.stale", lambda _kept, _folder: [])
+    assert recorded(there) == digest(kept, CHANGES) != digest(kept)
+    assert unfinished(kept, there) == [OTHER_BUILD]
+    (there / RECORD).unlink()
+    assert unfinished(kept, there) == [UNRECORDED]
+    (there / RECORD).write_text("damaged")
+    assert unfinished(kept, there) == [UNRECORDED]
+    (there / RECORD).write_text(json.dumps({"digest": digest(kept)}))
+    assert unfinished(kept, there) == []
+    before = (there / "provenance.json").read_bytes()
+    make_reference.main(["lab4_steps", "--into", str(tmp_path), *set_options()])
+    assert "is current (--anew makes it again)" in capsys.readouterr().out
+    assert (there / "provenance.json").read_bytes() == before
+    make_reference.main(["lab4_steps", "--anew", "--into", str(tmp_path), *set_options()])
+    assert (there / "provenance.json").read_bytes() != before
+
+
+def test_a_digest_tells_studies_and_components_apart_and_comments_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ablations, shipped = tmp_path / "ablations", tmp_path / "shipped"
+    ablations.mkdir()
+    study = (CHECKOUT / "ablations" / "lab4_steps.toml").read_text()
+    shutil.copytree(CHECKOUT / "harness" / "lowering" / "shipped", shipped)
+    monkeypatch.setattr("reference_folders.ABLATIONS", ablations)
+    monkeypatch.setattr("reference_digests.ABLATIONS", ablations)
+    monkeypatch.setattr("reference_digests.SHIPPED", shipped)
+
+    def digest_of(text: str) -> str:
+        (ablations / "lab4_steps.toml").write_text(text)
+        return digest(KEPT["lab4_steps"])
+
+    as_it_is = digest_of(study)
+    assert digest_of(f"# a remark\n{study}") == as_it_is
+    assert digest_of(study.replace("[study]", "[study]\nuntil = { val_accuracy = 0.9 }")) != as_it_is
+    (shipped / "activation-tanh.c").write_text("changed")
+    assert digest_of(study) == as_it_is, "the study has no tanh"
+    (shipped / "optimizer-adam.c").write_text("changed")
+    assert digest_of(study) != as_it_is
+
+
+def test_what_is_stopped_by_the_minutes_goes_on_unless_its_study_changed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pieces: list[bool] = []
+
+    def train_a_piece(kept: Reference, folder: Path, changes: Sequence[str], seconds: float) -> bool:
+        assert 0 < seconds <= 60
+        pieces.append((folder / "begun").is_file())
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "begun").touch()
+        if len(pieces) <= 2:
+            return False
+        (folder / "begun").unlink()
+        return train_here(kept, folder, changes)
+
+    monkeypatch.setattr(make_reference, "train", train_a_piece)
+    command = ["lab4_steps", "--minutes", "1", "--into", str(tmp_path)]
+    for changes in (["--set", "lr=0.5"], set_options()):
+        with pytest.raises(SystemExit) as stopped:
+            make_reference.main([*command, *changes])
+        assert stopped.value.code == make_reference.STOPPED
+        assert "the same command goes on" in capsys.readouterr().out
+        assert not (tmp_path / "lab4_steps").exists()
+    make_reference.main([*command, *set_options()])
+    assert pieces == [False, False, True], "the second piece is of another study, and begins anew"
+    assert recorded(tmp_path / "lab4_steps") == digest(KEPT["lab4_steps"], CHANGES)
+    assert not list((tmp_path / ".making").iterdir())
+
+
+def test_a_command_that_takes_too_long_is_asked_to_end() -> None:
+    assert make_reference.run([sys.executable, "-c", "pass"], 60)
+    assert not make_reference.run([sys.executable, "-c", "import time; time.sleep(600)"], 0.2)
+    with pytest.raises(subprocess.CalledProcessError):
+        make_reference.run([sys.executable, "-c", "raise SystemExit(2)"], math.inf)
+
+
+def test_of_a_large_folder_the_trials_alone_may_be_kept(small: Path, tmp_path: Path) -> None:
+    kept = replace(KEPT["lab4_steps"], tables=("trials",), phases=("",))
+    Path(shutil.copytree(small, tmp_path / "made" / "tuning"))
+    shutil.copytree(small, tmp_path / "made", dirs_exist_ok=True)
+    make_reference.keep(kept, tmp_path / "made", tmp_path / "kept", [])
+    assert not [
+        name for name in ("epochs.csv", "confusion.csv", "tuning") if (tmp_path / "kept" / name).exists()
+    ]
+    assert len(stale(kept, tmp_path / "kept")) == 1, "but for its ids, it is current"
+    assert {"no epochs.csv", "no confusion.csv"} < set(stale(KEPT["lab4_steps"], tmp_path / "kept"))
+    assert results.read_trials(tmp_path / "kept")["status"].eq("ok").all()

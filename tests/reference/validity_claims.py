@@ -1,0 +1,93 @@
+"""What README.md and docs/comparisons.md state of the harness's tests of itself, number by number."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+from doc_numbers import Claim
+from reference_values import PERCENT, Interval, row, table
+
+FOLDER = "validity"
+TWICE, NAMED, POOL = "trained: CE twice", "trained: MSE 5 lr, QL lr", "resampled: pool (mnist)"
+LOOKED = "trained: one arm, by val"
+FALSE, COVERAGE, BOOTSTRAP = "false positives", "coverage", "coverage, percentile bootstrap"
+MARGIN = "called the same, though exactly at the margin"
+FAMILY = "false positives in a family of 4, Holm"
+LOOKS, UNCORRECTED = (
+    f"false positives, looked at {how}" for how in ("up to 20 seeds", "without a correction")
+)
+SIZES = (5, 10, 20)
+
+
+def _rate(question: str, source: str, n: int) -> Interval:
+    """Read a rate with its 95 % interval, in percent."""
+    found = row(table(f"{FOLDER}/rates.csv"), {"question": question, "source": source, "n": n})
+    return Interval(*(PERCENT * float(found[name]) for name in ("rate", "low", "high")))
+
+
+def _rates(question: str, source: str) -> Sequence[float]:
+    return [number for n in SIZES for number in _rate(question, source, n)]
+
+
+def _studies() -> Sequence[float]:
+    where = {"question": FALSE, "source": TWICE, "n": 5}
+    studies = float(row(table(f"{FOLDER}/rates.csv"), where)["studies"])
+    found = [*_rate(FALSE, TWICE, 5), *_rate(COVERAGE, TWICE, 5)]
+    return [studies, *found, _rate(BOOTSTRAP, POOL, 5).mean]
+
+
+def _bootstraps() -> Sequence[float]:
+    return [_rate(BOOTSTRAP, POOL, n).mean for n in SIZES]
+
+
+def _looks() -> Sequence[float]:
+    where = {"question": LOOKS, "source": LOOKED, "n": 20}
+    studies = float(row(table(f"{FOLDER}/rates.csv"), where)["studies"])
+    return [studies, *_rate(LOOKS, LOOKED, 20), _rate(UNCORRECTED, LOOKED, 20).mean]
+
+
+PAGE = "docs/comparisons.md"
+CELL = "{} % ({} to {})"
+AT_LOOKS = "equal arms, looked at after 3, 5, 7, 10, 14, 20 seeds ([harness try](trying.md)), found different"
+ROWS = {
+    "arms that are the same, found different (trained; 5 % is right)": (FALSE, TWICE),
+    "MSE at 5 lr and QL at lr, with other seeds, found different": (FALSE, NAMED),
+    "intervals that hold the true difference (95 % is right)": (COVERAGE, TWICE),
+    "five equal arms, any found better or worse, Holm-corrected (pool)": (FAMILY, POOL),
+    "arms exactly a margin apart, called the same (at most 5 %)": (MARGIN, TWICE),
+}
+"""A row of the page -> its question and its source in rates.csv."""
+CLAIMS = [
+    Claim(
+        "README.md", FOLDER,
+        """
+    in {} A/A studies of 5 seeds, an arm against itself, really trained, it found a difference in {} % (95 %
+    interval {} to {} %), and its 95 % intervals held the truth in {} % ({} to {} %); a percentile bootstrap
+    would have in {} %.""",
+        _studies,
+    ),
+    Claim(
+        "README.md", FOLDER,
+        """
+    of {} trained comparisons of an arm with itself, {} % ({} to {}) were called different, where p < 0.05
+    at each look would be wrong in {} %.""",
+        _looks,
+    ),
+    *(
+        Claim(
+            PAGE, FOLDER, f"| {title} | {' | '.join([CELL] * 3)} |",
+            partial(_rates, question, source),
+        )
+        for title, (question, source) in ROWS.items()
+    ),
+    Claim(
+        PAGE, FOLDER, "| the same intervals by a percentile bootstrap (pool) | {} % | {} % | {} % |",
+        _bootstraps,
+    ),
+    Claim(PAGE, FOLDER, f"| {AT_LOOKS} | | | {CELL} |", partial(_rate, LOOKS, LOOKED, 20)),
+    Claim(
+        PAGE, FOLDER, f"| the same looks without their correction | | | {CELL} |",
+        partial(_rate, UNCORRECTED, LOOKED, 20),
+    ),
+]  # fmt: skip
