@@ -77,3 +77,10 @@ def test_no_global_random_state_is_touched() -> None:
     after = np.random.get_state()  # noqa: NPY002
     assert all(np.array_equal(a, b) for a, b in itertools.zip_longest(after, before[1]))
     assert torch.equal(torch.get_rng_state(), before[2])
+
+
+def test_a_zero_at_the_end_of_a_key_counts() -> None:
+    """In a list it would not: default_rng([7, 0]) is default_rng(7)."""
+    keys: list[tuple[int, ...]] = [(), (0,), (0, 0), (0, 0, 0, 0, 0)]
+    draws = [np.random.default_rng(7).random(), *(stream(7, "weights", *key).random() for key in keys)]
+    assert len(set(draws)) == len(draws)

@@ -14,6 +14,9 @@ from harness.errors import UsageError, few, quoted
 from harness.text import count
 
 MOST_TOLD_APART = 3
+TAKEN_FOR_MISSING = (
+    ". pandas.read_csv takes names such as None, NA and null for missing, unless keep_default_na=False"
+)
 
 
 @dataclass(frozen=True)
@@ -139,9 +142,10 @@ def _filled(table: ReadTable, column: str, role: str) -> pd.Series[str]:
     empty = texts.eq("")
     if empty.any():
         rows, article = count(int(empty.sum()), "row"), "an" if role == "arm" else "a"
+        cause = TAKEN_FOR_MISSING if table.place == "row" else ""
         raise UsageError(
             f"{table.name}: {rows} without {article} {role} ({column} is empty in {table.at(empty)}). Fill "
-            "them in, or leave them out, for instance with --where COLUMN=VALUE"
+            f"them in, or leave them out, for instance with --where COLUMN=VALUE{cause}"
         )
     return texts
 
