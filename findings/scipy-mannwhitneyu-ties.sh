@@ -4,7 +4,7 @@
 # One expects that three against three can never be significant at 5 %: of the 20 ways to share out six numbers,
 # two are the most extreme, p = 0.1. Without ties the function counts them. Two equal values anywhere, and it takes
 # the normal approximation, whatever the sizes: the rounded accuracies are "significant" where the exact ones are
-# not. method=PermutationMethod() counts with ties too, and gives 0.1. Four against five has the same: 0.016 exactly.
+# not. method=PermutationMethod() counts with ties too, and gives 0.1.
 #
 # Observed (2026-11-30, Python 3.11, NumPy 2.4.6); the script fails if this changes:
 #   97.11 97.08 97.14 against 98.02 97.96 97.99: p = 0.1000, counted 0.1000
