@@ -18,7 +18,7 @@ OWN_FOLDER = 'folder=$(mktemp -d)\ntrap \'rm -rf "$folder"\' EXIT\npython3 -m ve
 
 
 def problems(text: str) -> list[str]:
-    """What a finding's script lacks."""
+    """List what a finding's script lacks."""
     lines = text.splitlines()
     header = [line for line in lines[1:] if line.startswith("#")]
     installed = [package.strip('"') for found in PACKAGE.findall(text) for package in found.split()]
