@@ -34,6 +34,7 @@ def warnings(study: Study, everything: Sequence[Trial]) -> list[str]:
         "(`harness list AXIS` says what a setting does)"
         for axis in _idle(study, distinct)
     ]
+    told += _coupled_decay(study, distinct)
     lr = study.baseline.get("lr")
     inherited = {settings.optimizer for settings in distinct if settings["lr"] == lr}
     for name in sorted(inherited) if "lr" not in study.axes else []:
@@ -46,26 +47,17 @@ def warnings(study: Study, everything: Sequence[Trial]) -> list[str]:
     for name in sorted(arms):
         facts = arms[name].facts
         told += [f"data set {name!r}: {sentence}" for sentence in (*facts.said, *facts.warnings)]
-    several = (targets.warnings, _coupled_decay, _unrounded, unseen)
+    several = (targets.warnings, _unrounded, unseen)
     return [*told, *(sentence for say in several for sentence in say(study, everything))]
 
 
-def _idle(study: Study, arms: Sequence[Settings]) -> Iterator[str]:
-    """Name the axes of several values in which no arms differ: skip, where no layer keeps its shape."""
-    for axis in [axis for axis in study.axes if axis not in study.linked_axes and len(study.axes[axis]) > 1]:
-        values = (as_text(settings.get(axis)) for settings in arms)
-        first = next(values, None)
-        if first is not None and all(value == first for value in values):
-            yield axis
-
-
-def _coupled_decay(study: Study, everything: Sequence[Trial]) -> list[str]:
+def _coupled_decay(study: Study, arms: Sequence[Settings]) -> list[str]:
     """Say where an adaptive optimizer has a weight decay that is meant for adamw. What is tuned chooses."""
     if study.about.phase != "fixed":
         return []
     given = {
         (settings.optimizer, value)
-        for settings in settings_of_arms(everything)
+        for settings in arms
         if settings.optimizer in COUPLED
         and isinstance(value := settings.get("weight_decay"), (int, float))
         and value >= STRONG_DECAY
@@ -75,6 +67,15 @@ def _coupled_decay(study: Study, everything: Sequence[Trial]) -> list[str]:
         "takes far more accuracy than the same in adamw, where weight decay shrinks the weights by itself"
         for name, value in sorted(given)
     ]
+
+
+def _idle(study: Study, arms: Sequence[Settings]) -> Iterator[str]:
+    """Name the axes of several values in which no arms differ: skip, where no layer keeps its shape."""
+    for axis in [axis for axis in study.axes if axis not in study.linked_axes and len(study.axes[axis]) > 1]:
+        values = (as_text(settings.get(axis)) for settings in arms)
+        first = next(values, None)
+        if first is not None and all(value == first for value in values):
+            yield axis
 
 
 def _unrounded(study: Study, everything: Sequence[Trial]) -> list[str]:
