@@ -9,7 +9,7 @@
 # Observed (2026-11-30, Python 3.11, NumPy 2.4.6, SciPy 1.17.1); the script fails if this changes:
 #   RandomSampler, 20 trials twice: 20 different
 #   TPESampler, 5 trials twice: 5 different
-#   QMCSampler, 20 trials twice: @@ different
+#   QMCSampler, 20 trials twice: 40 different
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

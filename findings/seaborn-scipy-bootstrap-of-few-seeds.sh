@@ -10,10 +10,10 @@
 #
 # Observed (2026-11-30, Python 3.11, NumPy 2.4.6), shares of 600 samples of normal numbers; the script fails where
 # seaborn or SciPy holds more than 90 % at 5 seeds, or Student less than 92 % anywhere:
-#   2 seeds: seaborn @@, SciPy @@, Student @@
-#   3 seeds: seaborn @@, SciPy @@, Student @@
-#   5 seeds: seaborn @@, SciPy @@, Student @@
-#   10 seeds: seaborn @@, SciPy @@, Student @@
+#   2 seeds: seaborn 50 %, SciPy 50 %, Student 95 %
+#   3 seeds: seaborn 73 %, SciPy 70 %, Student 95 %
+#   5 seeds: seaborn 82 %, SciPy 82 %, Student 94 %
+#   10 seeds: seaborn 90 %, SciPy 90 %, Student 95 %
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
@@ -52,5 +52,5 @@ for n in (2, 3, 5, 10):
     shares = (f"{100 * held[way, n]:.0f} %" for way in (of_seaborn, of_scipy, of_student))
     print(f"{n} seeds: " + ", ".join(map(" ".join, zip(("seaborn", "SciPy", "Student"), shares))))
 few = max(held[of_seaborn, 5], held[of_scipy, 5])
-sys.exit(few > 0.9 or min(held[of_student, n] for n in (2, 3, 5, 10)) < 0.92)
+sys.exit(bool(few > 0.9 or min(held[of_student, n] for n in (2, 3, 5, 10)) < 0.92))
 PYTHON

@@ -7,9 +7,9 @@
 #
 # Observed (2026-11-30, Python 3.11, NumPy 2.4.6), digits, 64 hidden units, SGD with momentum 0.9, lr 0.05, mean accuracy
 # over ten seeds; the script fails where the first is not better than the second by half a point:
-#   one fit of 15 epochs: @@
-#   15 fits of one epoch: @@
-#   15 calls of partial_fit: @@
+#   one fit of 15 epochs: 95.6 %
+#   15 fits of one epoch: 93.6 %
+#   15 calls of partial_fit: 95.5 %
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
@@ -65,5 +65,5 @@ whole, fits, parts = map(accuracy, (at_once, one_by_one, by_parts))
 print(f"one fit of {EPOCHS} epochs: {100 * whole:.1f} %")
 print(f"{EPOCHS} fits of one epoch: {100 * fits:.1f} %")
 print(f"{EPOCHS} calls of partial_fit: {100 * parts:.1f} %")
-sys.exit(whole - fits < 0.005 or abs(whole - parts) > 0.01)
+sys.exit(bool(whole - fits < 0.005 or abs(whole - parts) > 0.01))
 PYTHON

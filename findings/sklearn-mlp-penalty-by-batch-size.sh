@@ -44,5 +44,5 @@ for batch in (1, 10, 100, 1000):
     by_batch = (1 - LR * ALPHA / batch) ** steps
     wrong = wrong or abs(share - by_batch) > 1e-6
     print(f"batches of {batch}: {share:.4f} of the start, (1 - lr alpha / {batch}) ** {steps} is {by_batch:.4f}")
-sys.exit(wrong)
+sys.exit(bool(wrong))
 PYTHON

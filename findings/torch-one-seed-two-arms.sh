@@ -26,6 +26,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, TensorDataset
 
+torch.set_num_threads(1)
 PLACES = torch.arange(64)
 PIXELS = torch.sin(torch.arange(64 * 8.0)).view(64, 8)
 TRAIN, VAL = TensorDataset(PIXELS, PLACES), TensorDataset(PIXELS)

@@ -23,6 +23,7 @@ import torch
 from torch.nn.functional import cross_entropy
 from torch.optim.lr_scheduler import OneCycleLR
 
+torch.set_num_threads(1)
 MOMENTA = (0.0, 0.5, 0.9)
 
 

@@ -7,8 +7,8 @@
 # 77,000 on (one chance in two) instead of 5 billion. Seeds that are counted, 0, 1, 2, .., never meet.
 #
 # Observed (2026-11-30, Python 3.11); the script fails if this changes:
-#   200,000 names: 200,000 seeds of 64 bits, @@ streams
-#   @@ and @@: initial_seed() equal: False, equal weights: True
+#   200,000 names: 200,000 seeds of 64 bits, 199,997 streams
+#   trial 42825 and trial 167178: initial_seed() equal: False, equal weights: True
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

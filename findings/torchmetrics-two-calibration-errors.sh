@@ -10,7 +10,7 @@
 # Observed (2026-11-30, Python 3.11, PyTorch 2.13.0, NumPy 2.4.6), 100,000 samples, the true probability of class 1 is
 # p - 0.1; the script fails if this changes:
 #   binary: 0.100
-#   multiclass: 0.00@@
+#   multiclass: 0.003
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
