@@ -194,6 +194,24 @@ def notebooks(session: nox.Session) -> None:
 
 
 @nox.session(python=False)
+def findings(session: nox.Session) -> None:
+    """Run the scripts of findings/, each in an environment of its own; `-- torch optuna`: some by name.
+
+    They need a package registry, and up to two minutes each. One fails where its packages behave otherwise.
+    """
+    words = session.posargs or [""]
+    everything = sorted(Path("findings").glob("*.sh"))
+    scripts = [path for path in everything if any(word in path.stem for word in words)]
+    changed = []
+    for script in scripts:
+        session.log(str(script))
+        if subprocess.run(["bash", str(script)], check=False).returncode:
+            changed.append(script.stem)
+    if changed or not scripts:
+        session.error(f"{len(changed)} of {len(scripts)} findings have changed: {', '.join(changed)}")
+
+
+@nox.session(python=False)
 def gpu(session: nox.Session) -> None:
     """Test and measure a GPU with this machine's own Python, PyTorch and JAX, in at most six minutes.
 

@@ -18,7 +18,7 @@ PAGES = sorted([*CHECKOUT.glob("[A-Z]*.md"), *CHECKOUT.glob("docs/**/*.md")])
 PAGES.remove(CHECKOUT / "CHANGELOG.md")  # which names what was, too
 BASES = (CHECKOUT, PACKAGE)  # folders that a path in the text may start from
 LINK = re.compile(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)")
-FILE = re.compile(r"(?<![\w/.<-])((?:[\w-]+/)+[\w-]+\.(?:py|c|h|toml|txt))\b")
+FILE = re.compile(r"(?<![\w/.<-])((?:[\w-]+/)+[\w-]+\.(?:py|c|h|sh|toml|txt))\b")
 DOTTED = re.compile(r"`([a-z_]+(?:\.\w+)+)(?:\([^`]*\))?`")
 MODULE = re.compile(r"`(\w+\.py)`")
 IMPORT = re.compile(r"from (harness[\w.]*) import (\w+(?:, \w+)*)")

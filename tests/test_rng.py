@@ -84,3 +84,10 @@ def test_seeds_by_purpose_are_those_purposes_seeds() -> None:
     named: dict[Purpose, int] = {"batches": 1, "dropout": 2, "augmentation": 3}
     for purpose, seed in named.items():
         assert stream(seeds, purpose, 4).random() == stream(seed, purpose, 4).random()
+
+
+def test_a_zero_at_the_end_of_a_key_counts() -> None:
+    """In a list it would not: default_rng([7, 0]) is default_rng(7)."""
+    keys: list[tuple[int, ...]] = [(), (0,), (0, 0), (0, 0, 0, 0, 0)]
+    draws = [np.random.default_rng(7).random(), *(stream(7, "weights", *key).random() for key in keys)]
+    assert len(set(draws)) == len(draws)

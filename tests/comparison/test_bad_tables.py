@@ -228,3 +228,13 @@ def test_names_cannot_steer_the_terminal_that_shows_them(tmp_path: Path) -> None
     arms = judge(tmp_path, GOOD.replace("new", '"n\x1b]0;x\x07\u202ee\nw"')).contrasts["arm"]
     assert list(arms) == ["n\\x1b]0;x\\x07\\u202ee\\nw"]
     assert judge(tmp_path, GOOD.replace("accuracy", "\x1b[2J accuracy")).metric == "\\x1b[2J accuracy"
+
+
+def test_an_arm_that_pandas_took_for_missing_is_told() -> None:
+    content = GOOD.replace("baseline", "None")
+    with pytest.raises(
+        UsageError, match=r"6 rows without an arm \(model is empty in .*keep_default_na=False"
+    ):
+        harness.judge(pd.read_csv(io.StringIO(content)))
+    kept = harness.judge(pd.read_csv(io.StringIO(content), keep_default_na=False))
+    assert set(kept.observations.rows["arm"]) == {"None", "new"}

@@ -100,6 +100,13 @@ def test_a_study_of_misfits_has_nothing_to_train(study_of: Make) -> None:
         ),
         ({"optimizer": ["sgd", "adam"]}, {"lr": 0.005}, []),
         ({"optimizer": ["sgd", "adam"], "lr": [0.1]}, {}, []),
+        (
+            {"optimizer": ["adam", "adamw"]},
+            {"lr": 0.001, "weight_decay": 0.01},
+            ["weight_decay = 0.01 of adam is an L2 penalty, which adam divides"],
+        ),
+        ({}, {"optimizer": "adam", "lr": 0.001, "weight_decay": 1e-4}, []),
+        ({}, {"optimizer": "sgd", "lr": 0.1, "weight_decay": 0.01}, []),
     ],
 )
 def test_a_plan_warns_of_probable_mistakes(

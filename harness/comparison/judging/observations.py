@@ -19,6 +19,9 @@ OF_BLOCKS = (
     "blocks of seeds chose the settings of arms: n and more_seeds count blocks, by the mean of their seeds"
 )
 """The note on arms of which each block of seeds (the column `stats.BLOCK`) chose the settings by itself."""
+TAKEN_FOR_MISSING = (
+    ". pandas.read_csv takes names such as None, NA and null for missing, unless keep_default_na=False"
+)
 
 
 @dataclass(frozen=True)
@@ -148,9 +151,10 @@ def _filled(table: ReadTable, column: str, role: str) -> pd.Series[str]:
     empty = texts.eq("")
     if empty.any():
         rows, article = count(int(empty.sum()), "row"), "an" if role == "arm" else "a"
+        cause = TAKEN_FOR_MISSING if table.place == "row" else ""
         raise UsageError(
             f"{table.name}: {rows} without {article} {role} ({column} is empty in {table.at(empty)}). Fill "
-            "them in, or leave them out, for instance with --where COLUMN=VALUE"
+            f"them in, or leave them out, for instance with --where COLUMN=VALUE{cause}"
         )
     return texts
 
