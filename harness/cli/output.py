@@ -169,10 +169,8 @@ def _once_an_arm(choices: pd.DataFrame) -> pd.DataFrame:
 
     if SEED_BLOCK not in choices:
         return choices
-    sizes = choices.groupby(["dataset", "arm", "edge"], sort=False).size()
-    rows = [
-        {"arm": f"{arm}, in {count(int(n), 'block')},", "edge": edge} for (_, arm, edge), n in sizes.items()
-    ]
+    groups = choices.groupby(["dataset", "arm", "edge"], sort=False)
+    rows = [{"arm": f"{arm}, in {count(len(of), 'block')},", "edge": edge} for (_, arm, edge), of in groups]
     return pd.DataFrame(rows, columns=["arm", "edge"])
 
 

@@ -250,6 +250,7 @@ def test_the_report_shows_what_blocks_chose_and_counts_them(folder: Path) -> Non
     text = " ".join(" ".join(said) for said in made.answers).replace("\u00a0", " ")
     assert "each of 3 blocks of seeds chose an arm's settings on val by 2 tuning seeds of its own" in text
     assert "trained them with 2 fresh seeds" in text
+    assert "over 3 blocks" in text
     assert "These intervals do not cover that another choice was possible" not in text
     assert "No setting finished with every tuning seed of 3 blocks of an arm" in text
     shown = {table.name: table for table in made.tables}
