@@ -30,7 +30,7 @@ STACK_BYTES_CUDA = 4 * 2**30
 Starting a graph of a dozen kernels stops to count after some hundred members. Not measured; a GPU that has
 less memory trains a stack in halves.
 """
-NAMED = 12
+NAME_DIGITS = 12
 """Hexadecimal digits of a stack's name, as of a trial's: of 80,000 names of eight, two are likely one."""
 MEMORY_BYTES = 2**30
 """Bytes of a stack on a CPU, at most: weights, gradients, an optimizer's states, and what is in flight."""
@@ -48,7 +48,7 @@ class Stack:
     def of(cls, engine: Engine, trials: Sequence[Trial]) -> Stack:
         """Make a stack of trials, named by its engine and their ids."""
         text = " ".join([engine, *(trial.trial_id for trial in trials)])
-        return cls("g" + hashlib.sha256(text.encode()).hexdigest()[:NAMED], engine, tuple(trials))
+        return cls("g" + hashlib.sha256(text.encode()).hexdigest()[:NAME_DIGITS], engine, tuple(trials))
 
     @property
     def settings(self) -> Settings:

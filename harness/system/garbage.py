@@ -1,4 +1,4 @@
-"""Python's collector of reference cycles, which costs a quarter of the time in which a large plan is made."""
+"""Python's collector of reference cycles, without which large plans and merges are made."""
 
 from __future__ import annotations
 
