@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from harness.axes import plugins
+from harness.axes.architectures import architectures
 from harness.errors import MachineError, UsageError
 from harness.results import Results, TrainedTrial, read, run_folder, selection, weights
 from harness.results.trained_on import study_dataset
 from harness.settings import Value
-from harness.settings.schema import OF_ARM, SEED_BLOCK
+from harness.settings.schema import NAMED_ONLY, OF_ARM, SEED_BLOCK
 from harness.study.checker import known_settings
 from harness.study.study import Study
 from harness.study.study import load as load_study
@@ -61,7 +62,10 @@ def settings_of(trial: TrainedTrial) -> dict[str, Value]:
         if text != NOT_APPLICABLE and name not in labels:
             value = _value(trial.row[name])
             given[name] = known[name].check(value) if name in known else value
-    return given
+    own = given.get("architecture")
+    defaults = architectures[own].settings if own in architectures else {}
+    unnamed = {name: defaults[name].default for name in NAMED_ONLY if name in defaults}
+    return {**unnamed, **given}
 
 
 def _linked(study: Mapping[str, Any]) -> list[str]:

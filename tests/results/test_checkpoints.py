@@ -340,12 +340,13 @@ def counted() -> Iterator[list[int]]:
 def train(
     study: Study, folder: Path, every: str = "1 epoch", **how: Any
 ) -> tuple[runs.RunSummary, list[str]]:
-    """Train in this process; gives what was noted on the screen too."""
+    """Train in this process; gives what was noted on the screen too, but for doubts about the study."""
     notes: list[str] = []
+    doubts = plan.make(study).warnings
 
     @contextmanager
     def display(progress: progress.Progress) -> Iterator[None]:
-        notes.extend(progress.notes)
+        notes.extend(note for note in progress.notes if note not in doubts)
         yield
 
     options = {"device": "cpu", "workers": 1, "checkpoint_every": every, "display": display, **how}

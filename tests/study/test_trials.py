@@ -151,7 +151,7 @@ def test_defaults_are_resolved() -> None:
         "loss": "ce", "optimizer": "sgd", "lr": 0.1, "weight_decay": 0.0, "schedule": "constant",
         "batch_size": 32, "epochs": 5, "sampling": "shuffle", "match": "kind", "eval_every": "1 epoch",
         "label_noise": 0.0, "label_smoothing": 0.0, "augmentation": "none", "dropout": 0.0, "norm": "none",
-        "skip": False,
+        "skip": False, "initial_weights": "uniform_fan_in",
     }  # fmt: skip
 
 
