@@ -92,8 +92,8 @@ def outcome(table: pd.DataFrame) -> str:
 
     It is rejected where a lead under the most noise is not there (worse, or the same within the margin),
     where the interval of a change of such a lead lies below 0, or where that of a difference on clean labels
-    lies beyond the margin. It holds where all such leads are better, and all differences on clean labels the
-    same within the margin.
+    lies beyond the margin. It holds where all such leads are better, no interval of their changes reaches
+    below 0, and all differences on clean labels are the same within the margin.
 
     Args:
         table: as from `numbers`.
@@ -103,7 +103,8 @@ def outcome(table: pd.DataFrame) -> str:
     beyond = clean["difference_low"].gt(MARGIN) | clean["difference_high"].lt(-MARGIN)
     if noisy["verdict"].isin(NO_LEAD).any() or noisy["change_high"].lt(0).any() or beyond.any():
         return "is rejected"
-    held = noisy["verdict"].eq("better").all() and clean["verdict"].eq("same within margin").all()
+    led = noisy["verdict"].eq("better").all() and not noisy["change_low"].lt(0).any()
+    held = led and clean["verdict"].eq("same within margin").all()
     return "holds" if held else "is not decided"
 
 

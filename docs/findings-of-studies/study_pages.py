@@ -19,6 +19,7 @@ from pathlib import Path
 import jinja2
 import noisy_losses
 import single_run_page
+import variance
 from page_parts import Finding
 
 from harness import plots
@@ -30,8 +31,9 @@ HERE = Path(__file__).parent
 CHECKOUT = HERE.parents[1]
 REFERENCE = CHECKOUT / "results" / "reference"
 WIDTH = 118
-UNFILLED = re.compile(r"[|#>!-]")
-"""Paragraphs that begin so stay as they are: tables, headings, quotations, figures and lists."""
+UNFILLED = re.compile(r"[|#>!]")
+"""Paragraphs that begin so stay as they are: tables, headings, quotations and figures."""
+ITEM = "- "
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,7 @@ class Page:
 PAGES = {
     page.name: page
     for page in (
+        Page("variance", [variance.STUDY], variance.finding),
         Page("losses-under-noise", [noisy_losses.STUDY], noisy_losses.finding),
         Page(
             "single-run-tables",
@@ -80,7 +83,7 @@ def text(name: str, finding: Finding) -> str:
 
 
 def wrapped(page: str) -> str:
-    """Break the lines of a page's paragraphs anew; tables, headings, figures and lists stay as they are."""
+    """Break the lines of a page's paragraphs and lists anew; tables, headings and figures stay."""
     paragraphs = re.split(r"\n\s*\n", page.strip())
     return "\n\n".join(map(_filled, paragraphs)) + "\n"
 
@@ -88,7 +91,11 @@ def wrapped(page: str) -> str:
 def _filled(paragraph: str) -> str:
     if UNFILLED.match(paragraph):
         return paragraph
-    return textwrap.fill(paragraph, WIDTH, break_long_words=False, break_on_hyphens=False)
+    is_list = paragraph.startswith(ITEM)
+    fill = textwrap.TextWrapper(
+        WIDTH, subsequent_indent=" " * len(ITEM) * is_list, break_long_words=False, break_on_hyphens=False
+    ).fill
+    return "\n".join(map(fill, paragraph.splitlines())) if is_list else fill(paragraph)
 
 
 def write(page: Page, finding: Finding, into: Path) -> Path:

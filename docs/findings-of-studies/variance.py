@@ -1,27 +1,25 @@
-"""Write the page on the study `variance`: each of its numbers is read from the tables of the study's report.
-
-python docs/findings-of-studies/variance.py results/variance
-"""
+"""Numbers of the study `variance`: what each source of randomness decides, and the seeds that it costs."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import page_parts
 import pandas as pd
+from page_parts import MARGIN, Finding, ends, points
 
-import harness
-from harness import stats
+from harness import plots, results, stats
 from harness.reporting.seed_sources import DRAWN, WORDS, whole
+from harness.results import documents
 from harness.settings.schema import FIXED_SEED
 from harness.stats.power_analysis import POWER
-from harness.stats.seed_variance import NOTHING
+from harness.stats.seed_variance import EVERY, NOTHING
 from harness.study.seed_axes import NONE
-from harness.text import count, percent, points
+from harness.text import count, joined, percent
 
-PAGE = Path(__file__).with_suffix(".md")
+STUDY = "variance"
 FLAT = "softmax regression"
 """The network without a hidden layer, as the study calls it."""
 HALF = 0.5
@@ -29,59 +27,6 @@ SOURCES = ("start", "order", "split", "label_noise")
 SCHEDULES = ("constant", "linear")
 BETWEEN = " \u00b7 "
 """What stands between network and schedule in an arm's label."""
-TEXT = """\
-# Where does the variance of a small classifier come from?
-
-**Question.** Trials of one arm differ by their seed: by the initial weights, the order of the batches, the
-split into train and val, and the wrong labels where there are any. Which of these makes them differ, and how
-many seeds does a difference of {margin} points need?
-
-**Design.** [ablations/variance.toml](../../ablations/variance.toml): {arms} ({networks} networks, {datasets},
-each with a constant learning rate and with one that ends at 0), of each every source of randomness varied
-alone, {values} seeds of it by {seeds} seeds of all the rest: {trials}. Each source is a table of two ways
-with random effects ([comparisons](../comparisons.md)). `harness run variance --report` trains and judges it;
-`{command}` writes this page from the tables of its report.
-
-**Result.** {answer}
-
-The standard deviation of test accuracy between seeds in points, the share of the variance that each source
-has alone, and the seeds of each arm that show a difference of {margin} points (power {power}), with 95 %
-intervals:
-
-{table}
-
-{sentences}
-
-**Limits.** Multilayer perceptrons of at most one hidden layer, five epochs, one optimizer at one learning
-rate, two data sets of 28 x 28 pixels: nothing is said of others. Intervals take first-order effects for
-normal. A share alone counts what a source decides together with others, so that shares may add up to more
-than 100 %. The seeds needed are those of two arms of that deviation whose seeds have nothing in common; arms
-that share much need fewer.
-"""
-
-
-def page(sources: pd.DataFrame, needed: pd.DataFrame, margin: float, paired: pd.Series[float]) -> str:
-    """Write the page.
-
-    Args:
-        sources: as from `stats.seed_variance`, by dataset and label (network and schedule).
-        needed: as from `stats.seeds_for_difference`, a row an arm.
-        margin: the difference, as a share.
-        paired: as from `paired_deviations`.
-    """
-    alone = sources[sources["source"].isin(SOURCES)].dropna(subset=["share"])
-    starts = alone[alone["source"].eq("start")]
-    return TEXT.format(
-        margin=f"{100 * margin:g}", arms=count(len(needed), "arm"), power=percent(POWER, 0),
-        networks=needed["label"].map(network_of).nunique(),
-        datasets=count(needed["dataset"].nunique(), "data set"), values=extent(starts["values"]),
-        seeds=extent(starts["seeds"]), trials=count(trials_of(sources), "trial"),
-        command="python docs/findings-of-studies/variance.py results/variance",
-        answer=answer(alone, needed, margin), table=table(sources, needed),
-        sentences="\n\n".join(
-            [*of_sources(alone), *of_schedules(needed), *of_pairs(paired), *of_repetitions(sources)]
-        ),
-    )  # fmt: skip
 
 
 def network_of(label: str) -> str:
@@ -105,8 +50,9 @@ def trials_of(sources: pd.DataFrame) -> int:
 
 
 def extent(values: pd.Series[float]) -> str:
-    """Write whole numbers as one, or as a range."""
-    low, high = f"{values.min():,.0f}", f"{values.max():,.0f}"
+    """Write whole numbers as one, or as a range; NaN is more than are counted."""
+    ordered = values.sort_values()  # NaN last: more than all others
+    low, high = whole(ordered.iloc[0]), whole(ordered.iloc[-1])
     return low if low == high else f"{low} to {high}"
 
 
@@ -116,68 +62,81 @@ def shares(values: pd.Series[float]) -> str:
     return low if low == high else f"{low} to {high}"
 
 
-def answer(alone: pd.DataFrame, needed: pd.DataFrame, margin: float) -> str:
-    """Answer the question in two sentences."""
-    deep = alone[~alone["label"].map(network_of).eq(FLAT)]
-    start, order = (deep.loc[deep["source"].eq(source), "share"] for source in ("start", "order"))
-    return (
-        f"In networks with a hidden layer, the initial weights alone have {shares(start)} of the variance\n"
-        f"and the order of the batches alone {shares(order)}. A difference of {100 * margin:g} points needs\n"
-        f"{extent(needed['needed'])} seeds of each arm."
+def told(shown: int, against: int, every: int) -> str:
+    """Say what became of a part of the hypothesis, which is a statement on each of some arms.
+
+    >>> told(shown=3, against=0, every=3), told(shown=2, against=1, every=3)
+    ('holds', 'is rejected')
+    >>> told(shown=2, against=0, every=3)
+    'is not decided'
+    """
+    if against:
+        return "is rejected"
+    return "holds" if shown == every else "is not decided"
+
+
+def parts(alone: pd.DataFrame, needed: pd.DataFrame) -> Iterator[str]:
+    """Say what became of each part of the hypothesis, by the intervals.
+
+    Args:
+        alone: as from `stats.seed_variance`: the rows of SOURCES.
+        needed: as from `stats.seeds_for_difference`, a row an arm, with sd_all_low and sd_all_high.
+    """
+    flat = alone["label"].map(network_of).eq(FLAT)
+    deep = alone[~flat & alone["source"].isin(["start", "order"])]
+    over, under = int(deep["share_low"].gt(HALF).sum()), int(deep["share_high"].lt(HALF).sum())
+    yield (
+        "That in networks with a hidden layer the initial weights and the order of the batches each have "
+        f"more than half of the variance {told(over, under, len(deep))}: of {count(len(deep), 'case')} (an "
+        f"arm and one of the two) the interval lies above a half in {over} and below it in {under}."
+    )
+    starts = alone[flat & alone["source"].eq("start")]
+    some = int(starts["share_low"].gt(0).sum())
+    never = starts["share"].eq(0) & starts["share_high"].isna()  # no two starts differed, so no interval
+    nothing = int((starts["share_high"].le(0) | never).sum())
+    yield (
+        f"That {FLAT} has none of its variance from its initial weights "
+        f"{told(nothing, some, len(starts))}: the interval lies above 0 in {some} of "
+        f"{count(len(starts), 'arm')}, with shares of {shares(starts['share'])}."
+    )
+    pairs = needed.pivot_table(
+        index=["dataset", "network"], columns="schedule", values=["sd_all_low", "sd_all_high"]
+    )
+    ratio_high = (pairs["sd_all_high", "linear"] / pairs["sd_all_low", "constant"]) ** 2
+    ratio_low = (pairs["sd_all_low", "linear"] / pairs["sd_all_high", "constant"]) ** 2
+    less, more = int(ratio_high.le(HALF).sum()), int(ratio_low.gt(HALF).sum())
+    yield (
+        "That a schedule which ends at 0 at least halves the seeds that a difference needs "
+        f"{told(less, more, len(pairs))}: held end against end, the intervals of the two schedules show it "
+        f"in {less} of {count(len(pairs), 'case')} (a network on a data set) and the opposite in {more}."
     )
 
 
-def table(sources: pd.DataFrame, needed: pd.DataFrame) -> str:
-    """Write a row an arm: deviation, shares by source, seeds needed."""
-    head = ["data set", "arm", "deviation", *(WORDS[source] for source in SOURCES), "seeds needed"]
-    lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
-    by_arm = {(row["dataset"], row["label"], row["source"]): row for row in sources.to_dict("records")}
-    for row in needed.to_dict("records"):
-        arm = (row["dataset"], row["label"])
-        cells = [_share(by_arm[*arm, source]) if (*arm, source) in by_arm else "" for source in SOURCES]
-        deviation = f"{points(row['sd_all'])} ({points(row['sd_all_low'])} to {points(row['sd_all_high'])})"
-        seeds = f"{whole(row['needed'])} ({whole(row['needed_low'])} to {whole(row['needed_high'])})"
-        lines.append(f"| {' | '.join([*arm, deviation, *cells, seeds])} |")
-    return "\n".join(lines)
-
-
-def _share(row: Mapping[Any, Any]) -> str:
-    if pd.isna(row["share_low"]):
-        return "" if pd.isna(row["share"]) else percent(row["share"], 0)
-    return f"{percent(row['share'], 0)} ({percent(row['share_low'], 0)} to {percent(row['share_high'], 0)})"
-
-
-def of_sources(alone: pd.DataFrame) -> list[str]:
+def of_sources(alone: pd.DataFrame) -> Iterator[str]:
     """Say what each source has alone, with a hidden layer and without."""
-    told = []
     for source, rows in alone.groupby("source", sort=False):
         flat = rows["label"].map(network_of).eq(FLAT)
-        words, deep = WORDS[str(source)].capitalize(), rows[~flat]
+        deep, said = rows[~flat], []
         if len(deep):
-            over = int(deep["share_low"].gt(HALF).sum())
-            told.append(
-                f"{words}, networks with a hidden layer: {shares(deep['share'])} of the variance, in {over}\n"
-                f"of {count(len(deep), 'arm')} more than half of it by the interval. First order, whatever "
-                f"the rest is: {shares(deep['first_order'])}."
+            said.append(
+                f"{shares(deep['share'])} of the variance in networks with a hidden layer (first order, "
+                f"whatever the rest is: {shares(deep['first_order'])})"
             )
         if flat.any():
-            told.append(f"{words}, {FLAT}: {shares(rows.loc[flat, 'share'])} of the variance.")
-    return told
+            said.append(f"{shares(rows.loc[flat, 'share'])} in {FLAT}")
+        yield f"The {WORDS[str(source)]} alone: {joined(said)}."
 
 
-def of_schedules(needed: pd.DataFrame) -> list[str]:
+def of_schedules(needed: pd.DataFrame) -> str:
     """Say how many seeds the schedule that ends at 0 saves."""
-    named = needed.assign(network=needed["label"].map(network_of), schedule=needed["label"].map(schedule_of))
-    wide = named.pivot_table(index=["dataset", "network"], columns="schedule", values="needed")
-    if not {"constant", "linear"} <= set(wide):
-        return []
-    ratio = (wide["linear"] / wide["constant"]).dropna()
+    wide = needed.pivot_table(index=["dataset", "network"], columns="schedule", values="sd_all")
+    ratio = (wide["linear"] / wide["constant"]) ** 2
     few = int(ratio.le(HALF).sum())
-    said = (
-        f"With a learning rate that ends at 0, a difference needs {shares(ratio)} of the seeds that it\n"
-        f"needs with a constant one: at most half of them in {few} of {count(len(ratio), 'case')}."
+    return (
+        f"With a learning rate that ends at 0, the variance is {shares(ratio)} of that with a constant one, "
+        "and so, but for rounding, are the seeds that a difference needs: at most a half in "
+        f"{few} of {count(len(ratio), 'case')}."
     )
-    return [said]
 
 
 def paired_deviations(trials: pd.DataFrame) -> pd.Series[float]:
@@ -192,42 +151,71 @@ def paired_deviations(trials: pd.DataFrame) -> pd.Series[float]:
     """
     done = stats.finished(trials, "test_accuracy")
     arms = done.pivot_table(index=["dataset", "network", "seed"], columns="schedule", values="test_accuracy")
-    arms = arms[["constant", "linear"]].dropna()
+    arms = arms[list(SCHEDULES)].dropna()
     arms["difference"] = arms["constant"] - arms["linear"]
     variances = arms.groupby(level=["dataset", "network"], sort=False).var()
     ratio: pd.Series[float] = variances["difference"] / (variances["constant"] + variances["linear"])
     return ratio**0.5
 
 
-def of_pairs(paired: pd.Series[float]) -> list[str]:
-    """Say what pairing by seed gains."""
-    said = (
-        f"Paired by seed, the differences between the two schedules deviate {paired.min():.2f} to "
-        f"{paired.max():.2f} times as\nfar as those of arms that have nothing in common, over "
-        f"{count(len(paired), 'case')}."
-    )
-    return [said] if len(paired) else []
-
-
-def of_repetitions(sources: pd.DataFrame) -> list[str]:
+def of_repetitions(sources: pd.DataFrame) -> str:
     """Say how far trials are apart that no seed tells apart."""
     again = sources[sources["source"].eq(NOTHING)].dropna(subset=["sd"])
-    if again.empty:
-        return []
-    most, times = points(float(again["sd"].max())), count(int(again["seeds"].sum()), "trial")
-    return [f"The same trial again: a standard deviation of at most {most} points over {times}."]
+    times = count(int(again["seeds"].sum()), "trial")
+    if again["sd"].max() == 0:
+        return f"The same trial again gave the same accuracy to the last digit, in all of {times}."
+    most = points(float(again["sd"].max()))
+    return f"The same trial again: a standard deviation of at most {most} points over {times}."
 
 
-def main(folder: Path) -> None:
-    """Write the page from the tables of a results folder's report."""
+def rows_of(sources: pd.DataFrame, needed: pd.DataFrame) -> list[list[str]]:
+    """Write a row an arm: data set, label, deviation, shares by source, seeds needed."""
+    by_arm = {(row["dataset"], row["label"], row["source"]): row for row in sources.to_dict("records")}
+    written = []
+    for row in needed.to_dict("records"):
+        arm = (row["dataset"], row["label"])
+        cells = [_share(by_arm[*arm, source]) if (*arm, source) in by_arm else "" for source in SOURCES]
+        deviation = f"{points(row['sd_all'])} ({ends(row['sd_all_low'], row['sd_all_high'])})"
+        seeds = f"{whole(row['needed'])} ({whole(row['needed_low'])} to {whole(row['needed_high'])})"
+        written.append([*arm, deviation, *cells, seeds])
+    return written
+
+
+def _share(row: Mapping[Any, Any]) -> str:
+    if pd.isna(row["share_low"]):
+        return "" if pd.isna(row["share"]) else percent(row["share"], 0)
+    return f"{percent(row['share'], 0)} ({percent(row['share_low'], 0)} to {percent(row['share_high'], 0)})"
+
+
+def finding(folders: Mapping[str, Path]) -> Finding:
+    """Read the study's results folder and make what its page shows.
+
+    Raises:
+        UsageError: the folder is not one of results.
+        OSError: it has no report's tables.
+    """
+    folder = folders[STUDY]
+    trials, study = results.read_trials(folder), documents.study(folder)
     sources, needed = (
         pd.read_csv(folder / "tables" / f"{name}.csv") for name in ("seed-sources", "seeds-needed")
     )
-    found = harness.read(folder)
-    usual = found.trials[found.trials[FIXED_SEED].astype(str).eq(NONE)]
-    text = page(sources, needed, float(found.study["contrasts"]["margin"]), paired_deviations(usual))
-    PAGE.write_text(text, encoding="utf-8", newline="\n")
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    needed["network"], needed["schedule"] = (needed["label"].map(of) for of in (network_of, schedule_of))
+    alone = sources[sources["source"].isin(SOURCES)].dropna(subset=["share"])
+    starts = alone[alone["source"].eq("start")]
+    paired = paired_deviations(trials[trials[FIXED_SEED].astype(str).eq(NONE)])
+    words = {
+        "hypothesis": study["study"]["hypothesis"].strip(), "margin": f"{100 * MARGIN:g}",
+        "power": percent(POWER, 0), "arms": count(len(needed), "arm"),
+        "networks": needed["network"].nunique(), "datasets": count(needed["dataset"].nunique(), "data set"),
+        "values": extent(starts["values"]), "seeds": extent(starts["seeds"]),
+        "trials": count(trials_of(sources), "trial"), "needed": extent(needed["needed"]),
+        "parts": list(parts(alone, needed)), "sources": [WORDS[source] for source in SOURCES],
+        "rows": rows_of(sources, needed), "alone": list(of_sources(alone)), "schedules": of_schedules(needed),
+        "paired": (f"{paired.min():.2f}", f"{paired.max():.2f}", count(len(paired), "case")),
+        "repeated": of_repetitions(sources), "took": page_parts.took([folder]),
+        "left_out": count(int(sources["left_out"].sum()), "planned trial"),
+    }  # fmt: skip
+    drawn = sources[sources["source"].isin([*SOURCES, EVERY])].dropna(subset=["sd"])
+    drawn = drawn.sort_values("source", key=lambda column: column.map(list(WORDS).index), kind="stable")
+    figure = plots.sources_figure(drawn.assign(source=drawn["source"].map(WORDS)))
+    return Finding(words, {"sources": sources, "needed": needed}, figure)

@@ -62,10 +62,13 @@ def settings_of(trial: TrainedTrial) -> dict[str, Value]:
         if text != NOT_APPLICABLE and name not in labels:
             value = _value(trial.row[name])
             given[name] = known[name].check(value) if name in known else value
-    own = given.get("architecture")
-    defaults = architectures[own].settings if own in architectures else {}
-    unnamed = {name: defaults[name].default for name in NAMED_ONLY if name in defaults}
-    return {**unnamed, **given}
+    own = str(given.get("architecture"))
+    defaults = {
+        name: setting.default
+        for name, setting in (architectures[own].settings if own in architectures else {}).items()
+        if name in NAMED_ONLY and setting.default is not None
+    }
+    return {**defaults, **given}
 
 
 def _linked(study: Mapping[str, Any]) -> list[str]:
