@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.ticker import FixedLocator, LogLocator, NullFormatter, NullLocator
 
 from harness.plots.style import PercentTicks
-from harness.text import short_number, spaced
+from harness.text import measured_in, short_number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -133,7 +133,7 @@ def value_axis(ax: Axes, which: Literal["x", "y"], name: str, values: ArrayLike)
         axis.set_major_formatter(lambda value, _: short_number(value))
     axis.set_minor_locator(NullLocator())
     axis.set_minor_formatter(NullFormatter())
-    axis.set_label_text(spaced(name))
+    axis.set_label_text(measured_in(name))
 
 
 def least_error(values: ArrayLike) -> float:

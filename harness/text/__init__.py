@@ -198,6 +198,28 @@ def spaced(name: str) -> str:
     return name.replace("_", " ")
 
 
+UNITS = {"latency": "\u00b5s"}
+"""The unit of a column that has one, where a person meets its numbers."""
+
+
+def measured_in(name: str) -> str:
+    """Write a column's name in words with its unit, as an axis has it.
+
+    >>> measured_in("latency"), measured_in("val_accuracy")
+    ('latency, \u00b5s', 'val accuracy')
+    """
+    return ", ".join([spaced(name), *([UNITS[name]] if name in UNITS else [])])
+
+
+def with_unit(number: str, name: str) -> str:
+    """Append the unit of a column to one of its numbers.
+
+    >>> with_unit("512", "latency").split(), with_unit("512", "parameters")
+    (['512', '\u00b5s'], '512')
+    """
+    return f"{number}\u00a0{UNITS[name]}" if name in UNITS else number
+
+
 def capitalised(words: str) -> str:
     """Begin words as a sentence begins."""
     return words[:1].upper() + words[1:]

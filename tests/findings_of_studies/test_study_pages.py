@@ -232,39 +232,6 @@ def test_the_page_on_variance_says_what_became_of_each_part_of_the_hypothesis(wr
     assert f"needs {fewest:.0f} to {most:.0f} seeds of each of two arms" in text
 
 
-def test_a_part_of_the_hypothesis_on_variance_is_judged_by_its_intervals() -> None:
-    rows = [
-        {
-            "label": f"{network} · constant",
-            "source": source,
-            "share": 0.6,
-            "share_low": 0.51,
-            "share_high": 0.8,
-        }
-        for network in ("mlp 32", variance.FLAT)
-        for source in ("start", "order")
-    ]
-    ends = {"constant": (0.002, 0.004), "linear": (0.001, 0.0014)}
-    needed = pd.DataFrame(
-        {
-            "dataset": "mnist",
-            "network": "mlp 32",
-            "schedule": schedule,
-            "sd_all_low": low,
-            "sd_all_high": high,
-        }
-        for schedule, (low, high) in ends.items()
-    )
-    weights, flat, schedules = variance.parts(pd.DataFrame(rows), needed)
-    assert "more than half of the variance holds: of 2 cases" in weights
-    assert "initial weights is rejected: the interval lies above 0 in 1 of 1 arm" in flat
-    assert "needs holds: held end against end" in schedules
-    needed["sd_all_high"] *= 1.1
-    assert "needs is not decided" in list(variance.parts(pd.DataFrame(rows), needed))[2]
-    rows[0] |= {"share_low": 0.2, "share_high": 0.45}
-    assert "of the variance is rejected: of 2 cases" in next(variance.parts(pd.DataFrame(rows), needed))
-
-
 def test_a_page_whose_results_are_missing_waits_for_them(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

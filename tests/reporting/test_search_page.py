@@ -216,6 +216,21 @@ def test_two_objectives_have_a_front_as_figure_and_table(tmp_path: Path) -> None
     assert pareto.section(read(write(tmp_path / "one", suggestions()))) is None
 
 
+def test_a_latency_has_its_unit_on_the_axis_and_beside_each_number(tmp_path: Path) -> None:
+    table = suggestions()
+    table.insert(8, "latency", np.where(table["state"].eq("complete"), 20.5, np.nan))
+    ways = {"objective": ["latency", "val_accuracy"], "direction": ["minimize", "maximize"]}
+    section = pareto.section(read(write(tmp_path, table, sampler="nsga2", **ways)))
+    assert section is not None
+    front = section.figures[0]
+    assert front.figure.axes[0].get_xlabel() == "latency, \u00b5s"
+    assert front.chart is not None
+    assert front.chart.x.label == "latency, \u00b5s"
+    assert "latency 20.5\u00a0\u00b5s (the worst)" in words_of(section)
+    (shown,) = section.tables
+    assert [row[1].text for row in shown.rows] == ["20.5\u00a0\u00b5s"] * len(shown.rows)
+
+
 def test_the_hypervolume_is_of_the_complete_suggestions_and_its_reference_is_told(tmp_path: Path) -> None:
     table = suggestions()
     complete = table["state"].eq("complete")

@@ -12,7 +12,7 @@ import pandas as pd
 
 from harness.plots.scales import kind_of
 from harness.reporting.charts import Axis, Chart, Mark, Series, together
-from harness.text import spaced
+from harness.text import measured_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -91,7 +91,7 @@ def front(table: pd.DataFrame, names: Sequence[str], words: Sequence[str]) -> Ch
 def _objective(name: str, values: pd.Series[Any]) -> Axis:
     kind = kind_of(name, values)
     share = name.endswith("accuracy")
-    return Axis(spaced(name), log=kind == "log", percent=share, error=kind == "error")
+    return Axis(measured_in(name), log=kind == "log", percent=share, error=kind == "error")
 
 
 def _told(table: pd.DataFrame, words: Sequence[str]) -> tuple[pd.DataFrame, str]:

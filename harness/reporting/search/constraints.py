@@ -11,7 +11,7 @@ from harness.reporting.model import Cell, Column, Section, Table, rows_of
 from harness.reporting.search.tables import value_words
 from harness.settings.schema import LATENCY
 from harness.study.searches import REFUSED, Objective
-from harness.text import count, percent, spaced
+from harness.text import count, percent, spaced, with_unit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -34,7 +34,8 @@ def answers(search: SearchData) -> Iterator[str]:
     """Yield one sentence on the constraints, if there are any."""
     if search.settings.constraints:
         bounds = " and ".join(
-            f"at most {bound:,.6g} {spaced(name)}" for name, bound in search.settings.constraints.items()
+            f"at most {with_unit(f'{bound:,.6g}', name)} {spaced(name)}"
+            for name, bound in search.settings.constraints.items()
         )
         more = count(refused(search), "more point")
         yield f"Every suggestion keeps {bounds}; {more} that the sampler drew did not, and got no training."

@@ -13,7 +13,7 @@ from harness.reporting.search.data import FAILED
 from harness.reporting.search.space import EDGE
 from harness.study.searches import STATES
 from harness.study.space import Choices
-from harness.text import DASH, as_word, count, percent, points, spaced
+from harness.text import DASH, as_word, count, percent, points, spaced, with_unit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -46,17 +46,20 @@ IMPORTANCE = (
 
 
 def value_words(objective: Objective, value: float) -> str:
-    """Put an objective's value into words: an accuracy in %, a count whole, else with four digits."""
+    """Put an objective's value into words: an accuracy in %, a count whole, others with their unit."""
     if math.isnan(value):
         return NONE
     if objective.is_accuracy:
         return percent(value, 2)
-    return f"{value:,.0f}" if abs(value) >= 1e4 or float(value).is_integer() else f"{value:.4g}"
+    number = f"{value:,.0f}" if abs(value) >= 1e4 or float(value).is_integer() else f"{value:.4g}"
+    return with_unit(number, objective.name)
 
 
 def difference_words(objective: Objective, difference: float) -> str:
     """Put a difference of an objective into words: of accuracies in points, else with three digits."""
-    return f"{points(difference)} points" if objective.is_accuracy else f"{difference:.3g}"
+    if objective.is_accuracy:
+        return f"{points(difference)} points"
+    return with_unit(f"{difference:.3g}", objective.name)
 
 
 def setting(parameter: Parameter, value: Any) -> Cell:
