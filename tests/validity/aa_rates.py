@@ -83,6 +83,11 @@ class Check:
     shift: float = 0.0
     predicted: float = math.nan
 
+    @property
+    def rate(self) -> float:
+        """In which share of the studies it happened."""
+        return self.events / self.studies
+
 
 def counted(
     question: str, source: str, n: int, events: NDArray[np.bool_], least: float, most: float, **more: float
@@ -209,7 +214,7 @@ def _row(check: Check, confidence_all: float, bounds: tuple[float, float]) -> di
     meets = math.isnan(check.least) or (low_all <= check.most and high_all >= check.least)
     return {
         "question": check.question, "source": check.source, "n": check.n, "shift": check.shift,
-        "studies": check.studies, "events": check.events, "rate": check.events / check.studies,
+        "studies": check.studies, "events": check.events, "rate": check.rate,
         "low": low, "high": high, "low_all": low_all, "high_all": high_all,
         "predicted": check.predicted, "least": check.least, "most": check.most, "ok": inside and meets,
     }  # fmt: skip
