@@ -39,12 +39,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the one number of a verdict that no test here is about, and that takes nearly all its time."""
-    monkeypatch.setattr(verdicts, "seeds_needed", lambda margin, sd, alpha, **_: sd * margin * alpha)
-
-
 @pytest.fixture(scope="session")
 def pool(folder: Path) -> NDArray[np.float64]:
     return aa_studies.pool_of(harness.read(folder))[1]

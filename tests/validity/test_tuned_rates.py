@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
 
 import aa_rates
@@ -17,15 +16,9 @@ from click.testing import CliRunner
 from numpy.typing import NDArray
 from tuned_draws import Design, Pool
 
-verdicts = importlib.import_module("harness.stats.verdicts")  # the module: the name in stats is the function
+pytestmark = pytest.mark.usefixtures("quick")
 STUDIES = 2000
 BOUNDS = (0.03, 0.07)  # four standard errors of a rate of 5 % over so many studies
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the one number of a verdict that no test here is about, and that takes nearly all its time."""
-    monkeypatch.setattr(verdicts, "seeds_needed", lambda margin, sd, alpha, **_: sd * margin * alpha)
 
 
 @pytest.fixture(scope="module")
