@@ -49,6 +49,8 @@ NARROW = 1e-6
 
 MANY = 2000
 """From so many studies on, the interval itself must lie within these bounds."""
+AROUND_95 = (0.93, 0.97)
+"""Such bounds of the coverage of an interval of 95 %."""
 INSIDE = {
     FALSE_POSITIVES: (0.02, 0.08),
     LOOKED_AT: (0.02, 0.08),

@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 SHAPES = ((8, 10), (5, 20), (10, 10))
 """Starts and orders of a study."""
-LEAST, MOST = 0.93, 0.97
-"""Between these the coverage of an interval of 95 % is right."""
 ASKED = {aa_rates.COVERAGE: "Intervals that hold what the whole pool says, of starts x orders: 95 %"}
 QUANTITIES = ("deviation alone", "deviation where all vary", "share", "share, first order")
 
@@ -71,7 +69,7 @@ def coverage(pool: NDArray[np.float64], studies: int, rng: np.random.Generator) 
             ends = intervals(MeanSquares.of(pool[np.ix_(rows, columns)]))
             held[study] = [low <= truth <= high for (low, high), truth in zip(ends, true, strict=True)]
         checks += [
-            aa_rates.counted(aa_rates.COVERAGE, f"{name}, {m} x {n}", n, held[:, k], LEAST, MOST)
+            aa_rates.counted(aa_rates.COVERAGE, f"{name}, {m} x {n}", n, held[:, k], *aa_rates.AROUND_95)
             for k, name in enumerate(QUANTITIES)
         ]
     return checks
