@@ -155,7 +155,12 @@ def test_values_of_both_data_sets_are_paired_by_seed(
     two_sets: harness.Results, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given: list[tuple[str, np.ndarray, int]] = []
-    monkeypatch.setattr(interval_rates, "over_sets", lambda *arguments: [given.append(arguments[:3])])
+
+    def over_sets(source: str, values: np.ndarray, n: int, *_: object) -> list[aa_rates.Check]:
+        given.append((source, values, n))
+        return []
+
+    monkeypatch.setattr(interval_rates, "over_sets", over_sets)
     list(interval_studies.of_sets(two_sets, 20, np.random.default_rng(0)))
     ((source, values, n),) = given
     names = source.removeprefix("resampled: ").split(" and ")
