@@ -5,12 +5,15 @@
 # One expects pruning to save time and to leave the importances as they were. Of five parameters lr moves the final
 # value by up to 0.6, width by up to 0.05, three by nothing. Importances are computed on complete trials alone. The
 # pruner has stopped those with a bad lr, so what is left hardly differs in lr, and a parameter with a twelfth of its
-# effect, or with none, comes first.
+# effect, or with none, comes first by PED-ANOVA, the default.
 #
-# Observed (2026-11-30, Python 3.11, scikit-learn 1.9.1, NumPy 2.4.6), 10 studies of random trials each; the script
-# fails where the pruner costs lr the first place in fewer than three studies, or less than 0.1 of fANOVA's share:
-#   no pruner, 40 trials, 40 complete: lr first in 9 of 10 by PED-ANOVA, in 10 of 10 by fANOVA (its share: 0.93)
-#   MedianPruner, 600 trials, 30 to 60 complete: lr first in 4 of 10 by PED-ANOVA, in 8 of 10 by fANOVA (its share: 0.75)
+# The objective and the numbers of trials are the third that were tried, on seeds 0 to 9; how much pruning hides depends
+# on them. What is quoted is of other seeds, 100 to 119, which chose nothing.
+#
+# Observed (2026-11-30, Python 3.11, scikit-learn 1.9.1, NumPy 2.4.6), 20 studies of random trials each; the script
+# fails where the pruner costs lr the first place in fewer than six studies, or less than 0.1 of fANOVA's share:
+#   no pruner, 40 trials, 40 complete: lr first in 20 of 20 by PED-ANOVA, in 20 of 20 by fANOVA (its share: 0.96)
+#   MedianPruner, 600 trials, 37 to 74 complete: lr first in 6 of 20 by PED-ANOVA, in 19 of 20 by fANOVA (its share: 0.81)
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
@@ -24,7 +27,7 @@ import optuna
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
-EPOCHS, STUDIES = 9, 10
+EPOCHS, SEEDS = 9, range(100, 120)
 
 
 def objective(trial):
@@ -49,16 +52,16 @@ def searched(pruner, trials, seed):
 
 
 def seen(name, pruner, trials):
-    complete, default, fanova, share = zip(*(searched(pruner, trials, seed) for seed in range(STUDIES)))
+    complete, default, fanova, share = zip(*(searched(pruner, trials, seed) for seed in SEEDS))
     spread = f"{min(complete)} to {max(complete)}" if min(complete) < max(complete) else complete[0]
     print(
-        f"{name}, {trials} trials, {spread} complete: lr first in {sum(default)} of {STUDIES} by PED-ANOVA, in "
-        f"{sum(fanova)} of {STUDIES} by fANOVA (its share: {sum(share) / STUDIES:.2f})"
+        f"{name}, {trials} trials, {spread} complete: lr first in {sum(default)} of {len(SEEDS)} by PED-ANOVA, in "
+        f"{sum(fanova)} of {len(SEEDS)} by fANOVA (its share: {sum(share) / len(SEEDS):.2f})"
     )
-    return sum(default), sum(share) / STUDIES
+    return sum(default), sum(share) / len(SEEDS)
 
 
 whole = seen("no pruner", optuna.pruners.NopPruner(), 40)
 pruned = seen("MedianPruner", optuna.pruners.MedianPruner(), 600)
-sys.exit(whole[0] - pruned[0] < 3 or whole[1] - pruned[1] < 0.1)
+sys.exit(whole[0] - pruned[0] < 6 or whole[1] - pruned[1] < 0.1)
 PYTHON

@@ -2,7 +2,7 @@
 # PyTorch 2.13.0 (CPU): torch.optim.ASGD, "averaged stochastic gradient descent", with its defaults, on noisy gradients.
 #
 # One expects the network to end with averaged weights, nearer to the optimum than those of plain SGD (Polyak & Juditsky
-# 1992).  With the default t0 the average begins after 1,000,000 steps; until then it is a copy of the weights. From
+# 1992). With the default t0 the average begins after 1,000,000 steps; until then it is a copy of the weights. From
 # t0 on it is kept in the optimizer's state, as "ax", and the network's parameters are never set to it: who does not
 # copy it evaluates plain SGD with a slowly falling learning rate.
 #

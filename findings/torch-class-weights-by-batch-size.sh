@@ -7,8 +7,8 @@
 # the weights mean, and micro-batches that are accumulated are not the batch that they make up. With reduction="none"
 # and the mean over the samples' weights of the whole data, every batch size learns the same.
 #
-# Observed (2026-11-30, Python 3.11), the probability of class 1 that is learned; the script
-# fails where one differs by more than 0.03:
+# Observed (2026-11-30, Python 3.11), the probability of class 1 that is learned; the script fails where one differs by
+# more than 0.03:
 #   batches of 1: 0.09
 #   batches of 10: 0.39
 #   batches of 100: 0.49
@@ -57,6 +57,6 @@ for batch, share in zip((1, 10, 100, 1000), seen):
     print(f"batches of {batch}: {share:.2f}")
 even = learned(1, by_constant)
 print(f"batches of 1, weighted losses divided by a constant: {even:.2f}")
-expected = [0.10, 0.38, 0.49, 0.50]
-sys.exit(any(abs(a - b) > 0.03 for a, b in zip(seen, expected)) or abs(even - 0.5) > 0.05)
+observed = [0.09, 0.39, 0.49, 0.50, 0.48]
+sys.exit(any(abs(a - b) > 0.03 for a, b in zip([*seen, even], observed)))
 PYTHON

@@ -5,7 +5,7 @@
 # each update, by whether any of the batch is outside of 0..1: then they pass a sigmoid, and are split at 0. A batch
 # whose logits all happen to lie in 0..1 counts as probabilities, and is split at 0.5. In small batches, and with the
 # small logits of a network that has hardly begun, that happens: the number depends on the batch size, and the last,
-# smaller batch is measured otherwise than the rest.  torch.sigmoid before the update gives one number.
+# smaller batch is measured otherwise than the rest. torch.sigmoid before the update gives one number.
 #
 # Observed (2026-11-30, Python 3.11, PyTorch 2.13.0, NumPy 2.4.6); the script fails if this changes:
 #   batches of 1: 73.8 % of logits, 81.7 % of their sigmoids

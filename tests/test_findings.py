@@ -14,6 +14,8 @@ SCRIPTS = sorted((CHECKOUT / "findings").glob("*.sh"))
 PAGE = CHECKOUT / "docs" / "surprises.md"
 VERSION = re.compile(r"^# .*\d+\.\d+")
 PACKAGE = re.compile(r"pip install --quiet (.*)$", re.MULTILINE)
+LEFT_OVER = re.compile(r"@@|\?\?\?|\b(TODO|TBD|XXX)\b")
+"""What a writer leaves where a number is to be filled in."""
 OWN_FOLDER = 'folder=$(mktemp -d)\ntrap \'rm -rf "$folder"\' EXIT\npython3 -m venv "$folder/env"\n'
 
 
@@ -32,6 +34,7 @@ def problems(text: str) -> list[str]:
         "packages": installed,
         "pinned packages": all("==" in package for package in installed),
         "public packages alone": not re.search(r"\b(import|from) harness\b", text),
+        "what was seen in place of a mark": not LEFT_OVER.search(text),
         "an exit code": re.search(r"^(sys\.|    sys\.|)exit\b", text, re.MULTILINE),
     }
     return [name for name, has in wanted.items() if not has]
@@ -49,6 +52,12 @@ def test_what_a_finding_lacks_is_found() -> None:
     assert problems(text.replace("==", ">=")) == ["pinned packages"]
     assert problems(text.replace("# Observed (2", "# Seen (2")) == ["what was observed, with a date"]
     assert problems(text.replace("import numpy", "import harness, numpy")) == ["public packages alone"]
+    observed = text.index("# Observed")
+    for mark in ("@@", "???", "TODO"):
+        assert problems(f"{text[:observed]}# {mark} %\n{text[observed:]}") == [
+            "what was seen in place of a mark"
+        ]
+    assert LEFT_OVER.search(PAGE.read_text(encoding="utf-8")) is None
 
 
 def test_the_page_of_surprises_names_every_finding() -> None:

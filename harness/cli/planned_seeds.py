@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from harness.training.options import RunOptions
 
 Row = Mapping[Any, Any]
-MANY = "> 100,000"
 SHOWN = 20
 """Rows of the table on the screen, those that need most; the JSON has all."""
 
@@ -124,7 +123,9 @@ def _cells(row: Row, *, several: bool) -> tuple[str, str, str, str]:
 
 
 def _number(seeds: float) -> str:
-    return MANY if math.isnan(seeds) else f"{seeds:,.0f}"
+    from harness.stats.power_analysis import MOST_SEEDS
+
+    return f"> {MOST_SEEDS:,}" if math.isnan(seeds) else f"{seeds:,.0f}"
 
 
 def _in_all(planned: PlannedSeeds) -> str:

@@ -14,7 +14,7 @@ from harness import stats
 from harness.comparison.folders import ComparedFolder, folder_notes, provenance, same_data
 from harness.comparison.matching import SIDES, Matched, match
 from harness.errors import UsageError, did_you_mean
-from harness.results import Results, columns, trial_kinds
+from harness.results import Results, columns, families, trial_kinds
 from harness.settings.schema import METRICS
 from harness.stats.verdicts import EQUAL
 from harness.text import listed
@@ -100,7 +100,9 @@ def compare(
         ComparedFolder.read(folder).without_twins() for folder in folders
     )
     notes = [*folder_notes(first, second), *first.notes(), *second.notes(), *first_twins, *second_twins]
-    if metric == "val_accuracy" and any(_resamples(side) for side in (first, second)):
+    if metric == "val_accuracy" and any(
+        families.resamples_split(side.results.study) for side in (first, second)
+    ):
         notes.append(SHARED_IMAGES)
     matched_a, matched_b, other_data = same_data(first, second)
     matched = match(matched_a.results, matched_b.results)
@@ -115,11 +117,6 @@ def compare(
         pooled(paired), provenance(first.results, second.results),
         tuple(other_data), (*notes, *_version_notes(matched)),
     )  # fmt: skip
-
-
-def _resamples(side: ComparedFolder) -> bool:
-    """Tell whether each seed of a folder's study draws a split of its own."""
-    return bool(side.results.study.get("study", {}).get("resample_split", False))
 
 
 def _check(metric: str, margin: float, alpha: float) -> None:

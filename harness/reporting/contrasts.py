@@ -176,9 +176,7 @@ def _judged(
         within=stats.difference_limits(family.metric),
     )  # fmt: skip
     table = planned.drop(columns="overlap").merge(verdicts.join(together), on=KEY)
-    place = {dataset: place for place, dataset in enumerate(reading.datasets)}
-    table = table.sort_values("dataset", key=lambda name: name.map(place), kind="stable")
-    table = table.reset_index(drop=True)[COLUMNS]
+    table = reading.by_dataset(table)[COLUMNS]
     return table.assign(**{UNIT: "block"}) if stats.BLOCK in differences else table
 
 

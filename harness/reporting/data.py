@@ -92,6 +92,13 @@ class ReportData:
         """The data sets in the study's order."""
         return list(dict.fromkeys(self.trials["dataset"]))
 
+    def by_dataset(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Return a table with its rows in the order of the study's data sets, else as they are."""
+        place = {dataset: place for place, dataset in enumerate(self.datasets)}
+        return table.sort_values(
+            "dataset", key=lambda names: names.map(place), kind="stable", ignore_index=True
+        )
+
     def of(self, dataset: str) -> pd.DataFrame:
         """Return the trials on a data set."""
         return self.trials[self.trials["dataset"].eq(dataset)]

@@ -10,6 +10,7 @@ import pandas as pd
 from harness import stats
 from harness.reporting.data import level_words
 from harness.reporting.model import Cell, Column, Section, Table, slug
+from harness.reporting.verdict_text import margin_words
 from harness.results import families
 from harness.text import DASH, NOT_APPLICABLE, count, percent, points, spaced
 
@@ -26,7 +27,7 @@ MOST = 12
 BY = ["dataset", "axis", "arm", "reference"]
 SAME, NOT_SHOWN = "same", "not shown"
 NOTE = (
-    "Pairs in {metric}{averaged}, paired by seed. Same: shown to lie within \u00b1{margin} points of each "
+    "Pairs in {metric}{averaged}, paired by seed. Same: shown to lie within {margin} of each "
     "other (two one-sided t tests, corrected for all {many} of this section, Holm, {alpha}). Not shown is no "
     "difference either: there may be one, or too few seeds. Under each: how far apart the pair is at most, "
     "in points; with {confidence} all these bounds hold together (Bonferroni). The family of contrasts has "
@@ -41,7 +42,7 @@ def section(evidence: Evidence) -> Section:
     if pairs.empty:
         return Section("same", TITLE)
     note = NOTE.format(
-        metric=spaced(family.metric), margin=f"{100 * family.margin:g}", alpha=f"{family.alpha:g}",
+        metric=spaced(family.metric), margin=margin_words(family), alpha=f"{family.alpha:g}",
         many=count(len(pairs), "pair"), confidence=percent(1 - family.alpha, 0),
         averaged=", averaged over all other choices" if reading.design == "grid" else "",
     )  # fmt: skip
@@ -69,9 +70,7 @@ def table(reading: ReportData, family: Contrasts) -> pd.DataFrame:
     ends = stats.difference_limits(family.metric)
     judged = stats.equivalence(shared, BY, margin=family.margin, alpha=family.alpha, within=ends)
     judged = judged[judged["n"].gt(0)]
-    place = {dataset: place for place, dataset in enumerate(reading.datasets)}
-    ordered = judged.sort_values("dataset", key=lambda name: name.map(place), kind="stable")
-    return ordered.reset_index(drop=True)
+    return reading.by_dataset(judged)
 
 
 def _differences(reading: ReportData, metric: str) -> Iterator[pd.DataFrame]:
@@ -97,7 +96,7 @@ def _count(pairs: pd.DataFrame, family: Contrasts, *, tuned: bool) -> str:
     sure = f", and with {confidence} no pair is further apart than {points(bounds.max())} points"
     return (
         f"{same} of {count(len(pairs), 'pair')}{arms} {'is' if same == 1 else 'are'} shown to be the same "
-        f"within \u00b1{100 * family.margin:g} points{sure if bounds.notna().all() else ''}."
+        f"within {margin_words(family)}{sure if bounds.notna().all() else ''}."
     )
 
 
@@ -107,9 +106,8 @@ def _all_same(dataset: str, axis: str, pairs: pd.DataFrame, family: Contrasts) -
         levels = len({*pairs["arm"], *pairs["reference"]})
         whose = f"levels of {axis}" if axis else "arms"
         yield (
-            f"All {levels} {whose} on {dataset} are shown to be the same within "
-            f"\u00b1{100 * family.margin:g} points of each other (each pair "
-            "at the uncorrected level, since all of them have to be)."
+            f"All {levels} {whose} on {dataset} are shown to be the same within {margin_words(family)} of "
+            "each other (each pair at the uncorrected level, since all of them have to be)."
         )
 
 

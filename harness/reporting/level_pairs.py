@@ -71,9 +71,7 @@ def table(evidence: Evidence) -> pd.DataFrame:
     ]
     if not tables:
         return pd.DataFrame(columns=COLUMNS)
-    place = {dataset: place for place, dataset in enumerate(reading.datasets)}
-    whole = pd.concat(tables, ignore_index=True)
-    return whole.sort_values("dataset", key=lambda name: name.map(place), kind="stable", ignore_index=True)
+    return reading.by_dataset(pd.concat(tables, ignore_index=True))
 
 
 def _judged(fixed: Verdicts) -> dict[tuple[str, str, str], dict[str, str]]:

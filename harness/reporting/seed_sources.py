@@ -13,15 +13,16 @@ import numpy as np
 import pandas as pd
 
 from harness import plots, stats
+from harness.reporting.contrasts import read_family
 from harness.reporting.data import level_words
 from harness.reporting.model import NONE as NO_DATA
 from harness.reporting.model import Cell, Column, Figure, Section, Table, rows_of, share_cell
+from harness.reporting.verdict_text import size_words
 from harness.settings.schema import FIXED_SEED
 from harness.stats.power_analysis import MOST_SEEDS, POWER
 from harness.stats.seed_variance import EVERY, NOTHING
-from harness.study.contrasts import MARGIN
 from harness.study.seed_axes import ALL, NONE, SOURCES
-from harness.text import as_word, capitalised, count, joined, percent, points
+from harness.text import as_word, capitalised, count, joined, percent, points, spaced
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -47,11 +48,11 @@ HOW = (
     "rest is; of the split that part stays, however many seeds are trained, where all of them share one."
 )
 SOURCES_NOTE = (
-    "On {metric}. Under each number its 95\u00a0% interval, which takes effects for normal (Graybill and "
-    "Wang; McGraw and Wong). Seeds: those of the source, times those of all the rest."
+    "On {metric}. Under each number its 95\u00a0% interval (Graybill and Wang; McGraw and Wong), which takes "
+    "what a source decides by itself for normal. Seeds: those of the source, times those of all the rest."
 )
 NEEDED_NOTE = (
-    "Seeds of each of two arms with which the paired t test finds a true difference of {size} points with a "
+    "Seeds of each of two arms with which the paired t test finds a true difference of {size} with a "
     "probability of {power}, at \u03b1 = 0.05, where what a seed decides in one arm says nothing of the "
     "other: the differences then have \u221a2 times this standard deviation, which is of trials that differ "
     "in all that a trial's own seed decides. Arms that share more need fewer; their verdicts say how many. "
@@ -74,12 +75,7 @@ def section(reading: ReportData) -> Section | None:
 
 def variance(reading: ReportData) -> pd.DataFrame:
     """Return `stats.seed_variance` of a study with seed axes, by dataset and label (the arm in short)."""
-    return stats.seed_variance(observations(reading), ["dataset", "label"], metric_of(reading))
-
-
-def metric_of(reading: ReportData) -> str:
-    """Name the column that the study's contrasts are on."""
-    return str(reading.results.study.get("contrasts", {}).get("metric", "test_accuracy"))
+    return stats.seed_variance(observations(reading), ["dataset", "label"], read_family(reading).metric)
 
 
 def observations(reading: ReportData) -> pd.DataFrame:
@@ -90,7 +86,7 @@ def observations(reading: ReportData) -> pd.DataFrame:
         and the metric. Trials with no fixed seed also stand under each of `DRAWN` that is varied, with the
         seed that they have of it.
     """
-    trials, metric = reading.results.trials, metric_of(reading)
+    trials, metric = reading.results.trials, read_family(reading).metric
     fixed = trials[FIXED_SEED].astype(str).tolist()
     named = [("", "", "") if name == NONE else name.rpartition(" ") for name in fixed]
     sources = [NOTHING if source == ALL else source or EVERY for source, _, _ in named]
@@ -199,7 +195,7 @@ def _sources(reading: ReportData, table: pd.DataFrame) -> Table:
         Column("all vary, points", _number("sd_all", points), numeric=True, show="wide"),
         Column("seeds", lambda row: Cell(f"{row['values']:.0f} \u00d7 {row['seeds']:.0f}"), show="wide"),
     ]
-    note = SOURCES_NOTE.format(metric=metric_of(reading).replace("_", " "))
+    note = SOURCES_NOTE.format(metric=spaced(read_family(reading).metric))
     rows = rows_of(columns, table.to_dict("records"))
     return Table("seed-sources", "Variance by source", note, columns, rows, data=table)
 
@@ -211,16 +207,16 @@ def _needed(reading: ReportData, table: pd.DataFrame) -> Iterator[Table]:
     every = best_first.drop_duplicates(["dataset", "label"]).sort_index()
     if every.empty:
         return
-    margin = float(reading.results.study.get("contrasts", {}).get("margin", MARGIN))
-    needed = stats.seeds_for_difference(every, margin)
+    family = read_family(reading)
+    needed = stats.seeds_for_difference(every, family.margin)
     columns = [
         Column("data set", "dataset"),
         Column("arm", "label"),
         Column("deviation, points", _number("sd_all", points), numeric=True),
         Column("seeds needed", _seeds, numeric=True),
     ]
-    note = NEEDED_NOTE.format(size=f"{100 * margin:g}", power=percent(POWER, 0))
-    title = f"Seeds that a difference of {100 * margin:g} points needs"
+    note = NEEDED_NOTE.format(size=size_words(family), power=percent(POWER, 0))
+    title = f"Seeds that a difference of {size_words(family)} needs"
     numbers = [name for name in map(str, needed) if name.startswith(("sd_all", "needed"))]
     shown = needed[["dataset", "label", "source", "values", "seeds", *numbers]]
     yield Table("seeds-needed", title, note, columns, rows_of(columns, shown.to_dict("records")), data=shown)

@@ -113,7 +113,8 @@ def sentence(row: Row, family: Contrasts, *, seeds: bool = True) -> str:
             f"{first} and {second} have the same {spaced(family.metric)} in all {row['n']} {unit}s{within}."
         )
     if row["verdict"] == "same within margin":
-        return f"{first} and {second} are the same within {_margin(family)}{within}: {by} ({interval(row)})."
+        inside = f"within {margin_words(family)}{within}"
+        return f"{first} and {second} are the same {inside}: {by} ({interval(row)})."
     seen = f"{by} ({interval(row)}, {p})"
     more = f"; {_more([row], family)}" if seeds else ""
     return f"{first} cannot be distinguished from {second}{within}: {seen}{more}."
@@ -124,11 +125,13 @@ def unit_of(row: Row) -> str:
     return str(row.get(UNIT, "seed"))
 
 
-def _margin(family: Contrasts) -> str:
-    return f"\u00b1{_size(family)}"
+def margin_words(family: Contrasts) -> str:
+    """Write the margin within which arms count as the same."""
+    return f"\u00b1{size_words(family)}"
 
 
-def _size(family: Contrasts) -> str:
+def size_words(family: Contrasts) -> str:
+    """Write a difference as large as the margin."""
     return f"{100 * family.margin:g} point{'' if family.margin == 0.01 else 's'}"
 
 
@@ -137,7 +140,7 @@ def _phrases(family: Contrasts) -> dict[str, str]:
         "better": "better",
         "worse": "worse",
         stats.IDENTICAL: "the same in all seeds",
-        "same within margin": f"the same within {_margin(family)}",
+        "same within margin": f"the same within {margin_words(family)}",
         UNDECIDED: "undecided",
         "one seed": "with one seed and so without a verdict",
         "no data": "without data",
@@ -208,7 +211,7 @@ def _more(rows: Sequence[Row], family: Contrasts) -> str:
     """Say how many more seeds would decide the contrasts that these seeds cannot tell."""
     known = [row["more_seeds"] for row in rows if not math.isnan(row["more_seeds"])]
     more = sorted(seeds for seeds in known if seeds > 0)
-    size, unit = _size(family), unit_of(rows[0])
+    size, unit = size_words(family), unit_of(rows[0])
     if not known:
         return f"the number of {unit}s that would decide it cannot be estimated"
     if not more:
@@ -308,7 +311,7 @@ def _family(reading: ReportData, judged: Verdicts, *, tuned: bool) -> Iterator[s
     where = " over all data sets" if len(judged.datasets) > 1 else ""
     yield (
         f"{whose}{where}, corrected {'by itself' if tuned else 'together'} (Holm, "
-        f"{100 * family.alpha:g}\u00a0%); \u201cthe same\u201d is shown within {_margin(family)} (TOST)."
+        f"{100 * family.alpha:g}\u00a0%); \u201cthe same\u201d is shown within {margin_words(family)} (TOST)."
     )
     yield from _looked_at(judged)
     yield from judged.doubts

@@ -12,11 +12,12 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
+from harness.stats.seed_variance import MeanSquares
 from harness.stats.summaries import CONFIDENCE
 from harness.stats.verdicts import EQUAL
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import ArrayLike
 
 COLUMNS = ["seeds", "images", "difference", "error_seeds", "error_images", "error", "df", "low", "high"]
 
@@ -60,8 +61,9 @@ def crossed_interval(
     if x.size:
         row["difference"] = float(x.mean())
     if seeds > 1 and images > 1:
-        seed, image, rest = mean_squares(x)
-        row |= _interval(row["difference"], seed / x.size, max(image - rest, 0.0) / x.size, seeds, confidence)
+        squares = MeanSquares.of(x)  # rows are seeds, columns are images
+        of_images = max(squares.columns - squares.rest, 0.0) / x.size
+        row |= _interval(row["difference"], squares.rows / x.size, of_images, seeds, confidence)
         row["low"], row["high"] = np.clip([row["low"], row["high"]], *within)
     return pd.DataFrame([row])
 
@@ -103,17 +105,6 @@ def bounded_interval(
         row["low"] = max(min(end["low"] for end in ends), within[0])
         row["high"] = min(max(end["high"] for end in ends), within[1])
     return pd.DataFrame([row])
-
-
-def mean_squares(x: NDArray[np.float64]) -> tuple[float, float, float]:
-    """Return the mean squares of seeds (rows), of images (columns) and of the rest, of x (S, N)."""
-    seeds, images = x.shape
-    by_seed, by_image = x.mean(axis=1), x.mean(axis=0)
-    of_seeds = images * float(by_seed.var(ddof=1))
-    of_images = seeds * float(by_image.var(ddof=1))
-    total = float(((x - x.mean()) ** 2).sum())
-    rest = (total - (seeds - 1) * of_seeds - (images - 1) * of_images) / ((seeds - 1) * (images - 1))
-    return of_seeds, of_images, max(rest, 0.0)
 
 
 def _interval(

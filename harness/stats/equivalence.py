@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import special
 
-from harness.stats.verdicts import EQUAL, largest_of_group, standard_error, verdicts
+from harness.stats.verdicts import half_width, largest_of_group, verdicts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,10 +45,8 @@ def equivalence(
     """
     table = verdicts(differences, by, margin=margin, alpha=alpha, within=within)
     n, sd = (table[name].to_numpy(dtype=float) for name in ("n", "sd"))
-    tested = max(int(table["p_same"].count()), 1)
-    critical = special.stdtrit(np.where(n > 1, n - 1, np.nan), 1 - alpha / tested)
-    error = standard_error(sd, n, largest_of_group(differences, by, "overlap"))
-    half = critical * np.where(sd > EQUAL, error, np.nan)
+    one_sided = alpha / max(int(table["p_same"].count()), 1)
+    half = half_width(n, sd, 2 * one_sided, largest_of_group(differences, by, "overlap"))
     table["same"] = table["within_margin"]
     table["at_most"] = np.minimum(table["difference"].abs() + half, max(map(abs, within)))
     return table[[*by, *COLUMNS]]

@@ -24,7 +24,7 @@ from scipy import special
 
 from harness.stats.power_analysis import detectable_difference, seeds_needed
 from harness.stats.summaries import CONFIDENCE
-from harness.stats.verdicts import EQUAL, decided, verdicts
+from harness.stats.verdicts import EQUAL, decided, half_width, verdicts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -252,9 +252,7 @@ def verdicts_at_look(  # noqa: PLR0913 (those of `verdicts`, and the look)
     resolution = float(differences["resolution"].max()) if "resolution" in differences else 0.0
     n, mean = (table[name].to_numpy(dtype=float) for name in ("n", "difference"))
     spread = table["sd"].mask(table["sd"].le(EQUAL)).to_numpy(dtype=float)
-    level = levels(looks, 1 - CONFIDENCE, spending)[place]
-    df = np.where(n > 1, n - 1, np.nan)
-    half = -special.stdtrit(df, level / 2) * spread / np.sqrt(np.maximum(n, 1))
+    half = half_width(n, spread, levels(looks, 1 - CONFIDENCE, spending)[place])
     table["low"] = np.maximum(mean - half, within[0]) - resolution
     table["high"] = np.minimum(mean + half, within[1]) + resolution
     corrected = levels(looks, alpha / max(int(table["p"].count()), 1), spending)

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from scipy import special
 
-from harness.stats.verdicts import EQUAL, standard_error
+from harness.stats.verdicts import half_width
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -48,11 +47,7 @@ def simultaneous_intervals(
     if not 0 < alpha < 1:
         raise ValueError(f"alpha = {alpha}: allowed is 0 < alpha < 1")
     n, difference, sd = (judged[name].to_numpy(dtype=float) for name in ("n", "difference", "sd"))
-    several = n > 1
-    hurdle = alpha / max(int(several.sum()), 1)
-    error = standard_error(sd, n, np.asarray(overlap, dtype=float))
-    critical = special.stdtrit(np.where(several, n - 1, np.nan), 1 - hurdle / 2)
-    half = critical * np.where(sd > EQUAL, error, np.nan)
+    half = half_width(n, sd, alpha / max(int((n > 1).sum()), 1), overlap)
     known = np.asarray(resolution, dtype=float)
     low, high = (np.clip(difference + sign * half, *within) + sign * known for sign in (-1, 1))
     return pd.DataFrame({"low_all": low, "high_all": high}, index=judged.index)

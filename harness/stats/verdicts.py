@@ -152,17 +152,27 @@ def _wider(
 ) -> NDArray[np.float64]:
     """Compute the intervals of seeds that share images, (rows, 2)."""
     n, mean, sd = (table[name].to_numpy(dtype=float) for name in ("n", "difference", "sd"))
-    critical = special.stdtrit(np.where(n > 1, n - 1, np.nan), 0.5 + CONFIDENCE / 2)
-    half = critical * standard_error(sd, n, overlap)
+    half = half_width(n, sd, 1 - CONFIDENCE, overlap)
     return np.clip(np.stack([mean - half, mean + half], axis=1), *within)
 
 
-def standard_error(
-    sd: NDArray[np.float64], n: NDArray[np.float64], overlap: NDArray[np.float64]
+def half_width(
+    n: NDArray[np.float64], sd: NDArray[np.float64], level: float, overlap: ArrayLike = 0.0
+) -> NDArray[np.float64]:
+    """Compute half of Student's interval of a mean of n seeds that misses the truth with probability `level`.
+
+    `overlap`: what the seeds share of their images. NaN below two seeds, and where they show no spread.
+    """
+    critical = -special.stdtrit(np.where(n > 1, n - 1, np.nan), level / 2)
+    return np.asarray(critical * _standard_error(np.where(sd > EQUAL, sd, np.nan), n, overlap), dtype=float)
+
+
+def _standard_error(
+    sd: NDArray[np.float64], n: NDArray[np.float64], overlap: ArrayLike
 ) -> NDArray[np.float64]:
     """Compute the standard error of a mean of n seeds that share images, sd sqrt(1/n + overlap)."""
     n = np.maximum(n, 1)
-    return np.asarray(sd / np.sqrt(n / (1 + n * overlap)), dtype=float)
+    return np.asarray(sd / np.sqrt(n / (1 + n * np.asarray(overlap, dtype=float))), dtype=float)
 
 
 def _t_test_and_tost(
@@ -172,7 +182,7 @@ def _t_test_and_tost(
     n, mean, sd = (table[name].to_numpy(dtype=float) for name in ("n", "difference", "sd"))
     near, far = np.maximum(np.abs(mean) - resolution, 0.0), np.abs(mean) + resolution
     several = n > 1
-    df, error = np.where(several, n - 1, np.nan), standard_error(sd, n, overlap)
+    df, error = np.where(several, n - 1, np.nan), _standard_error(sd, n, overlap)
     with np.errstate(divide="ignore", invalid="ignore"):
         p = 2 * special.stdtr(df, -near / error)
         p_same = special.stdtr(df, (far - margin) / error)

@@ -58,20 +58,6 @@ def rounds(settings: int, seeds: int) -> list[tuple[int, int]]:
     return found
 
 
-def trainings(settings: int, seeds: int, *, halving: bool) -> int:
-    """Count the trainings by which an arm chooses among settings, with so many tuning seeds (of a block).
-
-    >>> trainings(6, 4, halving=False), trainings(6, 4, halving=True)
-    (24, 13)
-    """
-    if not halving:
-        return settings * seeds
-    count, known = 0, 0
-    for left, done in rounds(settings, seeds):
-        count, known = count + left * (done - known), done
-    return count
-
-
 def problems(
     blocks: int | None, seeds: Sequence[int], tuning: Sequence[int], *, halving: bool
 ) -> Iterator[str]:

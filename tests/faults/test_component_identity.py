@@ -141,11 +141,22 @@ COMMITTED = {
 
 lr_losses, time_to_target, variance, those of networks, of noise and of single runs are newer.
 """
-VAL_IS_TEST = {
-    "mnist_val_is_test": "9abe3c96463d7c416350879a5439a175e46e54a5d93b475b6783646b13c195c9",
-    "fashion_mnist_val_is_test": "15c7a3abb9fe6773b8c2548ca0531dfab78f7b664295dc24b283e2c809394fd1",
+OF_PLUGINS = {
+    "mnist_val_is_test": (70_000, "9abe3c96463d7c416350879a5439a175e46e54a5d93b475b6783646b13c195c9"),
+    "mnist_50000_val_is_test": (60_000, "a60cf226b7d30b21114eef8928ce22c4f7d0ec9576afa80b5b32d34ffd7fc14e"),
+    "fashion_mnist_val_is_test": (70_000, "15c7a3abb9fe6773b8c2548ca0531dfab78f7b664295dc24b283e2c809394fd1"),
+    "mnist_46_percent_permuted": (60_000, "cab54d1b0fb5a7a8ad170bb53abbe65dff2cd4d077446fbeaf6c2c4d42f2f4b5"),
+    "mnist_sorted": (60_000, "87beb13ab14c60a39f8dbb54c3e90d91e3633920049fd45cd0aaaedd96c1fa21"),
 }
-"""Data sets of a plugin -> the digests of their images, which are not needed to know who their trials are."""
+"""Train images and digest of data sets of plugins, so that none is read to know who its trials are."""
+
+
+def know_data_of_plugins() -> None:
+    """Give the data sets of OF_PLUGINS that are registered what is to be known of their images."""
+    for data, (train, sha) in OF_PLUGINS.items():
+        if data in datasets:
+            facts = Facts((28, 28), datasets[data].classes or DIGITS, train, 10_000, 255, sha)
+            datasets[data]._found.setdefault("facts", facts)
 
 
 def test_the_ids_of_committed_studies_stay(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,13 +165,7 @@ def test_the_ids_of_committed_studies_stay(monkeypatch: pytest.MonkeyPatch) -> N
     assert {path.stem for path in ABLATIONS.glob("*.toml")} == set(COMMITTED)
     for name, expected in COMMITTED.items():
         study = harness.load(ABLATIONS / f"{name}.toml")
-        if name == "pitfalls":  # MNIST itself is not needed to know who its trials are
-            sha = "87beb13ab14c60a39f8dbb54c3e90d91e3633920049fd45cd0aaaedd96c1fa21"
-            datasets["mnist_sorted"]._found["facts"] = Facts((28, 28), DIGITS, 60_000, 10_000, 255, sha)
-        if name.startswith("single_runs"):
-            for dataset, sha in VAL_IS_TEST.items():
-                classes = datasets["fashion_mnist"].facts.classes if "fashion" in dataset else DIGITS
-                datasets[dataset]._found["facts"] = Facts((28, 28), classes, 70_000, 10_000, 255, sha)
+        know_data_of_plugins()
         ids = [trial.trial_id for trial in harness.study.trials.trials(study)[0]]
         assert hashlib.sha256("\n".join(ids).encode()).hexdigest()[:16] == expected, name
     source = (ABLATIONS / "sorted_mnist.py").read_bytes()
@@ -174,23 +179,13 @@ PUBLISHED = {
     "goldberger": "3d297fc55ded6dc7",
 }  # fmt: skip
 """The same of the studies in ablations/published, of today."""
-OF_PLUGINS = {
-    "mnist_val_is_test": (70_000, "9abe3c96463d7c416350879a5439a175e46e54a5d93b475b6783646b13c195c9"),
-    "mnist_50000_val_is_test": (60_000, "a60cf226b7d30b21114eef8928ce22c4f7d0ec9576afa80b5b32d34ffd7fc14e"),
-    "fashion_mnist_val_is_test": (70_000, "15c7a3abb9fe6773b8c2548ca0531dfab78f7b664295dc24b283e2c809394fd1"),
-    "mnist_46_percent_permuted": (60_000, "cab54d1b0fb5a7a8ad170bb53abbe65dff2cd4d077446fbeaf6c2c4d42f2f4b5"),
-}
-"""Train images and digest of their data sets, so that none is read to know who its trials are."""
 
 
 def test_the_ids_of_published_studies_stay() -> None:
     assert {path.stem for path in ABLATIONS.glob("published/*.toml")} == set(PUBLISHED)
     for name, expected in PUBLISHED.items():
         study = harness.load(ABLATIONS / "published" / f"{name}.toml")
-        for data, (train, sha) in OF_PLUGINS.items():
-            if data in datasets:
-                facts = Facts((28, 28), datasets[data].classes or (), train, 10_000, 255, sha)
-                datasets[data]._found.setdefault("facts", facts)
+        know_data_of_plugins()
         ids = [trial.trial_id for trial in harness.study.trials.trials(study)[0]]
         assert hashlib.sha256("\n".join(ids).encode()).hexdigest()[:16] == expected, name
 

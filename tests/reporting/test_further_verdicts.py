@@ -123,6 +123,15 @@ def test_levels_that_are_all_the_same_are_said_to_be() -> None:
     assert "All 3 levels of activation on digits are shown to be the same" in section.words[0]
 
 
+def test_a_margin_of_one_point_is_written_as_one() -> None:
+    alike = {"activation": {"relu": 0.0, "tanh": 0.0, "gelu": 0.0}}
+    study = {"contrasts": {"margin": 0.01, "levels": [{"axis": "activation", "reference": "relu"}]}}
+    section = equivalence_matrix.section(evidence.gather(grid(alike, study=study)))
+    assert "3 of 3 pairs are shown to be the same within \u00b11 point, and" in section.words[0]
+    assert "within \u00b11 point of each other (each pair" in section.words[0]
+    assert "within \u00b11 point of each other (two one-sided" in section.tables[0].note
+
+
 def test_arms_of_another_design_are_compared_too_and_a_single_arm_is_not() -> None:
     section = equivalence_matrix.section(evidence.gather(arms({"baseline": 0.0, "b": 0.0, "c": 0.1})))
     (table,) = section.tables

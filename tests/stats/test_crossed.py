@@ -11,7 +11,7 @@ from statsmodels.formula.api import ols
 from statsmodels.stats.anova import anova_lm
 
 from harness import stats
-from harness.stats.crossed import mean_squares
+from harness.stats.seed_variance import MeanSquares
 
 
 def draw(rng: np.random.Generator, seeds: int, images: int, sd: tuple[float, float, float]) -> np.ndarray:
@@ -29,7 +29,8 @@ def test_mean_squares_and_the_interval_are_those_of_a_two_way_anova() -> None:
     rows = pd.DataFrame({"x": x.ravel(), "seed": seed, "image": image})
     table = anova_lm(ols("x ~ C(seed) + C(image)", rows).fit())
     expected = (table["sum_sq"] / table["df"])[["C(seed)", "C(image)", "Residual"]].to_numpy()
-    npt.assert_allclose(mean_squares(x), expected)
+    squares = MeanSquares.of(x)
+    npt.assert_allclose([squares.rows, squares.columns, squares.rest], expected)
     of_seeds, of_images = expected[0], max(expected[1] - expected[2], 0)
     row = stats.crossed_interval(x).iloc[0]
     npt.assert_allclose(row["error"], np.sqrt((of_seeds + of_images) / x.size))

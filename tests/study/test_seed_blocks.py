@@ -145,9 +145,3 @@ def test_each_round_goes_on_with_the_better_half_and_twice_the_seeds(
     settings: int, seeds: int, rounds: list[tuple[int, int]]
 ) -> None:
     assert seed_blocks.rounds(settings, seeds) == rounds
-
-
-def test_halving_trains_fewer() -> None:
-    assert seed_blocks.trainings(6, 4, halving=True) == 6 + 3 + 2 * 2
-    assert seed_blocks.trainings(6, 4, halving=False) == 24
-    assert seed_blocks.trainings(6, 1, halving=True) == 6

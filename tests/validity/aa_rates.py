@@ -49,6 +49,8 @@ NARROW = 1e-6
 
 MANY = 2000
 """From so many studies on, the interval itself must lie within these bounds."""
+AROUND_95 = (0.93, 0.97)
+"""Such bounds of the coverage of an interval of 95 %."""
 INSIDE = {
     FALSE_POSITIVES: (0.02, 0.08),
     LOOKED_AT: (0.02, 0.08),
@@ -82,6 +84,11 @@ class Check:
     most: float
     shift: float = 0.0
     predicted: float = math.nan
+
+    @property
+    def rate(self) -> float:
+        """In which share of the studies it happened."""
+        return self.events / self.studies
 
 
 def counted(
@@ -209,7 +216,7 @@ def _row(check: Check, confidence_all: float, bounds: tuple[float, float]) -> di
     meets = math.isnan(check.least) or (low_all <= check.most and high_all >= check.least)
     return {
         "question": check.question, "source": check.source, "n": check.n, "shift": check.shift,
-        "studies": check.studies, "events": check.events, "rate": check.events / check.studies,
+        "studies": check.studies, "events": check.events, "rate": check.rate,
         "low": low, "high": high, "low_all": low_all, "high_all": high_all,
         "predicted": check.predicted, "least": check.least, "most": check.most, "ok": inside and meets,
     }  # fmt: skip

@@ -10,7 +10,6 @@ Training goes through ordinary results folders: what was killed goes on where it
 from __future__ import annotations
 
 import math
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,10 +20,12 @@ import aa_words
 import click
 import numpy as np
 import pandas as pd
+import validity_commands
+from validity_commands import SETTINGS, results_option, seeds_option, studies_option, workers_option
 
 import harness
 from harness import stats
-from harness.errors import MachineError, UsageError
+from harness.errors import UsageError
 from harness.results import Results
 from harness.training import displays
 
@@ -44,34 +45,16 @@ LEAST_POOL = 50
 ROUNDING = 1e-9  # accuracies that are the same on paper differ by less
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.option(
-    "--results",
-    type=click.Path(path_type=Path),
-    default=Path("results/validity"),
-    show_default=True,
-    help="Where trials, tables and the figure go.",
-)
-@click.option(
-    "--seeds",
-    type=click.IntRange(min=100),
-    default=20_000,
-    show_default=True,
-    help="Seeds of the trained source; a study of 5 takes 10 of them.",
-)
-@click.option(
-    "--studies",
-    type=click.IntRange(min=100),
-    default=4000,
-    show_default=True,
-    help="Studies drawn from the pool for each rate; with five arms, a quarter as many.",
-)
+@click.command(context_settings=SETTINGS)
+@results_option
+@seeds_option(100, 20_000, "Seeds of the trained source; a study of 5 takes 10 of them.")
+@studies_option("Studies drawn from the pool for each rate; with five arms, a quarter as many.")
 @click.option(
     "--pool",
     type=click.Path(path_type=Path),
     help="A results folder of your own to draw from: its arm with the most seeds.",
 )
-@click.option("--workers", type=click.IntRange(min=1), help="Worker processes; by default one a core or GPU.")
+@workers_option
 def validity(results: Path, seeds: int, studies: int, pool: Path | None, workers: int | None) -> None:
     """Measure how often the harness finds what is not there, and misses what is."""
     named = harness.read(pool) if pool else None
@@ -92,12 +75,10 @@ def validity(results: Path, seeds: int, studies: int, pool: Path | None, workers
     p_values = aa_draws.judged(aa_draws.disjoint([columns[CE]] * 2, SIZES[0]), margin=1.0)
     p_values = p_values[["dataset", "n", "difference", "sd", "low", "high", "p"]]
     studies_table = p_values.rename(columns={"dataset": "study"})
-    aa_words.write(results, rates, equality, studies_table, aa, again, drawn_from)
     aa_figure.save(results, rates, p_values["p"].to_numpy())
-    click.echo("\n".join(aa_words.told(rates, equality)))
-    click.echo(f"tables and figures: {results}/rates.csv, equality.csv, studies.csv, rates.png, curves.png")
-    if not (rates["ok"].all() and equality["ok"].all()):
-        sys.exit(1)
+    tables = {"rates": rates, "equality": equality, "studies": studies_table}
+    lines = list(aa_words.told(rates, equality))
+    validity_commands.show(results, tables, "summary.txt", lines, [aa, again, drawn_from])
 
 
 def trained(name: str, results: Path, workers: int | None, overrides: list[str] | None = None) -> Results:
@@ -199,14 +180,4 @@ def of_pool(source: str, pool: NDArray[np.float64], studies: int, rng: np.random
 
 
 if __name__ == "__main__":
-    try:
-        validity.main(standalone_mode=False)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(2)
-    except (UsageError, MachineError) as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(error.exit_code)
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted: what is trained is kept; the same command goes on from there.", err=True)
-        sys.exit(130)
+    validity_commands.main(validity)

@@ -10,7 +10,7 @@ import pandas as pd
 from harness.system import files
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterator, Mapping
+    from collections.abc import Hashable, Iterator, Mapping, Sequence
     from pathlib import Path
     from typing import Any
 
@@ -41,20 +41,30 @@ def told(rates: pd.DataFrame, equality: pd.DataFrame) -> Iterator[str]:
         f"  {row['apart']:,} of {row['pairs']:,} pairs differ in test accuracy, {row['accuracy']:.2%} at most"
         f"; test losses agree to {row['loss']:.1g}{_verdict(row['ok'])}"
     )
-    for question, heading in ASKED.items():
-        yield f"\n{heading}"
-        asked = rates[rates["question"].eq(question)]
-        if question == aa_rates.POWER:
-            yield from _curves(asked)
-        else:
-            yield from map(line, asked.to_dict("records"))
-    wrong = int((~rates["ok"]).sum()) + int((~equality["ok"]).sum())
-    yield "\nIn brackets: exact 95 % intervals, each by itself; of so many, a few miss by chance."
-    yield "So a rate is out of bounds only if its interval at 95 % for all rates together is (rates.csv, ok)."
+    yield ""
+    yield from answers(rates, ASKED)
+    yield from closing(rates, equality)
+
+
+def answers(rates: pd.DataFrame, asked: Mapping[str, str]) -> Iterator[str]:
+    """Each question that has rates, under its heading."""
+    for question, heading in asked.items():
+        rows = rates[rates["question"].eq(question)]
+        if len(rows):
+            yield heading
+            yield from _curves(rows) if question == aa_rates.POWER else map(_line, rows.to_dict("records"))
+            yield ""
+
+
+def closing(*tables: pd.DataFrame) -> Iterator[str]:
+    """How to read the rates, and how many rows of the tables are out of bounds."""
+    yield "In brackets: exact 95 % intervals, each by itself; of so many, a few miss by chance."
+    yield "So a rate is out of bounds only if its interval at 95 % for all rates together is (column ok)."
+    wrong = sum(int((~table["ok"]).sum()) for table in tables)
     yield f"{wrong} out of bounds" if wrong else "All within bounds."
 
 
-def line(row: Mapping[Hashable, Any]) -> str:
+def _line(row: Mapping[Hashable, Any]) -> str:
     name = f"{row['source']}, n = {row['n']}"
     interval = f"[{row['low']:6.1%}, {row['high']:6.1%}]"
     return (
@@ -80,21 +90,17 @@ def _verdict(ok: bool) -> str:
 
 
 def write(
-    folder: Path,
-    rates: pd.DataFrame,
-    equality: pd.DataFrame,
-    studies: pd.DataFrame,
-    *sources: Results,
-) -> None:
-    """Write rates.csv, equality.csv, studies.csv (the trained A/A studies of one arm) and summary.txt."""
-    for name, table in {"rates": rates, "equality": equality, "studies": studies}.items():
+    folder: Path, tables: Mapping[str, pd.DataFrame], summary: str, lines: Sequence[str],
+    sources: Sequence[Results],
+) -> None:  # fmt: skip
+    """Write tables as CSV, by their names without an ending, and a text, with where trials were made."""
+    for name, table in tables.items():
         text = table.to_csv(index=False, float_format="%.6g", lineterminator="\n")
         files.write(folder / f"{name}.csv", text.encode())
-    lines = [*told(rates, equality), "", *environment(sources), ""]
-    files.write(folder / "summary.txt", "\n".join(lines).encode())
+    files.write(folder / summary, "\n".join([*lines, "", *_environment(sources), ""]).encode())
 
 
-def environment(sources: tuple[Results, ...]) -> Iterator[str]:
+def _environment(sources: Sequence[Results]) -> Iterator[str]:
     """Where and how long each source was trained."""
     for source in sources:
         about = source.provenance

@@ -13,7 +13,7 @@ import aa_draws
 import aa_rates
 import numpy as np
 import pandas as pd
-from aa_rates import ALPHA, CONFIDENCE, counted
+from aa_rates import ALPHA, AROUND_95, CONFIDENCE, counted
 from scipy import special
 
 from harness import stats
@@ -39,9 +39,7 @@ SEEDS_ALONE = "the same, an interval over seeds alone"
 SPLITS = "coverage, resampled splits (Nadeau and Bengio)"
 SPLITS_T = "the same, Student's t"
 
-FIGURE = (0.93, 0.97)
-"""From 2,000 studies on, the interval of a coverage lies within these bounds."""
-INSIDE = dict.fromkeys((TOGETHER, RAGGED, OVER_SETS, CROSSED), FIGURE) | {SPLITS: (FIGURE[0], 1.0)}
+INSIDE = dict.fromkeys((TOGETHER, RAGGED, OVER_SETS, CROSSED), AROUND_95) | {SPLITS: (AROUND_95[0], 1.0)}
 ASKED = {
     TOGETHER: "Five arms that are the same: all four simultaneous intervals have zero in them: 95 %",
     RAGGED: "The same, of 5, 4, 3 and 2 seeds where n is 5, and so on",

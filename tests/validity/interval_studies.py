@@ -10,7 +10,6 @@ Training goes through ordinary results folders: what was killed goes on where it
 from __future__ import annotations
 
 import math
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,12 +21,12 @@ import click
 import interval_rates
 import numpy as np
 import pandas as pd
+import validity_commands
+from validity_commands import SETTINGS, results_option, studies_option, workers_option
 
 import harness
 from harness import stats
-from harness.errors import MachineError, UsageError
 from harness.results import Results, predictions
-from harness.system import files
 from harness.training import displays
 
 if TYPE_CHECKING:
@@ -44,21 +43,9 @@ OUTPUTS = ("CE", "MSE")
 MOST_POOLS = 10_000
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.option(
-    "--results",
-    type=click.Path(path_type=Path),
-    default=Path("results/validity"),
-    show_default=True,
-    help="Where trials and tables go.",
-)
-@click.option(
-    "--studies",
-    type=click.IntRange(min=100),
-    default=4000,
-    show_default=True,
-    help="Studies drawn for each rate; half as many where a study is judged by itself.",
-)
+@click.command(context_settings=SETTINGS)
+@results_option
+@studies_option("Studies drawn for each rate; half as many where a study is judged by itself.")
 @click.option(
     "--pools",
     type=click.IntRange(10, MOST_POOLS),
@@ -66,7 +53,7 @@ MOST_POOLS = 10_000
     show_default=True,
     help="Sets of letters, each a study of resampled splits.",
 )
-@click.option("--workers", type=click.IntRange(min=1), help="Worker processes; by default one a core or GPU.")
+@workers_option
 def intervals(results: Path, studies: int, pools: int, workers: int | None) -> None:
     """Measure how often the intervals beside the verdicts hold what they should."""
     pool = aa_studies.trained("pool", results, workers)
@@ -87,15 +74,8 @@ def intervals(results: Path, studies: int, pools: int, workers: int | None) -> N
         *of_splits(split),
     ]
     rates = aa_rates.table(checks, interval_rates.INSIDE)
-    lines = list(told(rates))
-    text = rates.to_csv(index=False, float_format="%.6g", lineterminator="\n")
-    files.write(results / "intervals.csv", text.encode())
-    about = aa_words.environment((pool, sets, crossed, split))
-    files.write(results / "intervals.txt", "\n".join([*lines, "", *about, ""]).encode())
-    click.echo("\n".join(lines))
-    click.echo(f"tables: {results}/intervals.csv, intervals.txt")
-    if not rates["ok"].all():
-        sys.exit(1)
+    sources = [pool, sets, crossed, split]
+    validity_commands.show(results, {"intervals": rates}, "intervals.txt", list(told(rates)), sources)
 
 
 def splits_study(pools: int) -> dict[str, Any]:
@@ -191,26 +171,9 @@ def of_splits(found: Results) -> Iterator[Check]:
 
 def told(rates: pd.DataFrame) -> Iterator[str]:
     """The table as lines to print."""
-    for question, heading in interval_rates.ASKED.items():
-        asked = rates[rates["question"].eq(question)]
-        if len(asked):
-            yield heading
-            yield from map(aa_words.line, asked.to_dict("records"))
-            yield ""
-    wrong = int((~rates["ok"]).sum())
-    yield "In brackets: exact 95 % intervals, each by itself; of so many, a few miss by chance."
-    yield f"{wrong} out of bounds" if wrong else "All within bounds."
+    yield from aa_words.answers(rates, interval_rates.ASKED)
+    yield from aa_words.closing(rates)
 
 
 if __name__ == "__main__":
-    try:
-        intervals.main(standalone_mode=False)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(2)
-    except (UsageError, MachineError) as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(error.exit_code)
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted: what is trained is kept; the same command goes on from there.", err=True)
-        sys.exit(130)
+    validity_commands.main(intervals)

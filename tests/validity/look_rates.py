@@ -12,7 +12,7 @@ import aa_draws
 import aa_rates
 import numpy as np
 import pandas as pd
-from aa_rates import ALPHA, CONFIDENCE, counted
+from aa_rates import ALPHA, AROUND_95, CONFIDENCE, counted
 from scipy import special
 
 from harness import stats
@@ -45,7 +45,7 @@ PILOT_FOUND = "called different, seeds planned by the study's own first ones"
 PILOT_POWER = "found, seeds planned by the study's own first ones"
 FRESH_POWER = "found, seeds planned by a pilot of other ones"
 
-INSIDE = {FOUND: (0.02, 0.08), HELD: (0.93, 0.97)}
+INSIDE = {FOUND: (0.02, 0.08), HELD: AROUND_95}
 """From 2,000 studies on, the interval of a rate lies within these bounds."""
 ASKED = {
     FOUND: "Arms that are the same, looked at after 5, 10, 20 seeds, found different: at most 5 %",

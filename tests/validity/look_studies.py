@@ -9,7 +9,6 @@ Training goes through ordinary results folders: what was killed goes on where it
 from __future__ import annotations
 
 import math
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,10 +20,10 @@ import click
 import look_rates
 import numpy as np
 import pandas as pd
+import validity_commands
+from validity_commands import SETTINGS, results_option, seeds_option, studies_option, workers_option
 
 from harness import stats
-from harness.errors import MachineError, UsageError
-from harness.system import files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,29 +36,11 @@ if TYPE_CHECKING:
 TAKEN = "Seeds until a difference is told (in SDs), mean; found by looks; found by 20 seeds at once"
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.option(
-    "--results",
-    type=click.Path(path_type=Path),
-    default=Path("results/validity"),
-    show_default=True,
-    help="Where trials and tables go.",
-)
-@click.option(
-    "--seeds",
-    type=click.IntRange(min=400),
-    default=80_000,
-    show_default=True,
-    help="Seeds of the trained source; a study takes 40 of them.",
-)
-@click.option(
-    "--studies",
-    type=click.IntRange(min=100),
-    default=4000,
-    show_default=True,
-    help="Studies drawn from the pool for each rate; a quarter as many families.",
-)
-@click.option("--workers", type=click.IntRange(min=1), help="Worker processes; by default one a core or GPU.")
+@click.command(context_settings=SETTINGS)
+@results_option
+@seeds_option(400, 80_000, "Seeds of the trained source; a study takes 40 of them.")
+@studies_option("Studies drawn from the pool for each rate; a quarter as many families.")
+@workers_option
 def looks(results: Path, seeds: int, studies: int, workers: int | None) -> None:
     """Measure how often studies that are looked at find what is not there."""
     one_arm = aa_studies.trained("sequential", results, workers, [f"seeds={seeds}"])
@@ -72,15 +53,8 @@ def looks(results: Path, seeds: int, studies: int, workers: int | None) -> None:
     drawn = aa_draws.resampled(values, 2, look_rates.LOOKS[-1], studies, rng)
     taken = pd.DataFrame(look_rates.seeds_taken(source, drawn, math.sqrt(2) * float(values.std(ddof=1))))
     lines = list(told(rates, taken))
-    for name, table in {"looks": rates, "looks_seeds": taken}.items():
-        text = table.to_csv(index=False, float_format="%.6g", lineterminator="\n")
-        files.write(results / f"{name}.csv", text.encode())
-    about = aa_words.environment((one_arm, pool))
-    files.write(results / "looks.txt", "\n".join([*lines, "", *about, ""]).encode())
-    click.echo("\n".join(lines))
-    click.echo(f"tables: {results}/looks.csv, looks_seeds.csv, looks.txt")
-    if not rates["ok"].all():
-        sys.exit(1)
+    tables = {"looks": rates, "looks_seeds": taken}
+    validity_commands.show(results, tables, "looks.txt", lines, [one_arm, pool])
 
 
 def of_training(found: Results) -> Iterator[Check]:
@@ -109,32 +83,16 @@ def of_pool(
 
 def told(rates: pd.DataFrame, taken: pd.DataFrame) -> Iterator[str]:
     """The tables as lines to print."""
-    for question, heading in look_rates.ASKED.items():
-        asked = rates[rates["question"].eq(question)]
-        if len(asked):
-            yield heading
-            yield from map(aa_words.line, asked.to_dict("records"))
-            yield ""
+    yield from aa_words.answers(rates, look_rates.ASKED)
     yield TAKEN
     for row in taken.to_dict("records"):
         yield (
             f"  {row['spending']:<15} {row['shift']:4.2g} {row['seeds']:6.1f} {row['found']:7.1%} "
             f"{row['found_at_once']:7.1%}"
         )
-    wrong = int((~rates["ok"]).sum())
-    yield "\nIn brackets: exact 95 % intervals, each by itself; of so many, a few miss by chance."
-    yield f"{wrong} out of bounds" if wrong else "All within bounds."
+    yield ""
+    yield from aa_words.closing(rates)
 
 
 if __name__ == "__main__":
-    try:
-        looks.main(standalone_mode=False)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(2)
-    except (UsageError, MachineError) as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(error.exit_code)
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted: what is trained is kept; the same command goes on from there.", err=True)
-        sys.exit(130)
+    validity_commands.main(looks)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import aa_rates
@@ -10,11 +11,9 @@ import interval_rates
 import interval_studies
 import numpy as np
 import numpy.testing as npt
-import pandas as pd
 import pytest
 
 import harness
-from harness import stats
 from harness.training import runs
 
 N, STUDIES = 5, 400
@@ -24,23 +23,19 @@ def normal(arms: int, n: int = N, studies: int = STUDIES, seed: int = 0) -> np.n
     return np.random.default_rng(seed).normal(0.9, 0.01, (studies, arms, n))
 
 
-def rate(check: aa_rates.Check) -> float:
-    return check.events / check.studies
-
-
 def test_simultaneous_intervals_hold_together_where_single_ones_do_not() -> None:
     studies = normal(5)
     together = interval_rates.together(interval_rates.TOGETHER, "drawn", studies)
     assert (together.studies, together.n) == (STUDIES, N)
-    assert rate(together) > 0.92
-    assert rate(interval_rates.by_themselves("drawn", studies)) < 0.91
+    assert together.rate > 0.92
+    assert interval_rates.by_themselves("drawn", studies).rate < 0.91
 
 
 def test_arms_that_lack_seeds_have_unequal_contrasts() -> None:
     fewer = interval_rates.ragged(normal(5, studies=3))
     assert np.isfinite(fewer).sum(axis=2)[0].tolist() == [5, 5, 4, 3, 2]
     assert (
-        rate(interval_rates.together(interval_rates.RAGGED, "drawn", interval_rates.ragged(normal(5)))) > 0.92
+        interval_rates.together(interval_rates.RAGGED, "drawn", interval_rates.ragged(normal(5))).rate > 0.92
     )
 
 
@@ -55,8 +50,8 @@ def test_pairs_are_every_arm_less_every_earlier_one() -> None:
 def test_arms_a_margin_apart_are_rarely_called_the_same_and_bounds_hold() -> None:
     sd = math.sqrt(2) * 0.01
     called, held = interval_rates.same_of_three("drawn", normal(3, studies=200), sd)
-    assert rate(called) < 0.1
-    assert rate(held) > 0.92
+    assert called.rate < 0.1
+    assert held.rate > 0.92
 
 
 def test_wrong_claims_over_data_sets_are_rare_and_the_mean_is_covered() -> None:
@@ -64,11 +59,11 @@ def test_wrong_claims_over_data_sets_are_rare_and_the_mean_is_covered() -> None:
     checks = {
         c.question: c for c in interval_rates.over_sets("drawn", sets, N, 200, np.random.default_rng(2))
     }
-    assert 0.9 < rate(checks[interval_rates.OVER_SETS]) < 0.99
+    assert 0.9 < checks[interval_rates.OVER_SETS].rate < 0.99
     for question in (interval_rates.EVERY_EQUAL, interval_rates.EVERY_HALF, interval_rates.SAME_HALF):
-        assert rate(checks[question]) < 0.1
-    assert rate(checks[interval_rates.DEPENDS]) < 0.1
-    assert rate(checks[interval_rates.ANY_WORD]) < 0.1
+        assert checks[question].rate < 0.1
+    assert checks[interval_rates.DEPENDS].rate < 0.1
+    assert checks[interval_rates.ANY_WORD].rate < 0.1
 
 
 def test_seeds_and_images_are_covered_together_and_not_by_seeds_alone() -> None:
@@ -78,7 +73,7 @@ def test_seeds_and_images_are_covered_together_and_not_by_seeds_alone() -> None:
     differences = right[0].astype(np.int8) - right[1].astype(np.int8)
     error = 2 - right[0].mean() - right[1].mean()
     checks = interval_rates.crossed("drawn", differences, error, (N, 100), STUDIES, rng)
-    crossed, bounded, alone = (rate(check) for check in checks)
+    crossed, bounded, alone = (check.rate for check in checks)
     assert 0.91 < crossed < 0.985
     assert bounded >= crossed - 0.01
     assert alone < 0.85
@@ -88,8 +83,8 @@ def test_splits_that_share_images_need_the_correction() -> None:
     rng, overlap = np.random.default_rng(4), 0.25
     shared = rng.normal(0, math.sqrt(overlap), (STUDIES, 1))  # what the images of a study have in common
     corrected, plain = interval_rates.splits("drawn", shared + rng.normal(size=(STUDIES, 10)), overlap)
-    assert 0.92 < rate(corrected) < 0.98
-    assert rate(plain) < 0.85
+    assert 0.92 < corrected.rate < 0.98
+    assert plain.rate < 0.85
 
 
 def test_a_coverage_out_of_its_figure_is_out_of_bounds() -> None:
@@ -140,11 +135,42 @@ def test_what_an_arm_gets_right_is_its_accuracy_seed_by_seed(tmp_path: Path) -> 
     assert not checks  # three seeds are too few for any size
 
 
-def test_values_of_both_data_sets_are_paired_by_seed(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def two_sets(tmp_path_factory: pytest.TempPathFactory) -> harness.Results:
+    """Ten seeds of the arm on both data sets, in any order."""
+    folder = tmp_path_factory.mktemp("two_sets") / "x"
     path = str(Path(interval_studies.__file__).parent / "two_sets.toml")
-    runs.train(harness.load(path, ["seeds=10"]), tmp_path / "x", workers=1)
-    found = harness.read(tmp_path / "x")
-    checks = list(interval_studies.of_sets(found, 20, np.random.default_rng(0)))
-    assert {check.n for check in checks} == {5}
-    assert {check.source for check in checks} == {"resampled: digits and mnist1d"}
-    assert isinstance(stats.finished(found.trials, "test_accuracy"), pd.DataFrame)
+    runs.train(harness.load(path, ["seeds=10"]), folder, workers=1)
+    found = harness.read(folder)
+    return replace(found, trials=found.trials.sample(frac=1, random_state=0))
+
+
+def test_both_data_sets_are_learned(two_sets: harness.Results) -> None:
+    learned = two_sets.trials.groupby("dataset")["test_accuracy"]
+    assert (learned.mean() > 0.5).all()
+    assert (learned.nunique() > 5).all()
+
+
+def test_values_of_both_data_sets_are_paired_by_seed(
+    two_sets: harness.Results, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[tuple[str, np.ndarray, int]] = []
+
+    def over_sets(source: str, values: np.ndarray, n: int, *_: object) -> list[aa_rates.Check]:
+        given.append((source, values, n))
+        return []
+
+    monkeypatch.setattr(interval_rates, "over_sets", over_sets)
+    list(interval_studies.of_sets(two_sets, 20, np.random.default_rng(0)))
+    ((source, values, n),) = given
+    names = source.removeprefix("resampled: ").split(" and ")
+    wide = two_sets.trials.pivot_table(index="dataset", columns="seed", values="test_accuracy").loc[names]
+    assert sorted(map(tuple, values.T.tolist())) == sorted(map(tuple, wide.T.to_numpy().tolist()))
+    assert (sorted(names), n) == (["digits", "letters"], 5)
+
+
+def test_a_seed_that_one_data_set_lost_is_in_no_study(two_sets: harness.Results) -> None:
+    trials = two_sets.trials
+    lost = trials["dataset"].eq("digits") & trials["seed"].eq(3)
+    holed = replace(two_sets, trials=trials.assign(status=trials["status"].mask(lost, "diverged")))
+    assert not list(interval_studies.of_sets(holed, 20, np.random.default_rng(0)))  # nine: too few for 2 x 5

@@ -27,33 +27,27 @@ def normal(arms: int, n: int, studies: int, seed: int = 0) -> NDArray[np.float64
     return np.random.default_rng(seed).normal(0.9, 0.01, (studies, arms, n))
 
 
-def rate(check: aa_rates.Check) -> float:
-    return check.events / check.studies
-
-
 @pytest.mark.parametrize("spending", look_rates.SPENDINGS)
 def test_looks_at_equals_err_in_what_is_promised(spending: group_sequential.Spending) -> None:
     found, held, same = look_rates.looked_at("drawn", normal(2, 20, 2000), SD, spending)
     assert (found.n, found.studies) == (20, 2000)
-    assert 0.03 < rate(found) < 0.07
-    assert rate(held) == pytest.approx(
-        1 - rate(found), abs=0.002
-    )  # an interval leaves zero out where p tells
-    assert rate(same) < 0.07
+    assert 0.03 < found.rate < 0.07
+    assert held.rate == pytest.approx(1 - found.rate, abs=0.002)  # an interval leaves zero out where p tells
+    assert same.rate < 0.07
     assert aa_rates.table([found, held, same], look_rates.INSIDE)["ok"].all()
 
 
 def test_levels_that_spend_too_much_are_out_of_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(group_sequential, "repeated", lambda p, *_: p)  # p <= 5 % at every look
     found, _, _ = look_rates.looked_at("drawn", normal(2, 20, 2000), SD, "pocock")
-    assert rate(found) > 0.09
+    assert found.rate > 0.09
     assert not aa_rates.table([found], look_rates.INSIDE)["ok"].item()
 
 
 def test_a_family_at_its_looks_is_corrected_together() -> None:
     check = look_rates.families("drawn", normal(5, 20, 200), SD, "obrien-fleming")
     assert (check.studies, check.question) == (200, look_rates.FAMILY)
-    assert rate(check) < 0.1
+    assert check.rate < 0.1
     assert (
         look_rates.families("drawn", normal(5, 20, 5) + 0.1 * np.arange(5)[:, None], SD, "pocock").events == 5
     )
@@ -76,7 +70,7 @@ def test_p_of_the_first_seeds_is_that_of_a_t_test() -> None:
 def test_a_pilot_that_knows_the_spread_gives_the_power_it_promises() -> None:
     most = look_rates.MOST + max(look_rates.PILOTS)
     checks = list(look_rates.pilots("drawn", normal(2, most, 1000), SD))
-    by = {(check.question, check.n): rate(check) for check in checks}
+    by = {(check.question, check.n): check.rate for check in checks}
     assert by[look_rates.PILOT_FOUND, 20] == pytest.approx(0.05, abs=0.025)
     assert 0.7 < by[look_rates.FRESH_POWER, 20] < 0.85
     assert by[look_rates.FRESH_POWER, 5] < by[look_rates.FRESH_POWER, 20] + 0.03

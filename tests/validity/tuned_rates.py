@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import aa_rates
 import tuned_draws
-from aa_rates import ALPHA, CONFIDENCE, counted
+from aa_rates import ALPHA, AROUND_95, CONFIDENCE, counted
 from tuned_draws import Design
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ BLOCKS = "false positives of tuned arms, a choice a block"
 COVERAGE = "coverage of zero, tuned arms, a choice a block"
 COVERAGE_ONCE = "coverage of a difference of tuned arms, one choice for all seeds"
 COVERAGE_APART = "coverage of a difference of tuned arms, a choice a block"
-INSIDE = {COVERAGE: (0.93, 0.97), COVERAGE_APART: (0.93, 0.97)}
+INSIDE = dict.fromkeys((COVERAGE, COVERAGE_APART), AROUND_95)
 """From 2,000 studies on, the interval of a rate lies within these bounds."""
 ASKED = {
     ONCE: "One arm under two names, each tuned once by seeds of its own, found different: mostly done",

@@ -8,7 +8,6 @@ Training goes through an ordinary results folder: what was killed goes on where 
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,9 +18,8 @@ import click
 import numpy as np
 import tuned_draws
 import tuned_rates
-
-from harness.errors import MachineError, UsageError
-from harness.system import files
+import validity_commands
+from validity_commands import SETTINGS, results_option, seeds_option, studies_option, workers_option
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -37,29 +35,11 @@ TUNING = (1, 2)
 ARMS = ("CE", "QL")
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.option(
-    "--results",
-    type=click.Path(path_type=Path),
-    default=Path("results/validity"),
-    show_default=True,
-    help="Where trials and tables go.",
-)
-@click.option(
-    "--seeds",
-    type=click.IntRange(min=200),
-    default=4000,
-    show_default=True,
-    help="Seeds of the pool; a study takes up to 120 of them.",
-)
-@click.option(
-    "--studies",
-    type=click.IntRange(min=100),
-    default=4000,
-    show_default=True,
-    help="Studies drawn for each rate.",
-)
-@click.option("--workers", type=click.IntRange(min=1), help="Worker processes; by default one a core or GPU.")
+@click.command(context_settings=SETTINGS)
+@results_option
+@seeds_option(200, 4000, "Seeds of the pool; a study takes up to 120 of them.")
+@studies_option("Studies drawn for each rate.")
+@workers_option
 def tuned(results: Path, seeds: int, studies: int, workers: int | None) -> None:
     """Measure how often tuned arms that are the same are found different, by how they were tuned."""
     found = aa_studies.trained("tuned", results, workers, [f"seeds={seeds}"])
@@ -67,13 +47,7 @@ def tuned(results: Path, seeds: int, studies: int, workers: int | None) -> None:
     pools = {arm: tuned_draws.pool_of(found.trials, arm) for arm in ARMS}
     rates = aa_rates.table(of_pools(pools, studies, np.random.default_rng(0)), tuned_rates.INSIDE)
     lines = [*chances(pools), "", *told(rates)]
-    text = rates.to_csv(index=False, float_format="%.6g", lineterminator="\n")
-    files.write(results / "tuned.csv", text.encode())
-    files.write(results / "tuned.txt", "\n".join([*lines, "", *aa_words.environment((found,)), ""]).encode())
-    click.echo("\n".join(lines))
-    click.echo(f"tables: {results}/tuned.csv, tuned.txt")
-    if not rates["ok"].all():
-        sys.exit(1)
+    validity_commands.show(results, {"tuned": rates}, "tuned.txt", lines, [found])
 
 
 def of_pools(pools: Mapping[str, Pool], studies: int, rng: np.random.Generator) -> Iterator[Check]:
@@ -101,24 +75,9 @@ def chances(pools: Mapping[str, Pool]) -> Iterator[str]:
 
 def told(rates: pd.DataFrame) -> Iterator[str]:
     """Yield the table as lines to print."""
-    for question, heading in tuned_rates.ASKED.items():
-        yield heading
-        yield from map(aa_words.line, rates[rates["question"].eq(question)].to_dict("records"))
-        yield ""
-    wrong = int((~rates["ok"]).sum())
-    yield "In brackets: exact 95 % intervals, each by itself; of so many, a few miss by chance."
-    yield f"{wrong} out of bounds" if wrong else "All within bounds."
+    yield from aa_words.answers(rates, tuned_rates.ASKED)
+    yield from aa_words.closing(rates)
 
 
 if __name__ == "__main__":
-    try:
-        tuned.main(standalone_mode=False)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(2)
-    except (UsageError, MachineError) as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(error.exit_code)
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted: what is trained is kept; the same command goes on from there.", err=True)
-        sys.exit(130)
+    validity_commands.main(tuned)

@@ -7,14 +7,16 @@ the rates are that pool's.
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import aa_rates
 import aa_studies
+import aa_words
 import click
 import numpy as np
+import validity_commands
+from validity_commands import SETTINGS, results_option, studies_option, workers_option
 
 from harness import stats
 from harness.stats.seed_variance import MeanSquares
@@ -26,8 +28,7 @@ if TYPE_CHECKING:
 
 SHAPES = ((8, 10), (5, 20), (10, 10))
 """Starts and orders of a study."""
-LEAST, MOST = 0.93, 0.97
-"""Between these the coverage of an interval of 95 % is right."""
+ASKED = {aa_rates.COVERAGE: "Intervals that hold what the whole pool says, of starts x orders: 95 %"}
 QUANTITIES = ("deviation alone", "deviation where all vary", "share", "share, first order")
 
 
@@ -68,39 +69,23 @@ def coverage(pool: NDArray[np.float64], studies: int, rng: np.random.Generator) 
             ends = intervals(MeanSquares.of(pool[np.ix_(rows, columns)]))
             held[study] = [low <= truth <= high for (low, high), truth in zip(ends, true, strict=True)]
         checks += [
-            aa_rates.counted(aa_rates.COVERAGE, f"{name}, {m} x {n}", n, held[:, k], LEAST, MOST)
+            aa_rates.counted(aa_rates.COVERAGE, f"{name}, {m} x {n}", n, held[:, k], *aa_rates.AROUND_95)
             for k, name in enumerate(QUANTITIES)
         ]
     return checks
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.option(
-    "--results",
-    type=click.Path(path_type=Path),
-    default=Path("results/validity"),
-    show_default=True,
-    help="Where the trials and the table go.",
-)
-@click.option(
-    "--studies",
-    type=click.IntRange(min=100),
-    default=4000,
-    show_default=True,
-    help="Studies of each shape that are cut from the pool.",
-)
-@click.option("--workers", type=click.IntRange(min=1), help="Worker processes; by default one a core or GPU.")
+@click.command(context_settings=SETTINGS)
+@results_option
+@studies_option("Studies of each shape that are cut from the pool.")
+@workers_option
 def measure(results: Path, studies: int, workers: int | None) -> None:
     """Measure how often intervals of the variance by source hold the truth."""
-    pool = table_of(aa_studies.trained("variance", results, workers).trials)
-    rates = aa_rates.table(coverage(pool, studies, np.random.default_rng(0)))
-    rates.to_csv(results / "variance-rates.csv", index=False, lineterminator="\n")
-    shown = rates[["source", "studies", "rate", "low", "high", "ok"]]
-    click.echo(shown.to_string(index=False, float_format="{:.4f}".format))
-    click.echo(f"table: {results}/variance-rates.csv")
-    if not rates["ok"].all():
-        sys.exit(1)
+    found = aa_studies.trained("variance", results, workers)
+    rates = aa_rates.table(coverage(table_of(found.trials), studies, np.random.default_rng(0)))
+    lines = [*aa_words.answers(rates, ASKED), *aa_words.closing(rates)]
+    validity_commands.show(results, {"variance-rates": rates}, "variance-rates.txt", lines, [found])
 
 
 if __name__ == "__main__":
-    measure()
+    validity_commands.main(measure)
