@@ -226,7 +226,7 @@ def test_a_latency_has_its_unit_on_the_axis_and_beside_each_number(tmp_path: Pat
     assert front.figure.axes[0].get_xlabel() == "latency, \u00b5s"
     assert front.chart is not None
     assert front.chart.x.label == "latency, \u00b5s"
-    assert "latency 20.5\u00a0\u00b5s (the worst)" in words_of(section)
+    assert "latency 20.5 \u00b5s (the worst)" in words_of(section)
     (shown,) = section.tables
     assert [row[1].text for row in shown.rows] == ["20.5\u00a0\u00b5s"] * len(shown.rows)
 
