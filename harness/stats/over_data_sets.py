@@ -153,8 +153,8 @@ def _apart(
 def _word(row: Mapping[Any, Any], alpha: float, sign: int) -> str:
     """Put a contrast into the strongest words that hold.
 
-    What holds on every data set needs no seed that finished on all of them, and has the direction of its means
-    there; the average is of fewer seeds where some are missing.
+    What holds on every data set needs no seed that finished on all of them, and has the direction of its
+    means there; the average is of fewer seeds where some are missing.
     """
     if all(pd.isna(row[p]) for p in P):
         return "no data" if row["n"] == 0 else "one seed"

@@ -73,8 +73,8 @@ def ragged(studies: NDArray[np.float64]) -> NDArray[np.float64]:
 def together(question: str, source: str, studies: NDArray[np.float64]) -> Check:
     """Studies of arms that are all the same: all simultaneous intervals of a study have zero in them.
 
-    Where seeds show no spread there is no interval, and nothing that could be wrong: two seeds of accuracies on
-    10,000 images are as far apart as each other in nearly 1 % of contrasts.
+    Where seeds show no spread there is no interval, and nothing that could be wrong: of two seeds, judged by
+    10,000 images, that is nearly 1 % of contrasts.
     """
     judged = stats.verdicts(aa_draws.differences(studies), margin=1.0)
     families = [one for _, one in judged.groupby("dataset", sort=False)]
