@@ -189,7 +189,9 @@ def _overrides(study: Study, seeds: float) -> tuple[str, ...]:
     """Give the overrides by which a study has so many seeds."""
     if math.isnan(seeds):
         return ()
-    block, tune = pilots.block_of(study), study.tune
+    block, tune, looks = pilots.block_of(study), study.tune, study.contrasts.looks
+    if looks and seeds > looks[-1]:  # the last look is at all seeds
+        return f"seeds={seeds:.0f}", f"contrasts.looks={','.join(map(str, looks[:-1]))},{seeds:.0f}"
     if not block or tune is None:
         return (f"seeds={seeds:.0f}",)
     blocks = int(seeds) // block
