@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -137,7 +137,12 @@ def _in_all(planned: PlannedSeeds) -> str:
     if math.isnan(planned.seeds):
         return f"all contrasts: not known; {now}" if now else "all contrasts: not known"
     seeds = int(planned.seeds)
-    enough = "no more are needed" if seeds <= has else f"--set seeds={seeds} plans for them"
+    enough = "no more are needed" if seeds <= has else f"{_set(planned.overrides)} for them"
     said = "; ".join(filter(None, (now, enough)))
     taken = f"about {duration(planned.seconds)} for the whole study"
     return f"all contrasts: {count(seeds, 'seed')}, {taken}; {said}"
+
+
+def _set(overrides: Sequence[str]) -> str:
+    verb = "plans" if len(overrides) == 1 else "plan"
+    return f"{' '.join(f'--set {override}' for override in overrides)} {verb}"

@@ -29,6 +29,11 @@ SHARED_IMAGES = (
     "each seed has a split of its own, so seeds share val images; the intervals and tests here take seeds "
     "for independent, and find too much. Compare by test_accuracy"
 )
+CHOSEN_BY_BLOCKS = (
+    "blocks of seeds chose the settings of arms by themselves. Compared are seeds for which both folders "
+    "have the same choice, and n counts seeds: the intervals and tests here leave out what another choice "
+    "would change. `harness report` and `harness judge` of each folder count blocks"
+)
 
 
 @dataclass(frozen=True)
@@ -104,6 +109,8 @@ def compare(
         families.resamples_split(side.results.study) for side in (first, second)
     ):
         notes.append(SHARED_IMAGES)
+    if any(stats.BLOCK in side.results.trials for side in (first, second)):
+        notes.append(CHOSEN_BY_BLOCKS)
     matched_a, matched_b, other_data = same_data(first, second)
     matched = match(matched_a.results, matched_b.results)
     _require_common(matched, (first, second), metric)

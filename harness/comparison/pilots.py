@@ -33,6 +33,8 @@ PHASES = ("fixed", "tuned", "tries")
 """Phases of a study whose trials say how much its arms vary over seeds."""
 KNOWN_WELL = 10
 """Seeds from which on a standard deviation is known to about a quarter."""
+PILOT_BLOCKS = 10
+"""Blocks that a pilot of a study of blocks is told to have."""
 MOST_LISTED = 3  # settings in which a pilot differs
 
 
@@ -55,14 +57,57 @@ def find(study: Study, folder: Path, given: Path | str | None = None) -> Pilot:
     if given is not None:
         return read(Path(given))
     tuned = [folder / TUNED] if study.tune is not None else []
-    for place in (*tuned, folder, folder / TRIES):
+    for place in tuned if block_of(study) else (*tuned, folder, folder / TRIES):
         if (place / "trials.csv").is_file() and results.read_trials(place)["status"].eq("ok").any():
             return read(place)
+    if block_of(study):
+        raise UsageError(
+            f"there is no pilot to say how much blocks of seeds differ: {folder / TUNED} has no finished "
+            f"trial. {_fewer_blocks(study)}"
+        )
     looks = " --set contrasts.looks=[]" if study.contrasts.looks else ""
     raise UsageError(
         f"there is no pilot to say how much seeds differ: {folder} has no finished trial. Train some seeds "
         f"of the study, which are not lost (harness run {study.name} --set seeds=10{looks}), or its baseline "
         f"alone (harness noise {study.name}), or name a results folder: --pilot FOLDER"
+    )
+
+
+def block_of(study: Study) -> int:
+    """Return how many seeds a block of a study has that chooses by itself; 0 where seeds are counted."""
+    blocks = study.tune.blocks if study.tune is not None else None
+    return len(study.about.seeds) // blocks if blocks else 0
+
+
+def check_units(pilot: Pilot, study: Study) -> None:
+    """Raise UsageError where a pilot does not count what the study counts: seeds, or blocks of as many seeds.
+
+    A block's mean has the choice in it, so the spread of single seeds does not say how much blocks differ.
+    """
+    seeds = pilot.trials.drop_duplicates("seed")
+    there = int(seeds[stats.BLOCK].value_counts().max()) if stats.BLOCK in seeds else 0
+    here = block_of(study)
+    if there != here:
+        has, counts = (
+            f"blocks of {count(size, 'seed')} that choose by themselves" if size else "seeds"
+            for size in (there, here)
+        )
+        more = f" {_fewer_blocks(study)}" if here else " Name another one: --pilot FOLDER"
+        raise UsageError(
+            f"the pilot {pilot.folder} counts {has}, and {study.name} counts {counts}, whose spread is "
+            f"another.{more}"
+        )
+
+
+def _fewer_blocks(study: Study) -> str:
+    """Say how a study of blocks gets a pilot: its first blocks, which are not lost."""
+    size, tuning = block_of(study), len(study.tune.seeds) if study.tune else 0
+    blocks = min(PILOT_BLOCKS, len(study.blocks))
+    sets = f"study.seeds={blocks * size} --set tune.blocks={blocks}"
+    return (
+        f"Allowed: the folder tuned/ of a study with [tune] blocks of {count(size, 'seed')} (--pilot "
+        f"FOLDER). The first blocks of this one are not lost: harness run {study.name} --set {sets} --set "
+        f"tune.seeds={blocks * (tuning // len(study.blocks))}"
     )
 
 
@@ -135,12 +180,19 @@ def doubts(pilot: Pilot, study: Study, found: pd.DataFrame) -> Iterator[str]:
     yield from _differing(pilot, study)
     lacking = int((~found["n"].gt(1)).sum())
     if lacking:
-        yield f"the pilot has fewer than two seeds of {count(lacking, 'contrast')}: nothing is said of these"
+        unit = "blocks" if block_of(study) else "seeds"
+        yield f"the pilot has fewer than two {unit} of {count(lacking, 'contrast')}: nothing is said of these"
     fewest = int(found.loc[found["n"].gt(1), "n"].min())
+    if block := block_of(study):
+        yield (
+            f"blocks of {count(block, 'seed')} choose by themselves, so blocks are what is counted: the "
+            "spread is that of their means, and the seeds needed are those of whole blocks, each of which "
+            "tunes, too"
+        )
     if fewest < KNOWN_WELL:
         yield (
-            f"a spread over {fewest} seeds is known roughly, and the seeds needed go with its square: plan "
-            "for more than the middle, or take a larger pilot"
+            f"a spread over {fewest} {'blocks' if block else 'seeds'} is known roughly, and the seeds needed "
+            "go with its square: plan for more than the middle, or take a larger pilot"
         )
 
 

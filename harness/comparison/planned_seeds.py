@@ -24,13 +24,18 @@ from harness.planning.cost import cost, flops_per_second
 from harness.planning.plan import Plan, arrange, draw
 from harness.results import columns, csv_rows, families, run_folder
 from harness.results.families import KEY, sides
+from harness.settings.schema import OF_ARM
 from harness.stats import group_sequential
 from harness.stats.power_analysis import POWER
 from harness.stats.verdicts import EQUAL
+from harness.study.about import PhaseName
 from harness.study.contrasts import Contrasts
 from harness.study.study import Study
+from harness.study.trials import Trial
+from harness.study.tuning_space import FIRST_TUNING_SEED
 from harness.system.resources import cores
 from harness.text import count
+from harness.training import tuning as tuning_rounds
 from harness.training.options import MachineKeywords, RunOptions
 
 PRICED = 40
@@ -51,13 +56,16 @@ class PlannedSeeds:
         pilot: the folder that the spread is from.
         kind: "study" or "noise".
         contrasts: a row a contrast and data set: dataset, axis, within, arm, reference; n (the pilot's
-            seeds), sd of the differences, sd_low, sd_high (its 95 % interval, by chi-square); seeds (needed),
-            seeds_low, seeds_high (with the ends of the SD's interval); planned (the study's seeds),
+            seeds, or blocks of seeds that chose by themselves), sd of the differences, sd_low, sd_high (its
+            95 % interval, by chi-square); seeds (needed), seeds_low, seeds_high (with the ends of the SD's
+            interval); planned (the study's seeds),
             detectable (the smallest difference that these find as surely), seconds (both sides trained with
             `seeds`). NaN where the pilot has no spread, or where 100,000 seeds are too few.
-        seeds: the most that a contrast needs; NaN if one's number is not known.
-        seconds: of the whole study with so many.
+        seeds: the most that a contrast needs; NaN if one's number is not known. Of a study whose blocks of
+            seeds choose by themselves, those of whole blocks.
+        seconds: of the whole study with so many, its tuning included.
         notes: what weakens this, in words.
+        overrides: what plans for so many seeds, as for --set; none if their number is not known.
     """
 
     study: str
@@ -72,6 +80,7 @@ class PlannedSeeds:
     seeds: float
     seconds: float
     notes: Sequence[str]
+    overrides: Sequence[str] = ()
 
 
 def plan_seeds(
@@ -126,9 +135,11 @@ def of_plan(planned: Plan, difference: float, pilot: Pilot, options: RunOptions)
     """
     study, family = planned.study, planned.contrasts
     contrasts, trials = _contrasts(planned)
+    pilots.check_units(pilot, study)
     found = pilots.spread(pilot, family, contrasts)
     level = _level(family, len(found))
-    table = _needed(found, difference, level, len(study.about.seeds))
+    block = max(pilots.block_of(study), 1)
+    table = _needed(found, difference, level, len(study.about.seeds) // block, block)
     prices = SeedPrices(planned, options)
     table["seconds"] = [
         prices.seconds(_arms(trials, family, row), row["seeds"]) for row in table.to_dict("records")
@@ -138,6 +149,7 @@ def of_plan(planned: Plan, difference: float, pilot: Pilot, options: RunOptions)
     return PlannedSeeds(
         study.name, family.metric, difference, POWER, family.alpha, level, pilot.folder, pilot.kind,
         table.drop(columns="overlap"), most, prices.seconds(None, most), notes,
+        _overrides(study, most),
     )  # fmt: skip
 
 
@@ -173,18 +185,41 @@ def _level(family: Contrasts, tests: int) -> float:
     return group_sequential.levels(tuple(family.looks), share, family.spending)[-1]
 
 
-def _needed(found: pd.DataFrame, difference: float, level: float, planned: int) -> pd.DataFrame:
-    """Add to KEY, n, sd and overlap the SD's interval, the seeds, and what the planned seeds find."""
+def _overrides(study: Study, seeds: float) -> tuple[str, ...]:
+    """Give the overrides by which a study has so many seeds."""
+    if math.isnan(seeds):
+        return ()
+    block, tune, looks = pilots.block_of(study), study.tune, study.contrasts.looks
+    if looks and seeds > looks[-1]:  # the last look is at all seeds
+        return f"seeds={seeds:.0f}", f"contrasts.looks={','.join(map(str, looks[:-1]))},{seeds:.0f}"
+    if not block or tune is None:
+        return (f"seeds={seeds:.0f}",)
+    blocks = int(seeds) // block
+    tuning = blocks * (len(tune.seeds) // len(study.blocks))
+    return f"study.seeds={seeds:.0f}", f"tune.blocks={blocks}", f"tune.seeds={tuning}"
+
+
+def _needed(
+    found: pd.DataFrame, difference: float, level: float, planned: int, block: int = 1
+) -> pd.DataFrame:
+    """Add to KEY, n, sd and overlap the SD's interval, the seeds, and what the planned seeds find.
+
+    What is counted, planned too, are blocks of `block` seeds. As they share images more than seeds do
+    (`families.shared_images`), the overlap counts once for each seed of a block.
+    """
     spread = found["sd"].mask(found["sd"].le(EQUAL))
     pairs = zip(spread, found["n"].fillna(0), strict=True)
     ends = [stats.sd_interval(float(sd), int(n)) for sd, n in pairs]
     table = found.assign(
-        sd=spread, sd_low=[low for low, _ in ends], sd_high=[high for _, high in ends], planned=planned
+        sd=spread,
+        sd_low=[low for low, _ in ends],
+        sd_high=[high for _, high in ends],
+        planned=planned * block,
     )
-    overlap = table["overlap"].to_numpy(dtype=float)
+    overlap = table["overlap"].to_numpy(dtype=float) * block
     for end in ("", "_low", "_high"):
         sd = table[f"sd{end}"].to_numpy(dtype=float)
-        table[f"seeds{end}"] = stats.seeds_needed(difference, sd, level, POWER, overlap=overlap)
+        table[f"seeds{end}"] = block * stats.seeds_needed(difference, sd, level, POWER, overlap=overlap)
     found_by_planned = stats.detectable_difference(planned, spread.to_numpy(dtype=float), level, POWER)
     table["detectable"] = found_by_planned * (1 + planned * overlap) ** 0.5
     return table
@@ -199,31 +234,62 @@ def _spreadless(table: pd.DataFrame) -> list[str]:
 
 
 class SeedPrices:
-    """Estimates of what seeds take, each set of arms and number of seeds put into stacks once."""
+    """Estimates of what seeds take, each set of arms and number of seeds put into stacks once.
+
+    Of a study with [tune], all three of its phases: the arms as they stand, tuning, and the tuned arms.
+    """
 
     def __init__(self, planned: Plan, options: RunOptions) -> None:
         self._study, self._engine = planned.study, options.engine
         self._device = "cuda" if options.device == "cuda" else "cpu"
         self._processes = options.workers or cores()
         self._rate = flops_per_second()
-        self._drawn: dict[int, Plan] = {}
-        self._known: dict[tuple[frozenset[str] | None, int], float] = {}
+        self._block = pilots.block_of(planned.study)
+        self._drawn: dict[tuple[PhaseName, int], Plan] = {}
+        self._known: dict[tuple[frozenset[str] | None, int], tuple[float, float]] = {}
 
     def seconds(self, arms: frozenset[str] | None, seeds: float) -> float:
         """Estimate the seconds of arms (None: all) with so many seeds, all processes at work; NaN of NaN."""
         if math.isnan(seeds):
             return math.nan
-        few = min(int(seeds), PRICED)
+        priced = max(PRICED // self._block, 1) * self._block if self._block else PRICED
+        few = min(int(seeds), priced)
         if (arms, few) not in self._known:
-            self._known[arms, few] = self._estimated(arms, few)
-        return self._known[arms, few] * seeds / few
+            self._known[arms, few] = self._of_arms(arms, few), self._of_tuning(arms, few)
+        of_arms, of_tuning = self._known[arms, few]
+        times = seeds / few
+        return of_arms * times + of_tuning * (times if self._block else 1)
 
-    def _estimated(self, arms: frozenset[str] | None, seeds: int) -> float:
-        if seeds not in self._drawn:
-            about = self._study.about.model_copy(update={"seeds": list(range(seeds))})
-            self._drawn[seeds] = draw(replace(self._study, about=about), self._engine)
-        whole = self._drawn[seeds]
+    def _of_arms(self, arms: frozenset[str] | None, seeds: int) -> float:
+        """Estimate the seconds of arms at one setting; with [tune] also at the settings that they chose."""
+        whole = self._plan("fixed", seeds)
         trials = [trial for trial in whole.trials if arms is None or trial.arm.name in arms]
+        return self._estimated(whole, trials) * (1 if self._study.tune is None else 2)
+
+    def _of_tuning(self, arms: frozenset[str] | None, seeds: int) -> float:
+        """Estimate the seconds in which arms choose; 0 without [tune]."""
+        if self._study.tune is None:
+            return 0.0
+        whole = self._plan("tuning", seeds)
+        trials = [trial for trial in whole.trials if arms is None or trial.arm.labels[OF_ARM] in arms]
+        return self._estimated(whole, trials)
+
+    def _plan(self, phase: PhaseName, seeds: int) -> Plan:
+        """Draw the plan of a phase of the study, with so many seeds and the blocks that they are of."""
+        if (phase, seeds) not in self._drawn:
+            study, tune = self._study, self._study.tune
+            if tune is not None and self._block:
+                blocks = seeds // self._block
+                tuning = blocks * (len(tune.seeds) // len(study.blocks))
+                others = list(range(FIRST_TUNING_SEED, FIRST_TUNING_SEED + tuning))
+                tune = tune.model_copy(update={"blocks": blocks, "seeds": others})
+            about = study.about.model_copy(update={"seeds": list(range(seeds))})
+            study = replace(study, about=about, tune=tune)
+            drawn = draw(study if phase == "fixed" else study.in_phase(phase), self._engine)
+            self._drawn[phase, seeds] = drawn if phase == "fixed" else tuning_rounds.expected(drawn)
+        return self._drawn[phase, seeds]
+
+    def _estimated(self, whole: Plan, trials: Sequence[Trial]) -> float:
         chosen = replace(whole, trials=trials)
         stacks = arrange(chosen, self._engine, (), self._device, self._processes, ()).stacks
         return cost(stacks, whole.study, self._processes, flops=lambda: self._rate).seconds

@@ -58,7 +58,7 @@ def section(evidence: Evidence) -> Section:
         Column("data set", "dataset"),
         Column("contrast", contrast_cell, show="long"),
         Column("seeds", "n", numeric=True, show="wide"),
-        Column("val / train images", _ratio, numeric=True, show="wide"),
+        Column(_shared(judged), _ratio, numeric=True, show="wide"),
         Column("difference", difference_cell, numeric=True),
         Column("uncorrected", _uncorrected, numeric=True),
     ]
@@ -87,6 +87,11 @@ def table(judged: Verdicts) -> pd.DataFrame:
         columns={name: f"{name}_t" for name in ("low", "high", "p")}
     )
     return both.merge(beside, on=KEY)
+
+
+def _shared(judged: Verdicts) -> str:
+    """Name what takes the place of the ratio of images: where blocks count, that times the seeds of one."""
+    return "val / train images" + (", by seeds of a block" if judged.unit == "block" else "")
 
 
 def _ratio(row: Mapping[Any, Any]) -> Cell:

@@ -222,7 +222,8 @@ def shared_images(
 
     It is 0 unless each seed draws a split of its own and the family is judged by val: then it is val images /
     train images of the data set, the largest where its trials differ. Where val is the last images as they
-    came, nothing is drawn: the split is one, and the overlap 0.
+    came, nothing is drawn: the split is one, and the overlap 0. Where blocks of seeds chose, it counts once
+    for each seed of a block: the mean of a block averages what its seeds have apart, and not what all share.
     """
     overlap: dict[str, float] = {}
     if resamples_split(study) and family.metric == "val_accuracy" and "val_fraction" in trials:
@@ -230,7 +231,17 @@ def shared_images(
         parts = pd.to_numeric(drawn["val_fraction"], errors="coerce")  # an axis is text
         share = parts.groupby(drawn["dataset"], sort=False).max()
         overlap = {str(name): part / (1 - part) for name, part in share.items()}
-    return differences.assign(overlap=differences["dataset"].map(overlap).fillna(0.0).astype(float))
+    of_seeds = differences["dataset"].map(overlap).fillna(0.0).astype(float)
+    return differences.assign(overlap=of_seeds * _seeds_of_block(differences))
+
+
+def _seeds_of_block(differences: pd.DataFrame) -> pd.Series[int] | int:
+    """Return how many seeds the mean of a difference's block is of; 1 without blocks."""
+    if stats.BLOCK not in differences:
+        return 1
+    by = [*(name for name in KEY if name in differences), stats.BLOCK]
+    seeds = differences.groupby(by, sort=False, dropna=False)["difference"].transform("count")
+    return seeds.clip(lower=1)
 
 
 def alpha_of(family: Contrasts, look: int, tests: int) -> float:

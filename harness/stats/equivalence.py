@@ -26,11 +26,11 @@ def equivalence(
     Two one-sided t tests a pair (Schuirmann 1987), Holm-corrected over all pairs, so that some pair that is
     not the same is called so in at most `alpha` of studies. `at_most` answers without a margin: with
     confidence 1 - alpha no pair of the table is further apart than its bound (|difference| plus one-sided
-    Student's t at alpha divided by the number of pairs, Bonferroni).
+    Student's t at alpha divided by the number of pairs, Bonferroni, and the resolution).
 
     Args:
-        differences: `by`, difference, a row a seed, as for `verdicts`; a column overlap
-            counts, a column resolution does not.
+        differences: `by`, difference, a row a seed, as for `verdicts`, with its columns overlap and
+            resolution.
         by: the columns that name a pair.
         margin: up to which a pair counts as the same, in the unit of `difference`.
         alpha: of all pairs together.
@@ -48,7 +48,8 @@ def equivalence(
     one_sided = alpha / max(int(table["p_same"].count()), 1)
     half = half_width(n, sd, 2 * one_sided, largest_of_group(differences, by, "overlap"))
     table["same"] = table["within_margin"]
-    table["at_most"] = np.minimum(table["difference"].abs() + half, max(map(abs, within)))
+    far = table["difference"].abs() + largest_of_group(differences, by, "resolution")
+    table["at_most"] = np.minimum(far + half, max(map(abs, within)))
     return table[[*by, *COLUMNS]]
 
 

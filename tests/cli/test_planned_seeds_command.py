@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from unittest.mock import patch
@@ -46,6 +47,18 @@ def test_seeds_are_planned_from_the_studys_first_seeds(capsys: pytest.CaptureFix
     assert "all contrasts: " in said.out
     assert "its 4 seeds find" in said.out
     assert "a spread over 4 seeds is known roughly" in said.err
+
+
+def test_a_study_that_is_looked_at_is_told_settings_that_it_takes(capsys: pytest.CaptureFixture[str]) -> None:
+    looked = ["--set", "seeds=6", "--set", "contrasts.looks=3,6"]
+    assert command("run", "s.toml", *looked, "--workers", "1") == 0
+    capsys.readouterr()
+    assert command("plan", "s.toml", *looked, "--power", "0.5", "--workers", "1") == 0
+    said = re.search(
+        r"(--set seeds=\d+) (--set contrasts\.looks=3,\d+) plan for them", capsys.readouterr().out
+    )
+    assert said
+    assert command("plan", "s.toml", *said[1].split(), *said[2].split()) == 0
 
 
 def test_its_json_has_every_contrast(capsys: pytest.CaptureFixture[str]) -> None:

@@ -197,3 +197,76 @@ def test_a_search_and_one_arm_have_no_contrasts_to_plan_for(pilot: Path, study_o
         plan_seeds(study_of(), DIFFERENCE, pilot=pilot)
     with pytest.raises(UsageError, match="for a whole study"):
         planned_seeds.check(grid(2), DIFFERENCE, "1/2")
+
+
+# ------------------------------------------------------------------ blocks of seeds that choose by themselves
+
+BLOCK, TUNING = 2, 1
+
+
+def tuned(many: int, **tune: Any) -> Study:
+    """Arms of which each block of seeds chooses a learning rate; `tune` replaces keys of the table [tune]."""
+    return parse(
+        {
+            "study": {"name": "tuned", "seeds": BLOCK * many},
+            "baseline": {"dataset": "digits", "hidden": [8], "steps": 30, "eval_every": "30 steps"},
+            "axes": {"activation": ["relu", "tanh"]},
+            "tune": {"seeds": TUNING * many, "blocks": many, "space": {"lr": [0.03, 0.3]}, **tune},
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def blocks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of three blocks."""
+    folder = tmp_path_factory.mktemp("results") / "tuned"
+    runs.train_phases(draw(tuned(3)), folder, RunOptions(workers=1, device="cpu"))
+    return folder
+
+
+def test_blocks_are_what_is_counted_and_seeds_are_those_of_whole_blocks(blocks: Path) -> None:
+    found = plan_seeds(tuned(6), DIFFERENCE, folder=blocks)
+    trials = results.read_trials(blocks / "tuned")
+    means = trials.pivot_table(index="seed_block", columns="activation", values="test_accuracy")
+    sd = (means["tanh"] - means["relu"]).std(ddof=1)
+    one = row(found, "activation")
+    assert (found.pilot, one["n"], one["planned"]) == (blocks / "tuned", 3, 12)
+    assert one["sd"] == pytest.approx(sd)
+    units = needed(sd, DIFFERENCE, 0.05)
+    assert one["seeds"] == BLOCK * units
+    assert one["detectable"] == pytest.approx(sd * TTestPower().solve_power(nobs=6, alpha=0.05, power=0.8))
+    assert found.overrides == (
+        f"study.seeds={BLOCK * units}", f"tune.blocks={units}", f"tune.seeds={TUNING * units}"
+    )  # fmt: skip
+    assert any("blocks of 2 seeds choose by themselves" in said for said in found.notes)
+
+
+def test_a_pilot_that_counts_another_unit_is_refused(blocks: Path, pilot: Path, tmp_path: Path) -> None:
+    for asked, given, words in (
+        (tuned(6), blocks, "counts seeds, and tuned counts blocks of 2 seeds"),
+        (tuned(6, seeds=3, blocks=3), blocks / "tuned", "blocks of 2 seeds .* counts blocks of 4 seeds"),
+        (grid(6), blocks / "tuned", "counts blocks of 2 seeds .*, and pilot counts seeds"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            plan_seeds(asked, DIFFERENCE, pilot=given)
+    with pytest.raises(UsageError, match=r"study\.seeds=20 --set tune\.blocks=10 --set tune\.seeds=10"):
+        plan_seeds(tuned(30), DIFFERENCE, folder=tmp_path)
+    assert plan_seeds(grid(6), DIFFERENCE, pilot=pilot).overrides[0].startswith("seeds=")
+
+
+def test_a_tuned_study_is_priced_with_its_tuning(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planned_seeds, "flops_per_second", lambda: 1e9)
+
+    def seconds(study: Study, seeds: int) -> float:
+        return SeedPrices(draw(study), RunOptions(workers=1)).seconds(None, seeds)
+
+    many: dict[str, Any] = {"seeds": 24, "space": {"lr": [0.01, 0.03, 0.1, 0.3]}}
+    halved, whole = (seconds(tuned(6, halving=cut, **many), 12) for cut in (True, False))
+    assert seconds(tuned(6), 12) < halved < whole
+    assert seconds(tuned(6), 120) == pytest.approx(10 * seconds(tuned(6), 12), rel=0.5)  # blocks tune, too
+    tables = tuned(6).tables()
+    alone = parse({name: table for name, table in tables.items() if name != "tune"})
+    once = parse({**tables, "tune": {"space": {"lr": [0.03, 0.3]}, "seeds": 20}})
+    tuning = [seconds(once, seeds) - 2 * seconds(alone, seeds) for seeds in (40, 400)]
+    assert tuning[0] > 0
+    assert tuning[1] == pytest.approx(tuning[0])

@@ -13,6 +13,7 @@ import numpy.testing as npt
 import pandas as pd
 import pytest
 from families import arms, grid, without
+from scipy import stats as scipy_stats
 
 import harness
 from harness import reporting, stats
@@ -30,7 +31,8 @@ from harness.reporting import (
     verdict_text,
     verdict_views,
 )
-from harness.results import predictions
+from harness.results import families, predictions
+from harness.study.contrasts import Contrasts
 from harness.training import runs
 
 EFFECTS: dict[str, dict[Any, float]] = {"activation": {"relu": 0.0, "tanh": -0.02, "gelu": 0.0}}
@@ -215,6 +217,25 @@ def test_verdicts_by_val_take_the_corrected_test_where_splits_are_resampled() ->
     assert table.data is not None
     npt.assert_allclose(table.data["high_t"] - table.data["low_t"], one.table["high"] - one.table["low"])
     npt.assert_allclose(table.data["overlap"], 1 / 9)
+
+
+def test_blocks_of_seeds_that_share_images_are_covered_as_seeds_are() -> None:
+    """What all seeds share is a part of a seed's variance, and a larger part of a block's mean."""
+    studies, blocks, size, fraction = 500, 6, 4, 0.2
+    rng = np.random.default_rng(0)
+    own = rng.normal(size=(studies, blocks * size))
+    shared = rng.normal(0, np.sqrt(fraction / (1 - fraction)), (studies, 1))
+    study, seed = (index.ravel() for index in np.indices(own.shape))
+    rows = pd.DataFrame({
+        "dataset": "digits", "axis": "", "within": "", "arm": study, "reference": "r", "seed": seed,
+        stats.BLOCK: seed // size + 1, "difference": (own + shared).ravel(),
+    })  # fmt: skip
+    trials = pd.DataFrame({"dataset": ["digits"], "val_fraction": [fraction]})
+    family = Contrasts(metric="val_accuracy")
+    judged = families.verdicts(families.shared_images(rows, trials, family, RESAMPLED), family)
+    alone = judged["sd"] * np.sqrt(1 / blocks + size * fraction / (1 - fraction))
+    npt.assert_allclose(judged["p"], 2 * scipy_stats.t.sf(judged["difference"].abs() / alone, blocks - 1))
+    assert 0.92 < judged["p"].gt(0.05).mean() < 0.98
 
 
 def test_verdicts_by_test_stay_as_they_are_and_val_stands_beside_them() -> None:

@@ -12,8 +12,9 @@ from families import arms
 
 from harness import comparison, reporting, stats
 from harness.errors import UsageError
-from harness.reporting import ReportData, equivalence_matrix
+from harness.reporting import ReportData, equivalence_matrix, evidence
 from harness.reporting.contrasts import judge, read_family
+from harness.reporting.first_screen import headline
 from harness.reporting.verdict_text import answers
 from harness.results import families
 from harness.stats.group_sequential import levels, repeated
@@ -76,6 +77,11 @@ def test_the_words_say_which_look_and_that_its_numbers_are_repeated_ones() -> No
     assert "looked at after 4 and 8 seeds, until every contrast is told, and this is the look at 8" in said
     assert "All looks ask for about the same evidence (Pocock)" in said
     assert "up is better than base" in said
+
+
+def test_the_first_screen_says_that_intervals_hold_at_all_looks() -> None:
+    words = dict(headline.of_study(evidence.gather(looked_at(8))).sureness)["Seeds"]
+    assert "95\u00a0% t intervals that hold at all looks, of which this is the one at 8." in words
 
 
 def test_pairs_outside_of_the_family_have_no_levels() -> None:

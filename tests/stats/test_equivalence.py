@@ -38,6 +38,13 @@ def test_p_is_statsmodels_tost_and_corrected_over_all_pairs() -> None:
     assert 0 < table["same"].sum() < len(table)
 
 
+def test_a_difference_known_to_a_resolution_has_a_wider_bound() -> None:
+    known = stats.equivalence(pairs(draw()), margin=MARGIN)
+    coarse = stats.equivalence(pairs(draw()).assign(resolution=0.0003), margin=MARGIN)
+    npt.assert_allclose(coarse["at_most"], known["at_most"] + 0.0003)
+    assert (coarse["p_same"] > known["p_same"]).all()
+
+
 def test_the_bound_is_the_margin_at_which_bonferroni_would_just_call_the_pair_the_same() -> None:
     table = stats.equivalence(pairs(draw()), margin=MARGIN)
     for place, bound in enumerate(table["at_most"]):

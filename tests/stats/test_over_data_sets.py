@@ -59,6 +59,17 @@ def test_the_strongest_claim_that_holds_is_the_verdict() -> None:
     assert verdict(x=[np.nan, np.nan], y=[0.01, 0.02]) == "no data"
 
 
+def test_what_holds_on_every_data_set_needs_no_seed_that_finished_on_all() -> None:
+    lost = np.full(6, np.nan)
+    assert verdict(x=[*noise(0.01, 0), *lost], y=[*lost, *noise(0.02, 1)]) == "better on every one"
+    assert verdict(x=[*noise(0.0, 0), *lost], y=[*lost, *noise(0.0, 1)]) == "same within margin on every one"
+    assert verdict(x=[*noise(0.01, 0), *lost], y=[*lost, *noise(-0.01, 1)]) == "cannot tell"
+    # On both sets all is better but in the two seeds that they have in common.
+    common = [-0.0005, -0.0004]
+    x, y = [*noise(0.01, 2, 10), *common, *[np.nan] * 10], [*[np.nan] * 10, *common, *noise(0.01, 3, 10)]
+    assert verdict(x=x, y=y) == "better on every one"
+
+
 def test_each_p_is_scipys_and_the_average_is_taken_within_each_seed() -> None:
     x, y = noise(0.003, 0, sd=0.002), noise(0.001, 1, sd=0.002)
     row = stats.over_data_sets(rows("a", x=x, y=y), margin=MARGIN).iloc[0]

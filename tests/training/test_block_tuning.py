@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from harness import results, stats
+from harness.comparison.comparing import CHOSEN_BY_BLOCKS, compare
 from harness.errors import UsageError
 from harness.planning import plan
 from harness.results.merging import merge
@@ -302,6 +303,14 @@ def test_judge_counts_blocks(folder: Path) -> None:
     rows = judgement.contrasts.set_index("arm")
     assert rows.loc["output MSE", "n"] == BLOCKS
     assert any("n and more_seeds count blocks" in note for note in judgement.notes)
+
+
+def test_compare_counts_seeds_and_says_so(folder: Path, tmp_path: Path) -> None:
+    again = shutil.copytree(folder, tmp_path / "again")
+    found = compare(folder / "tuned", again / "tuned")
+    assert found.arms["n"].max() == 2 * BLOCKS
+    assert CHOSEN_BY_BLOCKS in found.notes
+    assert CHOSEN_BY_BLOCKS not in compare(folder, again).notes
 
 
 def test_judge_counts_blocks_of_the_bare_table_too(folder: Path, tmp_path: Path) -> None:

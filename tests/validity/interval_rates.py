@@ -69,18 +69,24 @@ def ragged(studies: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def together(question: str, source: str, studies: NDArray[np.float64]) -> Check:
-    """Studies of arms that are all the same: all simultaneous intervals of a study have zero in them."""
+    """Studies of arms that are all the same: all simultaneous intervals of a study have zero in them.
+
+    Where seeds show no spread there is no interval, and nothing that could be wrong: of two seeds, judged by
+    10,000 images, that is nearly 1 % of contrasts.
+    """
     judged = stats.verdicts(aa_draws.differences(studies), margin=1.0)
     families = [one for _, one in judged.groupby("dataset", sort=False)]
     ends = pd.concat([stats.simultaneous_intervals(one, ALPHA) for one in families])
-    held = (ends["low_all"].le(0) & ends["high_all"].ge(0)).groupby(judged["dataset"], sort=False).all()
+    wrong = ends["low_all"].gt(0) | ends["high_all"].lt(0)
+    held = ~wrong.groupby(judged["dataset"], sort=False).any()
     return counted(question, source, studies.shape[2], held.to_numpy(), CONFIDENCE, 1)
 
 
 def by_themselves(source: str, studies: NDArray[np.float64]) -> Check:
     """The same studies, by the intervals that hold at 95 % each."""
     judged = stats.verdicts(aa_draws.differences(studies), margin=1.0)
-    held = (judged["low"].le(0) & judged["high"].ge(0)).groupby(judged["dataset"], sort=False).all()
+    wrong = judged["low"].gt(0) | judged["high"].lt(0)
+    held = ~wrong.groupby(judged["dataset"], sort=False).any()
     return counted(APART, source, studies.shape[2], held.to_numpy(), math.nan, math.nan)
 
 
@@ -107,7 +113,7 @@ def same_of_three(source: str, studies: NDArray[np.float64], sd: float) -> list[
         table = stats.equivalence(one, margin=margin, alpha=ALPHA)
         far = np.array([truth[pair] for pair in zip(table["arm"], table["reference"], strict=True)])
         called.append(bool(table["same"].any()))
-        held.append(bool((table["at_most"] >= far).all()))
+        held.append(not bool((table["at_most"] < far).any()))
     n = studies.shape[2]
     return [
         counted(SAME_OF_THREE, source, n, np.array(called), 0, ALPHA, shift=aa_rates.MARGIN),

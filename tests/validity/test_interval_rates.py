@@ -6,6 +6,7 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
+import aa_draws
 import aa_rates
 import interval_rates
 import interval_studies
@@ -52,6 +53,13 @@ def test_arms_a_margin_apart_are_rarely_called_the_same_and_bounds_hold() -> Non
     called, held = interval_rates.same_of_three("drawn", normal(3, studies=200), sd)
     assert called.rate < 0.1
     assert held.rate > 0.92
+
+
+def test_a_contrast_without_an_interval_is_not_counted_as_a_miss() -> None:
+    steps = np.random.default_rng(5).integers(0, 4, (STUDIES, 5, 2)) / 100  # two seeds are often alike
+    judged = stats.verdicts(aa_draws.differences(steps), margin=1.0)
+    assert judged["low"].isna().mean() > 0.1
+    assert rate(interval_rates.together(interval_rates.TOGETHER, "drawn", steps)) > 0.93
 
 
 def test_wrong_claims_over_data_sets_are_rare_and_the_mean_is_covered() -> None:

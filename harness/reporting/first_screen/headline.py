@@ -96,7 +96,7 @@ def _seeds(judged: Verdicts) -> Iterator[tuple[str, str]]:
         yield label, "one, so there is no interval and no verdict: a difference may be chance."
         return
     chosen = ", each of which chose by itself" if judged.unit == "block" else ""
-    yield label, f"{between(list(map(str, seeds)))} a side{chosen}, paired; 95\u00a0% t intervals."
+    yield label, f"{between(list(map(str, seeds)))} a side{chosen}, paired; {_intervals(judged)}."
     corrected = "none, for one contrast"
     if len(table) > 1:
         corrected = f"Holm, {len(table)} contrasts, {100 * family.alpha:g}\u00a0%"
@@ -104,6 +104,14 @@ def _seeds(judged: Verdicts) -> Iterator[tuple[str, str]]:
     yield "Correction", f"{corrected}{_missed(sizes)}."
     if kinds := computation.in_short(judged):
         yield "Processors", kinds
+
+
+def _intervals(judged: Verdicts) -> str:
+    """Name the intervals of verdicts: those of a look hold at all looks, those of shared images are wider."""
+    if judged.look:
+        return f"95\u00a0% t intervals that hold at all looks, of which this is the one at {judged.look}"
+    shared = judged.seeds is not None and judged.seeds["overlap"].any()
+    return f"95\u00a0% t intervals{' for seeds that share val images (Nadeau and Bengio)' if shared else ''}"
 
 
 def _missed(sizes: Sequence[float]) -> str:
