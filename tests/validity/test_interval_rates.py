@@ -15,6 +15,7 @@ import numpy.testing as npt
 import pytest
 
 import harness
+from harness import stats
 from harness.training import runs
 
 N, STUDIES = 5, 400
@@ -59,7 +60,7 @@ def test_a_contrast_without_an_interval_is_not_counted_as_a_miss() -> None:
     steps = np.random.default_rng(5).integers(0, 4, (STUDIES, 5, 2)) / 100  # two seeds are often alike
     judged = stats.verdicts(aa_draws.differences(steps), margin=1.0)
     assert judged["low"].isna().mean() > 0.1
-    assert rate(interval_rates.together(interval_rates.TOGETHER, "drawn", steps)) > 0.93
+    assert interval_rates.together(interval_rates.TOGETHER, "drawn", steps).rate > 0.93
 
 
 def test_wrong_claims_over_data_sets_are_rare_and_the_mean_is_covered() -> None:
