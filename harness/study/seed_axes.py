@@ -122,10 +122,11 @@ def problems(
             "give your axis another name"
         )
     for source in sorted(sources & {*SOURCES}):
-        if given := next((key for key in SOURCES[source] if key in STREAM_SEEDS and key in baseline), ""):
+        streams = [key for key in SOURCES[source] if key in STREAM_SEEDS]
+        if given := next((key for key in streams if key in baseline), ""):
             yield (
-                f"axes.{PREFIX}{source} and baseline.{given}: arms without a fixed seed, which the others are "
-                "held against, draw by the trial's own; take one of them out"
+                f"axes.{PREFIX}{source} and baseline.{given}: arms without a fixed seed, which the others "
+                "are held against, draw by the trial's own; take one of them out"
             )
     if ALL in sources and resamples:
         yield (
@@ -148,6 +149,6 @@ def idle(names: Iterable[str], drawn: Collection[str]) -> Iterator[str]:
     for source in sources:
         if not any(name.rpartition(" ")[0] == source for name in drawn):
             yield (
-                f"axes.{PREFIX}{source}: {OFF.get(source, 'it is off')} in every arm, so that this seed draws "
-                "nothing; switch it on, or take the axis out"
+                f"axes.{PREFIX}{source}: {OFF.get(source, 'it is off')} in every arm, so that this seed "
+                "draws nothing; switch it on, or take the axis out"
             )
