@@ -21,7 +21,7 @@ from harness import results, stats
 from harness.errors import UsageError, quoted
 from harness.results import documents, families
 from harness.results.families import KEY
-from harness.settings.schema import BASELINE, TRIES, TUNED
+from harness.settings.schema import BASELINE, SEED_BLOCK, TRIES, TUNED
 from harness.study.contrasts import Contrasts
 from harness.study.study import Study
 from harness.text import count, spaced
@@ -78,13 +78,24 @@ def read(folder: Path) -> Pilot:
             "the study, or the folder of `harness noise`, results/<study>/tries"
         )
     study = documents.study(folder)
-    phase = study.get("study", {}).get("phase", "fixed")
+    phase = _phase(study)
     if phase not in PHASES:
         raise UsageError(
             f"--pilot {folder} holds the {phase} trials of a study. Allowed: trials of its arms with several "
             "seeds, or of `harness noise`"
         )
-    return Pilot(folder, "noise" if phase == "tries" else "study", study, results.read_trials(folder))
+    trials = results.read_trials(folder)
+    if SEED_BLOCK in trials:
+        raise UsageError(
+            f"--pilot {folder} holds arms for which blocks of seeds chose ([tune] blocks): its spread is "
+            "that of blocks, not of seeds. Allowed: trials of arms with one choice for all seeds, such as "
+            f"those of the same study as it stands ({folder.parent})"
+        )
+    return Pilot(folder, "noise" if phase == "tries" else "study", study, trials)
+
+
+def _phase(study: Mapping[str, Any]) -> str:
+    return str(study.get("study", {}).get("phase", "fixed"))
 
 
 def spread(pilot: Pilot, family: Contrasts, contrasts: pd.DataFrame) -> pd.DataFrame:
@@ -131,6 +142,11 @@ def doubts(pilot: Pilot, study: Study, found: pd.DataFrame) -> Iterator[str]:
         yield (
             f"at worst: the spread is sqrt(2) times that of the baseline's {spaced(OF_NOISE)}, as of arms "
             "whose noise is unrelated; arms share a seed's start and batches, which mostly makes it less"
+        )
+    if study.tune is not None and pilot.kind == "study" and _phase(pilot.study) != "tuned":
+        yield (
+            "the pilot's arms are as they stand, and the study tunes them: at other settings their spread is "
+            f"another. Once it is run, {TUNED}/ in its folder is the better pilot"
         )
     yield from _differing(pilot, study)
     lacking = int((~found["n"].gt(1)).sum())

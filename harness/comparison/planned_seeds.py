@@ -114,6 +114,12 @@ def check(study: Study, difference: float, shard: str = "") -> None:
             f"{asked}: {study.name} is a search, whose winner nobody knows before it; allowed: a study whose "
             "arms are given"
         )
+    if study.blocks != [0]:
+        raise UsageError(
+            f"{asked}: {study.name} makes a choice a block of seeds ([tune] blocks), so that blocks are what "
+            "its verdicts count, and seeds are not. Its report has more blocks for each contrast, those that "
+            "the margin takes; allowed here: a study without blocks"
+        )
     if shard:
         raise UsageError(f"{asked} with --shard {shard}: seeds are planned for a whole study; leave one out")
 
@@ -134,7 +140,7 @@ def of_plan(planned: Plan, difference: float, pilot: Pilot, options: RunOptions)
         prices.seconds(_arms(trials, family, row), row["seeds"]) for row in table.to_dict("records")
     ]
     most = float(table["seeds"].max(skipna=False))
-    notes = [*pilots.doubts(pilot, study, found), *_spreadless(table)]
+    notes = [*pilots.doubts(pilot, study, found), *_spreadless(table), *_tuning(study)]
     return PlannedSeeds(
         study.name, family.metric, difference, POWER, family.alpha, level, pilot.folder, pilot.kind,
         table.drop(columns="overlap"), most, prices.seconds(None, most), notes,
@@ -196,6 +202,13 @@ def _spreadless(table: pd.DataFrame) -> list[str]:
     if not equal:
         return []
     return [f"the pilot's differences of {count(equal, 'contrast')} are the same in all seeds: no spread"]
+
+
+def _tuning(study: Study) -> list[str]:
+    """Say what of a study that tunes the seconds leave out."""
+    if study.tune is None:
+        return []
+    return ["the times are of one phase: tuning comes on top, and arms are trained as they stand and tuned"]
 
 
 class SeedPrices:

@@ -197,3 +197,28 @@ def test_a_search_and_one_arm_have_no_contrasts_to_plan_for(pilot: Path, study_o
         plan_seeds(study_of(), DIFFERENCE, pilot=pilot)
     with pytest.raises(UsageError, match="for a whole study"):
         planned_seeds.check(grid(2), DIFFERENCE, "1/2")
+
+
+def tuned(**tune: Any) -> Study:
+    """The grid without lr, which every arm tunes."""
+    return parse(
+        {
+            "study": {"name": "tuned", "seeds": 4},
+            "baseline": {"dataset": "digits", "epochs": 1, "hidden": [8]},
+            "axes": {"activation": AXES["activation"]},
+            "tune": {"seeds": 2, "space": {"lr": [0.1, 0.3]}, **tune},
+        }
+    )
+
+
+def test_what_counts_blocks_of_seeds_has_no_seeds_to_plan(tmp_path: Path) -> None:
+    study = tuned(blocks=2)
+    with pytest.raises(UsageError, match=r"--power 1: tuned makes a choice a block of seeds"):
+        plan_seeds(study, DIFFERENCE, folder=tmp_path)
+    runs.train(study, tmp_path / "x", device="cpu", workers=1)
+    with pytest.raises(UsageError, match=r"spread is that of blocks, not of seeds.* \(.*/x\)$"):
+        plan_seeds(grid(6), DIFFERENCE, pilot=tmp_path / "x" / "tuned")
+    found = plan_seeds(tuned(), DIFFERENCE, pilot=tmp_path / "x")
+    said = " ".join(found.notes)
+    assert "the pilot's arms are as they stand, and the study tunes them" in said
+    assert "tuning comes on top" in said
