@@ -315,3 +315,14 @@ def test_judge_counts_blocks_of_the_bare_table_too(folder: Path, tmp_path: Path)
     (of_folder,) = harness.judge(folder / "tuned").contrasts.query("n > 0").to_dict("records")
     assert row["n"] == BLOCKS
     assert row["p"] == pytest.approx(of_folder["p"])
+
+
+def test_a_table_of_tuning_that_is_gone_is_remade_from_its_parts(halved: Path, tmp_path: Path) -> None:
+    again = tmp_path / "again"
+    shutil.copytree(halved, again)
+    for lost in (again / "tuning" / "trials.csv", again / "chosen.csv"):
+        lost.unlink()
+    summary = runs.train(study(OUTPUT[:2], halving=True), again, workers=1)
+    assert summary.trained == 0
+    for name in ("chosen.csv", "tuning/trials.csv"):
+        assert (again / name).read_bytes() == (halved / name).read_bytes()
