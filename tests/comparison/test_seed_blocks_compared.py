@@ -40,7 +40,7 @@ def test_two_folders_are_compared_by_blocks(folders: list[Path]) -> None:
     means = other - one
     arms = found.arms.set_index("arm")
     assert found.unit == "seed block"
-    for arm in means:
+    for arm in map(str, means):
         assert arms.loc[arm, "n"] == 3
         assert arms.loc[arm, "difference"] == pytest.approx(means[arm].mean(), abs=1e-6)
         assert arms.loc[arm, "sd"] == pytest.approx(means[arm].std(ddof=1), abs=1e-6)
