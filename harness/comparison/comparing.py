@@ -29,10 +29,10 @@ SHARED_IMAGES = (
     "each seed has a split of its own, so seeds share val images; the intervals and tests here take seeds "
     "for independent, and find too much. Compare by test_accuracy"
 )
-CHOSEN_BY_BLOCKS = (
-    "blocks of seeds chose the settings of arms by themselves. Compared are seeds for which both folders "
-    "have the same choice, and n counts seeds: the intervals and tests here leave out what another choice "
-    "would change. `harness report` and `harness judge` of each folder count blocks"
+SEED, BLOCK = "seed", "seed block"
+"""What n counts: seeds, or blocks of seeds, which chose the settings of arms (`[tune] blocks`)."""
+OF_BLOCKS = (
+    "blocks of seeds chose the settings of arms: n counts blocks, and differences are means of their seeds"
 )
 
 
@@ -59,6 +59,7 @@ class Comparison:
         provenance: what, a, b: differences in version, device and engine.
         set_aside: in words, the data sets that are in both and whose images differ: not compared.
         notes: other notes, in words.
+        unit: what n counts, `SEED` or `BLOCK`.
     """
 
     a: Path
@@ -72,6 +73,7 @@ class Comparison:
     provenance: pd.DataFrame
     set_aside: tuple[str, ...]
     notes: tuple[str, ...]
+    unit: str = SEED
 
     @property
     def trials(self) -> pd.DataFrame:
@@ -109,8 +111,6 @@ def compare(
         families.resamples_split(side.results.study) for side in (first, second)
     ):
         notes.append(SHARED_IMAGES)
-    if any(stats.BLOCK in side.results.trials for side in (first, second)):
-        notes.append(CHOSEN_BY_BLOCKS)
     matched_a, matched_b, other_data = same_data(first, second)
     matched = match(matched_a.results, matched_b.results)
     _require_common(matched, (first, second), metric)
@@ -118,12 +118,31 @@ def compare(
     trials = trials.assign(identical=identical(trials), same_kind=same_kind(trials))
     matched = replace(matched, trials=trials)
     paired = differences(matched.trials, metric)
+    if blocks := seed_blocks(first.results.trials, second.results.trials):
+        paired = paired.assign(**{stats.BLOCK: paired["seed"].map(blocks)})
+        notes.append(OF_BLOCKS)
     arms = arm_verdicts(matched.trials, paired, margin, alpha)
     return Comparison(
         folders[0], folders[1], metric, margin, alpha, matched, arms,
         pooled(paired), provenance(first.results, second.results),
-        tuple(other_data), (*notes, *_version_notes(matched)),
+        tuple(other_data), (*notes, *_version_notes(matched)), BLOCK if blocks else SEED,
     )  # fmt: skip
+
+
+def seed_blocks(*sides: pd.DataFrame) -> dict[int, int]:
+    """Map the seeds of trials to blocks that share no choice in any folder; {} where no blocks chose.
+
+    Seeds that one folder puts into a block, and seeds that the other does, depend on each other.
+    """
+    chosen = [trials for trials in sides if stats.BLOCK in trials]
+    if not chosen:
+        return {}
+    blocks = {int(seed): int(seed) for trials in sides for seed in trials["seed"]}
+    for trials in chosen:
+        for _, seeds in trials.groupby(stats.BLOCK, sort=False)["seed"]:
+            joined = {blocks[int(seed)] for seed in seeds}
+            blocks = {seed: min(joined) if own in joined else own for seed, own in blocks.items()}
+    return blocks
 
 
 def _check(metric: str, margin: float, alpha: float) -> None:
@@ -256,7 +275,8 @@ def pooled(differences: pd.DataFrame) -> pd.DataFrame:
     for dataset, table in differences.groupby("dataset", sort=False):
         seeds = table["seed"].nunique()
         complete = table.groupby("arm")["seed"].transform("size").eq(seeds)
-        within = table[complete].groupby("seed", as_index=False)["difference"].mean().assign(dataset=dataset)
+        unit = [stats.BLOCK, "seed"] if stats.BLOCK in table else ["seed"]
+        within = table[complete].groupby(unit, as_index=False)["difference"].mean().assign(dataset=dataset)
         summary = stats.summarise(within, ["dataset"], "difference", within=(-1.0, 1.0))
         summary = summary.rename(columns={"mean": "difference"})
         arms = table.loc[complete, "arm"].nunique()

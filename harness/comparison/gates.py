@@ -82,7 +82,8 @@ def _undecided(comparison: Comparison) -> list[str]:
 
 def _regressed(comparison: Comparison, row: Mapping[Any, Any]) -> str:
     return (
-        f"{row['dataset']}, {row['arm']}: {comparison.metric} {difference(row)} points, {row['n']} seeds: "
+        f"{row['dataset']}, {row['arm']}: {comparison.metric} {difference(row)} points, "
+        f"{row['n']} {comparison.unit}s: "
         f"significantly below {signed_points(-comparison.margin)} "
         f"(one-sided, Holm-corrected p {p_value_column(row['p_below_holm'])})"
     )

@@ -123,13 +123,17 @@ def read(folder: Path) -> Pilot:
             "the study, or the folder of `harness noise`, results/<study>/tries"
         )
     study = documents.study(folder)
-    phase = study.get("study", {}).get("phase", "fixed")
+    phase = _phase(study)
     if phase not in PHASES:
         raise UsageError(
             f"--pilot {folder} holds the {phase} trials of a study. Allowed: trials of its arms with several "
             "seeds, or of `harness noise`"
         )
     return Pilot(folder, "noise" if phase == "tries" else "study", study, results.read_trials(folder))
+
+
+def _phase(study: Mapping[str, Any]) -> str:
+    return str(study.get("study", {}).get("phase", "fixed"))
 
 
 def spread(pilot: Pilot, family: Contrasts, contrasts: pd.DataFrame) -> pd.DataFrame:
@@ -176,6 +180,11 @@ def doubts(pilot: Pilot, study: Study, found: pd.DataFrame) -> Iterator[str]:
         yield (
             f"at worst: the spread is sqrt(2) times that of the baseline's {spaced(OF_NOISE)}, as of arms "
             "whose noise is unrelated; arms share a seed's start and batches, which mostly makes it less"
+        )
+    if study.tune is not None and pilot.kind == "study" and _phase(pilot.study) != "tuned":
+        yield (
+            "the pilot's arms are as they stand, and the study tunes them: at other settings their spread is "
+            f"another. Once it is run, {TUNED}/ in its folder is the better pilot"
         )
     yield from _differing(pilot, study)
     lacking = int((~found["n"].gt(1)).sum())

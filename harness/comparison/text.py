@@ -120,7 +120,7 @@ def below_table(arms: pd.DataFrame, comparison: Comparison, dataset: str) -> lis
     for row in comparison.pooled[comparison.pooled["dataset"].eq(dataset)].to_dict("records"):
         left = f"; left out: {count(row['left_out'], 'arm')} without all seeds" if row["left_out"] else ""
         over = f"mean over {count(row['arms'], 'arm')}, B - A: {difference(row)} points"
-        lines += [f"{over}, {count(row['n'], 'seed')}{left}"] if row["n"] else []
+        lines += [f"{over}, {count(row['n'], comparison.unit)}{left}"] if row["n"] else []
     detectable = arms.loc[arms["identical"].lt(arms["trials"]), "detectable"].dropna()
     if len(detectable):
         sizes = between([f"{100 * size:.2f}" for size in (detectable.min(), detectable.max())])
@@ -144,7 +144,7 @@ def write(comparison: Comparison, out: Path) -> list[Path]:
 
 def latex(comparison: Comparison) -> str:
     """Write the arms as a booktabs tabular: seeds, means in percent, difference in points, p, verdict."""
-    head = ["data set", "arm", "seeds", "A", "B", "B \u2212 A", "p (Holm)", "verdict"]
+    head = ["data set", "arm", f"{comparison.unit}s", "A", "B", "B \u2212 A", "p (Holm)", "verdict"]
     rows = [
         [
             str(row["dataset"]), str(row["arm"]), str(row["n"]), hundredths(row["a"]), hundredths(row["b"]),

@@ -146,7 +146,14 @@ def _contrasts_and_tune(draft: Draft) -> Iterator[str]:
 
 def _looks(draft: Draft) -> Iterator[str]:
     """Say where a study cannot be looked at while it trains."""
-    if draft.contrasts is None or not draft.contrasts.looks:
+    if draft.contrasts is None:
+        return
+    if "spending" in draft.contrasts.model_fields_set and "looks" not in draft.contrasts.model_fields_set:
+        yield (
+            f"contrasts.spending = {draft.contrasts.spending!r}: alpha is spent over looks, and none are "
+            "given; give looks, such as [5, 10, 20], or take spending out"
+        )
+    if not draft.contrasts.looks:
         return
     where = f"contrasts.looks = {draft.contrasts.looks}"
     if draft.searches:

@@ -9,7 +9,7 @@ two ways, from which `stats.seed_variance` reads the variance of that source.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -28,8 +28,11 @@ SOURCES: Mapping[str, Sequence[str]] = {
     "label_noise": ("label_noise_seed",), ALL: STREAM_SEEDS,
 }  # fmt: skip
 """A source of randomness -> the settings that give it a seed."""
-SWITCHES = {"dropout": "dropout", "augmentation": "augmentation", "label_noise": "label_noise"}
-"""Sources that draw nothing unless a setting, with a default of 0 or "none", says so."""
+OFF = {
+    "order": "sampling is 'sequential'", "split": "val_fraction is 0, or val_split 'last'",
+    "dropout": "dropout is off", "augmentation": "augmentation is off", "label_noise": "label_noise is off",
+}  # fmt: skip
+"""Sources that some arms draw nothing of -> why not."""
 FEWEST = 2
 """Seeds of a source, at least, that a variance can be computed from."""
 
@@ -118,13 +121,12 @@ def problems(
             f"axes.{FIXED_SEED}: {other!r} is no source of randomness and its seed, as seed axes have here; "
             "give your axis another name"
         )
-    named = {key for axis in axes.values() for value in axis if isinstance(value, Mapping) for key in value}
-    for source, switch in SWITCHES.items():
-        off = baseline.get(switch, 0) in (0, "none") and switch not in {*axes, *named}
-        if source in sources and off:
+    for source in sorted(sources & {*SOURCES}):
+        streams = [key for key in SOURCES[source] if key in STREAM_SEEDS]
+        if given := next((key for key in streams if key in baseline), ""):
             yield (
-                f"axes.{PREFIX}{source}: {switch} is off in every arm, so that this seed draws nothing; set "
-                f"{switch}, or take the axis out"
+                f"axes.{PREFIX}{source} and baseline.{given}: arms without a fixed seed, which the others "
+                "are held against, draw by the trial's own; take one of them out"
             )
     if ALL in sources and resamples:
         yield (
@@ -136,3 +138,17 @@ def problems(
             f"axes.{FIXED_SEED} and [tune]: each arm would choose its own settings, and arms would differ in "
             "more than a seed; give the settings under [baseline]"
         )
+
+
+def idle(names: Iterable[str], drawn: Collection[str]) -> Iterator[str]:
+    """Yield the seed axes that change nothing in any arm.
+
+    `names`: the values of the linked axis; `drawn`: those of them with a trained arm.
+    """
+    sources = dict.fromkeys(name.rpartition(" ")[0] for name in names if name != NONE)
+    for source in sources:
+        if not any(name.rpartition(" ")[0] == source for name in drawn):
+            yield (
+                f"axes.{PREFIX}{source}: {OFF.get(source, 'it is off')} in every arm, so that this seed "
+                "draws nothing; switch it on, or take the axis out"
+            )

@@ -23,7 +23,7 @@ from harness.registry import Entry
 from harness.rng import StepSeeds, StreamSeed
 from harness.settings import CORE, Value
 from harness.settings.schema import FIXED_SEED, OF_ARM, STREAM_SEEDS
-from harness.study import seed_blocks
+from harness.study import seed_axes, seed_blocks
 from harness.study.checker import GivenSettings
 from harness.study.seed_axes import NONE
 from harness.study.study import Study
@@ -137,7 +137,9 @@ def resolve(given: Mapping[str, Value], study_datasets: Mapping[str, Dataset] | 
     chosen |= {name: given.get(name, default) for name, default in declared.items()}
     architecture = architectures[chosen["architecture"]]
     chosen = architecture.canonical(chosen)
-    for name in (*architecture.without_effect(chosen), *_idle_seeds(chosen)):
+    for name in architecture.without_effect(chosen):
+        chosen.pop(name, None)
+    for name in list(_idle_seeds(chosen)):
         chosen.pop(name, None)
     return Settings(chosen, dataset)
 
@@ -147,7 +149,8 @@ def _idle_seeds(chosen: Mapping[str, Any]) -> Iterator[str]:
     yield from (name for name in STREAM_SEEDS if chosen[name] is None)
     if chosen["sampling"] == "sequential":
         yield "order_seed"
-    if chosen.get("dropout") == 0:
+    entry = architectures.entry(chosen["architecture"])
+    if chosen.get("dropout", 1 if entry.third_party else 0) == 0:  # a person's own may have any layer
         yield "dropout_seed"
     if chosen["augmentation"] == NO_AUGMENTATION:
         yield "augmentation_seed"
@@ -198,6 +201,9 @@ def trials(study: Study) -> tuple[list[Trial], dict[str, list[str]]]:
         names.add(named)
         identified[meant] = arm.name
         result += [trial_of(study, arm, seed, identity, sources) for seed in seeds[arm.block]]
+    fixed = [str(value["name"]) for value in study.axes.get(FIXED_SEED, [])]
+    if idle := list(seed_axes.idle(fixed, {trial.arm.labels[FIXED_SEED] for trial in result if fixed})):
+        raise UsageError("; ".join(idle))
     if study.about.phase != "tuned" and len({trial.trial_id for trial in result}) < len(result):
         raise AssertionError("two different trials share a trial_id; please report this")
     return result, merged

@@ -183,6 +183,8 @@ def _tune(study: Study, folder: Path, options: RunOptions) -> RunSummary:
     check_folder(folder, drawn, options)
     trained: list[RunSummary] = []
     with locks.locked(folder):
+        if (folder / "plan.json").is_file() and not (folder / "trials.csv").is_file():
+            tables.consolidate(folder, part_files.read_all(folder).sound)  # which rounds choose by
         for number in range(count):
             planned = tuning.in_round(drawn, folder, number)
             needless = {*planned.skipped, *run_folder.finished(folder)}

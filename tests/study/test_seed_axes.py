@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
+import torch
 
+from harness.axes.architectures import architectures
 from harness.errors import UsageError
 from harness.planning.plan import draw
 from harness.settings.schema import FIXED_SEED, STREAM_SEEDS
@@ -19,6 +22,7 @@ BASELINE = {"dataset": "digits", "hidden": [8], "epochs": 2}
 def study(axes: Mapping[str, Any], overrides: Sequence[str] = (), **tables: Any) -> Study:
     about = {"name": "sources", "seeds": 3, **tables.pop("study", {})}
     baseline = {**BASELINE, **tables.pop("baseline", {})}
+    baseline = {key: value for key, value in baseline.items() if value is not None}
     return parse({"study": about, "baseline": baseline, "axes": axes, **tables}, overrides)
 
 
@@ -88,9 +92,8 @@ def test_an_override_gives_or_changes_an_axis(override: str, axes: Mapping[str, 
         ({"seed.start": [1, -1]}, {}, r"seed\.start = \[1, -1\]: allowed: .*greater than or equal to 0"),
         ({"seed.start": 2, FIXED_SEED: [{"name": "a", "lr": 0.1}]}, {}, r"axes\.fixed_seed: the name of"),
         ({FIXED_SEED: [{"name": "a", "lr": 0.1}]}, {}, r"axes\.fixed_seed: 'a' is no source of randomness"),
-        ({"seed.dropout": 2}, {}, r"axes\.seed\.dropout: dropout is off in every arm"),
-        ({"seed.label_noise": 2}, {"baseline": {"label_noise": 0.0}}, r"label_noise is off in every arm"),
-        ({"seed.augmentation": 2}, {}, r"augmentation is off in every arm"),
+        ({"seed.start": 2}, {"baseline": {"start_seed": 0}}, r"seed\.start and baseline\.start_seed: arms"),
+        ({"seed.all": [0]}, {"baseline": {"order_seed": 0}}, r"seed\.all and baseline\.order_seed: arms"),
         ({"seed.all": [0]}, {"study": {"resample_split": True}}, r"seed\.all and study\.resample_split"),
         ({"seed.split": 2}, {"study": {"resample_split": True}}, r"split_seed and study\.resample_split"),
         ({"seed.start": 2, "start_seed": [1]}, {}, r"axes\.\w+ and axes\.\w+ both set start_seed"),
@@ -111,6 +114,39 @@ def test_what_cannot_be_varied_is_said(
 ) -> None:
     with pytest.raises(UsageError, match=words):
         study(axes, (), **tables)
+
+
+@pytest.mark.parametrize(
+    ("source", "settings", "words"),
+    [
+        ("dropout", {}, "dropout is off in every arm"),
+        ("dropout", {"architecture": "lenet5"}, "dropout is off in every arm"),
+        ("dropout", {"hidden": [], "dropout": 0.2}, "dropout is off in every arm"),
+        ("label_noise", {"label_noise": 0.0}, "label_noise is off in every arm"),
+        ("augmentation", {}, "augmentation is off in every arm"),
+        ("order", {"sampling": "sequential"}, "sampling is 'sequential' in every arm"),
+        ("split", {"val_fraction": 0}, r"val_fraction is 0, .* in every arm"),
+        ("split", {"val_split": "last"}, r".*val_split 'last' in every arm"),
+    ],
+)
+def test_a_source_that_is_off_in_every_arm_cannot_be_varied(
+    source: str, settings: dict[str, Any], words: str
+) -> None:
+    usual = {} if "architecture" not in settings else {"hidden": None}
+    given = study({"seed.start": 2, f"seed.{source}": 3}, baseline={**usual, **settings})
+    with pytest.raises(UsageError, match=rf"^axes\.seed\.{source}: {words}"):
+        draw(given)
+
+
+def test_what_a_network_of_ones_own_draws_is_not_known_to_be_off() -> None:
+    def dropping(shape: Sequence[int], classes: int) -> torch.nn.Module:
+        return torch.nn.Sequential(
+            torch.nn.Flatten(), torch.nn.Dropout(0.3), torch.nn.Linear(math.prod(shape), classes)
+        )
+
+    architectures.register("dropping")(dropping)
+    given = study({"seed.dropout": 2}, baseline={"architecture": "dropping", "hidden": None})
+    assert [trial.dropout_seed for trial in draw(given).trials if trial.seed == 2] == [2, 0, 1]
 
 
 @pytest.mark.parametrize("source", ["dropout", "label_noise"])

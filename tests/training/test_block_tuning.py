@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from harness import results, stats
-from harness.comparison.comparing import CHOSEN_BY_BLOCKS, compare
+from harness.comparison.comparing import OF_BLOCKS, compare
 from harness.errors import UsageError
 from harness.planning import plan
 from harness.results.merging import merge
@@ -305,12 +305,12 @@ def test_judge_counts_blocks(folder: Path) -> None:
     assert any("n and more_seeds count blocks" in note for note in judgement.notes)
 
 
-def test_compare_counts_seeds_and_says_so(folder: Path, tmp_path: Path) -> None:
+def test_compare_counts_blocks_and_says_so(folder: Path, tmp_path: Path) -> None:
     again = shutil.copytree(folder, tmp_path / "again")
     found = compare(folder / "tuned", again / "tuned")
-    assert found.arms["n"].max() == 2 * BLOCKS
-    assert CHOSEN_BY_BLOCKS in found.notes
-    assert CHOSEN_BY_BLOCKS not in compare(folder, again).notes
+    assert found.arms["n"].max() == BLOCKS
+    assert OF_BLOCKS in found.notes
+    assert OF_BLOCKS not in compare(folder, again).notes
 
 
 def test_judge_counts_blocks_of_the_bare_table_too(folder: Path, tmp_path: Path) -> None:
@@ -323,3 +323,14 @@ def test_judge_counts_blocks_of_the_bare_table_too(folder: Path, tmp_path: Path)
     (of_folder,) = harness.judge(folder / "tuned").contrasts.query("n > 0").to_dict("records")
     assert row["n"] == BLOCKS
     assert row["p"] == pytest.approx(of_folder["p"])
+
+
+def test_a_table_of_tuning_that_is_gone_is_remade_from_its_parts(halved: Path, tmp_path: Path) -> None:
+    again = tmp_path / "again"
+    shutil.copytree(halved, again)
+    for lost in (again / "tuning" / "trials.csv", again / "chosen.csv"):
+        lost.unlink()
+    summary = runs.train(study(OUTPUT[:2], halving=True), again, workers=1)
+    assert summary.trained == 0
+    for name in ("chosen.csv", "tuning/trials.csv"):
+        assert (again / name).read_bytes() == (halved / name).read_bytes()

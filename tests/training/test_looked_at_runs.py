@@ -159,6 +159,7 @@ def test_looks_that_cannot_be_are_told_before_training(
         ({"tune": {"seeds": 2, "space": {"lr": [0.1, 0.2]}}}, "tuned arms are compared with all seeds"),
         ({"study": {"name": "x", "seeds": 9, "resample_split": True}}, "seeds that share one split"),
         ({"contrasts": {"looks": [3, 9], "spending": "even"}}, "contrasts.spending"),
+        ({"contrasts": {"spending": "pocock"}}, "'pocock': alpha is spent over looks, and none are given"),
     ],
 )
 def test_studies_that_cannot_be_looked_at_say_so(tables: dict[str, Any], message: str) -> None:
@@ -182,3 +183,4 @@ def test_looks_are_set_on_the_command_line() -> None:
     assert (study.contrasts.looks, study.contrasts.spending) == ([3, 5, 9], "pocock")
     again = harness.parse(study.tables(), ["contrasts.looks=[]"])
     assert again.contrasts.looks == []
+    parse(again.tables())

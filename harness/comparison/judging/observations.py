@@ -19,6 +19,8 @@ OF_BLOCKS = (
     "blocks of seeds chose the settings of arms: n and more_seeds count blocks, by the mean of their seeds"
 )
 """The note on arms of which each block of seeds (the column `stats.BLOCK`) chose the settings by itself."""
+OF_BLOCK = "seed block"
+"""The unit of such arms."""
 TAKEN_FOR_MISSING = (
     ". pandas.read_csv takes names such as None, NA and null for missing, unless keep_default_na=False"
 )
@@ -42,7 +44,8 @@ class Observations:
             harness also `stats.BLOCK`, where blocks of seeds chose.
         form: the form that the table was recognised as.
         words: what each of "arm", "seed", "metric" and "block" was taken from.
-        unit: "seed", or "sample" where a row is one sample's right or wrong.
+        unit: "seed", `OF_BLOCK`, "run" of unpaired arms, or "sample" where a row is one sample's right or
+            wrong.
         left_out: rows that were not judged.
         notes: other remarks, in words.
     """
@@ -99,9 +102,10 @@ def long_observations(
     rows = pd.DataFrame({"block": blocks, "arm": arms, "seed": seeds, "value": values})
     if roles.paired:
         _check_single(table, rows, roles)
+    unit = "seed" if roles.paired else "run"
     chose = roles.paired and roles.seed != stats.BLOCK and stats.BLOCK in table.columns
     if chose and (chosen_by := table.texts(stats.BLOCK)).ne("").all():
-        rows[stats.BLOCK], notes = chosen_by, [*notes, OF_BLOCKS]
+        rows[stats.BLOCK], notes, unit = chosen_by, [*notes, OF_BLOCKS], OF_BLOCK
     lost = list(left_out)
     infinite = np.isinf(rows["value"].to_numpy())
     for cases, reason in (
@@ -116,7 +120,7 @@ def long_observations(
         "block": ", ".join(roles.block),
     }  # fmt: skip
     return Observations(
-        rows.reset_index(drop=True), form, words, "seed" if roles.paired else "run", left_out=tuple(lost),
+        rows.reset_index(drop=True), form, words, unit, left_out=tuple(lost),
         notes=(*table.notes, *notes, *how),
     )  # fmt: skip
 

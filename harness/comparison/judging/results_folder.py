@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from harness import results, stats
-from harness.comparison.judging.observations import OF_BLOCKS, LeftOut, Observations
+from harness.comparison.judging.observations import OF_BLOCK, OF_BLOCKS, LeftOut, Observations
 from harness.errors import UsageError
 from harness.results import Results, families
 from harness.settings.schema import CONFIRMED, TUNED
@@ -64,9 +64,10 @@ def read(folder: Path) -> StudyDifferences:
     )
     rows["value"] = rows["value"].where(trials["status"].eq("ok"))
     words = {"arm": _arm_words(family), "seed": "seed", "metric": family.metric, "block": "dataset"}
-    counted = [OF_BLOCKS] if stats.BLOCK in differences else []
+    blocks = stats.BLOCK in differences
+    counted, unit = ([OF_BLOCKS], OF_BLOCK) if blocks else ([], "seed")
     seen = Observations(
-        rows, FORM, words, left_out=tuple(_unfinished(trials)), notes=(*notes, *said, *counted, *doubts)
+        rows, FORM, words, unit, left_out=tuple(_unfinished(trials)), notes=(*notes, *said, *counted, *doubts)
     )
     return StudyDifferences(family, differences.assign(arm=_in_words(differences)), seen, tuple(doubts))
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from harness.comparison.judging.judge import Judgement
+from harness.comparison.judging.observations import OF_BLOCK
 from harness.comparison.judging.results_folder import FORM
 from harness.errors import few
 from harness.stats.power_analysis import seeds_needed
@@ -44,7 +45,8 @@ def _paired_by(judgement: Judgement) -> str:
     seen = judgement.observations
     if seen.unit == "run":
         return f"unpaired ({len(seen.rows):,} runs)"
-    return f"{seen.unit} = {seen.words['seed']} ({seen.rows['seed'].nunique():,})"
+    paired_by = "seed" if seen.unit == OF_BLOCK else seen.unit
+    return f"{paired_by} = {seen.words['seed']} ({seen.rows['seed'].nunique():,})"
 
 
 def number(judgement: Judgement, row: Row) -> str:
@@ -184,7 +186,7 @@ def more(judgement: Judgement, row: Row) -> str:
 def _as_it_looks(judgement: Judgement, row: Row) -> str:
     """Say how many more seeds would show the observed difference, where it is well beyond the margin."""
     size, margin = abs(row["difference"]), judgement.scale.margin or 0.0
-    if judgement.observations.unit != "seed" or size < FAR * margin:
+    if judgement.observations.unit not in {"seed", OF_BLOCK} or size < FAR * margin:
         return ""
     hurdle = judgement.alpha / max(int(judgement.contrasts["p"].count()), 1)  # the most that Holm asks
     missing = float(seeds_needed(size, row["sd"], hurdle)) - row["n"]
