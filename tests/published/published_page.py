@@ -21,6 +21,8 @@ HEADER = (
 )  # fmt: skip
 REASONS = ("row", "arm of ours", "what differs", "ours", "seeds", "verdict", "inside at epochs")
 MISSING = "not trained yet"
+ARM, EPOCH = "arm", "epoch"
+"""What of a row is inside its band where the row itself is not."""
 READINGS: dict[Reading, str] = {
     "test": "last epoch", "val": "last epoch, val", "best val": "best epoch, val",
     "val where training stopped": "where the train loss stops falling, val",
@@ -42,11 +44,42 @@ def tables(published: Published, folder: Path = published_results.KEPT) -> str:
     return "\n".join(lines)
 
 
+def counted(published: Published, folder: Path = published_results.KEPT) -> tuple[list[str], list[str]]:
+    """Give the verdict of each row, and of each not inside what of it is: an arm, or an epoch."""
+    verdicts, behind = [], []
+    for source in published.sources:
+        seeds, curves = (
+            kept(source.name, folder) for kept in (published_results.kept, published_results.kept_curves)
+        )
+        for row in published.rows_of(source):
+            verdicts.append(verdict(row, measured(seeds, row.arm, row.reads)))
+            if verdicts[-1] in {EDGE, OUTSIDE}:
+                behind.append(_inside(row, seeds, curves))
+    return verdicts, behind
+
+
 def _summary(published: Published, folder: Path) -> str:
-    seeds = {source.name: published_results.kept(source.name, folder) for source in published.sources}
-    verdicts = [verdict(row, measured(seeds[row.source], row.arm, row.reads)) for row in published.rows]
+    verdicts, behind = counted(published, folder)
     counts = [f"{verdicts.count(word)} {word}" for word in (INSIDE, EDGE, OUTSIDE, MISSING)]
-    return f"{len(published.rows)} rows: {', '.join(counts)}."
+    said = f"{len(verdicts)} rows: {', '.join(counts)}."
+    if not behind:
+        return said
+    by_arm, by_epoch = behind.count(ARM), behind.count(EPOCH)
+    return (
+        f"{said}\nOf the {len(behind)} that are not inside, {by_arm} have an arm of another setting or epoch, "
+        f"planned before it was trained, that is; {by_epoch}\nmore only at an epoch that was looked for "
+        f"afterwards; {len(behind) - by_arm - by_epoch} nowhere."
+    )
+
+
+def _inside(row: Row, seeds: pd.DataFrame, curves: pd.DataFrame) -> str:
+    """Say what of a row is inside its band: a planned arm, else an epoch of one, else nothing ("")."""
+    arms = [(reason.arm, reason.reads or row.reads) for reason in row.reasons]
+    if any(verdict(row, measured(seeds, arm, reads)) == INSIDE for arm, reads in arms):
+        return ARM
+    named = dict.fromkeys([row.arm, *(arm for arm, _ in arms)])
+    found = (published_results.epochs_inside(curves, arm, row.band) for arm in named)
+    return EPOCH if row.reads != "test" and any(found) else ""
 
 
 def _of_source(source: Source, rows: Sequence[Row], folder: Path) -> Iterator[str]:

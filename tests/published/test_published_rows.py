@@ -245,6 +245,7 @@ def test_the_page_shows_rows_and_the_arms_behind_those_that_are_not_inside(tmp_p
     rows = [row(reasons=reasons), row(arm="other", network="784-5-10"), row(arm="third")]
     written = published_page.tables(Published([SOURCE], rows), tmp_path)
     assert written.startswith("3 rows: 1 inside, 0 at the edge, 1 outside, 1 not trained yet.")
+    assert "Of the 1 that are not inside, 1 have an arm" in written
     low, high = (f"{100 * bound:.2f}" for bound in rows[0].band)
     assert (
         f"| 95.42 | epoch 5 (table 1) | {low} to {high} | 97.10 (96.85 to 97.35) | last epoch | 3 | outside |"
@@ -264,6 +265,7 @@ def test_the_page_shows_when_an_arm_was_inside(tmp_path: Path) -> None:
     written = published_page.tables(Published([SOURCE], [given]), tmp_path)
     assert "| one | the epoch | 97.10 (96.85 to 97.35) | 3 | outside | 2 |" in written
     assert "| other | less training |" in written
+    assert "1 more only at an epoch that was looked for afterwards; 0 nowhere." in " ".join(written.split())
     assert "| outside | 3 |" in written
 
 
@@ -279,6 +281,17 @@ def test_the_page_is_that_of_the_results_that_are_kept() -> None:
     page = published_page.PAGE.read_text(encoding="utf-8")
     again = published_page.with_tables(page, published_page.tables(PUBLISHED))
     assert page == again, "`nox -s published -- --tables` writes docs/published.md anew"
+
+
+def test_readme_counts_the_rows_as_the_page_does() -> None:
+    readme = " ".join((published_rows.CHECKOUT / "README.md").read_text(encoding="utf-8").split())
+    verdicts, _ = published_page.counted(PUBLISHED)
+    trained = [word for word in verdicts if word != published_page.MISSING]
+    inside, edge, outside = (trained.count(word) for word in (INSIDE, EDGE, OUTSIDE))
+    assert (
+        f"Of {len(trained)} numbers {inside} are inside their bands, {edge} at the edge, {outside} outside"
+        in readme
+    )
 
 
 @pytest.mark.parametrize("source", PUBLISHED.sources, ids=lambda source: source.name)
