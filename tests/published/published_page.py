@@ -66,9 +66,9 @@ def _summary(published: Published, folder: Path) -> str:
         return said
     by_arm, by_epoch = behind.count(ARM), behind.count(EPOCH)
     return (
-        f"{said}\nOf the {len(behind)} that are not inside, {by_arm} have an arm of another setting or epoch, "
-        f"planned before it was trained, that is; {by_epoch}\nmore only at an epoch that was looked for "
-        f"afterwards; {len(behind) - by_arm - by_epoch} nowhere."
+        f"{said}\nOf the {len(behind)} that are not inside, {by_arm} have an arm of another setting or "
+        f"epoch, planned before it was trained, that is; {by_epoch}\nmore only at an epoch that was looked "
+        f"for afterwards; {len(behind) - by_arm - by_epoch} nowhere."
     )
 
 
