@@ -66,11 +66,16 @@ def section(reading: ReportData) -> Section | None:
     if FIXED_SEED not in trials or not trials["status"].eq("ok").any():
         return None
     table = variance(reading)
-    alone = table[~table["source"].isin([EVERY, NOTHING])]
-    words = [HOW, *_shares(alone), *_repeated(table), *_counted(reading, table)]
+    words = [HOW, *_shares(table), *_repeated(table), *_counted(reading, table)]
     tables = [_sources(reading, table), *_needed(reading, table)]
     drawn = [_figure(table)] if table["sd"].notna().any() else []
     return Section("seed-sources", "Where the variance of a seed comes from", words, tables, drawn)
+
+
+def in_short(reading: ReportData) -> Iterator[str]:
+    """Say which share of the variance each source has, a sentence a data set; nothing if none is varied."""
+    if FIXED_SEED in reading.results.trials:
+        yield from _shares(variance(reading))
 
 
 def variance(reading: ReportData) -> pd.DataFrame:
@@ -110,15 +115,16 @@ def _labels(reading: ReportData, trials: pd.DataFrame) -> list[str]:
     return [" \u00b7 ".join(parts) for parts in zip(*words, strict=True)] if words else [""] * len(trials)
 
 
-def _shares(alone: pd.DataFrame) -> Iterator[str]:
+def _shares(table: pd.DataFrame) -> Iterator[str]:
     """Say which share each source has on each data set, as a range over arms."""
+    alone = table[~table["source"].isin([EVERY, NOTHING])]
     for dataset, rows in alone.dropna(subset=["share"]).groupby("dataset", sort=False):
         parts = []
         for source, shares in rows.groupby("source", sort=False)["share"]:
             low, high = percent(shares.min(), 0), percent(shares.max(), 0)
             parts.append(f"{WORDS[str(source)]} {low if low == high else f'{low} to {high}'}")
         arms = count(rows["label"].nunique(), "arm")
-        yield f"Share of the variance on {dataset}, varied alone, over {arms}: {joined(parts)}."
+        yield f"Share of the variance between seeds on {dataset}, varied alone, over {arms}: {joined(parts)}."
 
 
 def _repeated(table: pd.DataFrame) -> Iterator[str]:

@@ -14,6 +14,7 @@ from harness.reporting.model import Section
 from harness.settings.schema import FIXED_SEED
 from harness.stats.seed_variance import EVERY, NOTHING, MeanSquares
 from harness.study.study import parse
+from harness.text import percent
 from harness.training import runs
 
 SEEDS, STARTS = 4, 3
@@ -76,7 +77,8 @@ def test_the_section_says_shows_and_tabulates(reading: ReportData) -> None:
     fixed = int(reading.results.trials[FIXED_SEED].astype(str).ne("none").sum())
     assert any(words.startswith(f"{fixed} trials with a fixed seed") for words in made.words)
     assert any(
-        words.startswith("Share of the variance on digits, varied alone, over 2 arms") for words in made.words
+        words.startswith("Share of the variance between seeds on digits, varied alone, over 2 arms")
+        for words in made.words
     )
     assert [table.name for table in made.tables] == ["seed-sources", "seeds-needed"]
     for table in made.tables:
@@ -117,5 +119,12 @@ def test_a_folder_without_finished_trials_has_none_either(reading: ReportData) -
 
 def test_the_report_has_the_section_and_its_tables(reading: ReportData, tmp_path: Path) -> None:
     page = reporting.write(reading.results.folder, tmp_path / "report.html")
-    assert "Where the variance of a seed comes from" in page.read_text(encoding="utf-8")
+    text = page.read_text(encoding="utf-8")
+    assert "Where the variance of a seed comes from" in text
+    answer = text[text.index("Share of the variance between seeds on digits") :]
+    assert answer.index("initial weights") < answer.index("How sure")  # on the first screen
+    table = seed_sources.variance(reading)
+    starts = table.loc[table["source"].eq("start"), "share"]
+    low, high = percent(starts.min(), 0), percent(starts.max(), 0)
+    assert f"initial weights {low} to {high}" in answer[: answer.index("How sure")]
     assert {"seed-sources.csv", "seeds-needed.csv"} <= {file.name for file in (tmp_path / "tables").iterdir()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from harness.reporting import ladder, tuned
+from harness.reporting import ladder, seed_sources, tuned
 from harness.reporting.contrasts import contrast
 from harness.reporting.data import rank
 from harness.reporting.ladder_steps import ladders
@@ -44,6 +44,7 @@ def of_study(evidence: Evidence) -> Iterator[str]:
         yield from islice(_climbs(reading), DATASETS)
         yield from _verdicts(evidence.main, tuned=evidence.tuned_verdicts is not None)
         return
+    yield from islice(seed_sources.in_short(reading), DATASETS)
     mattered = list(_matters(reading)) if reading.design == "grid" else []
     default = not evidence.fixed.family.declared and evidence.tuned_verdicts is None
     if default:
