@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from torture import oracle
 from torture.oracle import Outcome
@@ -53,13 +53,14 @@ def warm() -> None:
     }
     with tempfile.TemporaryDirectory() as folder:
         harness.run(harness.parse(study), Path(folder) / "results", workers=1)
-    COMPILED[:] = [importlib.import_module("harness.lowering.compiler").folder()]
+    compiler: Any = importlib.import_module("harness.lowering.compiler")
+    COMPILED[:] = [compiler.folder()]
 
 
 @contextmanager
 def compiled_before() -> Iterator[None]:
     """Compiled code is that of the machine: a case's empty cache would have it compiled and checked anew."""
-    compiler = importlib.import_module("harness.lowering.compiler")
+    compiler: Any = importlib.import_module("harness.lowering.compiler")
     own = compiler.folder
     compiler.folder = lambda: COMPILED[0]
     try:
