@@ -31,6 +31,15 @@ PAIRS = [
     if loss.component.form(head.component.kind, match) is not None
 ]
 SINGLE = 2e-7  # a rounding of float32, and a little
+CROSSED = pytest.mark.slow(reason="a size in the other type: both are among the fast ones")
+
+
+def sizes(*counts: int) -> pytest.MarkDecorator:
+    """Numbers of classes in both types: the first in float32 and the last in float64, the others slow."""
+    usual = {("float32", counts[0]), ("float64", counts[-1])}
+    both = itertools.product(("float32", "float64"), counts)
+    cases = [pytest.param(*case, marks=() if case in usual else CROSSED) for case in both]
+    return pytest.mark.parametrize(("dtype", "classes"), cases)
 
 
 def near(got: Any, exact: Any, single: Any, dtype: str, scale: float = 0.0) -> None:
@@ -156,8 +165,7 @@ def of_kind(kind: str, f: Tensor) -> Tensor:
     return f / f.sum(-1, keepdim=True) if kind == "scores" else f
 
 
-@TYPES
-@pytest.mark.parametrize("classes", [2, 10, 37])
+@sizes(10, 2, 37)
 @pytest.mark.parametrize(("head", "loss", "match"), PAIRS)
 def test_a_loss_on_a_heads_output(head: str, loss: str, match: str, classes: int, dtype: str) -> None:
     form = losses[loss].form(heads[head].kind, match)
@@ -203,9 +211,8 @@ def test_a_batch_that_is_not_full_is_the_mean_of_its_own_samples() -> None:
 # --------------------------------------------------------------------------------------------------- metrics
 
 
-@TYPES
 @HEADS
-@pytest.mark.parametrize("classes", [2, 10])
+@sizes(10, 2)
 @pytest.mark.parametrize("name", [entry.name for entry in metrics])
 def test_a_metric_of_probabilities(name: str, head: str, classes: int, dtype: str) -> None:
     z, label = drawn(classes)
@@ -295,7 +302,8 @@ def test_an_optimizers_steps(name: str, switches: Mapping[str, bool], zeros: tup
 
     exact, single = in_both(stepped)
     for dtype in ("float32", "float64"):
-        compiled, w, states = Compiled(text, dtype), start.astype(dtype), list[Array]()
+        # -O3 takes twice as long, mostly for steps of tiles, which are compiled so in the tests of tiles.
+        compiled, w, states = Compiled(text, dtype, ("-O1",)), start.astype(dtype), list[Array]()
         for t, grad in enumerate(grads, 1):
             compiled.step_rows(w, grad.astype(dtype), states, t, numbers)
         assert set(compiled.facts["settings"]) == set(numbers) - set(zeros)

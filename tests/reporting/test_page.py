@@ -19,7 +19,7 @@ import pytest
 from harness import reporting, stats
 from harness.errors import MachineError, UsageError
 from harness.reporting import arm_figures, arm_tables, choices
-from harness.reporting.model import Cell
+from harness.reporting.model import Cell, Figure
 from harness.results import Results, read
 from harness.study.study import Study
 from harness.text import DASH, points
@@ -136,9 +136,20 @@ def test_the_same_results_give_the_same_bytes(page: Path, digits_results: Path, 
     assert again.read_bytes() == page.read_bytes()
 
 
+def unsaved(figure: Figure, folder: Path) -> tuple[Path, Path]:
+    """Files without a picture, in place of those of a figure."""
+    folder.mkdir(exist_ok=True)
+    paths = folder / f"{figure.name}.png", folder / f"{figure.name}.svg"
+    for path in paths:
+        path.write_bytes(b"")
+    return paths
+
+
 def test_markup_and_turning_marks_in_a_hypothesis_are_text(
-    rewritten: Callable[[Change], tuple[str, Path]],
+    rewritten: Callable[[Change], tuple[str, Path]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("harness.reporting.page.save", unsaved)
+
     def change(results: Results) -> Results:
         study = {
             **results.study,

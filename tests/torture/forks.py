@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from torture import oracle
 from torture.oracle import Outcome
@@ -29,6 +29,7 @@ NEEDED = (
 )  # fmt: skip
 MOST_SAID = 5_000  # characters of output that a forked process hands over
 ROOM = 4 << 30  # bytes of address space that a case may take beside what was there
+COMPILED: list[Path] = []  # the folder of what `warm` compiled
 
 
 def warm() -> None:
@@ -52,6 +53,20 @@ def warm() -> None:
     }
     with tempfile.TemporaryDirectory() as folder:
         harness.run(harness.parse(study), Path(folder) / "results", workers=1)
+    compiler: Any = importlib.import_module("harness.lowering.compiler")
+    COMPILED[:] = [compiler.folder()]
+
+
+@contextmanager
+def compiled_before() -> Iterator[None]:
+    """Compiled code is that of the machine: a case's empty cache would have it compiled and checked anew."""
+    compiler: Any = importlib.import_module("harness.lowering.compiler")
+    own = compiler.folder
+    compiler.folder = lambda: COMPILED[0]
+    try:
+        yield
+    finally:
+        compiler.folder = own
 
 
 @contextmanager

@@ -86,13 +86,15 @@ class Scenario:
             study.write_text(text.replace('name = "s"', f'name = "s{uuid.uuid4().hex}"'), encoding="utf-8")
 
     def run(self, *more: str, watched: Mapping[str, Any] | None = None, folder: Path) -> Outcome:
-        """The command in this process, its operations watched."""
+        """The command in this process, its operations watched; one that is not compiles in its own cache."""
         os.chdir(folder)
         os.environ["HARNESS_DATA"] = str(folder / "cache")
-        if watched is not None:
-            hooks.watch(roots=hooks.below(folder / self.written), **watched)
-        with toy(folder):
-            return oracle.command(*self.words, *more, allowed=[folder])
+        if watched is None:
+            with toy(folder):
+                return oracle.command(*self.words, *more, allowed=[folder])
+        hooks.watch(roots=hooks.below(folder / self.written), **watched)
+        with toy(folder), forks.compiled_before():
+            return oracle.command(*self.words, *more, allowed=[folder, *forks.COMPILED])
 
     def end(self, folder: Path) -> tuple[dict[str, pd.DataFrame], dict[str, str]]:
         """What the command left: tables by folder and name, and files by hash."""

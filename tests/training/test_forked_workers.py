@@ -19,6 +19,7 @@ from harness.engines import kernels
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="workers are forked on Linux alone")
 PACKAGE_ROOT = Path(results.__file__).parents[2]
+GRACE = 1.0
 HEAVY = ("torch", "sklearn", "pandas", "scipy", "matplotlib", "optuna")
 BLOCKED = """
 import sys
@@ -33,6 +34,8 @@ sys.meta_path.insert(0, Blocker())
 COMMAND = """
 import signal
 signal.signal(signal.SIGINT, signal.default_int_handler)  # where tests run in the background it is ignored
+from harness.system import signals
+signals.GRACE = {grace}  # seconds that workers have to save themselves, and all of which a slow one takes
 sys.argv = ["harness", *{arguments!r}]
 from harness.cli.main import main
 main()
@@ -98,7 +101,7 @@ def run_of(
     plugins = '["plugin.py"]' if preprocessing in PLUGIN else "[]"
     (folder / "small.toml").write_text(STUDY.format(plugins=plugins, preprocessing=preprocessing))
     arguments = ["run", "small.toml", "--engine", engine, "--device", "cpu", "--workers", "2"]
-    return BLOCKED.format(heavy=heavy) + COMMAND.format(arguments=arguments)
+    return BLOCKED.format(heavy=heavy) + COMMAND.format(arguments=arguments, grace=GRACE)
 
 
 @pytest.mark.parametrize("engine", ["numpy", "stacked"])

@@ -19,6 +19,7 @@ import tomli_w
 from harness.axes import own_networks, plugins
 from harness.data import cache, received_images, samples
 from harness.errors import UsageError
+from harness.lowering import compiler
 from harness.planning import plan
 from harness.planning.plan import Plan
 from harness.registry import PACKAGE_ROOT
@@ -83,6 +84,9 @@ def drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Plan]:
     (here / "study.toml").write_bytes(tomli_w.dumps(STUDY).encode())
     np.save(here / "squares.npy", np.random.default_rng(0).integers(0, 255, (60, 4, 4), np.uint8))
     monkeypatch.syspath_prepend(here)
+    for name in ("cache", "theirs"):  # empty but for compiled code, as that of a machine that has trained
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "kernels").symlink_to(compiler.folder(), target_is_directory=True)
     monkeypatch.setenv("HARNESS_DATA", str(tmp_path / "cache"))
     yield plan.draw(load(here / "study.toml"))
     sys.modules.pop("my_scales", None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 from harness.engines.modules import image_kernels
 from harness.engines.modules.block import Block, BlockWeights, compute
 from harness.engines.modules.image_kernels import trying
+from harness.lowering import compiler
 from harness.lowering.compiler import SWITCH, UnavailableError
 
 
@@ -59,6 +61,10 @@ def test_wrong_kernels_are_found_out(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_a_complaint_is_told_with_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = image_kernels.SOURCE
+    text = source.read_text(encoding="utf-8")
+    (tmp_path / "kernels").mkdir()  # a cache that has them compiled, and not tried
+    shutil.copy(compiler.compiled(text, "float32", source.name, [source.parent]), tmp_path / "kernels")
     monkeypatch.setenv("HARNESS_DATA", str(tmp_path))
     monkeypatch.delenv(SWITCH, raising=False)
     monkeypatch.setattr(trying, "complaint", lambda *_: "they are slow")
