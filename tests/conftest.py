@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -191,3 +192,10 @@ def quiet_optuna() -> Iterator[None]:
 
     with storages.quiet_optuna():
         yield
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Verdicts without the one number that no measured rate is about, and that takes nearly all their time."""
+    verdicts = importlib.import_module("harness.stats.verdicts")  # the name in stats is the function
+    monkeypatch.setattr(verdicts, "seeds_needed", lambda margin, sd, alpha, **_: sd * margin * alpha)
