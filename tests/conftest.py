@@ -196,6 +196,6 @@ def quiet_optuna() -> Iterator[None]:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Verdicts without the one number that no measured rate is about, and that takes nearly all their time."""
+    """Verdicts without the number that no measured rate is about, and that takes nearly all their time."""
     verdicts = importlib.import_module("harness.stats.verdicts")  # the name in stats is the function
     monkeypatch.setattr(verdicts, "seeds_needed", lambda margin, sd, alpha, **_: sd * margin * alpha)

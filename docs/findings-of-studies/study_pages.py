@@ -79,7 +79,7 @@ def text(name: str, finding: Finding) -> str:
         trim_blocks=True, lstrip_blocks=True, autoescape=False,  # noqa: S701 (Markdown of our own numbers)
     )  # fmt: skip
     filled = environment.get_template(f"{name}.md.jinja").render(finding.words)
-    return wrapped(filled.replace("\u00a0", " "))
+    return wrapped(filled).replace("\u00a0", " ")  # no line ends between a number and its %
 
 
 def wrapped(page: str) -> str:

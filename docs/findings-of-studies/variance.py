@@ -24,7 +24,7 @@ FLAT = "softmax regression"
 """The network without a hidden layer, as the study calls it."""
 HALF = 0.5
 SOURCES = ("start", "order", "split", "label_noise")
-SCHEDULES = ("constant", "linear")
+SCHEDULES = {"constant": "at a constant rate", "linear": "with a rate that ends at 0"}
 BETWEEN = " \u00b7 "
 """What stands between network and schedule in an arm's label."""
 
@@ -113,18 +113,26 @@ def parts(alone: pd.DataFrame, needed: pd.DataFrame) -> Iterator[str]:
 
 
 def of_sources(alone: pd.DataFrame) -> Iterator[str]:
-    """Say what each source has alone, with a hidden layer and without."""
+    """Say what each source has alone, with a hidden layer, by schedule, and without one."""
     for source, rows in alone.groupby("source", sort=False):
-        flat = rows["label"].map(network_of).eq(FLAT)
-        deep, said = rows[~flat], []
-        if len(deep):
-            said.append(
-                f"{shares(deep['share'])} of the variance in networks with a hidden layer (first order, "
-                f"whatever the rest is: {shares(deep['first_order'])})"
-            )
-        if flat.any():
-            said.append(f"{shares(rows.loc[flat, 'share'])} in {FLAT}")
-        yield f"The {WORDS[str(source)]} alone: {joined(said)}."
+        flat, schedules = rows["label"].map(network_of).eq(FLAT), rows["label"].map(schedule_of)
+        said = [
+            f"{shares(rows.loc[~flat & schedules.eq(schedule), 'share'])} {words}"
+            for schedule, words in SCHEDULES.items()
+            if (~flat & schedules.eq(schedule)).any()
+        ]
+        deep = rows.loc[~flat, "first_order"]
+        more = f"; {shares(rows.loc[flat, 'share'])} in {FLAT}" if flat.any() else ""
+        yield (
+            f"The {WORDS[str(source)]} alone, in networks with a hidden layer: {joined(said)}{more}. First "
+            f"order, whatever the rest is: {shares(deep)}."
+        )
+
+
+def of_needed(needed: pd.DataFrame) -> str:
+    """Say how many seeds arms need, by schedule."""
+    by_schedule = needed.groupby("schedule", sort=False)["needed"]
+    return joined([f"{extent(values)} seeds {SCHEDULES[str(name)]}" for name, values in by_schedule])
 
 
 def of_schedules(needed: pd.DataFrame) -> str:
@@ -208,7 +216,7 @@ def finding(folders: Mapping[str, Path]) -> Finding:
         "power": percent(POWER, 0), "arms": count(len(needed), "arm"),
         "networks": needed["network"].nunique(), "datasets": count(needed["dataset"].nunique(), "data set"),
         "values": extent(starts["values"]), "seeds": extent(starts["seeds"]),
-        "trials": count(trials_of(sources), "trial"), "needed": extent(needed["needed"]),
+        "trials": count(trials_of(sources), "trial"), "needed": of_needed(needed),
         "parts": list(parts(alone, needed)), "sources": [WORDS[source] for source in SOURCES],
         "rows": rows_of(sources, needed), "alone": list(of_sources(alone)), "schedules": of_schedules(needed),
         "paired": (f"{paired.min():.2f}", f"{paired.max():.2f}", count(len(paired), "case")),

@@ -66,11 +66,20 @@ def find(study: Study, folder: Path, given: Path | str | None = None) -> Pilot:
             f"trial. {_fewer_blocks(study)}"
         )
     looks = " --set contrasts.looks=[]" if study.contrasts.looks else ""
+    seeds = f"harness run {_typed(study)} --set seeds=10{looks}"
     raise UsageError(
         f"there is no pilot to say how much seeds differ: {folder} has no finished trial. Train some seeds "
-        f"of the study, which are not lost (harness run {study.name} --set seeds=10{looks}), or its baseline "
-        f"alone (harness noise {study.name}), or name a results folder: --pilot FOLDER"
+        f"of the study, which are not lost ({seeds}), or its baseline alone (harness noise "
+        f"{_typed(study)}), or name a results folder: --pilot FOLDER"
     )
+
+
+def _typed(study: Study) -> str:
+    """Name a study as a command takes it: by its file where it has one."""
+    if study.path is None:
+        return study.name
+    path = study.path.resolve()
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
 def block_of(study: Study) -> int:
@@ -106,7 +115,7 @@ def _fewer_blocks(study: Study) -> str:
     sets = f"study.seeds={blocks * size} --set tune.blocks={blocks}"
     return (
         f"Allowed: the folder tuned/ of a study with [tune] blocks of {count(size, 'seed')} (--pilot "
-        f"FOLDER). The first blocks of this one are not lost: harness run {study.name} --set {sets} --set "
+        f"FOLDER). The first blocks of this one are not lost: harness run {_typed(study)} --set {sets} --set "
         f"tune.seeds={blocks * (tuning // len(study.blocks))}"
     )
 

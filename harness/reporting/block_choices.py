@@ -22,9 +22,10 @@ NAMED = 4  # settings of an arm that are named, the most frequent first
 NOTE = (
     "What each block of seeds chose on val by tuning seeds of its own; test was not read. In brackets: by "
     "how many blocks. Val accuracy: of the chosen settings, the mean over blocks, the lowest, the highest. "
-    "Spread of seeds, of choices: standard deviations of the test accuracy in points, at one choice and of "
-    "what is chosen, by an analysis of variance with blocks as random effects; a dash where blocks have one "
-    "seed, of which the two cannot be told apart. The intervals of the verdicts cover both."
+    "Spread of seeds, of choices: standard deviations of the test accuracy in points, at one choice and "
+    "of what is chosen, by an analysis of variance with blocks as random effects, rough with few blocks; 0 "
+    "where all blocks chose the same, and a dash where blocks have one seed, of which the two cannot be told "
+    "apart. The intervals of the verdicts cover both."
 )
 
 
@@ -54,6 +55,7 @@ def table(chosen: pd.DataFrame, trials: pd.DataFrame) -> Table:
     columns = ["dataset", "arm", "seed_sd", "choice_sd"]
     spreads = stats.choice_spreads(trials)[columns] if len(trials) else pd.DataFrame(columns=columns)
     data = pd.DataFrame(rows).merge(spreads, on=["dataset", "arm"], how="left")
+    data.loc[data["choices"].eq(1), "choice_sd"] = 0.0  # more of it would be the seeds' noise
     shown = [
         Column("data set", "dataset"),
         Column("arm", "arm", show="long"),

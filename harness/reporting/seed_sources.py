@@ -120,11 +120,18 @@ def _shares(table: pd.DataFrame) -> Iterator[str]:
     alone = table[~table["source"].isin([EVERY, NOTHING])]
     for dataset, rows in alone.dropna(subset=["share"]).groupby("dataset", sort=False):
         parts = []
-        for source, shares in rows.groupby("source", sort=False)["share"]:
-            low, high = percent(shares.min(), 0), percent(shares.max(), 0)
-            parts.append(f"{WORDS[str(source)]} {low if low == high else f'{low} to {high}'}")
-        arms = count(rows["label"].nunique(), "arm")
-        yield f"Share of the variance between seeds on {dataset}, varied alone, over {arms}: {joined(parts)}."
+        arms = rows["label"].nunique()
+        for source, of_arms in rows.groupby("source", sort=False):
+            low, high = percent(of_arms["share"].min(), 0), percent(of_arms["share"].max(), 0)
+            share = low if low == high else f"{low} to {high}"
+            ends = of_arms[["share_low", "share_high"]].iloc[0]
+            if arms == 1 and not ends.isna().any():
+                share += f" (95\u00a0% interval {percent(ends.iloc[0], 0)} to {percent(ends.iloc[1], 0)})"
+            parts.append(f"{WORDS[str(source)]} {share}")
+        yield (
+            f"Share of the variance between seeds on {dataset}, varied alone, over {count(arms, 'arm')}: "
+            f"{joined(parts)}; what two decide only together is in both."
+        )
 
 
 def _repeated(table: pd.DataFrame) -> Iterator[str]:

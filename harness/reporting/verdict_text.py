@@ -307,7 +307,8 @@ def _family(reading: ReportData, judged: Verdicts, *, tuned: bool) -> Iterator[s
     elif family.declared:
         whose = f"The study declared {contrasts}"
     else:
-        whose = f"The study file declares no contrasts, so its design's default family is judged: {contrasts}"
+        names = "The study file names no pairs or levels to contrast"
+        whose = f"{names}, so its design's default family is judged: {contrasts}"
     where = " over all data sets" if len(judged.datasets) > 1 else ""
     yield (
         f"{whose}{where}, corrected {'by itself' if tuned else 'together'} (Holm, "

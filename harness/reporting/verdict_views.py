@@ -130,7 +130,7 @@ def note(judged: Verdicts) -> str:
     """Explain a table of verdicts."""
     family = judged.family
     whose = "Declared in the study." if family.declared else (
-        "The study declares no contrasts: these are its design's default family.")  # fmt: skip
+        "The study names no pairs or levels to contrast: these are its design's default family.")  # fmt: skip
     corrected = f"corrected for all {len(judged.table)} contrasts of the family (Holm)"
     alike = "corrected alike"
     if len(judged.table) == 1:

@@ -15,6 +15,7 @@ from harness import notes, results
 from harness.errors import UsageError
 from harness.planning.plan import Plan
 from harness.results import run_folder
+from harness.settings.schema import NOT_NEEDED
 from harness.text import count
 
 
@@ -51,7 +52,7 @@ def stages(drawn: Plan, folder: Path) -> Iterator[Plan]:
         said = f"look at {seeds} seeds: {told} of {count(contrasts, 'contrast')} told"
         if contrasts and told == contrasts:
             notes.tell(f"{said}; no more seeds are needed")
-            reason = f"not needed: every contrast was told at {seeds} seeds"
+            reason = f"{NOT_NEEDED}{seeds} seeds"
             yield replace(drawn, skipped={**drawn.skipped, **dict.fromkeys(waiting, reason)})
             return
         notes.tell(f"{said}; on to {following} seeds")

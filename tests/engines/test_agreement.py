@@ -35,13 +35,13 @@ if TYPE_CHECKING:
     from harness.study.checker import GivenSettings
 from harness.study.study import Study
 
-# 1,293 images in batches of 25: a pass is 52 steps, its last batch has 18 images; 70 steps begin a second.
+# 1,293 images in batches of 8: a pass is 162 steps, its last batch has 5 images; 210 steps begin a second.
 BASE: GivenSettings = {
     "dataset": "digits",
-    "steps": 70,
-    "batch_size": 25,
+    "steps": 210,
+    "batch_size": 8,
     "hidden": [12],
-    "eval_every": "35 steps",
+    "eval_every": "105 steps",
 }
 OTHER: dict[str, Any] = {
     "momentum": 0.7, "dampening": 0.3, "betas": [0.8, 0.98], "alpha": 0.9, "eps": 1e-4, "weight_decay": 0.03,
@@ -51,7 +51,7 @@ OTHER: dict[str, Any] = {
 """A value for every setting that is not its default."""
 TOLERANCE = {np.float64: 1e-10, np.float32: 2e-3}
 """How far apart two engines' weights may be, as a share of the largest weight of the tensor. In float32 the
-rounding of the steps is amplified by training itself, most where an adaptive optimizer divides by little."""
+rounding of 210 steps is amplified by training itself, most where an adaptive optimizer divides by little."""
 Made = Callable[..., Any]
 
 
@@ -217,7 +217,7 @@ def test_training_moves_every_weight_matrix() -> None:
     start = stack([trial(steps=1, eval_every="1 step", lr=1e-300)])
     for k, name in enumerate(names):
         moved = [np.abs(w - start.weights[0][key]).max() for key, w in together.weights[k].items()]
-        assert min(moved) > 1e-4, name
+        assert min(moved) > 1e-3, name
 
 
 def test_members_are_regularised_as_they_would_be_alone() -> None:
@@ -279,7 +279,7 @@ def test_engines_agree_on_any_shape_budget_and_split(settings: dict[str, Any]) -
         trial("ql", seed=3, head="softmax", loss="ql", optimizer="nesterov", **settings),
     ]
     outcome = assert_engines_agree(members)
-    assert outcome.steps_done >= 70
+    assert outcome.steps_done >= 200
     assert not outcome.diverged_step.any()
     assert ("val" in outcome.final) is (settings.get("val_fraction") != 0)
 
@@ -322,10 +322,8 @@ def register() -> Iterator[Callable[..., str]]:
 
 def test_engines_agree_on_another_class_count_and_image_shape(register: Callable[..., str]) -> None:
     register(datasets, "few_digits", few_digits, classes=("zero", "one", "two"), pixel_max=16)
-    budget: dict[str, Any] = {"steps": 210, "batch_size": 8, "eval_every": "105 steps"}
     members = [
-        trial(f"{head} + {loss}", dataset="few_digits", head=head, loss=loss, **budget)
-        for head, loss in SOME_OUTPUTS
+        trial(f"{head} + {loss}", dataset="few_digits", head=head, loss=loss) for head, loss in SOME_OUTPUTS
     ]
     outcome = assert_engines_agree(members)
     assert outcome.weights[0]["0.weight"].shape == (12, 40)

@@ -225,11 +225,16 @@ def test_the_page_on_variance_says_what_became_of_each_part_of_the_hypothesis(wr
     assert "the variance is 7 % to 13 % of that with a constant one" in text
     assert "at most a half in 3 of 3 cases" in text
     assert "The same trial again gave the same accuracy to the last digit, in all of 60 trials" in text
-    assert "The initial weights alone: " in text
-    assert "and 0 % in softmax regression" in text
+    assert "; 0 % in softmax regression" in text
+    sources = pd.read_csv(written / "variance-sources.csv")
+    decayed = sources["label"].str.contains("linear") & ~sources["label"].str.contains(variance.FLAT)
+    starts = sources.loc[decayed & sources["source"].eq("start"), "share"]
+    assert f"{starts.min():.0%} to {starts.max():.0%} with a rate that ends at 0".replace("%", " %") in text
     needed = pd.read_csv(written / "variance-needed.csv")
-    fewest, most = needed["needed"].min(), needed["needed"].max()
-    assert f"needs {fewest:.0f} to {most:.0f} seeds of each of two arms" in text
+    constant = needed.loc[needed["label"].str.contains("constant"), "needed"]
+    assert len(constant) == 3
+    words = variance.extent(constant)
+    assert f"needs, of each of two arms, {words} seeds at a constant rate and " in text
 
 
 def test_a_page_whose_results_are_missing_waits_for_them(

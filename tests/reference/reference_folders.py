@@ -81,6 +81,7 @@ KEPT = {
         Reference("cnn"),
         Reference("augmentation"),
         Reference("normalisation"),
+        Reference("variance", tables=("trials",), phases=("",)),
     )
 }
 """The folders that a command of the harness makes, by name; sessions of nox make the others."""

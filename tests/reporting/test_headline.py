@@ -162,6 +162,19 @@ def test_shards_that_are_not_in_the_folder_are_missing(
     assert [title.lower() for title in sections] == ([words.removeprefix("; ").lower()] if words else [])
 
 
+def test_trials_that_a_look_made_needless_are_not_told_as_a_loss(tmp_path: Path) -> None:
+    reading = with_plan(tmp_path)
+    needless = reading.trials["seed"].eq(reading.trials["seed"].max())
+    trials = reading.trials.assign(
+        status=reading.trials["status"].mask(needless, "skipped"),
+        reason=needless.map({True: "not needed: every contrast was told at 3 seeds", False: ""}),
+    )
+    _, told = headline._missing(replace(reading, trials=trials))
+    assert (
+        told == f"{needless.sum()} not needed: every contrast was told at 3 seeds, of {len(trials)} trials."
+    )
+
+
 def test_what_was_found_is_named_with_its_data_sets() -> None:
     effects = {"output": {"a": 0.0, "b": 0.05, "c": 0.02, "d": 0.0018}}
     told = first_screen(grid(effects, seeds=3, datasets=("digits", "mnist"))).answers

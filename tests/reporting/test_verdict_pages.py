@@ -110,8 +110,8 @@ def test_the_page_states_its_family_and_its_question() -> None:
     reading = arms({"baseline": 0.0, "first": 0.1})
     default = verdict_paragraphs(reading)
     assert (
-        "The study file declares no contrasts, so its design's default family is judged: 1 contrast"
-        in default[1]
+        "The study file names no pairs or levels to contrast, so its design's default family is judged: "
+        "1 contrast" in default[1]
     )
     assert "without tuning: part of any difference may come from learning rates" in default[1]
     assert "Everything outside of the families of contrasts is exploratory" in default[-1]

@@ -88,7 +88,7 @@ def _family(found: Results, trials: pd.DataFrame, axes: Sequence[str]) -> tuple[
         return family, []
     arms = list(dict.fromkeys(trials["arm"].astype(str)))
     family = families.default(family, trials, axes, found.study, arms)
-    return family, ["the study declares no contrasts: these are its design's default family"]
+    return family, ["the study names no pairs or levels to contrast: these are its design's default family"]
 
 
 def _arm_words(family: Contrasts) -> str:

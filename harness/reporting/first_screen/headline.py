@@ -17,7 +17,7 @@ from harness.reporting.first_screen.model import SENTENCES, Headline
 from harness.reporting.search import finalists
 from harness.reporting.search import page as search_page
 from harness.reporting.search import tables as search_tables
-from harness.settings.schema import CONFIRMED, FINALISTS
+from harness.settings.schema import CONFIRMED, FINALISTS, NOT_NEEDED
 from harness.study.searches import STATES
 from harness.text import as_word, between, count, joined, listed, points, spaced
 
@@ -163,7 +163,10 @@ def _missing(reading: ReportData) -> tuple[str, str]:
     status = unique["status"].astype(object).where(unique["status"].notna(), "")
     total = count(len(unique), "trial")
     left = [state for state in stats.OUTCOMES if state != "ok"]
-    counts = [f"{status.eq(state).sum():,} {state}" for state in left if status.eq(state).any()]
+    needless = unique["reason"].astype(str).str.startswith(NOT_NEEDED) & status.eq("skipped")
+    counts = [f"{found:,} {state}" for state in left if (found := int((status.eq(state) & ~needless).sum()))]
+    told = unique.loc[needless, "reason"].astype(str).unique()
+    counts += [f"{needless.sum():,} {reason}" for reason in told]
     waiting = int((~status.isin(stats.OUTCOMES)).sum())
     counts += [f"{waiting:,} not trained yet"] if waiting else []
     shards = absent_shards(reading)
