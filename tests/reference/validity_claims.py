@@ -58,6 +58,25 @@ ROWS = {
     "arms exactly a margin apart, called the same (at most 5 %)": (MARGIN, TWICE),
 }
 """A row of the page -> its question and its source in rates.csv."""
+TUNED_ROWS = {
+    "one choice for all seeds, by one tuning seed": "a choice for all, 1 tuning",
+    "one choice for all seeds, by two": "a choice for all, 2 tuning",
+    "5 blocks, two tuning seeds each": "5 blocks, 2 tuning",
+    "10 blocks, two each": "10 blocks, 2 tuning",
+    "20 blocks, two each": "20 blocks, 2 tuning",
+    "5 blocks, four each, halving": "5 blocks, 4 tuning, halving",
+}
+"""A row of the page -> its way of tuning in tuned.csv."""
+
+
+def _tuned(way: str) -> Sequence[float]:
+    rates = table(f"{FOLDER}/tuned.csv")
+    once = "one choice for all seeds" if way.startswith("a choice") else "a choice a block"
+    question = f"false positives of tuned arms, {once}"
+    found = [row(rates, {"question": question, "source": f"{loss} twice, {way}"}) for loss in ("CE", "QL")]
+    return [PERCENT * float(of[name]) for of in found for name in ("rate", "low", "high")]
+
+
 CLAIMS = [
     Claim(
         "README.md", FOLDER,
@@ -84,6 +103,10 @@ CLAIMS = [
     Claim(
         PAGE, FOLDER, "| the same intervals by a percentile bootstrap (pool) | {} % | {} % | {} % |",
         _bootstraps,
+    ),
+    *(
+        Claim(PAGE, FOLDER, f"| {title} | {' | '.join([CELL] * 2)} |", partial(_tuned, way))
+        for title, way in TUNED_ROWS.items()
     ),
     Claim(PAGE, FOLDER, f"| {AT_LOOKS} | | | {CELL} |", partial(_rate, LOOKS, LOOKED, 20)),
     Claim(
