@@ -6,13 +6,15 @@ To import pandas and SciPy takes longer than a small study trains.
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 import statistics
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from harness.results.csv_rows import TextTable
-from harness.settings.schema import BASELINE, SEED_BLOCK
+from harness.settings.schema import BASELINE, FIXED_SEED, SEED_BLOCK
+from harness.study.seed_axes import NONE
 from harness.text import as_word
 
 CONFIDENCE = 0.95
@@ -52,13 +54,17 @@ def ranked(trials: TextTable) -> dict[str, list[ArmMean]]:
     """Order the arms of each data set by val accuracy, best first.
 
     Arms with a diverged or failed seed come after those without, because the mean of the survivors
-    flatters them; arms without any value come last and have no rank.
+    flatters them; arms without any value come last and have no rank. Trials with a fixed seed, which vary
+    a source of randomness, are no arms to choose among.
     """
     rows: dict[tuple[str, str], list[tuple[str, str, str, str]]] = {}
     names = ("dataset", "arm", "status", "val_accuracy", "test_accuracy")
     units = trials[SEED_BLOCK] if SEED_BLOCK in trials else map(str, range(len(trials)))
-    for dataset, arm, *cells, unit in zip(*(trials[name] for name in names), units, strict=True):
-        rows.setdefault((dataset, arm), []).append((cells[0], cells[1], cells[2], unit))
+    fixed = trials[FIXED_SEED] if FIXED_SEED in trials else itertools.repeat(NONE, len(trials))
+    columns = zip(*(trials[name] for name in names), units, fixed, strict=True)
+    for dataset, arm, *cells, unit, seed in columns:
+        if seed == NONE:
+            rows.setdefault((dataset, arm), []).append((cells[0], cells[1], cells[2], unit))
     arms: dict[str, list[tuple[tuple[bool, bool, float], ArmMean]]] = {}
     for (dataset, arm), seeds in rows.items():
         mean = _mean(dataset, arm, seeds)

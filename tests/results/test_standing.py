@@ -51,6 +51,14 @@ def test_arms_stand_as_the_statistics_rank_them(seed: int, seeds: int) -> None:
     assert standing.shown_arms(csv_rows.table(text))["baseline"] == "lr=0.01 (baseline)"
 
 
+def test_trials_with_a_fixed_seed_are_no_arms_to_choose_among() -> None:
+    lines = ["trial_id,arm,dataset,lr,fixed_seed,seed,status,val_accuracy,test_accuracy"]
+    lines += [f"t{i},arm,one,0.1,none,{i},ok,0.{i + 5},0.5" for i in range(2)]
+    lines += [f"u{i},start {i},one,0.1,start {i},0,ok,0.9,0.9" for i in range(2)]
+    (arms,) = standing.ranked(csv_rows.table("\n".join(lines) + "\n")).values()
+    assert [(arm.arm, arm.n, round(arm.mean, 3)) for arm in arms] == [("arm", 2, 0.55)]
+
+
 def test_student_is_scipys() -> None:
     freedoms = [*range(1, 40), 99, 1000]
     expected = scipy_stats.t.ppf(0.975, freedoms)
