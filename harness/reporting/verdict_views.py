@@ -115,7 +115,8 @@ def alike_table(judged: Verdicts, name: str = "verdicts") -> Iterator[Table]:
 def _together(row: Mapping[Any, Any]) -> Cell:
     if math.isnan(row["low_all"]):
         return Cell(DASH)
-    return Cell(f"{points(row['low_all'])} to {points(row['high_all'])}")
+    words = f"{points(row['low_all'])} to {points(row['high_all'])}"
+    return Cell("", words, key=float(row["low_all"]))  # small, so that it may take two lines
 
 
 def _all_seeds(row: Mapping[Any, Any]) -> str:
