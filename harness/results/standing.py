@@ -60,10 +60,10 @@ def ranked(trials: TextTable) -> dict[str, list[ArmMean]]:
     rows: dict[tuple[str, str], list[tuple[str, str, str, str]]] = {}
     names = ("dataset", "arm", "status", "val_accuracy", "test_accuracy")
     units = trials[SEED_BLOCK] if SEED_BLOCK in trials else map(str, range(len(trials)))
-    fixed = trials[FIXED_SEED] if FIXED_SEED in trials else itertools.repeat(NONE, len(trials))
-    columns = zip(*(trials[name] for name in names), units, fixed, strict=True)
-    for dataset, arm, *cells, unit, seed in columns:
-        if seed == NONE:
+    fixed_seeds = trials[FIXED_SEED] if FIXED_SEED in trials else itertools.repeat(NONE, len(trials))
+    columns = zip(*(trials[name] for name in names), units, fixed_seeds, strict=True)
+    for dataset, arm, *cells, unit, fixed_seed in columns:
+        if fixed_seed == NONE:
             rows.setdefault((dataset, arm), []).append((cells[0], cells[1], cells[2], unit))
     arms: dict[str, list[tuple[tuple[bool, bool, float], ArmMean]]] = {}
     for (dataset, arm), seeds in rows.items():

@@ -92,7 +92,7 @@ def _of_source(source: Source, rows: Sequence[Row], folder: Path) -> Iterator[st
     if source.unsaid:
         yield f"Not said there: {source.unsaid}."
     study = f"[{source.name}.toml](../ablations/published/{source.name}.toml)"
-    yield f"Study: {study}, about {source.minutes:g} minutes on two cores."
+    yield f"Study: {study}, about {source.minutes:g} minutes on two cores by plan."
     yield ""
     yield from _table(HEADER, [_cells(row, measured(seeds, row.arm, row.reads)) for row in rows])
     open_rows = [row for row in rows if verdict(row, measured(seeds, row.arm, row.reads)) in {EDGE, OUTSIDE}]
