@@ -54,8 +54,8 @@ if TYPE_CHECKING:
     from harness.results.merging import merge as merge
     from harness.searching.loop import search as search
     from harness.searching.stacked_study import StackedStudy as StackedStudy
-    from harness.study.study import load as load
-    from harness.study.study import parse as parse
+    from harness.study.reading import load as load
+    from harness.study.reading import parse as parse
     from harness.training.runs import run as run
 
 _HOMES = {

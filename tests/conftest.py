@@ -20,7 +20,8 @@ from harness.engines import kernels
 from harness.lowering import compiler
 from harness.planning import grouping
 from harness.reporting import ReportData
-from harness.study.study import Study, parse
+from harness.study.reading import parse
+from harness.study.study import Study
 from harness.system import signals
 from harness.training import runs
 

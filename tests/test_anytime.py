@@ -20,10 +20,10 @@ import torch
 from anytime_cells import FULL, GOOD, SHORT, FakeClock, cell_in, lines_of
 from problem import Cell, Configuration, OutOfTimeError
 
+from harness import study
 from harness.data.samples import prepare
 from harness.engines.classifier import Classifier
 from harness.planning.plan import draw
-from harness.study import study
 from harness.study.trials import settings_of
 
 # -------------------------------------------------------------------------------------- the problem

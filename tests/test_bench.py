@@ -36,6 +36,7 @@ from rich.console import Console
 from rows import Measured, NotMeasuredError, Rows
 from sides import HARNESS, JAX, OTHER
 
+from harness import study
 from harness.axes import plugins
 from harness.data.arm_settings import Settings
 from harness.data.batches import Budget
@@ -43,7 +44,6 @@ from harness.data.samples import Data, Split, prepare
 from harness.errors import UsageError
 from harness.planning.plan import make
 from harness.plots.style import save
-from harness.study import study
 
 
 def take_own_ones_back() -> None:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from harness.reporting.contrasts import Verdicts
     from harness.results import Results
     from harness.settings import Setting
-    from harness.training.runs import RunSummary
+    from harness.training.folder_runs import RunSummary
 
 DIGITS = ".7g"
 """The format of outcomes; CSVs have as many digits. Settings keep all of theirs."""
@@ -345,6 +345,8 @@ def _chosen(summary: RunSummary) -> list[dict[str, Any]]:
 
 def compared(result: Comparison, gate: Gate | None) -> dict[str, Any]:
     """Return a comparison: how trials matched, its arms, and the gate's answer where one is asked."""
+    from harness.comparison.comparing import BLOCK
+
     trials = result.trials
     for note in (*result.notes, *result.set_aside):
         notes.warn(note)
@@ -357,6 +359,7 @@ def compared(result: Comparison, gate: Gate | None) -> dict[str, Any]:
         "margin": result.margin,
         "alpha": result.alpha,
         "matched_by": result.matched.by,
+        **({"unit": "block"} if result.unit == BLOCK else {}),
         "trials": {**inside, "identical": int(trials["identical"].sum())},
         "arms": rows(result.arms),
         "pooled": rows(result.pooled),

@@ -91,7 +91,7 @@ def _drawn(study: str) -> Plan:
     """Draw a study's trials; of a search, one of each component that it may choose."""
     from harness.planning.plan import draw
     from harness.searching import checks
-    from harness.study.study import load
+    from harness.study.reading import load
 
     loaded = load(study)
     return draw(loaded if loaded.search is None else checks.every_component(loaded))

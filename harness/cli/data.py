@@ -65,7 +65,7 @@ def _plain(name: str) -> str:
 
 def _study_of(study: str | None) -> Study:
     """Load the study that declares further data sets, or make one that declares none."""
-    from harness.study.study import load, parse
+    from harness.study.reading import load, parse
 
     return load(study) if study is not None else parse({"study": {"name": "data"}})
 
@@ -348,7 +348,7 @@ def _hardest(dataset: str, folder: Path, options: _DrawOptions, out: Path) -> It
 def _shown(what: str, study: str | None, overrides: Sequence[str]) -> tuple[str | None, Study]:
     """Return the data set to show (None for all of the study's) and the study that divides it."""
     from harness.gallery import views
-    from harness.study.study import load
+    from harness.study.reading import load
 
     if study is None:
         return views.named(what, overrides)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from harness.comparison import Comparison, Gate
     from harness.results import Results
-    from harness.training.runs import RunSummary
+    from harness.training.folder_runs import RunSummary
 
 UNRANKED = "arms, unranked without val images"
 MOST_SHOWN = 5  # rows of a table's head, failures listed: the report has them all
@@ -43,13 +43,10 @@ def show_plan(
     click.secho(f"{study.name}: {study.about.design}", bold=True)
     if study.about.hypothesis:
         click.echo(study.about.hypothesis)
-    for words in _counted(plan):
+    for words in _counted(plan, finished):
         click.echo(words)
     for words in _of_networks(plan):
         click.echo(f"  {words}")
-    ready = sum(trial.trial_id in finished for trial in plan.trials)
-    if ready:
-        click.echo(f"  {ready} of them are finished in the results folder")
     for name, others in plan.merged.items():
         click.echo(f"  trained once: {', '.join(others)} mean the same as {name}")
     for reason, trials in Counter(plan.skipped.values()).items():
@@ -61,30 +58,31 @@ def show_plan(
     if sizes:
         between = f"{min(sizes)} to {max(sizes)} trials" if len(set(sizes)) > 1 else count(sizes[0], "trial")
         click.echo(f"{count(len(sizes), 'stack')} of {between}")
-    estimate = cost(stacks, study, processes)
-    states = state_bytes(stacks, study)
-    of_states = f"; kept states: {states / 1e6:.1f} MB of it" if states else ""
-    click.echo(
-        f"about {duration(estimate.seconds)} on {processes} cores, {estimate.bytes / 1e6:.1f} MB on disk "
-        f"(estimates{of_states})"
-    )
+        estimate, states = cost(stacks, study, processes), state_bytes(stacks, study)
+        of_states = f"; kept states: {states / 1e6:.1f} MB of it" if states else ""
+        click.echo(
+            f"about {duration(estimate.seconds)} on {processes} cores, {estimate.bytes / 1e6:.1f} MB on disk "
+            f"(estimates{of_states})"
+        )
     for warning in plan.warnings:
         notes.warn(warning)
 
 
-def _counted(plan: Plan) -> Iterator[str]:
-    """Yield how many trials a plan has, and how many its shard, if it is one."""
-    whole, trained = plan.whole or plan, len(plan.trials) - len(plan.skipped)
+def _counted(plan: Plan, finished: Container[str]) -> Iterator[str]:
+    """Yield how many trials a plan has, and how many its shard, if it is one; and what is left to train."""
+    whole, ready = plan.whole or plan, sum(trial.trial_id in finished for trial in plan.trials)
+    left = sum(not (t.trial_id in plan.skipped or t.trial_id in finished) for t in plan.trials)
     arms, seeds = len(whole.arms), len(plan.study.seeds)
     every = f"{arms} arms x {seeds} seeds = {len(whole.trials)} trials"
+    counted = f"{ready} finished in the results folder, {left} to train" if ready else f"{left} to train"
     if plan.shard is None:
-        yield f"{every}, {trained} to train"
-        if plan.study.contrasts.looks:
+        yield f"{every}, {counted}"
+        if left and plan.study.contrasts.looks:
             looks = ", ".join(map(str, plan.study.contrasts.looks))
             yield f"  at most: looked at after {looks} seeds, it stops once every contrast is told"
         return
     yield every
-    yield f"{plan.shard}: {count(len(plan.trials), 'trial')}, {trained} to train"
+    yield f"{plan.shard}: {count(len(plan.trials), 'trial')}, {counted}"
     split, pairings = shards.pairings(plan.study, whole.trials, plan.shard.count)
     if split and not shards.tunes(plan.study):
         spread = f"the arms of {split} of {pairings} seeds are spread over several shards"

@@ -147,7 +147,8 @@ def _plan(
 ) -> None:  # fmt: skip
     from harness.cli import answers, output
     from harness.planning import compilation
-    from harness.planning.plan import arrange, draw, share, shortages
+    from harness.planning.plan import arrange, draw, share
+    from harness.planning.shortages import shortages
     from harness.settings.schema import TUNING
     from harness.system.resources import cores
     from harness.training import tuning
@@ -183,7 +184,7 @@ def _arranged(study: Study, folder: Path, asked: RunOptions, device: str) -> tup
     from harness.planning.plan import arrange, draw, keep, share
     from harness.results import documents, run_folder
     from harness.system.resources import cores
-    from harness.training import going_on
+    from harness.training import going_on, looks
     from harness.training.bit_checks import check_bits
 
     known: dict[str, Any] = {}
@@ -196,6 +197,8 @@ def _arranged(study: Study, folder: Path, asked: RunOptions, device: str) -> tup
     if known:
         run_folder.check_shard(folder, planned, known)
         run_folder.check_trials(folder, planned.whole or planned, known)
+    if looks.looks_of(planned) and done:
+        planned = replace(planned, skipped=next(looks.stages(planned, folder)).skipped)
     longer = going_on.find(planned, asked.engine, kept, done, folder, device)
     stacks, processes = [*kept, *longer.stacks], asked.workers or cores()
     planned = arrange(planned, asked.engine, stacks, device, processes, done)
@@ -211,7 +214,7 @@ def _arranged(study: Study, folder: Path, asked: RunOptions, device: str) -> tup
 
 
 def _load(study: str, overrides: Sequence[str]) -> Study:
-    from harness.study.study import load
+    from harness.study.reading import load
 
     return load(study, overrides)
 

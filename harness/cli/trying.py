@@ -197,7 +197,7 @@ def _show_json(tried: Try, study: str, changes: Sequence[str], overrides: Sequen
 
 
 def _load(study: str, overrides: Sequence[str]) -> Study:
-    from harness.study.study import load
+    from harness.study.reading import load
 
     return load(study, overrides)
 

@@ -33,11 +33,12 @@ from harness.results.origins import Origin
 from harness.settings import Value
 from harness.study.about import LONGEST_NAME
 from harness.study.checker import allowed, known_settings
+from harness.study.reading import parse
 from harness.study.starts import FILE, OF_A_START, Start
-from harness.study.study import Study, parse
+from harness.study.study import Study
 from harness.study.trials import Trial, resolve
 from harness.system.lazy import torch
-from harness.training import runs, starts
+from harness.training import folder_runs, runs, starts
 from harness.training.options import RunOptions
 
 FIXED = {
@@ -106,7 +107,7 @@ def continue_training(  # noqa: PLR0913 (a person's keywords)
     study = replace(study, about=study.about.model_copy(update={"name": name}))
     drawn = replace(drawn, study=study)
     folder = runs.folder_of(study, out)
-    runs.check_folder(folder, drawn, RunOptions(parent.engine, checkpoint_every=checkpoint_every))
+    folder_runs.check_folder(folder, drawn, RunOptions(parent.engine, checkpoint_every=checkpoint_every))
     _write(folder, drawn, begun, parent.engine)
     notes.tell(f"trial {drawn.trials[0].trial_id} goes on from {parent.trial.trial_id}, {begun.words}")
     return runs.run(

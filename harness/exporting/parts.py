@@ -27,7 +27,7 @@ from harness.engines.regularisation import SeededDropout, seed_dropout
 from harness.errors import UsageError
 from harness.exporting import models
 from harness.exporting.untrained import Given, untrained
-from harness.planning.plan import misfit
+from harness.planning.checks import misfit
 from harness.results.trained import trained
 from harness.study.trials import Trial
 

@@ -19,9 +19,9 @@ from harness.results import Results, TrainedTrial
 from harness.results.trained import planned, trained
 from harness.settings import Seed, shortened
 from harness.study.checker import Checker, known_settings
+from harness.study.reading import load as load_study
 from harness.study.starts import OF_A_START
 from harness.study.study import Study
-from harness.study.study import load as load_study
 from harness.study.trials import Trial, lone_trial, resolve, trials
 
 Given: TypeAlias = "Study | Plan | Trial | TrainedTrial | Results | Mapping[str, Any] | Path | str | None"

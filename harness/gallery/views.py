@@ -28,8 +28,9 @@ from harness.planning.plan import Plan
 from harness.results import Results, TrainedTrial
 from harness.results.trained_on import dataset_of
 from harness.study.checker import allowed
-from harness.study.study import Study, find, parse
-from harness.study.study import load as load_study
+from harness.study.reading import find, parse
+from harness.study.reading import load as load_study
+from harness.study.study import Study
 from harness.study.trials import Trial, arms, resolve, settings_of
 
 if TYPE_CHECKING:

@@ -63,7 +63,7 @@ NEEDED_NOTE = (
 def section(reading: ReportData) -> Section | None:
     """Report on the sources of variance; None if the study varies none, or no trial has finished."""
     trials = reading.results.trials
-    if FIXED_SEED not in trials or not trials["status"].eq("ok").any():
+    if not varied(reading) or not trials["status"].eq("ok").any():
         return None
     table = variance(reading)
     words = [HOW, *_shares(table), *_repeated(table), *_counted(reading, table)]
@@ -72,9 +72,14 @@ def section(reading: ReportData) -> Section | None:
     return Section("seed-sources", "Where the variance of a seed comes from", words, tables, drawn)
 
 
+def varied(reading: ReportData) -> bool:
+    """Tell whether a study varies sources of randomness alone."""
+    return FIXED_SEED in reading.results.trials
+
+
 def in_short(reading: ReportData) -> Iterator[str]:
     """Say which share of the variance each source has, a sentence a data set; nothing if none is varied."""
-    if FIXED_SEED in reading.results.trials:
+    if varied(reading):
         yield from _shares(variance(reading))
 
 

@@ -57,11 +57,19 @@ def answers(reading: ReportData, judged: Verdicts, *, tuned: bool = False) -> li
     if not reading.trials["status"].eq("ok").any():
         return []
     if judged.table.empty:
-        arms = reading.trials.drop_duplicates("label").shape[0]
-        alone = "There is only one arm, so there is nothing to compare."
-        return [[alone if arms == 1 else "No contrast can be judged.", *judged.doubts]]
+        return [[nothing_judged(reading), *judged.doubts]]
     paragraphs = [list(_dataset(reading, judged, dataset, tuned=tuned)) for dataset in judged.datasets]
     return [*paragraphs, list(_family(reading, judged, tuned=tuned))]
+
+
+def nothing_judged(reading: ReportData) -> str:
+    """Say why there is no verdict."""
+    arms = reading.trials.drop_duplicates("label").shape[0]
+    return (
+        "There is only one arm, so there is nothing to compare."
+        if arms == 1
+        else "No contrast can be judged."
+    )
 
 
 def _dataset(reading: ReportData, judged: Verdicts, dataset: str, *, tuned: bool) -> Iterator[str]:

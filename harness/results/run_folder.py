@@ -31,7 +31,7 @@ from harness.study.checker import known_settings
 from harness.study.study import Study
 from harness.study.trials import SEMANTICS, components_of
 from harness.system import files, locks
-from harness.text import as_text
+from harness.text import as_text, count
 
 BEFORE_A_PLAN = (".lock", locks.PREFIX, checksums.FILE, starts.FILE, TRIES)
 """Beginnings of the names of files that a run which was killed before it wrote its plan may have left.
@@ -283,6 +283,11 @@ def _contrasts(folder: Path, plan: Plan, parts: Parts | None) -> dict[str, Any]:
     changed = declared and before != now
     moved = plan.study.about.until not in (None, aim)
     done = len(finished(folder, parts, with_old=True)) if changed or moved else 0
+    if changed and done:
+        notes.warn(
+            f"[contrasts] changed after {count(done, 'trial')} had been trained and could be read; the "
+            "report says so"
+        )
     told = {"changed_after": (changed and done) or changed_after}
     since = (moved and done) or target_after
     return table | told | ({"target_after": since} if plan.study.target and since else {})

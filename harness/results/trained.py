@@ -16,8 +16,8 @@ from harness.results.trained_on import study_dataset
 from harness.settings import Value
 from harness.settings.schema import NAMED_ONLY, OF_ARM, SEED_BLOCK
 from harness.study.checker import known_settings
+from harness.study.reading import load as load_study
 from harness.study.study import Study
-from harness.study.study import load as load_study
 from harness.study.trials import Trial, is_still, trials
 from harness.text import NOT_APPLICABLE, as_word
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from harness.data.datasets import datasets
 from harness.errors import UsageError
-from harness.study.study import parse
+from harness.study.reading import parse
 
 if TYPE_CHECKING:
     from harness.data.datasets import Dataset

@@ -12,7 +12,7 @@ from harness.axes.own_networks import ENGINES
 from harness.data.samples import train_size
 from harness.errors import UsageError
 from harness.planning import cost
-from harness.planning.plan import misfit
+from harness.planning.checks import misfit
 from harness.searching import constraints, networks, pruners, samplers, warm_start
 from harness.searching.costs import Costs
 from harness.settings.schema import BASELINE

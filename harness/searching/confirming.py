@@ -20,7 +20,7 @@ from harness.searching import suggestions
 from harness.searching.ask_tell import arm_of, drawn_of
 from harness.settings.schema import BASELINE, CONFIRMED, FINALISTS, WINNER
 from harness.study.study import Study
-from harness.training import runs
+from harness.training import folder_runs, runs
 from harness.training.options import RunOptions
 
 
@@ -32,8 +32,8 @@ class Confirmation:
     """
 
     winner: int | None = None
-    finalists: runs.RunSummary | None = None
-    confirmed: runs.RunSummary | None = None
+    finalists: folder_runs.RunSummary | None = None
+    confirmed: folder_runs.RunSummary | None = None
     undecided: str = ""
 
 

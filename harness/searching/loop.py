@@ -52,7 +52,7 @@ from harness.study.study import Study
 from harness.study.trials import SEMANTICS, arms, settings_of
 from harness.system import locks, spawning
 from harness.training import displays as run_displays
-from harness.training import progress, runs
+from harness.training import folder_runs, progress, runs
 from harness.training.bit_checks import check_bits, compile_portable
 from harness.training.cluster import connection
 from harness.training.cluster.choosing import workers_for
@@ -106,7 +106,7 @@ def _searched(study: Study, folder: Path, options: RunOptions, display: SearchDi
     """Search as `search`, in the build that is in use."""
     checks.check(study, folder)
     check_bits(draw(checks.every_component(study), options.engine), options)
-    runs.check_folder(folder, draw(study.in_phase("search"), options.engine), options)
+    folder_runs.check_folder(folder, draw(study.in_phase("search"), options.engine), options)
     with locks.locked(folder), connection.connected(options.cluster):
         result = evaluated(study, folder, options, AskTell, display)
         return replace(result, **vars(confirming.confirm(folder, result.trials, study, options)))
@@ -237,7 +237,7 @@ class _Search:
             self.folder, self.plan, self.devices, self.processes, here=not self.options.cluster
         )
         every = draw(checks.every_component(self.study), self.engine)
-        modules = runs.third_party_modules(every)
+        modules = folder_runs.third_party_modules(every)
         count = self.processes if self.options.cluster else spawning.possible(self.processes)
         before, file = len(self.trials), ProgressFile(self.folder)
         remarks = unseen(self.study, every.trials)
@@ -260,7 +260,7 @@ class _Search:
             }
             provenance.finish(len(self.trials) - before, {**taken, **workers.facts()})
 
-        end = runs.put_in_order(self.folder, finish)
+        end = folder_runs.put_in_order(self.folder, finish)
         with end, (display or nullcontext)(progress), closing(workers):
             if self.options.cluster:
                 workers.start(

@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial
 from harness.searching import suggestions
 from harness.text import as_text
 from harness.text.cards import card
-from harness.training import runs
+from harness.training import folder_runs
 
 
 @dataclass(frozen=True)
@@ -33,9 +33,9 @@ class SearchResult:
     storage: str
     asked: int
     reached: int | None = None
-    finalists: runs.RunSummary | None = None
+    finalists: folder_runs.RunSummary | None = None
     undecided: str = ""
-    confirmed: runs.RunSummary | None = None
+    confirmed: folder_runs.RunSummary | None = None
     busy: float = 0.0
 
     @property

@@ -22,12 +22,13 @@ from harness.searching.own_studies import Outside, OwnAskTell
 from harness.searching.storages import quiet_optuna
 from harness.searching.suggestions import STATE_NAMES
 from harness.settings import limits
+from harness.study.reading import load
 from harness.study.searches import Pruning, Search
 from harness.study.space import Choices, Drawn, Floats, Ints, Parameter, Space, Values
-from harness.study.study import Study, load
+from harness.study.study import Study
 from harness.system import locks, machine, spawning
 from harness.text import as_text, count
-from harness.training import runs
+from harness.training import folder_runs, runs
 from harness.training.bit_checks import check_bits
 from harness.training.cluster import connection
 from harness.training.options import MachineKeywords, RunOptions
@@ -153,7 +154,7 @@ class StackedStudy:
         study = replace(self.study, search=self._search.model_copy(update=changes))
         check_bits(draw(checks.every_component(study), self._options.engine), self._options)
         drawn = draw(study.in_phase("search"), self._options.engine)
-        runs.check_folder(self.folder, drawn, self._options)
+        folder_runs.check_folder(self.folder, drawn, self._options)
         try:
             with (
                 builds.using(self._options.bits),

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from harness.settings import NON_SETTING_KEYS
+from harness.settings.schema import FIXED_SEED
 from harness.study.checker import GivenSettings
+from harness.study.seed_axes import NONE
 from harness.text import as_text
 
 Design = Literal["grid", "one-factor", "ladder", "search"]
@@ -58,7 +60,8 @@ def _combine(baseline: GivenSettings, values: Sequence[tuple[str, Any]]) -> Comb
         if isinstance(value, Mapping):
             settings |= _settings(value)
             linked.append((axis, str(value["name"])))
-            names.append(value["name"])
+            if (axis, value["name"]) != (FIXED_SEED, NONE):
+                names.append(value["name"])
         else:
             settings[axis] = value
             names.append(f"{axis}={as_text(value)}")

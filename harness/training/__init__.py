@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 from harness.system.lazy import public_names
 
 if TYPE_CHECKING:
+    from harness.training.folder_runs import RunSummary as RunSummary
     from harness.training.options import RunOptions as RunOptions
-    from harness.training.runs import RunSummary as RunSummary
     from harness.training.runs import run as run
     from harness.training.runs import train as train
 
-_HOMES = {"RunOptions": "options", "RunSummary": "runs", "run": "runs", "train": "runs"}
+_HOMES = {"RunOptions": "options", "RunSummary": "folder_runs", "run": "runs", "train": "runs"}
 __all__ = ["RunOptions", "RunSummary", "run", "train"]
 __getattr__, __dir__ = public_names(__name__, _HOMES)

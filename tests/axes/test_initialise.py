@@ -26,7 +26,7 @@ from harness.errors import UsageError
 from harness.exporting.untrained import untrained
 from harness.rng import stream
 from harness.settings import TYPES
-from harness.study.study import parse
+from harness.study.reading import parse
 
 LAYERS: dict[str, Callable[[], nn.Module]] = {
     "linear": lambda: nn.Linear(12, 40),

@@ -31,7 +31,8 @@ from harness.engines.stacked import network, outputs
 from harness.errors import UsageError
 from harness.planning import grouping, plan
 from harness.planning.stack import Engine
-from harness.study.study import Study, load
+from harness.study.reading import load
+from harness.study.study import Study
 from harness.study.trials import Trial, trials
 from harness.training import progress, runs
 

@@ -13,7 +13,8 @@ from harness.axes import plugins
 from harness.axes.activations import activations
 from harness.errors import UsageError
 from harness.planning.plan import make
-from harness.study.study import Study, load, parse
+from harness.study.reading import load, parse
+from harness.study.study import Study
 
 MINE = """
 from harness.axes.activations import activations

@@ -48,7 +48,7 @@ def nothing(trials, data, device="cpu", dtype=np.float32, options=None):
 stack_engine.train = nothing
 '''
 """A plugin, so that every process which trains has it."""
-PHASES = {"_plan": "arranging, tasks", "_prepare": "plan.json, planned rows", "_execute": "stacks",
+PHASES = {"plan_run": "arranging, tasks", "_prepare": "plan.json, planned rows", "_execute": "stacks",
           "_consolidate": "tables in the end"}  # fmt: skip
 
 
@@ -81,13 +81,13 @@ def main(arguments: Sequence[str]) -> None:
     asked = parser.parse_args(arguments)
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from harness.planning.plan import draw
-    from harness.study.study import load
-    from harness.training import displays, runs
+    from harness.study.reading import load
+    from harness.training import displays, folder_runs, runs
     from harness.training.options import RunOptions
 
     times = Times()
     for name, what in PHASES.items():
-        setattr(runs, name, times.timed(what, getattr(runs, name)))
+        setattr(folder_runs, name, times.timed(what, getattr(folder_runs, name)))
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         (folder / "nothing.py").write_text(ENGINE)

@@ -26,7 +26,7 @@ from harness.planning import plan
 from harness.planning.stack import Stack
 from harness.results import documents, run_folder
 from harness.settings.schema import EPOCHS, OUTCOME
-from harness.study.study import parse
+from harness.study.reading import parse
 from harness.system import files
 
 SEEDS, EVALUATIONS = 5, 50

@@ -29,7 +29,8 @@ from harness.results.csv_rows import CONFUSION, TextTable
 from harness.settings import CORE
 from harness.settings.schema import EPOCHS, METRICS, OUTCOME
 from harness.study.checker import known_settings
-from harness.study.study import Study, parse
+from harness.study.reading import parse
+from harness.study.study import Study
 from harness.study.trials import SEMANTICS, arms
 from harness.system import files
 from harness.text import as_text

@@ -50,7 +50,7 @@ def start(study: Path, folder: Path) -> None:
     """Begin a run as `harness run` does, and stop it where the first stack would train."""
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as the command does
     from harness.planning.plan import draw
-    from harness.study.study import load
+    from harness.study.reading import load
     from harness.training import executors, runs
     from harness.training.options import RunOptions
 

@@ -32,10 +32,9 @@ from optuna_loop import Rival
 from rich.console import Console
 from rich.table import Table
 
-from harness import results, stats
+from harness import results, stats, study
 from harness.searching import loop
 from harness.searching.ask_tell import REACHED, AskTell, drawn_of
-from harness.study import study
 from harness.study.checker import GivenSettings
 from harness.study.study import Study
 from harness.system import locks

@@ -98,6 +98,16 @@ def test_the_run_of_a_study_that_is_looked_at_says_which_look(capsys: pytest.Cap
     assert (answer["contrasts"]["looks"], answer["contrasts"]["look"]) == ([3, 6], 3)
     assert answer["statuses"]["skipped"] == 6
     assert [row["verdict"] for row in answer["contrasts"]["rows"]] == ["worse"]
+    assert command("plan", "s.toml", *looked, *clear) == 0
+    said = capsys.readouterr()
+    assert "2 arms x 6 seeds = 12 trials, 6 finished in the results folder, 0 to train" in said.out
+    assert "6 trials skipped: not needed: every contrast was told at 3 seeds" in said.out
+    assert "at most" not in said.out
+    assert "about" not in said.out
+    assert command("run", "s.toml", "--set", "seeds=6", *clear, "--workers", "1") == 0
+    assert "[contrasts] changed after 6 trials had been trained and could be read" in capsys.readouterr().err
+    assert command("plan", "s.toml", *looked, *clear, "--shard", "1/2") == 2
+    assert "is looked at after 3, 6 seeds" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

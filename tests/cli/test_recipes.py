@@ -15,7 +15,7 @@ from shard_rows import rows
 
 from harness.registry import PACKAGE_ROOT
 from harness.results import checkpoints
-from harness.study.study import load
+from harness.study.reading import load
 from harness.training import runs
 
 ROOT = PACKAGE_ROOT.parent

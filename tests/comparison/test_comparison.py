@@ -22,7 +22,7 @@ from harness.comparison.comparing import p_below
 from harness.comparison.text import arms_shown
 from harness.errors import UsageError
 from harness.settings.schema import METRICS, TUNED
-from harness.study.study import parse
+from harness.study.reading import parse
 from harness.text import p_value_column, signed_points
 from harness.training import runs
 

@@ -20,7 +20,8 @@ from harness.comparison.planned_seeds import PlannedSeeds, SeedPrices, plan_seed
 from harness.errors import UsageError
 from harness.planning.plan import draw
 from harness.stats.group_sequential import levels
-from harness.study.study import Study, parse
+from harness.study.reading import parse
+from harness.study.study import Study
 from harness.training import runs
 from harness.training.options import RunOptions
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import jsonschema
 import pandas as pd
 import pytest
 
 import harness
 from harness import results
+from harness.cli import answers, json_output, schemas
 from harness.comparison import text
 from harness.comparison.comparing import seed_blocks
 from harness.comparison.judging.text import headings, read_as, sentences
-from harness.study.study import parse
+from harness.study.reading import parse
+from harness.text.json_values import plain
 from harness.training import runs
 
 
@@ -49,6 +52,10 @@ def test_two_folders_are_compared_by_blocks(folders: list[Path]) -> None:
     assert any("n counts blocks" in note for note in found.notes)
     assert "seed blocks" in text.latex(found)
     assert ", 3 seed blocks" in text.below_table(found.arms, found, "digits")[0]
+    answer = plain({"command": "compare", "schema": json_output.SCHEMA, **answers.compared(found, None)})
+    answer |= {"files": [], "notes": []}
+    jsonschema.Draft202012Validator(schemas.schema("compare")).validate(answer)
+    assert answer["unit"] == "block"
 
 
 def test_blocks_of_either_folder_are_joined() -> None:

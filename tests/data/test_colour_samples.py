@@ -18,7 +18,8 @@ from harness.data.samples import SPLITS, Data, inputs_of, prepare, shape_of
 from harness.errors import UsageError
 from harness.planning import parameters, plan
 from harness.settings import CORE
-from harness.study.study import Study, parse
+from harness.study.reading import parse
+from harness.study.study import Study
 
 
 def settings_of(dataset: Dataset, **settings: Any) -> Settings:

@@ -5,7 +5,7 @@ import pytest
 from harness.cli import main
 from harness.data import cache, cards
 from harness.data.datasets import datasets
-from harness.study.study import parse
+from harness.study.reading import parse
 
 OURS = [entry.name for entry in datasets if not entry.third_party]
 

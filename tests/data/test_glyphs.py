@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from harness.data import glyphs, outlines
 from harness.data.datasets import Dataset, datasets, digest
 from harness.errors import UsageError
-from harness.study.study import parse
+from harness.study.reading import parse
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -30,7 +30,8 @@ from harness.gallery import predicted_images, views
 from harness.planning.plan import make
 from harness.registry import PACKAGE_ROOT
 from harness.results import predictions
-from harness.study.study import Study, load, parse
+from harness.study.reading import load, parse
+from harness.study.study import Study
 from harness.study.trials import arms, trials
 from harness.training import runs
 
@@ -551,7 +552,7 @@ def test_planning_on_a_folder_needs_no_torch(folder_of: Writer, tmp_path: Path) 
     tables = declared(folder_of("png"), "png").tables()
     (tmp_path / "own.toml").write_text(tomli_w.dumps(tables))
     code = (
-        "import sys; from harness.study.study import load; from harness.planning.plan import make; "
+        "import sys; from harness.study.reading import load; from harness.planning.plan import make; "
         f"print(len(make(load({str(tmp_path / 'own.toml')!r})).trials), 'torch' in sys.modules)"
     )
     done = subprocess.run(

@@ -27,7 +27,8 @@ from harness.data import decoded_cache, idx
 from harness.data.datasets import Dataset, datasets
 from harness.data.images import Images
 from harness.errors import UsageError
-from harness.study.study import Study, parse
+from harness.study.reading import parse
+from harness.study.study import Study
 from harness.system import resources
 
 DIGITS = datasets["digits"].load()

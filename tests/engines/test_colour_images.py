@@ -17,7 +17,7 @@ from harness.data.datasets import datasets
 from harness.data.preprocessing import preprocessings
 from harness.exporting import models
 from harness.results import weights
-from harness.study.study import parse
+from harness.study.reading import parse
 from harness.training import runs
 
 LOSSES = ["train_loss", "val_loss", "test_loss"]

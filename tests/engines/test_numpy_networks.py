@@ -27,7 +27,7 @@ from harness.engines.states import State
 from harness.exporting import models
 from harness.planning import parameters
 from harness.results import weights
-from harness.study.study import parse
+from harness.study.reading import parse
 from harness.study.trials import Arm, Trial, resolve
 from harness.training import runs
 
@@ -174,7 +174,7 @@ WITHOUT_TORCH = """
 import numpy as np
 from harness.data.samples import prepare
 from harness.engines import numpy_engine
-from harness.study.study import parse
+from harness.study.reading import parse
 from harness.study.trials import Arm, Trial, resolve
 settings = {"dataset": "digits", "architecture": "cnn", "channels": [4], "norm": "batch", "steps": 5}
 trial = Trial("t", Arm("a", resolve(settings)), 0)

@@ -14,7 +14,7 @@ from PIL import Image
 from harness.data.datasets import Dataset
 from harness.errors import UsageError
 from harness.exporting import image_files
-from harness.study.study import parse
+from harness.study.reading import parse
 
 TINTED, DEEP = colour_digits.data_set("tinted"), colour_digits.deep("deep")
 DEEP_GREY = colour_digits.data_set("deep_grey", lambda x: x.astype(np.uint16) * 4095 + 1, 65535)

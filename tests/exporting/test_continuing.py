@@ -30,7 +30,8 @@ from harness.errors import MachineError, UsageError
 from harness.exporting import models
 from harness.registry import PACKAGE_ROOT
 from harness.results import Results
-from harness.study.study import Study, parse
+from harness.study.reading import parse
+from harness.study.study import Study
 from harness.study.trials import trials
 
 OPTIMIZERS = ["sgd", "momentum", "adam", "adagrad", "rmsprop"]

@@ -14,7 +14,8 @@ from harness.data.datasets import Dataset, datasets
 from harness.data.images import Images
 from harness.errors import MachineError, UsageError
 from harness.exporting import image_files
-from harness.study.study import Study, parse
+from harness.study.reading import parse
+from harness.study.study import Study
 from harness.training import runs
 
 SETTINGS = {"epochs": 2, "hidden": [8]}

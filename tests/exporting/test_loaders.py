@@ -19,7 +19,7 @@ from harness.engines.base import batch_indices
 from harness.errors import UsageError
 from harness.exporting.loaders import TrialLoader, loader, split_dataset
 from harness.exporting.untrained import untrained
-from harness.study.study import parse
+from harness.study.reading import parse
 from harness.study.trials import resolve, trials
 
 

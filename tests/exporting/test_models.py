@@ -23,7 +23,7 @@ from harness.data.samples import prepare
 from harness.errors import MachineError, UsageError
 from harness.exporting import models
 from harness.results import Results, selection, weights
-from harness.study.study import parse
+from harness.study.reading import parse
 from harness.study.trials import Arm, Trial
 from harness.training import runs
 

@@ -14,7 +14,7 @@ from harness import results
 from harness.axes.architectures import architectures
 from harness.exporting.untrained import untrained
 from harness.results import Results
-from harness.study.study import parse
+from harness.study.reading import parse
 from harness.training import runs
 
 STEPS = 7

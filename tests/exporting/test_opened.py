@@ -22,7 +22,8 @@ from harness.exporting.opened import TrialState, open_checkpoint
 from harness.planning.plan import make
 from harness.planning.stack import Stack
 from harness.results.checkpoints import Cadence, ShareCheckpoint
-from harness.study.study import Study, parse
+from harness.study.reading import parse
+from harness.study.study import Study
 from harness.study.trials import Trial
 from harness.training import runs
 

@@ -20,7 +20,7 @@ from harness.data.samples import shape_of
 from harness.engines.classifier import Classifier
 from harness.exporting import models, plain_code
 from harness.results import selection
-from harness.study.study import parse
+from harness.study.reading import parse
 from harness.study.trials import lone_trial, resolve
 from harness.training import runs
 

@@ -26,7 +26,7 @@ import harness
 from harness.cli.main import harness as command
 from harness.data.images import Images
 from harness.errors import UsageError
-from harness.study.study import load
+from harness.study.reading import load
 
 Pixels = NDArray[np.uint8]
 Save = Callable[[Path, Pixels], object]

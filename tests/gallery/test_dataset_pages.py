@@ -21,7 +21,8 @@ from harness.exporting import image_files
 from harness.gallery import dataset_pages, views
 from harness.gallery.image_choice import ImageChoice
 from harness.gallery.views import View
-from harness.study.study import Study, parse
+from harness.study.reading import parse
+from harness.study.study import Study
 
 DIGITS = datasets["digits"].load()
 

@@ -15,7 +15,7 @@ from harness.errors import UsageError
 from harness.exporting import image_files
 from harness.gallery import predicted_images
 from harness.results import Results, documents, predictions, selection
-from harness.study.study import parse
+from harness.study.reading import parse
 from harness.training import runs
 
 DIGITS = datasets["digits"].load()

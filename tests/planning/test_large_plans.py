@@ -117,7 +117,7 @@ _ARMS: list[Any] = []
 def make_arms(count: int) -> list[Any]:
     """Give so many trials of arms of one study."""
     if not _ARMS:
-        from harness.study.study import parse
+        from harness.study.reading import parse
 
         tables = {
             "study": {"name": "x", "seeds": 1},

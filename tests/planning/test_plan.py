@@ -36,7 +36,8 @@ from harness.planning.stack import (
     stack_bytes,
 )
 from harness.registry import PACKAGE_ROOT
-from harness.study.study import Study, parse
+from harness.study.reading import parse
+from harness.study.study import Study
 
 Make = Callable[..., Study]
 WIDE = {

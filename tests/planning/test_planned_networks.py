@@ -18,7 +18,7 @@ from harness.errors import UsageError
 from harness.planning import compilation, networks
 from harness.planning.plan import make
 from harness.planning.stack import stack_bytes
-from harness.study.study import parse
+from harness.study.reading import parse
 from harness.study.trials import resolve
 
 
@@ -189,7 +189,7 @@ def test_a_plan_of_mlps_imports_no_torch() -> None:
         "axes": {"activation": ["tanh", "relu"]},
     }  # fmt: skip
     code = (
-        "import sys; from harness.study.study import parse; from harness.planning.plan import make; "
+        "import sys; from harness.study.reading import parse; from harness.planning.plan import make; "
         f"make(parse({tables})); print('torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -26,7 +26,8 @@ from harness.errors import MachineError, UsageError
 from harness.lowering import builds, checks, compiler
 from harness.planning import portability
 from harness.planning.plan import draw
-from harness.study.study import Study, parse
+from harness.study.reading import parse
+from harness.study.study import Study
 from harness.training import runs
 
 StudyOf = Callable[..., Study]

@@ -21,7 +21,8 @@ from harness.planning.shards import Shard
 from harness.registry import PACKAGE_ROOT
 from harness.settings.schema import OF_ARM
 from harness.study.checker import GivenSettings
-from harness.study.study import Study, parse
+from harness.study.reading import parse
+from harness.study.study import Study
 from harness.study.trials import trials
 
 Make = Callable[..., Study]
@@ -85,7 +86,8 @@ def test_shards_do_not_depend_on_the_machine(study_of: Make) -> None:
     """A machine without a compiler, with other hashes and other cores deals as this one."""
     study = study_of(AXES, study={"seeds": 3})
     code = (
-        "import json, sys; from harness.planning import shards; from harness.study import study, trials;"
+        "import json, sys; from harness import study; from harness.planning import shards;"
+        "from harness.study import trials;"
         "s = study.parse(json.load(sys.stdin)); t = trials.trials(s)[0];"
         "print(json.dumps(shards.dealt(s, t, 5)));"
         "assert 'torch' not in sys.modules"

@@ -21,7 +21,7 @@ from every_component import differences
 
 from harness.lowering import components
 from harness.planning.plan import draw
-from harness.study.study import load
+from harness.study.reading import load
 
 WRAPPER = sysroot.CHECKOUT / "tests" / "engines" / "compiler_for.py"
 CPU = Path("/proc/cpuinfo").read_text().split() if Path("/proc/cpuinfo").exists() else []

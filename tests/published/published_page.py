@@ -21,8 +21,9 @@ HEADER = (
 )  # fmt: skip
 REASONS = ("row", "arm of ours", "what differs", "ours", "seeds", "verdict", "inside at epochs")
 MISSING = "not trained yet"
-ARM, EPOCH = "arm", "epoch"
-"""What of a row is inside its band where the row itself is not."""
+ARM, AFTERWARDS, SCATTER = "arm", "afterwards", "scatter"
+"""What explains a row that is not inside: a planned arm is inside; another arm or an epoch is, looked for
+afterwards; or the number is as one more training of ours could be."""
 READINGS: dict[Reading, str] = {
     "test": "last epoch", "val": "last epoch, val", "best val": "best epoch, val",
     "val where training stopped": "where the train loss stops falling, val",
@@ -64,22 +65,41 @@ def _summary(published: Published, folder: Path) -> str:
     said = f"{len(verdicts)} rows: {', '.join(counts)}."
     if not behind:
         return said
-    by_arm, by_epoch = behind.count(ARM), behind.count(EPOCH)
+    by_arm, afterwards, scatter = (behind.count(reason) for reason in (ARM, AFTERWARDS, SCATTER))
     return (
         f"{said}\nOf the {len(behind)} that are not inside, {by_arm} have an arm of another setting or "
-        f"epoch, planned before it was trained, that is; {by_epoch}\nmore only at an epoch that was looked "
-        f"for afterwards; {len(behind) - by_arm - by_epoch} nowhere."
+        f"epoch, planned before it was trained, that is; {afterwards}\nmore only an arm or an epoch that was "
+        f"looked for afterwards; {scatter} are as one more training of ours could be;\n"
+        f"{behind.count('')} are not explained."
     )
 
 
 def _inside(row: Row, seeds: pd.DataFrame, curves: pd.DataFrame) -> str:
-    """Say what of a row is inside its band: a planned arm, else an epoch of one, else nothing ("")."""
-    arms = [(reason.arm, reason.reads or row.reads) for reason in row.reasons]
-    if any(verdict(row, measured(seeds, arm, reads)) == INSIDE for arm, reads in arms):
+    """Say what explains a row: a planned arm, another arm or an epoch, or the scatter of trainings."""
+    inside = [
+        reason
+        for reason in row.reasons
+        if verdict(row, measured(seeds, reason.arm, reason.reads or row.reads)) == INSIDE
+    ]
+    if any(not reason.afterwards for reason in inside):
         return ARM
-    named = dict.fromkeys([row.arm, *(arm for arm, _ in arms)])
-    found = (published_results.epochs_inside(curves, arm, row.band) for arm in named)
-    return EPOCH if row.reads != "test" and any(found) else ""
+    named = dict.fromkeys([row.arm, *(reason.arm for reason in row.reasons)])
+    epochs = (published_results.epochs_inside(curves, arm, row.band) for arm in named)
+    if inside or (row.reads != "test" and any(epochs)):
+        return AFTERWARDS
+    return SCATTER if _held(row, _predicted(row, seeds)) else ""
+
+
+def _predicted(row: Row, seeds: pd.DataFrame) -> tuple[float, float]:
+    """Give the prediction interval of further trainings as the source's; NaN where it is a choice of them."""
+    if not row.trainings:
+        return math.nan, math.nan
+    return published_results.predicted(seeds, row.arm, row.reads, row.trainings)
+
+
+def _held(row: Row, interval: tuple[float, float]) -> bool:
+    """Tell whether an interval holds the printed number."""
+    return interval[0] <= row.printed[1] and row.printed[0] <= interval[1]
 
 
 def _of_source(source: Source, rows: Sequence[Row], folder: Path) -> Iterator[str]:
@@ -114,14 +134,25 @@ def _cells(row: Row, ours: Measured) -> list[str]:
 
 def _reasons(row: Row, seeds: pd.DataFrame, curves: pd.DataFrame) -> Iterator[list[str]]:
     """Yield the arms behind a row; its own one first, where val was evaluated on the way."""
+    named, seen = f"{row.network}, {row.data}", set()
     itself = [Reason(arm=row.arm, differs="the epoch")] if curves["arm"].eq(row.arm).any() else []
     for reason in (*itself, *row.reasons):
         ours = measured(seeds, reason.arm, reason.reads or row.reads)
-        inside = [] if row.reads == "test" else published_results.epochs_inside(curves, reason.arm, row.band)
-        yield [
-            f"{row.network}, {row.data}", reason.arm, reason.differs, *_ours(ours), verdict(row, ours),
-            ranges(inside),
-        ]  # fmt: skip
+        look = row.reads != "test" and reason.arm not in seen
+        inside = published_results.epochs_inside(curves, reason.arm, row.band) if look else []
+        seen.add(reason.arm)
+        differs = f"{reason.differs} (looked for afterwards)" if reason.afterwards else reason.differs
+        yield [named, reason.arm, differs, *_ours(ours), verdict(row, ours), ranges(inside)]
+    low, high = _predicted(row, seeds)
+    if not math.isnan(low):
+        said = "holds theirs" if _held(row, (low, high)) else "without theirs"
+        ours = measured(seeds, row.arm, row.reads)
+        yield [named, row.arm, _of_trainings(row.trainings), _interval(low, high), str(ours.n), said, ""]
+
+
+def _of_trainings(number: int) -> str:
+    """Name the interval of further trainings."""
+    return "95 % of further trainings" if number == 1 else f"95 % of the means of {number} further trainings"
 
 
 def ranges(epochs: Sequence[float]) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+import scipy.stats
 from published_rows import CHECKOUT, INSIDE, Reading, judge
 
 from harness import stats
@@ -119,6 +120,27 @@ def measured(seeds: pd.DataFrame, arm: str, reads: Reading) -> Measured:
         return Measured(math.nan, math.nan, math.nan, 0, len(mine))
     row = stats.summarise(ok.assign(arm=arm), ["arm"], column, within=(0.0, 1.0)).iloc[0]
     return Measured(float(row["mean"]), float(row["low"]), float(row["high"]), int(row["n"]), len(mine))
+
+
+def predicted(seeds: pd.DataFrame, arm: str, reads: Reading, trainings: int) -> tuple[float, float]:
+    """Give the 95 % prediction interval of the mean of so many further trainings of an arm; NaN of none.
+
+    By Student's t, as accuracies of seeds were normal (Hahn and Meeker, Statistical Intervals, 1991). The
+    further trainings are evaluated on the same images, so that those add no error.
+
+    Args:
+        seeds: a row a trial, as of `trials_of`.
+        arm: its name.
+        reads: what of a trial counts.
+        trainings: how many, from 1 on.
+    """
+    mine = seeds[seeds["arm"].eq(arm) & seeds["status"].eq("ok")]
+    values = mine[READ_FROM[reads]].dropna().astype(float)
+    if len(values) < 2:
+        return math.nan, math.nan
+    spread = float(values.std()) * math.sqrt(1 / trainings + 1 / len(values))
+    half = float(scipy.stats.t.ppf(0.975, len(values) - 1)) * spread
+    return float(values.mean()) - half, min(float(values.mean()) + half, 1.0)
 
 
 def epochs_inside(curves: pd.DataFrame, arm: str, band: tuple[float, float]) -> list[float]:

@@ -16,7 +16,8 @@ from typing import Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from harness.study.study import Study, load
+from harness.study.reading import load
+from harness.study.study import Study
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 ROWS = CHECKOUT / "docs" / "published" / "rows.toml"
@@ -31,20 +32,22 @@ the epoch where scikit-learn would have stopped."""
 class Reason(BaseModel):
     """An arm that may show why a row is outside: what differs in it, in words.
 
-    `reads` is given where it is another reading that differs.
+    `reads` is given where it is another reading that differs; `afterwards` says that nobody had thought of it
+    before our numbers were seen.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     arm: str
     differs: str = Field(min_length=1)
     reads: Reading | None = None
+    afterwards: bool = False
 
 
 class Row(BaseModel):
     """A number that a source prints, in percent, as accuracy or as error; and our arm for it.
 
     `chose` says what of its own training the source reports, `where` the place in it. `images` are those of
-    its test file.
+    its test file, `trainings` those that the number is the mean of; 0 where it is the best of several.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -58,6 +61,7 @@ class Row(BaseModel):
     arm: str
     reads: Reading
     images: int = Field(default=10_000, ge=1)
+    trainings: int = Field(default=1, ge=0)
     reasons: tuple[Reason, ...] = ()
 
     @model_validator(mode="after")
@@ -75,12 +79,18 @@ class Row(BaseModel):
         return float(printed if self.accuracy else 1 - printed)
 
     @property
-    def band(self) -> tuple[float, float]:
-        """The least and the greatest accuracy that the row may stand for."""
+    def printed(self) -> tuple[float, float]:
+        """The least and the greatest accuracy that is printed so."""
         _, _, exponent = Decimal(self.accuracy or self.error).as_tuple()
         half_a_unit = float(Decimal(5).scaleb(int(exponent) - 1) / 100)
-        half = ERRORS * math.sqrt(self.share * (1 - self.share) / self.images) + half_a_unit
-        return self.share - half, self.share + half
+        return self.share - half_a_unit, self.share + half_a_unit
+
+    @property
+    def band(self) -> tuple[float, float]:
+        """The least and the greatest accuracy that the row may stand for."""
+        low, high = self.printed
+        error = ERRORS * math.sqrt(self.share * (1 - self.share) / self.images)
+        return low - error, high + error
 
 
 class Source(BaseModel):

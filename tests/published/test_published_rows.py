@@ -58,7 +58,7 @@ def test_each_row_and_reason_names_an_arm_in_which_its_accuracy_is_known(source:
             if reads == "test":  # test is opened once, after the last step
                 assert not val_is_test
             elif reads in {"best val", "val where training stopped"}:
-                assert val_is_test
+                assert val_is_test or settings["val_split"] == "last"
                 assert "eval_every" not in settings  # after each epoch
             else:
                 assert val_is_test or settings["val_split"] == "last"
@@ -265,8 +265,53 @@ def test_the_page_shows_when_an_arm_was_inside(tmp_path: Path) -> None:
     written = published_page.tables(Published([SOURCE], [given]), tmp_path)
     assert "| one | the epoch | 97.10 (96.85 to 97.35) | 3 | outside | 2 |" in written
     assert "| other | less training |" in written
-    assert "1 more only at an epoch that was looked for afterwards; 0 nowhere." in " ".join(written.split())
+    said = " ".join(written.split())
+    assert "0 have an arm of another setting or epoch, planned before it was trained, that is;" in said
+    assert "1 more only an arm or an epoch that was looked for afterwards; 0 are as one more" in said
     assert "| outside | 3 |" in written
+
+
+def test_what_was_looked_for_afterwards_is_no_planned_reason(tmp_path: Path) -> None:
+    seeds = pd.concat([kept_rows([0.970, 0.971, 0.972]), kept_rows([0.954, 0.9545, 0.9538], arm="other")])
+    published_results.keep("keras", seeds, kept_curve([]), tmp_path)
+    for afterwards, counts in ((False, "1 have"), (True, "0 have")):
+        given = row(reasons=[{"arm": "other", "differs": "other weights", "afterwards": afterwards}])
+        written = published_page.tables(Published([SOURCE], [given]), tmp_path)
+        assert f"Of the 1 that are not inside, {counts} an arm of another setting" in written
+        assert ("other weights (looked for afterwards)" in written) == afterwards
+
+
+@pytest.mark.parametrize(
+    ("values", "trainings", "printed", "held"),
+    [
+        ([0.930, 0.940, 0.950], 1, "95.42", True), ([0.930, 0.940, 0.950], 0, "95.42", False),
+        ([0.938, 0.940, 0.942], 1, "95.42", False), ([0.9405, 0.940, 0.9395], 1, "94.35", False),
+    ],
+)  # fmt: skip
+def test_a_number_may_be_one_more_training(
+    tmp_path: Path, values: list[float], trainings: int, printed: str, held: bool
+) -> None:
+    """Of three seeds, one more is within t = 4.303 standard deviations times sqrt(1 + 1/3) of their mean."""
+    published_results.keep("keras", kept_rows(values), kept_curve([]), tmp_path)
+    given = row(accuracy=printed, trainings=trainings)
+    written = published_page.tables(Published([SOURCE], [given]), tmp_path)
+    explained = "1 are as one more training of ours could be; 0 are not" if held else "1 are not explained"
+    assert explained in " ".join(written.split())
+    if trainings:
+        half = 4.302653 * np.std(values, ddof=1) * math.sqrt(4 / 3)
+        low, high = (f"{100 * (np.mean(values) + side * half):.2f}" for side in (-1, 1))
+        words = "holds theirs" if held else "without theirs"
+        assert f"| one | 95 % of further trainings | {low} to {high} | 3 | {words} |  |" in written
+
+
+def test_the_mean_of_many_further_trainings_scatters_less() -> None:
+    seeds = kept_rows([0.93, 0.94, 0.95, 0.94])
+    one, thirty = (published_results.predicted(seeds, "one", "test", number) for number in (1, 30))
+    spread = np.std([0.93, 0.94, 0.95, 0.94], ddof=1)
+    for interval, further in ((one, 1), (thirty, 30)):
+        half = scipy_stats.t.ppf(0.975, 3) * spread * math.sqrt(1 / further + 1 / 4)
+        assert interval == pytest.approx((0.94 - half, 0.94 + half))
+    assert all(math.isnan(end) for end in published_results.predicted(seeds[:1], "one", "test", 1))
 
 
 def test_a_page_without_its_marks_is_told() -> None:

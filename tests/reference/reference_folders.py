@@ -24,7 +24,8 @@ from harness.results.columns import TABLES
 from harness.results.csv_rows import CONFUSION
 from harness.results.tables import is_there
 from harness.settings.schema import CONFIRMED, EPOCHS, PARENT, TO_TARGET, TUNED, TUNING, outcome_columns
-from harness.study.study import Study, load
+from harness.study.reading import load
+from harness.study.study import Study
 
 CHECKOUT = Path(__file__).parents[2]
 ABLATIONS = CHECKOUT / "ablations"
@@ -82,6 +83,8 @@ KEPT = {
         Reference("augmentation"),
         Reference("normalisation"),
         Reference("variance", tables=("trials",), phases=("",)),
+        Reference("single_runs_networks", tables=("trials", "epochs"), plugins=("published/val_is_test.py",)),
+        Reference("single_runs_losses", tables=("trials", "epochs"), plugins=("published/val_is_test.py",)),
     )
 }
 """The folders that a command of the harness makes, by name; sessions of nox make the others."""

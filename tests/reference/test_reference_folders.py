@@ -29,7 +29,7 @@ from reference_folders import (
 )
 
 from harness import results
-from harness.study.study import load
+from harness.study.reading import load
 from harness.training import runs
 
 

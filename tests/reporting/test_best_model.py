@@ -16,7 +16,7 @@ from harness.gallery import predicted_images
 from harness.reporting import best_model
 from harness.reporting.model import Section
 from harness.results import selection
-from harness.study.study import parse
+from harness.study.reading import parse
 from harness.training import runs
 
 NAMES = [f"model-digits-{what}" for what in ("random", "probabilities", "failures", "hardest")]

@@ -17,7 +17,7 @@ from harness.errors import UsageError
 from harness.reporting import inside
 from harness.reporting.model import Section
 from harness.results import selection, weights
-from harness.study.study import parse
+from harness.study.reading import parse
 from harness.training import runs
 
 STUDY: dict[str, Any] = {

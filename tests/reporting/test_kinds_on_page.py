@@ -21,7 +21,7 @@ from harness.reporting.evidence import gather
 from harness.reporting.first_screen import headline
 from harness.results.merging import MergedFolder
 from harness.results.merging.placing import Placed
-from harness.study.study import parse
+from harness.study.reading import parse
 from harness.training import runs
 
 STUDY = {

@@ -15,7 +15,7 @@ from harness import reporting, stats
 from harness.errors import UsageError
 from harness.reporting import ReportData, ladder, ladder_steps
 from harness.results import Results
-from harness.study.study import parse
+from harness.study.reading import parse
 from harness.training import runs
 
 STUDY: dict[str, Any] = {

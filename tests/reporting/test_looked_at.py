@@ -18,7 +18,7 @@ from harness.reporting.first_screen import headline
 from harness.reporting.verdict_text import answers
 from harness.results import families
 from harness.stats.group_sequential import levels, repeated
-from harness.study.study import parse
+from harness.study.reading import parse
 from harness.training import runs
 
 LOOKS = (4, 8)

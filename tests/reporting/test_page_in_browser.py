@@ -16,7 +16,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from harness import reporting
-from harness.study.study import parse
+from harness.study.reading import parse
 from harness.training import runs
 
 pytestmark = needs_browser

@@ -22,7 +22,7 @@ from harness.reporting.search import page as search_page
 from harness.reporting.search import tables as search_tables
 from harness.reporting.search.data import SearchData
 from harness.searching.loop import search as train
-from harness.study.study import parse
+from harness.study.reading import parse
 
 
 def read(folder: Path) -> SearchData:

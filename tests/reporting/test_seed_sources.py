@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from harness import reporting
+from harness.planning.plan import make
 from harness.reporting import ReportData, seed_sources
 from harness.reporting.model import Section
 from harness.settings.schema import FIXED_SEED
 from harness.stats.seed_variance import EVERY, NOTHING, MeanSquares
-from harness.study.study import parse
+from harness.study.reading import parse
 from harness.text import percent
 from harness.training import runs
 
@@ -98,6 +99,22 @@ def test_everything_else_is_about_arms_without_a_fixed_seed(reading: ReportData)
     assert len(reading.trials) == 2 * SEEDS
 
 
+def test_one_arm_is_called_as_without_seed_axes_and_has_no_contrasts_to_miss(tmp_path: Path) -> None:
+    study = parse({
+        "study": {"name": "alone", "seeds": 3},
+        "baseline": {"dataset": "digits", "hidden": [8], "epochs": 1},
+        "axes": {"seed.start": 3, "seed.order": 2},
+    })  # fmt: skip
+    folder = tmp_path / "alone"
+    runs.train(study, folder, workers=1)
+    assert list(make(study).arms)[:2] == ["baseline", "start 0"]
+    text = reporting.write(folder, tmp_path / "report.html").read_text(encoding="utf-8")
+    answer = text[text.index("Where does the variance between seeds come from, on digits?") :]
+    assert "No contrast can be judged" not in text
+    assert "There is only one arm" not in answer[: answer.index("How sure")]
+    assert "Share of the variance" in answer[: answer.index("How sure")]
+
+
 def test_unfinished_trials_are_counted(reading: ReportData) -> None:
     trials = reading.results.trials.copy()
     trials.loc[trials["start_seed"].eq(1) & trials["seed"].eq(0), "status"] = "diverged"
@@ -121,6 +138,7 @@ def test_the_report_has_the_section_and_its_tables(reading: ReportData, tmp_path
     page = reporting.write(reading.results.folder, tmp_path / "report.html")
     text = page.read_text(encoding="utf-8")
     assert "Where the variance of a seed comes from" in text
+    assert "Where does the variance between seeds come from, on digits?" in text
     answer = text[text.index("Share of the variance between seeds on digits") :]
     assert answer.index("initial weights") < answer.index("How sure")  # on the first screen
     table = seed_sources.variance(reading)

@@ -17,7 +17,7 @@ from harness import reporting, results, stats
 from harness.reporting import ReportData, time_to_target
 from harness.reporting.model import Section
 from harness.results import targets
-from harness.study.study import parse
+from harness.study.reading import parse
 from harness.training import runs
 
 NEVER = math.nan

@@ -26,7 +26,7 @@ from harness.reporting import (
     tuned,
 )
 from harness.results import Results
-from harness.study.study import parse
+from harness.study.reading import parse
 from harness.training import runs
 
 STUDY: dict[str, Any] = {

@@ -42,9 +42,10 @@ from harness.registry.digest import ComponentDigest
 from harness.results import checkpoints, run_folder
 from harness.results.checkpoints import Cadence, CheckpointHeader, DamagedError, ShareCheckpoint
 from harness.results.origins import Origin
-from harness.study.study import Study, load, parse
+from harness.study.reading import load, parse
+from harness.study.study import Study
 from harness.system import files
-from harness.training import executors, progress, runs
+from harness.training import executors, folder_runs, progress, runs
 from harness.training.tasks import StackTask
 
 Make = Callable[..., Study]
@@ -339,7 +340,7 @@ def counted() -> Iterator[list[int]]:
 
 def train(
     study: Study, folder: Path, every: str = "1 epoch", **how: Any
-) -> tuple[runs.RunSummary, list[str]]:
+) -> tuple[folder_runs.RunSummary, list[str]]:
     """Train in this process; gives what was noted on the screen too, but for doubts about the study."""
     notes: list[str] = []
     doubts = plan.make(study).warnings

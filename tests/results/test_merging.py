@@ -20,7 +20,8 @@ from harness.results import checksums, csv_rows, part_files, predictions, tables
 from harness.results.merging import accounts, gaps, merge, writing
 from harness.results.merging.gaps import Gap
 from harness.results.merging.placing import LinkedFiles
-from harness.study.study import Study, parse
+from harness.study.reading import parse
+from harness.study.study import Study
 from harness.system import files
 from harness.training import runs
 

@@ -24,7 +24,8 @@ from harness.results import csv_rows, datapackage, documents, part_files, run_fo
 from harness.settings import limits
 from harness.settings.schema import NAMED_ONLY
 from harness.study.checker import known_settings
-from harness.study.study import Study, load, parse
+from harness.study.reading import load, parse
+from harness.study.study import Study
 from harness.study.trials import trials
 from harness.system import files, locks
 from harness.training import runs

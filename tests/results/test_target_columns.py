@@ -13,7 +13,8 @@ import pytest
 from harness import results
 from harness.planning import grouping
 from harness.results import csv_rows, tables, targets
-from harness.study.study import Study, parse
+from harness.study.reading import parse
+from harness.study.study import Study
 from harness.study.targets import Target
 from harness.training import runs
 

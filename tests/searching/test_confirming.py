@@ -19,8 +19,9 @@ from harness.errors import MachineError, UsageError
 from harness.results import finalists
 from harness.searching.loop import search
 from harness.searching.search_result import SearchResult
+from harness.study.reading import load, parse
 from harness.study.searches import Search
-from harness.study.study import Study, load, parse
+from harness.study.study import Study
 from harness.training import runs
 
 TABLES: dict[str, Any] = {

@@ -17,8 +17,9 @@ from harness.planning.parameters import size_of
 from harness.searching import checks, loop, samplers, storages
 from harness.searching.ask_tell import AskTell, Suggestion, SuggestionResult
 from harness.searching.costs import Costs, training_flops
+from harness.study.reading import parse
 from harness.study.space import Floats, Ints, Parameter
-from harness.study.study import Study, parse
+from harness.study.study import Study
 from harness.study.trials import settings_of
 
 SPACE: dict[str, Any] = {

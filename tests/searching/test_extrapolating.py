@@ -14,8 +14,8 @@ from optuna.trial import Trial, TrialState, create_trial
 
 from harness import stats
 from harness.searching import loop, pruners
+from harness.study.reading import parse
 from harness.study.searches import Direction, Pruning
-from harness.study.study import parse
 
 pytestmark = pytest.mark.usefixtures("quiet_optuna")
 

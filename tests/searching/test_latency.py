@@ -17,7 +17,8 @@ from harness.reporting.search import page as search_page
 from harness.searching import checks, latency, loop
 from harness.searching.latency import Latencies, Latency
 from harness.settings.schema import LATENCY
-from harness.study.study import Study, parse
+from harness.study.reading import parse
+from harness.study.study import Study
 from harness.study.trials import settings_of
 from harness.system import machine
 

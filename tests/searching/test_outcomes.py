@@ -9,8 +9,8 @@ from optuna.trial import TrialState
 
 from harness.searching.costs import training_flops
 from harness.searching.outcomes import TrialResult, combine
+from harness.study.reading import parse
 from harness.study.searches import Search
-from harness.study.study import parse
 from harness.study.trials import Trial, trials
 
 

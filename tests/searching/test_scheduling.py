@@ -19,8 +19,9 @@ from harness.searching import loop, pruners, scheduling
 from harness.searching.ask_tell import AskTell, SuggestionResult
 from harness.searching.search_result import SearchResult
 from harness.searching.told import Told
+from harness.study.reading import parse
 from harness.study.searches import Pruning
-from harness.study.study import Study, parse
+from harness.study.study import Study
 from harness.training.options import RunOptions
 
 SPACE = {"lr": {"low": 1e-3, "high": 1.0, "log": True}, "activation": ["relu", "tanh"]}

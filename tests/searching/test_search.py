@@ -21,7 +21,8 @@ from harness.results import part_files, parts
 from harness.searching import loop as searching
 from harness.searching import rounds, storages
 from harness.searching.search_result import SearchResult
-from harness.study.study import Study, load, parse
+from harness.study.reading import load, parse
+from harness.study.study import Study
 from harness.system import locks
 from harness.training import runs
 

@@ -26,7 +26,8 @@ from harness.searching.ask_tell import AskTell
 from harness.searching.rounds import StageTask
 from harness.searching.scheduling import StageSchedule
 from harness.searching.search_result import SearchResult
-from harness.study.study import Study, parse
+from harness.study.reading import parse
+from harness.study.study import Study
 from harness.training.cluster import connection, executor, joining
 from harness.training.options import RunOptions
 from harness.training.tasks import Task

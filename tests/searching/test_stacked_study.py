@@ -24,7 +24,8 @@ from harness import results
 from harness.errors import UsageError
 from harness.registry import PACKAGE_ROOT
 from harness.searching import loop, own_studies
-from harness.study.study import Study, parse
+from harness.study.reading import parse
+from harness.study.study import Study
 
 pytestmark = pytest.mark.usefixtures("quiet_optuna")
 

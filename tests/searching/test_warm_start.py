@@ -18,8 +18,9 @@ from harness.reporting.search import data as search_data
 from harness.reporting.search import page as search_page
 from harness.searching import checks, loop, warm_start
 from harness.searching.ask_tell import AskTell
+from harness.study.reading import parse
 from harness.study.space_inverse import drawn_from
-from harness.study.study import Study, parse
+from harness.study.study import Study
 from harness.study.trials import settings_of
 
 WIDTHS = {"depth": {"low": 1, "high": 2}, "width": {"low": 4, "high": 16}}

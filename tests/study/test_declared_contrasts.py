@@ -11,10 +11,11 @@ import pytest
 
 from harness import reporting, results
 from harness.errors import UsageError
-from harness.planning import plan
+from harness.planning import checks, plan
 from harness.reporting import judgement
 from harness.study.contrasts import Contrasts
-from harness.study.study import Study, parse
+from harness.study.reading import parse
+from harness.study.study import Study
 from harness.training import runs
 
 OUTPUT = [
@@ -124,7 +125,7 @@ def test_levels_need_a_grid() -> None:
         (["activation=relu, CE"] * 2, "cannot be compared with itself"),
     ],
 )
-@pytest.mark.parametrize("check", [plan.make, plan.check])
+@pytest.mark.parametrize("check", [plan.make, checks.check])
 def test_pairs_name_arms(pair: list[str], message: str, check: Callable[[Study], Any]) -> None:
     with pytest.raises(UsageError, match=message):
         check(study({"pairs": [pair]}))
@@ -138,9 +139,9 @@ def test_the_margin_can_be_set_on_the_command_line() -> None:
 def test_names_of_merged_arms_are_reported() -> None:
     again = {"output": [*OUTPUT, OUTPUT[0] | {"name": "CE again"}]}
     with pytest.raises(UsageError, match="'CE again' means the same as 'CE'; take that name"):
-        plan.check(study({"pairs": [["QL", "CE again"]]}, axes=again))
+        checks.check(study({"pairs": [["QL", "CE again"]]}, axes=again))
     with pytest.raises(UsageError, match="reference 'CE again' of output means the same as another level"):
-        plan.check(study({"levels": [{"axis": "output", "reference": "CE again"}]}, axes=again))
+        checks.check(study({"levels": [{"axis": "output", "reference": "CE again"}]}, axes=again))
 
 
 def test_malformed_contrasts_are_reported_also_with_set() -> None:

@@ -15,7 +15,8 @@ from harness.errors import UsageError
 from harness.registry import PACKAGE_ROOT
 from harness.searching import checks
 from harness.study import searches
-from harness.study.study import Study, parse
+from harness.study.reading import parse
+from harness.study.study import Study
 
 HEAD: dict[str, Any] = {"name": "s", "design": "search", "seeds": 2}
 BASELINE: dict[str, Any] = {"dataset": "digits", "hidden": [8], "epochs": 2}

@@ -10,7 +10,8 @@ from harness.errors import UsageError
 from harness.planning import plan
 from harness.settings.schema import SEED_BLOCK
 from harness.study import seed_blocks
-from harness.study.study import Study, parse
+from harness.study.reading import parse
+from harness.study.study import Study
 from harness.study.trials import lone_trial, trials
 
 CE, MSE = "CE", "MSE"

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from harness.errors import UsageError
+from harness.study.reading import parse
 from harness.study.space import Choices, Floats, Ints, Parameter, Space
-from harness.study.study import parse
 
 BASELINE = {"dataset": "digits", "hidden": [8], "epochs": 2}
 OUTPUT = """output = [

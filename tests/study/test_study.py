@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 import harness
 from harness.axes import plugins
 from harness.errors import UsageError
-from harness.study.study import Study, load, parse
+from harness.study.reading import load, parse
+from harness.study.study import Study
 from harness.study.trials import arms, trials
 
 LINKED: dict[str, Any] = {

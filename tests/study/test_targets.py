@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from harness.errors import UsageError
-from harness.study.study import Study, parse
+from harness.study.reading import parse
+from harness.study.study import Study
 from harness.study.targets import Target
 from harness.study.trials import trials
 

@@ -20,7 +20,8 @@ from harness.data.datasets import datasets
 from harness.errors import UsageError
 from harness.registry.digest import ComponentDigest
 from harness.study.checker import known_settings
-from harness.study.study import Study, load, parse
+from harness.study.reading import load, parse
+from harness.study.study import Study
 from harness.study.trials import Trial, arms, resolve, trials
 from harness.text import as_text
 

@@ -15,7 +15,8 @@ from harness.errors import UsageError
 from harness.planning import plan
 from harness.results.merging import merge
 from harness.settings.schema import SEED_BLOCK
-from harness.study.study import Study, parse
+from harness.study.reading import parse
+from harness.study.study import Study
 from harness.training import runs, tuning
 
 OUTPUT: list[dict[str, Any]] = [

@@ -22,7 +22,7 @@ from harness.results import brought, checkpoints, part_files
 from harness.results.origins import Origin
 from harness.study.study import Study
 from harness.system import signals
-from harness.training import runs
+from harness.training import folder_runs
 from harness.training.cluster import actors
 from harness.training.cluster.actors import Answer, StackActor
 from harness.training.options import RunOptions
@@ -42,7 +42,9 @@ def actor() -> Iterator[StackActor]:
 
 def task_of(study: Study, folder: Path, **options: Any) -> StackTask:
     """The only stack of a study, to be trained into a folder."""
-    planned, _ = runs._plan(draw(study, "stacked"), folder, RunOptions(workers=1, device="cpu", **options))
+    planned, _ = folder_runs.plan_run(
+        draw(study, "stacked"), folder, RunOptions(workers=1, device="cpu", **options)
+    )
     (folder / "parts").mkdir(parents=True)
     return planned.tasks[0]
 

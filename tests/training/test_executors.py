@@ -25,7 +25,8 @@ from harness.planning import plan
 from harness.planning.stack import Stack
 from harness.results import parts, run_folder
 from harness.searching import loop
-from harness.study.study import Study, load, parse
+from harness.study.reading import load, parse
+from harness.study.study import Study
 from harness.training import executors, runs
 from harness.training.progress import SharedProgress
 from harness.training.tasks import StackTask, Task, quiet_arithmetic

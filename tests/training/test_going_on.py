@@ -30,8 +30,9 @@ from harness.planning.cost import disk_bytes, state_bytes
 from harness.planning.plan import draw, make
 from harness.registry import PACKAGE_ROOT
 from harness.results import checkpoints, kept_states
-from harness.study.study import Study, parse
-from harness.training import going_on, runs
+from harness.study.reading import parse
+from harness.study.study import Study
+from harness.training import folder_runs, going_on, runs
 from harness.training.options import RunOptions
 
 TABLES = ("trials", "epochs", "confusion")
@@ -125,7 +126,7 @@ def test_the_longest_shorter_trial_is_gone_on_from(tmp_path: Path) -> None:
 def remarks(study: Study, folder: Path, **options: Any) -> list[str]:
     """What a run would say of trials that go on."""
     drawn = draw(study, options.get("engine", "stacked"))
-    planned, _ = runs._plan(drawn, folder, RunOptions(workers=1, **options))
+    planned, _ = folder_runs.plan_run(drawn, folder, RunOptions(workers=1, **options))
     return list(planned.remarks)
 
 

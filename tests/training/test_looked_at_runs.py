@@ -12,8 +12,9 @@ import harness
 from harness import results
 from harness.errors import UsageError
 from harness.results import documents
-from harness.study.study import Study, parse
-from harness.training import looks, runs
+from harness.study.reading import parse
+from harness.study.study import Study
+from harness.training import folder_runs, looks, runs
 
 CLEAR, CLOSE = [0.3, 1e-4], [0.3, 0.3001]
 LOOKS = [3, 5, 9]
@@ -34,7 +35,7 @@ def study_of(
     )
 
 
-def trained(study: Study, folder: Path, **options: Any) -> runs.RunSummary:
+def trained(study: Study, folder: Path, **options: Any) -> folder_runs.RunSummary:
     return runs.train(study, folder, device="cpu", workers=1, **options)
 
 
@@ -108,8 +109,8 @@ def test_a_kill_between_looks_is_gone_on_from(tmp_path: Path, monkeypatch: pytes
 
 def test_a_failed_trial_is_no_reason_to_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(looks, "look", lambda *_: pytest.fail("looked at trials of which some failed"))
-    summary = runs.RunSummary(tmp_path, {"failed": 1}, 0, 0.0, ["why"])
-    monkeypatch.setattr(runs, "_train", lambda *_: summary)
+    summary = folder_runs.RunSummary(tmp_path, {"failed": 1}, 0, 0.0, ["why"])
+    monkeypatch.setattr(runs, "train_plan", lambda *_: summary)
     found = trained(study_of(CLEAR), tmp_path / "x")
     assert (found.statuses, found.failures) == ({"failed": 1}, ["why"])
 

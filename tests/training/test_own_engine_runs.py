@@ -18,7 +18,7 @@ from harness.errors import UsageError
 from harness.registry import PACKAGE_ROOT
 from harness.results import part_files
 from harness.study.study import Study
-from harness.training import runs
+from harness.training import folder_runs
 
 GOOD = (PACKAGE_ROOT.parent / "docs" / "examples" / "my_network.py").read_text(encoding="utf-8")
 OTHER = GOOD.replace("self.h > 0", "self.h >= 0")
@@ -121,7 +121,7 @@ def test_a_class_trains_in_this_process(study: Study, file: Path, tmp_path: Path
     kind = own_networks.find(own_networks.named(file)).kind
     trials = run(study, tmp_path / "results", kind, workers=2)
     assert set(trials["engine"]) == {own_networks.named(kind)}
-    assert runs.third_party_modules(harness.plan(study, kind), own_networks.named(kind)) is None
+    assert folder_runs.third_party_modules(harness.plan(study, kind), own_networks.named(kind)) is None
 
 
 def test_export_refuses_what_only_the_persons_code_computes(study: Study, file: Path, tmp_path: Path) -> None:

@@ -19,7 +19,8 @@ import tomli_w
 from harness import results
 from harness.errors import MachineError, UsageError
 from harness.registry import PACKAGE_ROOT
-from harness.study.study import Study, load
+from harness.study.reading import load
+from harness.study.study import Study
 from harness.system import files, resources
 from harness.training import options, runs
 

@@ -17,7 +17,8 @@ from harness import results
 from harness.cli import main as cli
 from harness.errors import UsageError
 from harness.results import documents
-from harness.study.study import Study, parse
+from harness.study.reading import parse
+from harness.study.study import Study
 from harness.training import runs
 
 Make = Callable[..., Study]

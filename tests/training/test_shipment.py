@@ -23,8 +23,8 @@ from harness.lowering import compiler
 from harness.planning import plan
 from harness.planning.plan import Plan
 from harness.registry import PACKAGE_ROOT
-from harness.study.study import load
-from harness.training import runs
+from harness.study.reading import load
+from harness.training import folder_runs
 from harness.training.cluster import shipment
 from harness.training.cluster.shipment import Shipment
 
@@ -93,7 +93,7 @@ def drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Plan]:
 
 
 def packed(drawn: Plan, engine: str = "stacked") -> Shipment:
-    return shipment.pack(drawn, runs.third_party_modules(drawn, engine), engine)
+    return shipment.pack(drawn, folder_runs.third_party_modules(drawn, engine), engine)
 
 
 def opened(tmp_path: Path, sent: Shipment, drawn: Plan, cache: str = "theirs") -> dict[str, Any]:

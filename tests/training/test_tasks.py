@@ -12,7 +12,7 @@ import torch
 
 from harness.errors import MachineError
 from harness.planning.plan import make
-from harness.study.study import parse
+from harness.study.reading import parse
 from harness.training import tasks
 from harness.training.tasks import StackTask
 

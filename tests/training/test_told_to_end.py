@@ -22,7 +22,7 @@ from harness.engines import driver
 from harness.engines.base import LOOK_EVERY, LOOK_SECONDS, EngineOptions
 from harness.registry import PACKAGE_ROOT
 from harness.results import checkpoints
-from harness.study.study import load
+from harness.study.reading import load
 from harness.system import signals
 from harness.training import runs
 

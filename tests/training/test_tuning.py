@@ -20,9 +20,10 @@ from harness.engines import numpy_engine as by_hand
 from harness.engines import stack_engine as engine
 from harness.engines.base import EngineOptions
 from harness.errors import UsageError
-from harness.planning import plan
+from harness.planning import checks, plan
+from harness.study.reading import load, parse
 from harness.study.space import Choices, Floats, SpaceEntry
-from harness.study.study import Study, load, parse
+from harness.study.study import Study
 from harness.study.trials import trials
 from harness.study.tuning_space import TuningSpace, points
 from harness.system import locks
@@ -299,7 +300,7 @@ def test_the_screen_shows_tuned_arms_and_edges(folder: Path, capsys: pytest.Capt
 
 
 def refused(given: Study, message: str) -> None:
-    for check in (plan.make, plan.check):
+    for check in (plan.make, checks.check):
         with pytest.raises(UsageError, match=message):
             check(given)
 

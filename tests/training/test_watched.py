@@ -13,7 +13,8 @@ import pytest
 
 from harness.results import progress_file
 from harness.results.progress_file import WatchedState
-from harness.study.study import Study, parse
+from harness.study.reading import parse
+from harness.study.study import Study
 from harness.training import runs as training
 from harness.training import watched
 from harness.training.progress import ACCURACY, LOSS, Progress

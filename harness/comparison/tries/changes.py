@@ -13,7 +13,8 @@ from harness.study.about import About
 from harness.study.checker import GivenSettings
 from harness.study.contrasts import level_name, reference_level
 from harness.study.overrides import DOTTED
-from harness.study.study import Study, parse
+from harness.study.reading import parse
+from harness.study.study import Study
 from harness.study.trials import identity_of, settings_of
 from harness.text import as_text, listed
 

@@ -22,7 +22,7 @@ from harness.settings.schema import TRIES
 from harness.study.checker import GivenSettings
 from harness.study.study import Study
 from harness.study.trials import Arm, identity_of, resolve, trial_of
-from harness.training import displays, runs
+from harness.training import displays, folder_runs, runs
 from harness.training.options import MachineKeywords, RunOptions
 from harness.training.progress import Display
 
@@ -120,7 +120,7 @@ class TryFolder:
 
     def check(self, count: int) -> None:
         """Raise UsageError where the first `count` seeds cannot be trained, or not into this folder."""
-        runs.check_folder(self.path, self.draw(count), self.options)
+        folder_runs.check_folder(self.path, self.draw(count), self.options)
 
     def train(self, count: int) -> Trained:
         """Train what is missing of the first `count` seeds of each arm.

@@ -10,7 +10,7 @@ from harness.reporting.contrasts import contrast
 from harness.reporting.data import rank
 from harness.reporting.ladder_steps import ladders
 from harness.reporting.search import confirmation, finalists
-from harness.reporting.verdict_text import counts, sentence
+from harness.reporting.verdict_text import counts, nothing_judged, sentence
 from harness.settings.schema import CONFIRMED, FINALISTS
 from harness.stats.verdicts import DIFFERENT, UNDECIDED
 from harness.text import capitalised, count, joined, listed, percent, points, spaced
@@ -54,6 +54,8 @@ def of_study(evidence: Evidence) -> Iterator[str]:
         yield from _best(reading)
         return
     told = list(_verdicts(evidence.main, tuned=evidence.tuned_verdicts is not None))
+    if evidence.main.table.empty:
+        told = [] if seed_sources.varied(reading) else [nothing_judged(reading)]
     # Where choices are ranked above, the largest contrast is mostly one of them.
     yield from told[:1] if default and mattered and len(evidence.main.table) > FEW else told
     yield from _changed(evidence)

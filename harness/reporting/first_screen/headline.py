@@ -9,7 +9,7 @@ import math
 from typing import TYPE_CHECKING
 
 from harness import stats
-from harness.reporting import computation
+from harness.reporting import computation, seed_sources
 from harness.reporting.arm_tables import absent_shards
 from harness.reporting.block_choices import chosen_settings
 from harness.reporting.first_screen import answers, pictures
@@ -77,10 +77,12 @@ def _varied(reading: ReportData) -> str:
     if reading.design == "ladder":
         steps = [str(step["name"]) for step in reading.study.steps]
         return f"What does each step add, from the baseline on: {_some(steps)}? ({where})"
+    if seed_sources.varied(reading):
+        return f"Where does the variance between seeds come from, {where}?"
     axes = {axis: list(reading.trials[axis].unique()) for axis in reading.axes}
     if not axes:
         arms = list(dict.fromkeys(reading.trials["label"]))
-        return f"Which of {_some(arms)} is best, {where}?"
+        return f"Which of {_some(arms)} is best, {where}?" if len(arms) > 1 else f"How good is it, {where}?"
     levels = [f"{axis} ({_some(names)})" for axis, names in axes.items()]
     return f"How much do these choices matter {where}: {joined(levels)}?"
 

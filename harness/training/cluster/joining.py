@@ -22,7 +22,7 @@ class Joining:
 
     Args:
         drawn: the study and its trials; this process is connected to a cluster.
-        modules: those of `runs.third_party_modules`.
+        modules: those of `folder_runs.third_party_modules`.
         engine: the engine's name.
         device: the kind of device that nodes train on.
 

@@ -167,7 +167,7 @@ def pack(plan: Plan, modules: Sequence[str] | None, engine: str, device: str = "
 
     Args:
         plan: the study and its trials.
-        modules: those of `runs.third_party_modules`: names, and files of plugins and own networks.
+        modules: those of `folder_runs.third_party_modules`: names, and files of plugins and own networks.
         engine: the engine's name.
         device: the kind of device that nodes train on.
 

@@ -13,7 +13,7 @@ from harness.training.cluster.actors import Joined, StackActor
 from harness.training.cluster.connection import ClusterNode, first_line
 from harness.training.cluster.joining import Joining
 from harness.training.cluster.nodes import NodeChecks
-from harness.training.runs import third_party_modules
+from harness.training.folder_runs import third_party_modules
 
 ANSWER = 120.0
 """Seconds for all nodes to load a study's components."""

@@ -10,8 +10,7 @@ import pandas as pd
 from own_cell import settings_of
 from problem import WORKERS, Problem
 
-from harness import results
-from harness.study import study
+from harness import results, study
 from harness.training import runs
 
 FIRST_SEED = 5000

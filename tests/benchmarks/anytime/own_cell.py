@@ -21,10 +21,10 @@ from typing import Any
 
 from problem import WORKERS, Cell, Configuration, Parameter, Problem
 
+from harness import study
 from harness.searching import loop
 from harness.searching.ask_tell import AskTell, Suggestion
 from harness.settings import limits
-from harness.study import study
 from harness.system import locks
 from harness.training.options import RunOptions
 

@@ -30,9 +30,9 @@ from environments import Method
 from problem import PROBLEMS, WORKERS
 from worktrees import ROOT, commit_of
 
+from harness import study
 from harness.data.samples import TRAINED_ON, prepare
 from harness.errors import MachineError, UsageError
-from harness.study import study
 from harness.study.trials import settings_of
 from harness.system import machine, signals
 from harness.text import duration
