@@ -65,9 +65,9 @@ def section(evidence: Evidence) -> Section:
     columns = [
         Column("data set", "dataset"),
         Column("contrast", contrast_cell, show="long"),
-        Column("seeds", "n", numeric=True, show="wide"),
+        Column(f"{judged.unit}s", "n", numeric=True, show="wide"),
         Column("difference", difference_cell, numeric=True),
-        Column("error of seeds", _error("error_seeds"), numeric=True, show="wide"),
+        Column(f"error of {judged.unit}s", _error("error_seeds"), numeric=True, show="wide"),
         Column("of images", _error("error_images"), numeric=True, show="wide"),
         Column("of both", _error("error"), numeric=True, show="wide"),
         Column("images from", "from", show="wide"),

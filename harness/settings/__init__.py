@@ -83,7 +83,7 @@ def listed_seeds(value: object, whose: str, first: int = 0) -> object:
         return value
     count = value if isinstance(value, int) and not isinstance(value, bool) else None
     if count is None:
-        raise ValueError("a list of seeds, or a count of them")
+        raise ValueError("a list of seeds, or a count of them, such as [100, 101, 102] or 3")
     if count < 1:
         raise ValueError(f"{whose} needs at least 1 seed")
     if count > limits.SEEDS:

@@ -21,6 +21,10 @@ from harness.study import tuning_space
 
 GivenSettings: TypeAlias = "dict[str, Value]"
 """Settings as a study file gives them, checked; `trials.resolve` makes an arm's settings of them."""
+SEED_HINT = (
+    "no setting; `seeds` in [study] gives trials their seeds, start_seed, order_seed and so on fix one "
+    "source of randomness for all trials, and seed.start = 8 under [axes] varies one alone"
+)
 
 
 def known_settings() -> dict[str, Setting]:
@@ -73,7 +77,7 @@ class Checker:
     def value(self, where: str, key: str, value: object) -> Value:
         """Check a setting's value; return it in canonical form, "" where it is wrong."""
         if key not in self.known:
-            self.problems.append(f"{where}: unknown setting; {did_you_mean(key, self.known)}")
+            self.problems.append(f"{where}: {self._unknown(key)}")
             return ""
         try:
             checked = self.known[key].check(value)
@@ -86,6 +90,10 @@ class Checker:
                 f"{where} = {_json(value)}: unknown {key}; {did_you_mean(str(value), names)}"
             )
         return checked
+
+    def _unknown(self, key: str) -> str:
+        """Say what is to be set instead of a setting that there is not."""
+        return SEED_HINT if key == "seed" else f"unknown setting; {did_you_mean(key, self.known)}"
 
     def _names(self, key: str) -> list[str]:
         """List the components that a setting may name; none where it names no component."""
@@ -106,7 +114,7 @@ class Checker:
                 self.problems.append(f"axes.{axis}: linked settings need a name that is not a {taken}'s own")
             return list(self.named(f"axes.{axis}", values))
         if axis not in self.known:
-            self.problems.append(f"axes.{axis}: unknown setting; {did_you_mean(axis, self.known)}")
+            self.problems.append(f"axes.{axis}: {self._unknown(axis)}")
             return []
         before = len(self.problems)
         checked = [self.value(f"axes.{axis}", axis, value) for value in values]
