@@ -12,7 +12,7 @@ from harness.text.latex import tabular
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from harness.reporting.model import Table
+    from harness.reporting.model import Cell, Table
 
 
 def save(table: Table, folder: Path) -> tuple[Path, Path]:
@@ -38,8 +38,15 @@ def uri(path: Path) -> str:
 
 def latex(table: Table) -> str:
     """Write a table as a booktabs `tabular`, with a cell's smaller line in brackets."""
-    rows = [[cell.text + (f" ({cell.small})" if cell.small else "") for cell in row] for row in table.rows]
+    rows = [[_in_a_line(cell) for cell in row] for row in table.rows]
     alignment = "".join("r" if column.numeric else "l" for column in table.columns)
     comment = " ".join(f"{table.title}. {table.note}".split())
     body = tabular([column.name for column in table.columns], rows, alignment)
     return f"% {comment}\n% Needs \\usepackage{{booktabs}}.\n{body}"
+
+
+def _in_a_line(cell: Cell) -> str:
+    """Write a cell and its smaller line, in brackets; a smaller line alone without them."""
+    if not cell.text or not cell.small:
+        return cell.text or cell.small
+    return f"{cell.text} ({cell.small})"

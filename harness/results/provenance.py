@@ -36,6 +36,12 @@ UNCLEAR = re.compile(r"""^$|[\s'"\\]""")
 """What in a word of a command needs quotes."""
 
 
+OF_TRAINING = (
+    "versions", "commit", "device", "kernels", "bits", "host", "cpu", "cores", "workers", "threads",
+)  # fmt: skip
+"""Facts that stand for the folder: those of the last run that trained something."""
+
+
 class Provenance:
     """provenance.json of a run that trains into a folder. Earlier runs into the same folder stay listed."""
 
@@ -44,7 +50,7 @@ class Provenance:
     ) -> None:
         """Write that a run begins, on this machine or elsewhere."""
         self.path = folder / "provenance.json"
-        before = documents.provenance(folder)
+        self.before = before = documents.provenance(folder)
         _set_aside(self.path)
         self.start = time.monotonic()
         about = {
@@ -76,11 +82,14 @@ class Provenance:
     def finish(self, trained: int, more: Mapping[str, Any] | None = None) -> None:
         """Note when the run ended, how many trials it trained, and what else is known of it.
 
-        Of a `cluster` among that, the last run's also stands beside the runs.
+        Of a `cluster` among that, the last run's also stands beside the runs. A run that trained nothing
+        leaves the facts of training as they were.
         """
         seconds = round(time.monotonic() - self.start, 1)
         self.run |= {"finished": _now(), "seconds": seconds, "trials_trained": trained, **(more or {})}
         self.content |= {name: self.run[name] for name in ("cluster",) if name in self.run}
+        if not trained:
+            self.content |= {name: self.before[name] for name in OF_TRAINING if name in self.before}
         self._write()
 
     def _write(self) -> None:

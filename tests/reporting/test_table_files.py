@@ -46,6 +46,12 @@ def test_the_latex_is_a_booktabs_tabular_with_everything_escaped(tmp_path: Path)
     ]
 
 
+def test_a_smaller_line_alone_has_no_brackets_in_latex() -> None:
+    rows = [[Cell("", "\u22121 to 2")], [Cell("3", "2 to 4")], [Cell("5")]]
+    written = table_files.latex(Table("t", "T", "", [Column("interval", numeric=True)], rows, None))
+    assert written.splitlines()[6:9] == [r"\(-\)1 to 2 \\", r"3 (2 to 4) \\", r"5 \\"]
+
+
 @pytest.mark.parametrize("letter", [chr(code) for code in range(0x20, 0x7F)])
 def test_no_printable_character_keeps_a_meaning_of_its_own(letter: str) -> None:
     text = latex.escape(f"x{letter}y")

@@ -69,6 +69,24 @@ def test_earlier_runs_stay_listed(study_of: Make, tmp_path: Path) -> None:
     assert [run["trials_trained"] for run in runs] == [1, 2, 0]
 
 
+def test_a_run_that_trains_nothing_does_not_describe_the_numbers(
+    study_of: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as one on another machine, that draws a report anew."""
+    training.train(study_of(epochs=1), tmp_path, device="cpu", workers=2)
+    path = tmp_path / "provenance.json"
+    first = json.loads(path.read_text())
+    monkeypatch.setattr(provenance, "_commit", lambda: "another")
+    monkeypatch.setattr(provenance.machine, "model", lambda: "another processor")
+    training.train(study_of(epochs=1), tmp_path, device="cpu", workers=1)
+    again = json.loads(path.read_text())
+    assert [run["commit"] for run in again["runs"]] == [first["commit"], "another"]
+    assert {**again, "runs": []} == {**first, "runs": []}
+    training.train(study_of(epochs=1, study={"seeds": 3}), tmp_path, device="cpu", workers=1)
+    later = json.loads(path.read_text())
+    assert (later["commit"], later["cpu"], later["workers"]) == ("another", "another processor", 1)
+
+
 def test_a_run_that_stops_is_listed_with_what_it_trained(
     study_of: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
