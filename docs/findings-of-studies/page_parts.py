@@ -74,15 +74,16 @@ def took(folders: Sequence[Path]) -> str:
     Raises:
         UsageError: one is not a results folder.
     """
-    found = [
-        folder / phase
-        for folder in folders
-        for phase in ("", TUNING, TUNED)
-        if (folder / phase / "trials.csv").is_file()
-    ]
+    phases = [folder / phase for folder in folders for phase in ("", TUNING, TUNED)]
+    found = [folder for folder in phases if (folder / "trials.csv").is_file()]
     trials = pd.concat([results.read_trials(folder)[["trial_id", "status"]] for folder in found])
     trained = trials.loc[trials["status"].isin(columns.FINISHED), "trial_id"].nunique()
-    provenances = [documents.provenance(folder) for folder in found]
-    seconds = sum(float(run.get("seconds", 0)) for one in provenances for run in one.get("runs", []))
+    provenances = [documents.provenance(folder) for folder in phases]
+    runs = [
+        (place, run) for place, one in zip(phases, provenances, strict=True) for run in one.get("runs", [])
+    ]
+    seconds = sum(float(run.get("seconds", 0)) for _, run in runs)
+    # Of a phase whose trials are not kept, its runs say how many they were.
+    trained += sum(int(run.get("trials_trained", 0)) for place, run in runs if place not in found)
     places = {f"{count(one['workers'], 'core')} ({one['cpu']})" for one in provenances if one}
     return f"{count(trained, 'training')}, {duration(seconds)} on {joined(sorted(places))}"

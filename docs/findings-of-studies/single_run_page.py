@@ -96,12 +96,12 @@ def held(compared: Compared, folders: Mapping[str, Path]) -> tuple[pd.DataFrame,
 
 def _protocols(compared: Compared, folder: Path) -> dict[str, pd.DataFrame]:
     """Read the tables of single runs by protocol: each learning rate by itself, where there are several."""
-    read = results.read(folder)
-    by_rate = {as_word(rate): trials for rate, trials in read.trials.groupby("lr", sort=True)}
+    epochs = results.read_epochs(folder)
+    by_rate = {as_word(rate): rows for rate, rows in results.read_trials(folder).groupby("lr", sort=True)}
     return {
         f"lr {rate}, {chosen}" if len(by_rate) > 1 else f"one seed, all of train, {chosen}": tables
         for rate, trials in by_rate.items()
-        for chosen, tables in single_runs.of_tables(trials, read.epochs, compared.settings).items()
+        for chosen, tables in single_runs.of_tables(trials, epochs, compared.settings).items()
     }
 
 

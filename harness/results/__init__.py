@@ -218,6 +218,15 @@ def read_trials(folder: Path | str) -> pd.DataFrame:
     return _read_tables(Path(folder), ["trials"], _study(Path(folder)))["trials"]
 
 
+def read_epochs(folder: Path | str) -> pd.DataFrame:
+    """Read only the evaluations of a results folder, a row an evaluation of a trial on a split.
+
+    Raises:
+        UsageError: it is not a results folder, or cannot be read.
+    """
+    return _read_tables(Path(folder), ["epochs"], _study(Path(folder)))["epochs"]
+
+
 def _study(folder: Path) -> dict[str, Any]:
     """Read study.toml; raise UsageError if the folder is not a results folder."""
     if not (folder / "trials.csv").is_file():

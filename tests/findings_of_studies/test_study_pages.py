@@ -25,6 +25,8 @@ from study_pages import PAGES
 
 from harness import stats
 from harness.stats.seed_variance import EVERY, NOTHING
+from harness.study.reading import parse
+from harness.training import runs
 
 BLOCKS, TABLES, EPOCHS = 20, 20, 3
 SPREAD = 0.001
@@ -166,6 +168,20 @@ def written(folders: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     into = tmp_path_factory.mktemp("pages")
     study_pages.main(["--results", str(folders), "--into", str(into)])
     return into
+
+
+def test_trials_of_a_phase_that_is_not_kept_are_counted_by_its_runs(tmp_path: Path) -> None:
+    tables = {
+        "study": {"name": "s", "seeds": 2}, "baseline": {"dataset": "digits", "hidden": [8], "epochs": 1},
+        "axes": {"activation": ["relu", "tanh"]}, "tune": {"seeds": 3, "space": {"lr": [0.1, 0.3]}},
+    }  # fmt: skip
+    runs.train(parse(tables), tmp_path / "s", device="cpu", workers=1)
+    whole = page_parts.took([tmp_path / "s"])
+    assert int(whole.split()[0]) >= 4 + 12
+    for file in (tmp_path / "s" / "tuning").iterdir():
+        if file.is_file() and file.name != "provenance.json":
+            file.unlink()
+    assert page_parts.took([tmp_path / "s"]) == whole
 
 
 @pytest.mark.parametrize("name", PAGES)

@@ -24,7 +24,16 @@ from typing import NoReturn
 
 import doc_numbers
 from reference_digests import digest, record, unfinished
-from reference_folders import ABLATIONS, CHECKOUT, KEPT, REFERENCE, Reference, made, shown_figures
+from reference_folders import (
+    ABLATIONS,
+    CHECKOUT,
+    KEPT,
+    PHASES,
+    REFERENCE,
+    Reference,
+    made,
+    shown_figures,
+)  # fmt: skip
 
 from harness.results import datapackage, documents, tables
 from harness.results.columns import TABLES
@@ -53,6 +62,8 @@ def keep(kept: Reference, made_in: Path, to: Path, figures: Sequence[str]) -> No
         FileNotFoundError: a figure that docs show was not drawn.
     """
     left = {f"{name}.csv" for name in TABLES if name not in kept.tables}
+    for phase in (phase for phase in PHASES if (made_in / phase / "provenance.json").is_file()):
+        _copy(made_in / phase / "provenance.json", to / phase / "provenance.json")
     for phase in kept.phases:
         for path in sorted(file for pattern in FILES for file in (made_in / phase).glob(pattern)):
             if path.name not in left:

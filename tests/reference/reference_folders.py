@@ -83,6 +83,7 @@ KEPT = {
         Reference("augmentation"),
         Reference("normalisation"),
         Reference("variance", tables=("trials",), phases=("",)),
+        Reference("losses_noise", tables=("trials",), phases=("", TUNED)),
         Reference("single_runs_networks", tables=("trials", "epochs"), plugins=("published/val_is_test.py",)),
         Reference("single_runs_losses", tables=("trials", "epochs"), plugins=("published/val_is_test.py",)),
     )
