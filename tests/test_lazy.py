@@ -65,7 +65,7 @@ def test_what_runs_a_study_imports_nothing_heavy(room: str) -> None:
 
 
 def test_no_room_but_engines_and_contract_tests_imports_torch() -> None:
-    rooms = ["study.study", "study.trials", "planning.plan", "results.run_folder", "training.runs"]
+    rooms = ["study.reading", "study.trials", "planning.plan", "results.run_folder", "training.runs"]
     rooms += ["cli.output", "cli.main", "stats", "plots", "comparison", "reporting.page"]
     heavy, done = heavy_after(
         f"import importlib\nfor room in {rooms}:\n"

@@ -8,6 +8,7 @@ from typing import Any
 
 import page_parts
 import pandas as pd
+import scipy.stats
 import study_figures
 from page_parts import MARGIN, Finding
 
@@ -22,6 +23,7 @@ CELL = ["label_noise", "budget"]
 BY = [*CELL, "output"]
 BLOCK = "seed_block"
 MOST_NOISE, NONE = "0.4", "0"
+ALPHA = 0.05
 NO_LEAD = ("worse", "same within margin")
 
 
@@ -50,7 +52,8 @@ def changes(blocks: pd.DataFrame) -> pd.DataFrame:
         blocks: as from `of_blocks`.
 
     Returns:
-        BY, n (blocks), change, change_low, change_high (95 % Student's t of the row by itself).
+        BY, n (blocks), change, change_low, change_high (95 % Student's t of the row by itself), change_p_holm
+        (two-sided, corrected over the changes at one noise level together).
     """
     reference = blocks[blocks["output"].eq(REFERENCE)].drop(columns="output")
     met = blocks[blocks["output"].ne(REFERENCE)].merge(reference, on=[*CELL, "block"], suffixes=("", "_of"))
@@ -58,9 +61,16 @@ def changes(blocks: pd.DataFrame) -> pd.DataFrame:
     first = ahead["budget"].eq(blocks["budget"].iloc[0])
     same = ["label_noise", "output", "block"]
     later = ahead[~first].merge(ahead[first].drop(columns="budget"), on=same, suffixes=("", "_first"))
-    table = stats.summarise(later.assign(change=later["lead"] - later["lead_first"]), BY, "change")
+    later = later.assign(change=later["lead"] - later["lead_first"])
+    table = stats.summarise(later, BY, "change")
+    tests = [
+        {**dict(zip(BY, key, strict=True)), "p": scipy.stats.ttest_1samp(rows["change"].dropna(), 0.0).pvalue}
+        for key, rows in later.groupby(BY, sort=False)
+    ]
+    table = table.merge(pd.DataFrame(tests), on=BY)
+    table["change_p_holm"] = table.groupby("label_noise", sort=False)["p"].transform(stats.holm)
     names = {"mean": "change", "low": "change_low", "high": "change_high"}
-    return table.rename(columns=names)[[*BY, "n", *names.values()]]
+    return table.rename(columns=names)[[*BY, "n", *names.values(), "change_p_holm"]]
 
 
 def numbers(blocks: pd.DataFrame, verdicts: pd.DataFrame) -> pd.DataFrame:
@@ -73,7 +83,8 @@ def numbers(blocks: pd.DataFrame, verdicts: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         BY, n (blocks), mean, low, high of the accuracy; difference, difference_low, difference_high, p_holm,
-        verdict; change, change_low, change_high, as from `changes`. NaN where there is no such number.
+        verdict; change, change_low, change_high, change_p_holm, as from `changes`. NaN where there is no such
+        number.
     """
     table = stats.summarise(blocks, BY, "accuracy").drop(columns="sd")
     names = {"arm": "output", "low": "difference_low", "high": "difference_high"}
@@ -87,25 +98,31 @@ def numbers(blocks: pd.DataFrame, verdicts: pd.DataFrame) -> pd.DataFrame:
     return table.merge(changes(blocks).drop(columns="n"), on=BY, how="left")
 
 
-def outcome(table: pd.DataFrame) -> str:
-    """Say what became of the hypothesis: it holds, is rejected, or is not decided.
-
-    It is rejected where a lead under the most noise is not there (worse, or the same within the margin),
-    where the interval of a change of such a lead lies below 0, or where that of a difference on clean labels
-    lies beyond the margin. It holds where all such leads are better, no interval of their changes reaches
-    below 0, and all differences on clean labels are the same within the margin.
+def outcomes(table: pd.DataFrame) -> dict[str, str]:
+    """Say what became of each part of the hypothesis: it holds, is rejected, or is not decided.
 
     Args:
         table: as from `numbers`.
+
+    Returns:
+        lead: under the most noise, all are better at all budgets; rejected where one is worse, or the same
+        within the margin. as_large: no such lead gets smaller; rejected where one does, of all of them
+        together (Holm). clean: all are the same within the margin on clean labels; rejected where an interval
+        lies beyond it.
     """
     shown = table[table["output"].ne(REFERENCE)]
     noisy, clean = (shown[shown["label_noise"].eq(level)] for level in (MOST_NOISE, NONE))
+    smaller = noisy["change"].lt(0) & noisy["change_p_holm"].lt(ALPHA)
     beyond = clean["difference_low"].gt(MARGIN) | clean["difference_high"].lt(-MARGIN)
-    if noisy["verdict"].isin(NO_LEAD).any() or noisy["change_high"].lt(0).any() or beyond.any():
-        return "is rejected"
-    led = noisy["verdict"].eq("better").all() and not noisy["change_low"].lt(0).any()
-    held = led and clean["verdict"].eq("same within margin").all()
-    return "holds" if held else "is not decided"
+    parts = {
+        "lead": (noisy["verdict"].eq("better").all(), noisy["verdict"].isin(NO_LEAD).any()),
+        "as_large": (not noisy["change_low"].lt(0).any(), smaller.any()),
+        "clean": (clean["verdict"].eq("same within margin").all(), beyond.any()),
+    }
+    return {
+        name: "is rejected" if rejected else "holds" if held else "is not decided"
+        for name, (held, rejected) in parts.items()
+    }
 
 
 def _verdict(row: Mapping[Any, Any]) -> str:
@@ -173,7 +190,7 @@ def finding(folders: Mapping[str, Path]) -> Finding:
     words = {
         **_design(documents.study(folder)), "blocks": blocks["block"].nunique(), "reference": REFERENCE,
         "contrasts": int(table["output"].ne(REFERENCE).sum()), "outputs": outputs,
-        "outcome": outcome(table), "rows": rows_of(table, outputs), "leads": list(leads(table, MOST_NOISE)),
+        "outcomes": outcomes(table), "rows": rows_of(table, outputs), "leads": list(leads(table, MOST_NOISE)),
         "changes": list(changed(table, MOST_NOISE)), "clean": list(leads(table, NONE)),
         "most_noise": percent(float(MOST_NOISE), 0), "spreads": _spreads(chosen), "arms": len(chosen),
         "edges": int(chosen["edges"].fillna("").ne("").sum()), "took": page_parts.took([folder]),

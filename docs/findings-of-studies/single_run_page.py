@@ -14,7 +14,7 @@ import pandas as pd
 import single_runs
 import study_figures
 from page_parts import Finding
-from single_runs import BEST, CAREFUL, EDGES, ITSELF, OWN, SAME
+from single_runs import ALL, BEST, CAREFUL, EDGES, ITSELF, OWN, SAME
 
 from harness import results
 from harness.settings.schema import TUNED
@@ -131,6 +131,7 @@ def _words(compared: Compared, rates: pd.DataFrame, true: pd.DataFrame) -> dict[
     every = {
         "whole": main, "own": _of(here, OWN, CAREFUL), "alone": _of(here, SAME, ITSELF),
     }  # fmt: skip
+    averaged = _of(here, ALL, CAREFUL)
     return {
         "title": compared.title, "careful": compared.careful, "tables": compared.tables,
         "pairs": len(pairs), "known": int(pairs["known"].sum()), "protocols": protocols,
@@ -140,6 +141,7 @@ def _words(compared: Compared, rates: pd.DataFrame, true: pd.DataFrame) -> dict[
         **{
             name: [_cell(some, protocol, ALL_SIZES) for protocol in protocols] for name, some in every.items()
         },
+        "averaged": [_averaged(averaged, protocol) for protocol in protocols],
     }  # fmt: skip
 
 
@@ -173,6 +175,12 @@ def _of(rates: pd.DataFrame, seeds: str, against: str) -> pd.DataFrame:
 def _pairs(rates: pd.DataFrame, size: str) -> int:
     """Count the pairs of a size: those of the protocol that has most."""
     return max(map(int, rates.loc[rates["size"].eq(size), "pairs"]), default=0)
+
+
+def _averaged(rates: pd.DataFrame, protocol: str) -> str:
+    """Write the rate of the mean of all tables of a protocol, which is one table."""
+    (row,) = rates[rates["protocol"].eq(protocol) & rates["size"].eq(ALL_SIZES)].to_dict("records")
+    return percent(row["wrong"], 0)
 
 
 def _cell(rates: pd.DataFrame, protocol: str, size: str) -> str:

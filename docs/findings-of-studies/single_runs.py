@@ -29,7 +29,7 @@ VAL_IS_TEST = "_val_is_test"
 BLOCK = "seed_block"
 LAST, BEST = "last epoch", "best epoch on test"
 CAREFUL, ITSELF = "the careful study", "the mean of such tables"
-SAME, OWN = "the same in all arms", "its own in each arm"
+SAME, OWN, ALL = "the same in all arms", "its own in each arm", "all of them, averaged"
 
 
 def differences(values: pd.DataFrame) -> pd.DataFrame:
@@ -191,13 +191,18 @@ def compared(true: pd.DataFrame, protocols: Mapping[str, pd.DataFrame]) -> pd.Da
         protocols: what a protocol is called -> its tables of single runs, as `differences` takes them.
 
     Returns:
-        protocol, seeds (`SAME` or `OWN`), against, and the columns of `rates`. Against `CAREFUL`, wrong is
-        another order than the careful study's. Against `ITSELF`, it is another than the mean of all tables of
-        this protocol has: what one seed does alone.
+        protocol, seeds (`SAME` or `OWN`; `ALL`: one table, the mean of all), against, and the columns of
+        `rates`. All are over the pairs whose order `true` knows. Against `CAREFUL`, wrong is another order
+        than the careful study's. Against `ITSELF`, it is another than the mean of all tables of this protocol
+        has: what one seed does alone.
     """
     parts = []
     for protocol, tables in protocols.items():
-        against = {CAREFUL: true, ITSELF: true_orders(tables)}
+        mean = tables.groupby(["cell", "arm"], as_index=False, sort=False)["accuracy"].mean()
+        mean = mean.assign(table=0)
+        against = {CAREFUL: true, ITSELF: _of_mean(mean, true)}
+        whole = rates(orders(mean, true))
+        parts.append(whole.assign(protocol=protocol, seeds=ALL, against=CAREFUL))
         for seeds, drawn in ((SAME, tables), (OWN, with_own_seeds(tables))):
             parts += [
                 rates(orders(drawn, order)).assign(protocol=protocol, seeds=seeds, against=name)
@@ -206,3 +211,9 @@ def compared(true: pd.DataFrame, protocols: Mapping[str, pd.DataFrame]) -> pd.Da
     whole = pd.concat(parts, ignore_index=True)
     first = ["protocol", "seeds", "against"]
     return whole[[*first, *whole.columns.drop(first)]]
+
+
+def _of_mean(mean: pd.DataFrame, true: pd.DataFrame) -> pd.DataFrame:
+    """Give the order that the mean of all tables has, of the pairs whose true order is known."""
+    known = true.loc[true["known"], PAIR]
+    return differences(mean).merge(known, on=PAIR).assign(known=True)

@@ -198,7 +198,7 @@ def _arranged(study: Study, folder: Path, asked: RunOptions, device: str) -> tup
         run_folder.check_shard(folder, planned, known)
         run_folder.check_trials(folder, planned.whole or planned, known)
     if looks.looks_of(planned) and done:
-        planned = replace(planned, skipped=next(looks.stages(planned, folder)).skipped)
+        planned = looks.without_needless(planned, folder)
     longer = going_on.find(planned, asked.engine, kept, done, folder, device)
     stacks, processes = [*kept, *longer.stacks], asked.workers or cores()
     planned = arrange(planned, asked.engine, stacks, device, processes, done)

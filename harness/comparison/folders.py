@@ -185,7 +185,7 @@ def provenance(a: Results, b: Results) -> pd.DataFrame:
 
 def _origin(results: Results) -> dict[str, str]:
     """Collect the versions and machines that trained a folder, over all its runs."""
-    runs = results.provenance.get("runs") or [results.provenance]
+    runs = documents.trained_runs(results.provenance) or [results.provenance]
     origins: dict[str, list[str]] = {}
     for run in runs:
         versions = {str(name): value for name, value in run.get("versions", {}).items()}

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import matplotlib as mpl
 import numpy as np
-import seaborn as sns
 
+from harness.plots.heatmaps import heatmap
 from harness.plots.style import COLORS, GREY, PercentTicks, styled, subplots
 from harness.text import minus, p_value, percent
 
@@ -87,13 +87,15 @@ def _heat(ax: Axes, cells: Cells, size: float) -> None:
         ]
         for row in zip(cells.mean.to_numpy(), effect.to_numpy(), strict=True)
     ]
-    sns.heatmap(
-        effect, vmin=-most, vmax=most, cmap=mpl.colormaps["RdBu"].with_extremes(bad="0.92"), annot=words,
-        fmt="", annot_kws={"size": size}, linewidths=0.5, ax=ax,
-        xticklabels=[textwrap.fill(str(level), 13) for level in cells.mean.columns],
-        yticklabels=list(cells.mean.index),
-        cbar_kws={"label": "from additive (points)", "shrink": 0.9,
-                  "format": lambda points, _: minus(f"{points:+.3g}")},
+    heatmap(
+        ax, effect.to_numpy(), words, ends=(-most, most), size=size,
+        colors=mpl.colormaps["RdBu"].with_extremes(bad="0.92"),
+        names=(
+            list(map(str, cells.mean.index)),
+            [textwrap.fill(str(level), 13) for level in cells.mean.columns],
+        ),
+        bar={"label": "from additive (points)", "shrink": 0.9,
+             "format": lambda points, _: minus(f"{points:+.3g}")},
     )  # fmt: skip
     ax.set(xlabel=cells.columns, ylabel=cells.rows)
     ax.tick_params(axis="y", rotation=0)

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 import numpy as np
-import seaborn as sns
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
+from harness.plots.heatmaps import heatmap
 from harness.plots.style import shortened, styled, subplots
 from harness.text import minus
 
@@ -39,11 +39,10 @@ def confusion(ax: Axes, counts: pd.DataFrame, classes: Sequence[str]) -> None:
     top = max(values[~diagonal].max(initial=0), 1)
     # The diagonal is pushed beyond the scale also where it is smaller than a mistake.
     shade = np.where(diagonal, top + 1, values)
-    sns.heatmap(
-        shade, vmin=0, vmax=top, cmap=mpl.colormaps["rocket_r"].with_extremes(over="0.88"), square=True,
-        annot=_written(values), fmt="", annot_kws={"size": 9}, linewidths=0.5,
-        xticklabels=list(classes), yticklabels=list(classes), ax=ax,
-        cbar_kws={"label": "mistakes (samples)", "shrink": 0.8},
+    heatmap(
+        ax, shade, _written(values), ends=(0, top), size=9, square=True, names=(classes, classes),
+        colors=mpl.colormaps["rocket_r"].with_extremes(over="0.88"),
+        bar={"label": "mistakes (samples)", "shrink": 0.8},
     )  # fmt: skip
     _name_classes(ax, classes)
 
@@ -69,12 +68,12 @@ def confusion_change(ax: Axes, change: pd.DataFrame, classes: Sequence[str]) -> 
     values = change.to_numpy()
     diagonal = np.eye(len(values), dtype=bool)
     top = max(int(np.abs(values[~diagonal]).max(initial=0)), 1)
-    sns.heatmap(
-        np.where(diagonal, values, -values), vmin=-top, vmax=top, cmap="RdBu", square=True, fmt="",
-        annot=[[minus(f"{value:+d}") if value else "" for value in row] for row in values],
-        annot_kws={"size": 9}, linewidths=0.5, ax=ax, xticklabels=list(classes), yticklabels=list(classes),
-        cbar_kws={"label": "worse (red)  \u2190  samples  \u2192  better (blue)", "shrink": 0.8,
-                  "ticks": MaxNLocator(6, integer=True), "format": lambda tick, _: f"{abs(tick):g}"},
+    written = [[minus(f"{value:+d}") if value else "" for value in row] for row in values]
+    heatmap(
+        ax, np.where(diagonal, values, -values), written, ends=(-top, top), size=9, square=True,
+        names=(classes, classes), colors=mpl.colormaps["RdBu"],
+        bar={"label": "worse (red)  \u2190  samples  \u2192  better (blue)", "shrink": 0.8,
+             "ticks": MaxNLocator(6, integer=True), "format": lambda tick, _: f"{abs(tick):g}"},
     )  # fmt: skip
     for place in range(len(values)):
         ax.add_patch(Rectangle((place, place), 1, 1, fill=False, ec="0.15", lw=1.4, clip_on=False))
@@ -109,4 +108,5 @@ def confusion_figure(
     for ax, (draw, title, counts) in zip(flat, draws, strict=True):
         draw(ax, counts, classes)
         ax.set_title("\n".join(map(shortened, title.split("\n"))), loc="left")
+    figure.draw_without_rendering()  # square cells settle in a second layout alone
     return figure

@@ -25,6 +25,10 @@ TABLES_OF_STUDY: Mapping[str, type] = {
     "study": dict, "baseline": dict, "axes": dict, "steps": list, "contrasts": dict, "tune": dict,
     "search": dict, "space": dict, "chosen": dict, "datasets": dict, "start": dict,
 }  # fmt: skip
+OF_TRAINING = (
+    "versions", "commit", "device", "kernels", "bits", "host", "cpu", "cores", "workers", "threads",
+)  # fmt: skip
+"""Entries of provenance.json that describe the machine and the versions that trained."""
 MOVE = "Move the folder away and run again"
 COPY_AGAIN = "Copy the whole results folder again, or run its study again, which resumes there"
 
@@ -181,6 +185,11 @@ def provenance(folder: Path) -> dict[str, Any]:
     if damaged:
         notes.warn(f"{path} is damaged: its {', '.join(damaged)} cannot be read, and is left out")
     return sound
+
+
+def trained_runs(provenance: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """List the runs of a provenance.json that trained something, or were stopped before they said what."""
+    return [run for run in provenance.get("runs", []) if run.get("trials_trained") != 0]
 
 
 def _is_sound(key: str, value: object) -> bool:

@@ -36,12 +36,6 @@ UNCLEAR = re.compile(r"""^$|[\s'"\\]""")
 """What in a word of a command needs quotes."""
 
 
-OF_TRAINING = (
-    "versions", "commit", "device", "kernels", "bits", "host", "cpu", "cores", "workers", "threads",
-)  # fmt: skip
-"""Facts that stand for the folder: those of the last run that trained something."""
-
-
 class Provenance:
     """provenance.json of a run that trains into a folder. Earlier runs into the same folder stay listed."""
 
@@ -88,8 +82,11 @@ class Provenance:
         seconds = round(time.monotonic() - self.start, 1)
         self.run |= {"finished": _now(), "seconds": seconds, "trials_trained": trained, **(more or {})}
         self.content |= {name: self.run[name] for name in ("cluster",) if name in self.run}
-        if not trained:
-            self.content |= {name: self.before[name] for name in OF_TRAINING if name in self.before}
+        if not trained and self.before:
+            facts = (*documents.OF_TRAINING, "cluster")
+            self.content = {name: value for name, value in self.content.items() if name not in facts} | {
+                name: self.before[name] for name in facts if name in self.before
+            }
         self._write()
 
     def _write(self) -> None:

@@ -52,11 +52,29 @@ def stages(drawn: Plan, folder: Path) -> Iterator[Plan]:
         said = f"look at {seeds} seeds: {told} of {count(contrasts, 'contrast')} told"
         if contrasts and told == contrasts:
             notes.tell(f"{said}; no more seeds are needed")
-            reason = f"{NOT_NEEDED}{seeds} seeds"
-            yield replace(drawn, skipped={**drawn.skipped, **dict.fromkeys(waiting, reason)})
+            yield _without(drawn, waiting, seeds)
             return
         notes.tell(f"{said}; on to {following} seeds")
     yield drawn
+
+
+def without_needless(drawn: Plan, folder: Path) -> Plan:
+    """Give a plan whose trials behind a look that told every contrast are skipped; nothing is said of it."""
+    done = run_folder.finished(folder)
+    for seeds, _ in pairwise(looks_of(drawn)):
+        first, later = _parted(drawn, seeds)
+        if not first <= {*done, *drawn.skipped} or not _have_rows(first, folder):
+            return drawn
+        told, contrasts = look(drawn, folder, seeds)
+        if contrasts and told == contrasts:
+            return _without(drawn, later - {*done, *drawn.skipped}, seeds)
+    return drawn
+
+
+def _without(drawn: Plan, needless: Collection[str], seeds: int) -> Plan:
+    """Skip trials that are not needed since every contrast was told at so many seeds."""
+    reason = f"{NOT_NEEDED}{seeds} seeds"
+    return replace(drawn, skipped={**drawn.skipped, **dict.fromkeys(needless, reason)})
 
 
 def look(drawn: Plan, folder: Path, seeds: int) -> tuple[int, int]:

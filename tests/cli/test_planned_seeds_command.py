@@ -104,6 +104,7 @@ def test_the_run_of_a_study_that_is_looked_at_says_which_look(capsys: pytest.Cap
     assert "6 trials skipped: not needed: every contrast was told at 3 seeds" in said.out
     assert "at most" not in said.out
     assert "about" not in said.out
+    assert "look at" not in said.err, "a plan goes on to nothing"
     assert command("run", "s.toml", "--set", "seeds=6", *clear, "--workers", "1") == 0
     assert "[contrasts] changed after 6 trials had been trained and could be read" in capsys.readouterr().err
     assert command("plan", "s.toml", *looked, *clear, "--shard", "1/2") == 2

@@ -296,6 +296,12 @@ def test_differences_in_provenance_are_reported(trained: Trained, edited: Edited
     path.write_text(json.dumps(content))
     found = comparison.compare(trained(), b).provenance.set_index("what")
     assert found["b"].to_dict() == {"torch": "9.9", "engine": "loop"}
+    idle = {**content["runs"][0], "versions": {"torch": "8.8"}, "commit": "other", "trials_trained": 0}
+    path.write_text(json.dumps({**content, "runs": [*content["runs"], idle]}))
+    found = comparison.compare(trained(), b).provenance.set_index("what")
+    assert found["b"].to_dict() == {"torch": "9.9", "engine": "loop"}, (
+        "a run that trained nothing made no row"
+    )
     path.unlink()
     assert comparison.compare(trained(), b).provenance.set_index("what")["b"]["torch"] == ""
 

@@ -11,7 +11,7 @@ import pytest
 import single_run_page
 import single_runs
 from scipy.stats import norm
-from single_runs import BEST, CAREFUL, ITSELF, LAST, OWN, SAME
+from single_runs import ALL, BEST, CAREFUL, ITSELF, LAST, OWN, SAME
 
 import harness
 
@@ -128,6 +128,21 @@ def test_a_protocol_that_favours_an_arm_is_wrong_beyond_the_luck_of_a_seed() -> 
     rate = found[found["size_low"].eq(0) & found["seeds"].eq(SAME)].set_index("against")["wrong"]
     assert rate[CAREFUL] == 1
     assert rate[ITSELF] == 0
+    averaged = found[found["size_low"].eq(0) & found["seeds"].eq(ALL)]
+    assert averaged[["against", "wrong", "n"]].to_numpy().tolist() == [[CAREFUL, 1, 1]]
+
+
+def test_the_luck_of_a_seed_is_told_over_the_pairs_whose_order_is_known() -> None:
+    """Of a and b, which are known, and c and d, which only the tables themselves could tell apart."""
+    rng = np.random.default_rng(4)
+    single = noisy({"a": 0.95, "b": 0.95, "c": 0.91, "d": 0.97}, 0.001, 20, rng)
+    found = single_runs.compared(known(a_b=0.01), {"one": single})
+    every = found[found["size_low"].eq(0) & found["size_high"].eq(math.inf)]
+    assert set(every["pairs"]) == {1}
+    alone = every[every["seeds"].eq(SAME) & every["against"].eq(ITSELF)]["wrong"].item()
+    values = single.pivot_table(index="table", columns="arm", values="accuracy")
+    apart = values["a"] - values["b"]
+    assert alone == pytest.approx((np.sign(apart) == -np.sign(apart.mean())).mean())
 
 
 def test_a_block_of_seeds_is_one_table_and_its_first_seed_a_run() -> None:

@@ -69,8 +69,8 @@ def _summary(published: Published, folder: Path) -> str:
     return (
         f"{said}\nOf the {len(behind)} that are not inside, {by_arm} have an arm of another setting or "
         f"epoch, planned before it was trained, that is; {afterwards}\nmore only an arm or an epoch that was "
-        f"looked for afterwards; {scatter} are as one more training of ours could be;\n"
-        f"{behind.count('')} are not explained."
+        f"looked for afterwards; {scatter} are as further trainings of ours could be;\n"
+        f"not explained: {behind.count('')}."
     )
 
 

@@ -58,6 +58,8 @@ LAST = 120.0
 def keep(kept: Reference, made_in: Path, to: Path, figures: Sequence[str]) -> None:
     """Copy what is kept of a results folder that was made, and describe what became of its tables.
 
+    Of a phase that is not kept, provenance.json is: it says how long that took.
+
     Raises:
         FileNotFoundError: a figure that docs show was not drawn.
     """

@@ -296,9 +296,9 @@ def test_of_a_large_folder_the_trials_alone_may_be_kept(small: Path, tmp_path: P
     Path(shutil.copytree(small, tmp_path / "made" / "tuning"))
     shutil.copytree(small, tmp_path / "made", dirs_exist_ok=True)
     make_reference.keep(kept, tmp_path / "made", tmp_path / "kept", [])
-    assert not [
-        name for name in ("epochs.csv", "confusion.csv", "tuning") if (tmp_path / "kept" / name).exists()
-    ]
+    assert not [name for name in ("epochs.csv", "confusion.csv") if (tmp_path / "kept" / name).exists()]
+    left = [file.name for file in (tmp_path / "kept" / "tuning").iterdir()]
+    assert left == ["provenance.json"], "which says how long it took"
     assert len(stale(kept, tmp_path / "kept")) == 1, "but for its ids, it is current"
     assert {"no epochs.csv", "no confusion.csv"} < set(stale(KEPT["lab4_steps"], tmp_path / "kept"))
     assert results.read_trials(tmp_path / "kept")["status"].eq("ok").all()

@@ -138,7 +138,10 @@ def test_the_report_has_the_section_and_its_tables(reading: ReportData, tmp_path
     page = reporting.write(reading.results.folder, tmp_path / "report.html")
     text = page.read_text(encoding="utf-8")
     assert "Where the variance of a seed comes from" in text
-    assert "Where does the variance between seeds come from, on digits?" in text
+    question = (
+        "Where does the variance between seeds come from, on digits, and how much do these choices matter:"
+    )
+    assert f"{question} schedule (constant and linear)?" in text
     answer = text[text.index("Share of the variance between seeds on digits") :]
     assert answer.index("initial weights") < answer.index("How sure")  # on the first screen
     table = seed_sources.variance(reading)

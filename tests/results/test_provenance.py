@@ -11,14 +11,16 @@ import sys
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from harness.data.datasets import datasets
 from harness.engines import kernels
+from harness.planning import plan
 from harness.registry import PACKAGE_ROOT
-from harness.results import provenance
+from harness.results import documents, provenance
 from harness.study.study import Study
 from harness.training import progress
 from harness.training import runs as training
@@ -77,7 +79,7 @@ def test_a_run_that_trains_nothing_does_not_describe_the_numbers(
     path = tmp_path / "provenance.json"
     first = json.loads(path.read_text())
     monkeypatch.setattr(provenance, "_commit", lambda: "another")
-    monkeypatch.setattr(provenance.machine, "model", lambda: "another processor")
+    monkeypatch.setattr("harness.system.machine.model", lambda: "another processor")
     training.train(study_of(epochs=1), tmp_path, device="cpu", workers=1)
     again = json.loads(path.read_text())
     assert [run["commit"] for run in again["runs"]] == [first["commit"], "another"]
@@ -85,6 +87,20 @@ def test_a_run_that_trains_nothing_does_not_describe_the_numbers(
     training.train(study_of(epochs=1, study={"seeds": 3}), tmp_path, device="cpu", workers=1)
     later = json.loads(path.read_text())
     assert (later["commit"], later["cpu"], later["workers"]) == ("another", "another processor", 1)
+    assert [run["trials_trained"] for run in documents.trained_runs(later)] == [2, 1]
+
+
+@pytest.mark.parametrize("first", [{"cluster": {"address": "local:2"}}, {}])
+def test_a_cluster_that_trained_nothing_is_not_the_folders(
+    study_of: Make, tmp_path: Path, first: dict[str, Any]
+) -> None:
+    drawn, second = plan.make(study_of(epochs=1)), {} if first else {"cluster": {"address": "auto"}}
+    for trained, more in ((2, first), (0, second)):
+        provenance.Provenance(tmp_path, drawn, ["cpu"], 1, here=not more).finish(trained, more)
+    told = json.loads((tmp_path / "provenance.json").read_text())
+    assert told.get("cluster") == first.get("cluster")
+    assert told["kernels"].startswith("those of the nodes") == bool(first)
+    assert [run.get("cluster") for run in told["runs"]] == [first.get("cluster"), second.get("cluster")]
 
 
 def test_a_run_that_stops_is_listed_with_what_it_trained(

@@ -15,7 +15,7 @@ from pathlib import Path
 SHORTEST = 12  # characters of a piece of text by which a message is known
 RAISED = {"UsageError", "ValueError", "MachineError"}
 LISTS = {"problems", "told", "self"}
-FIRST = ("study/study", "searching/checks", "searching/samplers")
+FIRST = ("study/reading", "searching/checks", "searching/samplers")
 """The modules that check a study; what the first imports checks with it."""
 BESIDE = ("data/download",)
 """Modules among them that fetch, and check no study."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from torture import messages
 from torture.__main__ import kinds
 from torture.ledger import Ledger, Tally
 from torture.oracle import Fault, Outcome, faults
@@ -131,3 +132,8 @@ def test_operations_are_counted_and_struck(tmp_path: Path) -> None:
     assert counted == f"7 5 ['{tmp_path / 'beside'}'] ['posixpath.join']"
     assert (full, made, alive) == ("No space left on device", "made", "alive")
     assert sorted(path.name for path in (tmp_path / "in").iterdir()) == ["b", "c", "d", "e"]
+
+
+def test_the_messages_are_those_of_all_that_checks_a_study_file() -> None:
+    names = {f"{path.parent.name}/{path.stem}" for path in messages.sources()}
+    assert {"study/reading", "study/rules", "study/overrides", "study/checker", "study/space_table"} <= names

@@ -77,13 +77,14 @@ def _varied(reading: ReportData) -> str:
     if reading.design == "ladder":
         steps = [str(step["name"]) for step in reading.study.steps]
         return f"What does each step add, from the baseline on: {_some(steps)}? ({where})"
-    if seed_sources.varied(reading):
-        return f"Where does the variance between seeds come from, {where}?"
     axes = {axis: list(reading.trials[axis].unique()) for axis in reading.axes}
+    levels = [f"{axis} ({_some(names)})" for axis, names in axes.items()]
+    if seed_sources.varied(reading):
+        choices = f", and how much do these choices matter: {joined(levels)}" if axes else ""
+        return f"Where does the variance between seeds come from, {where}{choices}?"
     if not axes:
         arms = list(dict.fromkeys(reading.trials["label"]))
         return f"Which of {_some(arms)} is best, {where}?" if len(arms) > 1 else f"How good is it, {where}?"
-    levels = [f"{axis} ({_some(names)})" for axis, names in axes.items()]
     return f"How much do these choices matter {where}: {joined(levels)}?"
 
 

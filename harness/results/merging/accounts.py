@@ -6,11 +6,10 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from harness.results.documents import OF_TRAINING, trained_runs
 from harness.results.merging.sources import SourceFolder
 from harness.text import count, listed
 
-ABOUT = ("versions", "commit", "device", "kernels", "bits", "host", "cpu", "cores", "workers", "threads")
-"""Entries of provenance.json that describe a machine and its versions."""
 MOST_TOLD = 4  # values that a note names
 
 
@@ -34,7 +33,7 @@ def _entries(source: SourceFolder) -> Iterator[dict[str, Any]]:
     runs = [run for run in content.get("runs", []) if _text(run) not in known]
     if runs or not before:
         shard = source.plan.get("shard")
-        about = {key: content[key] for key in ABOUT if key in content}
+        about = {key: content[key] for key in OF_TRAINING if key in content}
         yield {
             "folder": source.path.resolve().name,
             **({"shard": list(shard)} if shard else {}),
@@ -75,7 +74,7 @@ def provenance(sources: Sequence[SourceFolder]) -> dict[str, Any]:
         data |= source.provenance.get("data", {})
         for name, digests in source.provenance.get("metrics", {}).items():
             metrics[name] = sorted({*metrics.get(name, []), *digests})
-    about = {key: newest[key] for key in ABOUT if key in newest}
+    about = {key: newest[key] for key in OF_TRAINING if key in newest}
     sorted_data = dict(sorted(data.items()))
     return {
         **about,
@@ -115,7 +114,7 @@ def version_notes(sources: Sequence[SourceFolder]) -> list[str]:
     """Say which versions and builds differ between the runs of the folders: ids and rows do not mix them."""
     said: dict[str, dict[str, list[str]]] = {}
     for entry in entries(sources):
-        for run in entry["runs"] or [entry]:
+        for run in trained_runs(entry) or [entry]:
             about = {"commit": run.get("commit"), "bits": run.get("bits"), **run.get("versions", {})}
             for name, value in about.items():
                 folders = said.setdefault(str(name), {}).setdefault(str(value or "unknown"), [])
