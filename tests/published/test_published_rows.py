@@ -330,12 +330,17 @@ def test_the_page_is_that_of_the_results_that_are_kept() -> None:
 
 def test_readme_counts_the_rows_as_the_page_does() -> None:
     readme = " ".join((published_rows.CHECKOUT / "README.md").read_text(encoding="utf-8").split())
-    verdicts, _ = published_page.counted(PUBLISHED)
+    verdicts, behind = published_page.counted(PUBLISHED)
     trained = [word for word in verdicts if word != published_page.MISSING]
     inside, edge, outside = (trained.count(word) for word in (INSIDE, EDGE, OUTSIDE))
     assert (
         f"Of {len(trained)} numbers {inside} are inside their bands, {edge} at the edge, {outside} outside"
         in readme
+    )
+    planned, afterwards = behind.count(published_page.ARM), behind.count(published_page.AFTERWARDS)
+    assert f"For {planned} of these {len(behind)} an arm that was planned before is inside" in readme
+    assert (
+        f"for {afterwards} one that was looked for afterwards; {behind.count('')} are not explained" in readme
     )
 
 
