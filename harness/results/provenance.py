@@ -40,9 +40,10 @@ class Provenance:
     """provenance.json of a run that trains into a folder. Earlier runs into the same folder stay listed."""
 
     def __init__(
-        self, folder: Path, plan: Plan, devices: Sequence[str], workers: int, *, here: bool = True
-    ) -> None:
-        """Write that a run begins, on this machine or elsewhere."""
+        self, folder: Path, plan: Plan, devices: Sequence[str], workers: int, *, here: bool = True,
+        idle: bool = False,
+    ) -> None:  # fmt: skip
+        """Write that a run begins, on this machine or elsewhere; an `idle` one has nothing to train."""
         self.path = folder / "provenance.json"
         self.before = before = documents.provenance(folder)
         _set_aside(self.path)
@@ -71,6 +72,8 @@ class Provenance:
             "runs": [*before.get("runs", []), self.run],
             **({"sources": before["sources"]} if "sources" in before else {}),
         }
+        if idle:
+            self._keep_facts()
         self._write()
 
     def finish(self, trained: int, more: Mapping[str, Any] | None = None) -> None:
@@ -82,12 +85,17 @@ class Provenance:
         seconds = round(time.monotonic() - self.start, 1)
         self.run |= {"finished": _now(), "seconds": seconds, "trials_trained": trained, **(more or {})}
         self.content |= {name: self.run[name] for name in ("cluster",) if name in self.run}
-        if not trained and self.before:
-            facts = (*documents.OF_TRAINING, "cluster")
-            self.content = {name: value for name, value in self.content.items() if name not in facts} | {
-                name: self.before[name] for name in facts if name in self.before
-            }
+        if not trained:
+            self._keep_facts()
         self._write()
+
+    def _keep_facts(self) -> None:
+        """Leave the facts of training as an earlier run has written them, if there was one."""
+        if not self.before:
+            return
+        facts = (*documents.OF_TRAINING, "cluster")
+        others = {name: value for name, value in self.content.items() if name not in facts}
+        self.content = others | {name: self.before[name] for name in facts if name in self.before}
 
     def _write(self) -> None:
         files.write(self.path, json.dumps(self.content, indent=1).encode())

@@ -118,8 +118,9 @@ def train_plan(drawn: Plan, folder: Path, options: RunOptions) -> RunSummary:
         remarks, trials = _prepare(planned, earlier)
         del earlier  # the tables of all that is finished, as text
         provenance = Provenance(
-            folder, planned.plan, planned.devices, planned.processes, here=not options.cluster
-        )
+            folder, planned.plan, planned.devices, planned.processes, here=not options.cluster,
+            idle=not planned.stacks,
+        )  # fmt: skip
         remarks += _remarks(planned, trials)
         del trials  # of very many trials, the table takes as much memory as the plan
         title = drawn.study.phase.title

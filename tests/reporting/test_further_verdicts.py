@@ -188,9 +188,24 @@ def test_images_are_counted_from_the_predictions_of_each_trial(kept: Path) -> No
     assert (row["n"], row["images"]) == (3, 360)
 
 
+def test_blocks_that_chose_by_themselves_are_counted_under_their_name(tmp_path: Path) -> None:
+    tables = {
+        "study": {"name": "blocks", "seeds": 4, "keep_weights": "none"},
+        "baseline": {"dataset": "digits", "epochs": 1, "hidden": [8]},
+        "axes": {"activation": ["relu", "tanh"]},
+        "tune": {"seeds": 2, "blocks": 2, "space": {"lr": [0.05, 0.3]}},
+    }
+    runs.train(harness.parse(tables), tmp_path / "x", device="cpu", workers=1)
+    (table,) = seeds_and_images.section(evidence.gather(reporting.read(tmp_path / "x"))).tables
+    assert [column.name for column in table.columns][2:5] == ["blocks", "difference", "error of blocks"]
+    assert table.data is not None
+    assert table.data["n"].tolist() == [2]
+
+
 def test_without_predictions_images_are_bounded_and_it_is_said() -> None:
     section = seeds_and_images.section(evidence.gather(grid(EFFECTS)))
     (table,) = section.tables
+    assert [column.name for column in table.columns][2] == "seeds"
     assert table.data is not None
     assert set(table.data["from"]) == {"bound"}
     assert "images are bounded" in section.words[0]

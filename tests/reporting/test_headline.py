@@ -117,6 +117,12 @@ def test_contrasts_within_many_combinations_are_counted_and_drawn_as_ranges() ->
     assert -0.021 < tanh.low <= -0.02 <= tanh.high < -0.019
 
 
+def test_a_study_of_one_arm_is_asked_how_good_that_is() -> None:
+    screen = first_screen(arms({"baseline": 0.0}, seeds=3))
+    assert screen.question == "How good is it, on digits?"
+    assert screen.answers[0] == "There is only one arm, so there is nothing to compare."
+
+
 def test_one_factor_names_the_largest_difference_and_what_stays_undecided() -> None:
     reading = arms({"baseline": 0.0, "big": 0.05, "bad": -0.03, "close": 0.0009}, seeds=3)
     screen = first_screen(reading)

@@ -90,6 +90,14 @@ def test_a_run_that_trains_nothing_does_not_describe_the_numbers(
     assert [run["trials_trained"] for run in documents.trained_runs(later)] == [2, 1]
 
 
+def test_an_idle_run_that_is_killed_has_described_nothing_either(study_of: Make, tmp_path: Path) -> None:
+    drawn = plan.make(study_of(epochs=1))
+    provenance.Provenance(tmp_path, drawn, ["cpu"], 2).finish(2)
+    provenance.Provenance(tmp_path, drawn, ["cpu"], 7, idle=True)
+    told = json.loads((tmp_path / "provenance.json").read_text())
+    assert (told["workers"], len(told["runs"])) == (2, 2)
+
+
 @pytest.mark.parametrize("first", [{"cluster": {"address": "local:2"}}, {}])
 def test_a_cluster_that_trained_nothing_is_not_the_folders(
     study_of: Make, tmp_path: Path, first: dict[str, Any]

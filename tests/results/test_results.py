@@ -314,6 +314,16 @@ def test_tables_are_read_with_types(folder: Path) -> None:
     assert read.provenance["data"]["digits"]["train"] == 1437
 
 
+def test_a_table_can_be_read_alone(folder: Path, tmp_path: Path) -> None:
+    whole = results.read(folder)
+    pd.testing.assert_frame_equal(results.read_trials(folder), whole.trials)
+    pd.testing.assert_frame_equal(results.read_epochs(folder), whole.epochs)
+    shutil.copytree(folder, tmp_path / "x")
+    shutil.rmtree(tmp_path / "x" / "parts")
+    (tmp_path / "x" / "confusion.csv").unlink()
+    pd.testing.assert_frame_equal(results.read_epochs(tmp_path / "x"), whole.epochs)
+
+
 def test_reading_a_folder_without_results_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"is not a results folder: it has no trials\.csv"):
         results.read(tmp_path)
