@@ -91,10 +91,8 @@ def _inside(row: Row, seeds: pd.DataFrame, curves: pd.DataFrame) -> str:
 
 
 def _predicted(row: Row, seeds: pd.DataFrame) -> tuple[float, float]:
-    """Give the prediction interval of further trainings as the source's; NaN where it is a choice of them."""
-    if not row.trainings:
-        return math.nan, math.nan
-    return published_results.predicted(seeds, row.arm, row.reads, row.trainings)
+    """Give the prediction interval of further trainings as the source's."""
+    return published_results.predicted(seeds, row.arm, row.reads, row.trainings, best=row.best)
 
 
 def _held(row: Row, interval: tuple[float, float]) -> bool:
@@ -147,12 +145,15 @@ def _reasons(row: Row, seeds: pd.DataFrame, curves: pd.DataFrame) -> Iterator[li
     if not math.isnan(low):
         said = "holds theirs" if _held(row, (low, high)) else "without theirs"
         ours = measured(seeds, row.arm, row.reads)
-        yield [named, row.arm, _of_trainings(row.trainings), _interval(low, high), str(ours.n), said, ""]
+        yield [named, row.arm, _of_trainings(row), _interval(low, high), str(ours.n), said, ""]
 
 
-def _of_trainings(number: int) -> str:
+def _of_trainings(row: Row) -> str:
     """Name the interval of further trainings."""
-    return "95 % of further trainings" if number == 1 else f"95 % of the means of {number} further trainings"
+    if row.trainings == 1:
+        return "95 % of further trainings"
+    of_them = "the best" if row.best else "the means"
+    return f"95 % of {of_them} of {row.trainings} further trainings"
 
 
 def ranges(epochs: Sequence[float]) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 import scipy.stats
 from published_rows import CHECKOUT, INSIDE, Reading, judge
@@ -15,6 +16,8 @@ from published_rows import CHECKOUT, INSIDE, Reading, judge
 from harness import stats
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from harness.results import Results
 
 KEPT = CHECKOUT / "results" / "reference" / "published"
@@ -29,6 +32,10 @@ READ_FROM: Mapping[Reading, str] = {
 """The column of each reading."""
 TOLERANCE, PATIENCE = 1e-4, 2
 """scikit-learn's `tol`, and the epochs without such an improvement that versions before 0.20 allowed."""
+
+
+DRAWS = 100_000
+"""Draws of a prediction of the best of several trainings."""
 
 
 def stop(losses: Sequence[float], tolerance: float = TOLERANCE, patience: int = PATIENCE) -> int | None:
@@ -122,25 +129,41 @@ def measured(seeds: pd.DataFrame, arm: str, reads: Reading) -> Measured:
     return Measured(float(row["mean"]), float(row["low"]), float(row["high"]), int(row["n"]), len(mine))
 
 
-def predicted(seeds: pd.DataFrame, arm: str, reads: Reading, trainings: int) -> tuple[float, float]:
-    """Give the 95 % prediction interval of the mean of so many further trainings of an arm; NaN of none.
+def predicted(
+    seeds: pd.DataFrame, arm: str, reads: Reading, trainings: int, *, best: bool = False
+) -> tuple[float, float]:
+    """Give the 95 % prediction interval of so many further trainings of an arm, NaN of fewer than two seeds.
 
-    By Student's t, as accuracies of seeds were normal (Hahn and Meeker, Statistical Intervals, 1991). The
-    further trainings are evaluated on the same images, so that those add no error.
+    Accuracies of seeds are taken for normal; the further trainings are evaluated on the same images, so that
+    those add no error. Of a mean by Student's t (Hahn and Meeker, Statistical Intervals, 1991); of the best
+    by 100,000 draws: mean and deviation as the seeds leave them open, then the trainings.
 
     Args:
         seeds: a row a trial, as of `trials_of`.
         arm: its name.
         reads: what of a trial counts.
         trainings: how many, from 1 on.
+        best: the best of them, not their mean.
     """
     mine = seeds[seeds["arm"].eq(arm) & seeds["status"].eq("ok")]
     values = mine[READ_FROM[reads]].dropna().astype(float)
     if len(values) < 2:
         return math.nan, math.nan
+    if best:
+        return _of_best(values.to_numpy(), trainings)
     spread = float(values.std()) * math.sqrt(1 / trainings + 1 / len(values))
     half = float(scipy.stats.t.ppf(0.975, len(values) - 1)) * spread
     return float(values.mean()) - half, min(float(values.mean()) + half, 1.0)
+
+
+def _of_best(values: NDArray[np.float64], trainings: int) -> tuple[float, float]:
+    rng, left = np.random.default_rng(0), len(values) - 1
+    spread = values.std(ddof=1) * np.sqrt(left / rng.chisquare(left, DRAWS))
+    mean = values.mean() + spread * rng.standard_normal(DRAWS) / math.sqrt(len(values))
+    # The greatest of so many uniform numbers is one of them, to the power of 1 / their number.
+    highest = mean + spread * scipy.stats.norm.ppf(rng.random(DRAWS) ** (1 / trainings))
+    low, high = np.quantile(highest, [0.025, 0.975])
+    return float(low), min(float(high), 1.0)
 
 
 def epochs_inside(curves: pd.DataFrame, arm: str, band: tuple[float, float]) -> list[float]:

@@ -47,7 +47,7 @@ class Row(BaseModel):
     """A number that a source prints, in percent, as accuracy or as error; and our arm for it.
 
     `chose` says what of its own training the source reports, `where` the place in it. `images` are those of
-    its test file, `trainings` those that the number is the mean of; 0 where it is the best of several.
+    its test file, `trainings` those that the number is the mean of, or the best of where `best` says so.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -61,7 +61,8 @@ class Row(BaseModel):
     arm: str
     reads: Reading
     images: int = Field(default=10_000, ge=1)
-    trainings: int = Field(default=1, ge=0)
+    trainings: int = Field(default=1, ge=1)
+    best: bool = False
     reasons: tuple[Reason, ...] = ()
 
     @model_validator(mode="after")
