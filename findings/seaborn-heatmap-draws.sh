@@ -14,6 +14,8 @@ trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/env"
 "$folder/env/bin/python" -m pip install --quiet seaborn==0.13.2 matplotlib==3.11.1 numpy==2.4.6 pandas==3.1.1
 cat > "$folder/draws.py" <<'PYTHON'
+import sys
+
 import matplotlib
 
 matplotlib.use("agg")
@@ -44,7 +46,6 @@ def heatmap(ax):
 seen = [draws(panels, heatmap) for panels in (1, 2, 4, 6)]
 plain = draws(6, lambda ax: ax.pcolormesh(values))
 print("heatmaps:", *seen, " pcolormesh:", plain)
-assert seen == [(1, 1), (2, 3), (4, 10), (6, 21)], seen
-assert plain == (0, 0), plain
+sys.exit(seen != [(1, 1), (2, 3), (4, 10), (6, 21)] or plain != (0, 0))
 PYTHON
 "$folder/env/bin/python" "$folder/draws.py"

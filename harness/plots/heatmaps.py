@@ -56,9 +56,8 @@ def heatmap(  # noqa: PLR0913 (the cells, their colours and their words)
         figure.colorbar(mesh, ax=ax, **bar).outline.set_linewidth(0)
     shades = mesh.to_rgba(cells)
     for (row, column), _ in np.ndenumerate(values):
-        if text := written[row][column]:
-            light = relative_luminance(shades[row, column]) > LIGHT
-            ax.text(
-                column + 0.5, row + 0.5, text, ha="center", va="center", fontsize=size,
-                color="0.15" if light else "w",
-            )  # fmt: skip
+        light = relative_luminance(shades[row, column]) > LIGHT
+        ax.text(
+            column + 0.5, row + 0.5, written[row][column], ha="center", va="center", fontsize=size,
+            color="0.15" if light else "w",
+        )  # fmt: skip

@@ -31,7 +31,7 @@ def test_cells_have_their_colours_and_texts_that_can_be_read() -> None:
     texts = {text.get_position(): (text.get_text(), text.get_color()) for text in ax.texts}
     assert texts == {
         (0.5, 0.5): ("0", "0.15"), (1.5, 0.5): ("1", "w"), (0.5, 1.5): ("low", "0.15"),
-        (1.5, 1.5): ("2", "w"), (2.5, 1.5): ("0", "0.15"),
+        (1.5, 1.5): ("2", "w"), (2.5, 1.5): ("0", "0.15"), (2.5, 0.5): ("", "w"),
     }  # fmt: skip
     assert [label.get_text() for label in ax.get_xticklabels()] == ["x", "y", "z"]
     assert [label.get_text() for label in ax.get_yticklabels()] == ["a", "b"]
