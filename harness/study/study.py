@@ -290,6 +290,13 @@ class Study:
         changes = {"phase": name, **PHASES[name].changes(self.about)}
         return replace(self, about=self.about.model_copy(update=changes), chosen=chosen or {})
 
+    def bare(self) -> Study:
+        """Give the study without what its trials carry: settings, data sets and choices.
+
+        A task of a study of thousands of data sets, or of blocks of seeds that choose, would be a megabyte.
+        """
+        return replace(self, baseline={}, axes={}, steps=(), folders={}, datasets={}, spaces={}, chosen={})
+
     def __repr__(self) -> str:
         varied = ", ".join([*self.axes, *(str(step["name"]) for step in self.steps)])
         return f"Study {self.name!r}: {self.about.design} of {varied or 'one arm'}, {len(self.seeds)} seeds"

@@ -166,12 +166,12 @@ def plan_run(drawn: Plan, folder: Path, options: RunOptions) -> tuple[PlannedRun
     plan = arrange(drawn, options.engine, [*kept, *longer.stacks], devices[0], count, finished)
     # Longest first, so that no core idles at the end beside one that has just begun a long stack.
     todo = longest_first(run_folder.unfinished(plan, finished))
-    cadence, root = options.cadence, folder.resolve()
+    cadence, root, study = options.cadence, folder.resolve(), drawn.study.bare()
     tasks = [
         StackTask(
             stack,
             devices[i % len(devices)],
-            drawn.study,
+            study,
             root,
             place=i,
             checkpoint_every=cadence,

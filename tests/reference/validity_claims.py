@@ -69,6 +69,45 @@ TUNED_ROWS = {
 """A row of the page -> its way of tuning in tuned.csv."""
 
 
+INTERVAL_ROWS = {
+    "four simultaneous intervals, all hold (95 %)":
+        "intervals of four contrasts that hold together",
+    "the same, where arms lack seeds":
+        "the same, arms that lack seeds",
+    "the same intervals at 95 % each, all hold":
+        "intervals of four contrasts, each by itself, that hold together",
+    "the bounds of three pairs, all hold (95 % or more)":
+        "bounds of three pairs that hold together",
+    "three arms, each a margin from the next: any pair called the same (at most 5 %)":
+        "any pair of three arms a margin apart called the same",
+    "the mean over two data sets (95 %)":
+        "coverage of a mean over two data sets",
+    "better or worse on every data set, though different on one alone (at most 5 %)":
+        "called better or worse on every data set, different on one",
+    "the same on every data set, though a margin apart on one (at most 5 %)":
+        "called the same on every data set, a margin apart on one",
+    "it depends on the data set, though it does not (at most 5 %)":
+        "called another on another data set, the same on both",
+    "any word of a difference, where there is none (at most 5 %)":
+        "any word of a difference over two data sets, the same on both",
+    "seeds and test images at once (95 %)":
+        "coverage, seeds and images",
+    "the same studies, Student's t over seeds alone":
+        "the same, an interval over seeds alone",
+}  # fmt: skip
+"""A row of the page -> its question in intervals.csv."""
+SPLIT_ROWS = {
+    "a split for each seed, by val (95 % or more)": "coverage, resampled splits (Nadeau and Bengio)",
+    "the same studies, Student's t": "the same, Student's t",
+}
+
+
+def _further(question: str, sizes: Sequence[int]) -> Sequence[float]:
+    rates = table(f"{FOLDER}/intervals.csv")
+    found = [row(rates, {"question": question, "n": n}) for n in sizes]
+    return [PERCENT * float(of[name]) for of in found for name in ("rate", "low", "high")]
+
+
 def _tuned(way: str) -> Sequence[float]:
     rates = table(f"{FOLDER}/tuned.csv")
     once = "one choice for all seeds" if way.startswith("a choice") else "a choice a block"
@@ -107,6 +146,14 @@ CLAIMS = [
     *(
         Claim(PAGE, FOLDER, f"| {title} | {' | '.join([CELL] * 2)} |", partial(_tuned, way))
         for title, way in TUNED_ROWS.items()
+    ),
+    *(
+        Claim(PAGE, FOLDER, f"| {title} | {' | '.join([CELL] * 3)} |", partial(_further, question, SIZES))
+        for title, question in INTERVAL_ROWS.items()
+    ),
+    *(
+        Claim(PAGE, FOLDER, f"| {title} | {' | '.join([CELL] * 2)} |", partial(_further, question, SIZES[:2]))
+        for title, question in SPLIT_ROWS.items()
     ),
     Claim(PAGE, FOLDER, f"| {AT_LOOKS} | | | {CELL} |", partial(_rate, LOOKS, LOOKED, 20)),
     Claim(
