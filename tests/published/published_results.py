@@ -156,7 +156,7 @@ def predicted(
     return float(values.mean()) - half, min(float(values.mean()) + half, 1.0)
 
 
-def _of_best(values: NDArray[np.float64], trainings: int) -> tuple[float, float]:
+def _of_best(values: NDArray[np.floating[Any]], trainings: int) -> tuple[float, float]:
     rng, left = np.random.default_rng(0), len(values) - 1
     spread = values.std(ddof=1) * np.sqrt(left / rng.chisquare(left, DRAWS))
     mean = values.mean() + spread * rng.standard_normal(DRAWS) / math.sqrt(len(values))
