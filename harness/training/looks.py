@@ -46,7 +46,7 @@ def stages(drawn: Plan, folder: Path) -> Iterator[Plan]:
         kept = run_folder.finished(folder, with_old=True) if there else {}
         first, later = _parted(drawn, seeds)
         waiting = later - {*kept, *drawn.skipped}
-        if not first <= {*done, *drawn.skipped} or not _have_rows(first, folder):
+        if not _are_trained(first, {*done, *drawn.skipped}, folder):
             yield replace(drawn, waiting=waiting)
         told, contrasts = look(drawn, folder, seeds)
         said = f"look at {seeds} seeds: {told} of {count(contrasts, 'contrast')} told"
@@ -63,7 +63,7 @@ def without_needless(drawn: Plan, folder: Path) -> Plan:
     done = run_folder.finished(folder)
     for seeds, _ in pairwise(looks_of(drawn)):
         first, later = _parted(drawn, seeds)
-        if not first <= {*done, *drawn.skipped} or not _have_rows(first, folder):
+        if not _are_trained(first, {*done, *drawn.skipped}, folder):
             return drawn
         told, contrasts = look(drawn, folder, seeds)
         if contrasts and told == contrasts:
@@ -98,8 +98,8 @@ def _parted(drawn: Plan, seeds: int) -> tuple[set[str], set[str]]:
     return first, {trial.trial_id for trial in drawn.trials} - first
 
 
-def _have_rows(trial_ids: Collection[str], folder: Path) -> bool:
-    """Tell whether trials.csv has a row for each of these trials, as one of an earlier form may not."""
-    if not (folder / "trials.csv").is_file():
+def _are_trained(trial_ids: set[str], ended: set[str], folder: Path) -> bool:
+    """Tell whether trials have ended and are in trials.csv, where one of an earlier form may lack some."""
+    if not trial_ids <= ended or not (folder / "trials.csv").is_file():
         return False
-    return set(trial_ids) <= set(results.read_trials(folder)["trial_id"])
+    return trial_ids <= set(results.read_trials(folder)["trial_id"])

@@ -83,7 +83,7 @@ def test_a_components_own_error_fails_its_stack_alone(failing: Failing) -> None:
 
 
 def test_a_task_does_not_grow_with_the_data_sets_of_its_study(tmp_path: Path) -> None:
-    """Each is sent to a worker by itself: of 400 data sets, a task was 260 kB, and took 16 ms to send."""
+    """Each is sent to a worker by itself: of 400 data sets, a task was 260 kB."""
     sizes = []
     for sets in (2, 40):
         letters = {"generate": "glyphs", "classes": "AB", "per_class": 4, "test_per_class": 2, "size": 8}

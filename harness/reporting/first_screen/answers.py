@@ -53,9 +53,10 @@ def of_study(evidence: Evidence) -> Iterator[str]:
         yield "They are compared, and one is picked, on the page of their search."
         yield from _best(reading)
         return
-    told = list(_verdicts(evidence.main, tuned=evidence.tuned_verdicts is not None))
     if evidence.main.table.empty:
         told = [] if seed_sources.varied(reading) else [nothing_judged(reading)]
+    else:
+        told = list(_verdicts(evidence.main, tuned=evidence.tuned_verdicts is not None))
     # Where choices are ranked above, the largest contrast is mostly one of them.
     yield from told[:1] if default and mattered and len(evidence.main.table) > FEW else told
     yield from _changed(evidence)
