@@ -78,8 +78,8 @@ def tests(session: nox.Session) -> None:
 
 
 def run_tests(session: nox.Session, *options: str) -> None:
-    """Run the fast tests, or the tests that `-m` selects, in two processes."""
-    selection = () if "-m" in session.posargs else ("-m", FAST)
+    """Run the fast tests, each in ten minutes at most, or those that `-m` selects, in two processes."""
+    selection = () if "-m" in session.posargs else ("-m", FAST, "--timeout", "600")
     everything = ("tests", "--ignore", "tests/benchmarks", "--numprocesses", "2")
     session.run("pytest", *everything, *options, *selection, *session.posargs)
 

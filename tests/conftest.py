@@ -44,6 +44,28 @@ hypothesis.settings.register_profile("steady", deadline=None)  # a busy machine 
 hypothesis.settings.load_profile("steady")
 
 
+class FailuresAtOnce:
+    """Names each failure when it comes: a run that is stopped from outside shows none at its end."""
+
+    def __init__(self, terminal: pytest.TerminalReporter) -> None:
+        self.terminal = terminal
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Write a line on a test that failed."""
+        if report.failed:
+            reason = report.longreprtext.strip()[-1000:]
+            self.terminal.ensure_newline()
+            self.terminal.write_line(f"{report.nodeid} ({report.when}): {reason}")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Name failures at once in the process that has the terminal."""
+    terminal = config.pluginmanager.get_plugin("terminalreporter")
+    if isinstance(terminal, pytest.TerminalReporter):
+        config.pluginmanager.register(FailuresAtOnce(terminal))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> None:
     """As in the workers: the tests' own processes fill the cores."""
