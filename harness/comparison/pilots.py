@@ -212,6 +212,19 @@ def doubts(pilot: Pilot, study: Study, found: pd.DataFrame) -> Iterator[str]:
             f"a spread over {fewest} {'blocks' if block else 'seeds'} is known roughly, and the seeds needed "
             "go with its square: plan for more than the middle, or take a larger pilot"
         )
+        yield from _gone_on_from(pilot, study)
+
+
+def _gone_on_from(pilot: Pilot, study: Study) -> Iterator[str]:
+    """Say what a study risks that is judged with the seeds of a small pilot: they decided when it ends."""
+    done = set(pilot.trials.loc[pilot.trials["status"].eq("ok"), "seed"].astype(int))
+    if pilot.kind == "study" and done.intersection(study.about.seeds):
+        size = f"{KNOWN_WELL} {'blocks' if block_of(study) else 'seeds'}"
+        yield (
+            "the pilot's seeds are the study's, too: judged with them, it ends early where they happened to "
+            "be alike, and finds a difference of equal arms somewhat more often than in alpha. Train a pilot of "
+            f"{size} or more, or give the study seeds that the pilot does not have (seeds = [100, 101, ..])"
+        )
 
 
 def _differing(pilot: Pilot, study: Study) -> Iterator[str]:

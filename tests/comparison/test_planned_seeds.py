@@ -134,6 +134,18 @@ def test_a_pilot_of_other_settings_is_told(pilot: Path) -> None:
     assert not any("not quite this study" in words for words in same.notes)
 
 
+def test_a_study_that_goes_on_from_a_small_pilot_is_told_what_it_risks(pilot: Path, tmp_path: Path) -> None:
+    risk = "the pilot's seeds are the study's, too"
+    assert any(words.startswith(risk) for words in plan_seeds(grid(6), DIFFERENCE, folder=pilot).notes)
+    tables = grid(6).tables()
+    fresh = parse({**tables, "study": {**tables["study"], "seeds": list(range(100, 106))}})
+    assert not any(risk in words for words in plan_seeds(fresh, DIFFERENCE, pilot=pilot).notes)
+    runs.train(grid(10), tmp_path / "x", device="cpu", workers=1)
+    assert not any(risk in words for words in plan_seeds(grid(6), DIFFERENCE, folder=tmp_path / "x").notes)
+    harness.noise(grid(6), seeds=6, folder=tmp_path / "y" / "tries", workers=1)
+    assert not any(risk in words for words in plan_seeds(grid(6), DIFFERENCE, folder=tmp_path / "y").notes)
+
+
 def test_contrasts_that_a_pilot_lacks_have_no_number(pilot: Path) -> None:
     study = grid(6)
     wider = parse(
