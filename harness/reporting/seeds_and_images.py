@@ -15,7 +15,7 @@ from harness.reporting.verdict_text import images_of
 from harness.reporting.verdict_views import contrast_cell
 from harness.results import predictions
 from harness.results.families import KEY, sides
-from harness.text import count, points, spaced
+from harness.text import count, percent, points, spaced
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -225,15 +225,16 @@ def _words(both: pd.DataFrame, judged: Verdicts) -> Iterator[str]:
     open_now = joined["low"].le(0) & joined["high"].ge(0)
     several, lost = int(apart.sum()), int((apart & open_now).sum())
     yield (
-        f"{several} of {count(len(joined), 'interval')} over seeds "
+        f"{several} of {count(len(joined), 'interval')} over {judged.unit}s "
         f"{'excludes' if several == 1 else 'exclude'} 0; "
-        f"{lost} of them {'has' if lost == 1 else 'have'} 0 in the interval over seeds and images."
+        f"{lost} of them {'has' if lost == 1 else 'have'} 0 in the interval over {judged.unit}s and images."
     )
     share = (joined["error_images"] ** 2 / joined["error"] ** 2).where(joined["from"].eq(EXACT)).dropna()
     if len(share):
+        low, high = percent(share.min(), 0), percent(share.max(), 0)
         yield (
             f"Of the variance of a difference, the limited {judged.family.metric.partition('_')[0]} set has "
-            f"{100 * share.min():.0f} to {100 * share.max():.0f}\u00a0%."
+            f"{low if low == high else f'{low} to {high}'}."
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import replace
@@ -196,7 +197,12 @@ def test_blocks_that_chose_by_themselves_are_counted_under_their_name(tmp_path: 
         "tune": {"seeds": 2, "blocks": 2, "space": {"lr": [0.05, 0.3]}},
     }
     runs.train(harness.parse(tables), tmp_path / "x", device="cpu", workers=1)
-    (table,) = seeds_and_images.section(evidence.gather(reporting.read(tmp_path / "x"))).tables
+    section = seeds_and_images.section(evidence.gather(reporting.read(tmp_path / "x")))
+    assert re.match(
+        r"[0-9] of 1 interval over blocks exclude[s]? 0; .* over blocks and images\. ", section.words[0]
+    )
+    assert re.search(r"the limited test set has [0-9]+\u00a0%\.$", section.words[0]), "one contrast: no range"
+    (table,) = section.tables
     assert [column.name for column in table.columns][2:5] == ["blocks", "difference", "error of blocks"]
     assert table.data is not None
     assert table.data["n"].tolist() == [2]
