@@ -24,7 +24,7 @@ from harness.reporting.model import (
     share_cell,
     slug,
 )
-from harness.reporting.verdict_text import POWER, SHARED, inside_margin
+from harness.reporting.verdict_text import POWER, SHARED, inside_margin, size_words
 from harness.results.families import KEY
 from harness.text import DASH, between, percent, points, spaced
 
@@ -38,9 +38,9 @@ if TYPE_CHECKING:
 NOTE = (
     "Differences in {metric}, {paired}, in points; under each its 95\u00a0% Student-t interval, which "
     "stands by itself. Better or worse: p \u2264 {alpha}, {corrected}. The same: shown to lie within "
-    "\u00b1{margin} points (TOST, {alike}). Detectable: the "
+    "\u00b1{margin} (TOST, {alike}). Detectable: the "
     "difference that these {unit}s show with {power}; smaller ones are missed more often than one time in "
-    "five. More {unit}s: the number that would then resolve {margin} points. {whose}"
+    "five. More {unit}s: the number that would then resolve {margin}. {whose}"
 )
 ON_ONE_KIND = " On one kind: seeds of which both arms are known to be made on one kind of processor."
 TOGETHER = (
@@ -139,7 +139,7 @@ def note(judged: Verdicts) -> str:
     paired = "paired by seed" if judged.unit == "seed" else "means of blocks of seeds, paired by block"
     return NOTE.format(
         metric=spaced(family.metric), alpha=f"{family.alpha:g}", corrected=corrected, alike=alike,
-        margin=f"{100 * family.margin:g}", power=POWER, whose=whose,
+        margin=size_words(family), power=POWER, whose=whose,
         paired=paired, unit=judged.unit,
     )  # fmt: skip
 

@@ -12,7 +12,7 @@ from families import arms
 
 from harness import comparison, reporting, stats
 from harness.errors import UsageError
-from harness.reporting import ReportData, equivalence_matrix, evidence
+from harness.reporting import ReportData, equivalence_matrix, evidence, verdict_views
 from harness.reporting.contrasts import judge, read_family
 from harness.reporting.first_screen import headline
 from harness.reporting.verdict_text import answers
@@ -79,6 +79,13 @@ def test_the_words_say_which_look_and_that_its_numbers_are_repeated_ones() -> No
     assert "up is better than base" in said
 
 
+def test_the_note_of_verdicts_has_its_margin_in_words_that_agree() -> None:
+    reading = looked_at(8)
+    note = verdict_views.note(judge(reading, read_family(reading)))
+    assert "shown to lie within \u00b11 point (TOST" in note
+    assert "would then resolve 1 point. " in note
+
+
 def test_the_first_screen_says_that_intervals_hold_at_all_looks() -> None:
     words = dict(headline.of_study(evidence.gather(looked_at(8))).sureness)["Seeds"]
     assert "95\u00a0% t intervals that hold at all looks, of which this is the one at 8." in words
@@ -102,5 +109,8 @@ def test_a_trained_study_is_reported_and_judge_points_to_the_report(tmp_path: Pa
     runs.train(study, folder, device="cpu", workers=1)
     page = reporting.write(folder).read_text(encoding="utf-8")
     assert "this is the look at 3" in page
+    assert "What is exploratory takes all trained seeds as if nobody had looked" in page
+    assert "a grid without holes" not in page, "seeds that no look needed are no holes"
+    assert "shown to lie within \u00b10.2 points (TOST" in page
     with pytest.raises(UsageError, match=r"looked at after 3, 6 seeds.*harness report"):
         comparison.judge(folder)
