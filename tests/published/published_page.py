@@ -18,12 +18,17 @@ PAGE = CHECKOUT / "docs" / "published.md"
 BEGIN, END = "<!-- begin: tables of nox -s published -->", "<!-- end: tables of nox -s published -->"
 HEADER = (
     "network", "data", "they say, %", "what they report", "band", "ours", "ours at", "seeds", "verdict",
+    "explained by",
 )  # fmt: skip
 REASONS = ("row", "arm of ours", "what differs", "ours", "seeds", "verdict", "inside at epochs")
 MISSING = "not trained yet"
 ARM, AFTERWARDS, SCATTER = "arm", "afterwards", "scatter"
 """What explains a row that is not inside: a planned arm is inside; another arm or an epoch is, looked for
 afterwards; or the number is as one more training of ours could be."""
+EXPLAINED = {
+    ARM: "a planned arm", AFTERWARDS: "an arm or epoch looked for afterwards",
+    SCATTER: "the scatter of trainings", "": "nothing yet",
+}  # fmt: skip
 READINGS: dict[Reading, str] = {
     "test": "last epoch", "val": "last epoch, val", "best val": "best epoch, val",
     "val where training stopped": "where the train loss stops falling, val",
@@ -70,7 +75,7 @@ def _summary(published: Published, folder: Path) -> str:
         f"{said}\nOf the {len(behind)} that are not inside, {by_arm} have an arm of another setting or "
         f"epoch, planned before it was trained, that is; {afterwards}\nmore only an arm or an epoch that was "
         f"looked for afterwards; {scatter} are as further trainings of ours could be;\n"
-        f"not explained: {behind.count('')}."
+        f"not explained: {behind.count('')}. The last column of each table says which is which."
     )
 
 
@@ -112,7 +117,7 @@ def _of_source(source: Source, rows: Sequence[Row], folder: Path) -> Iterator[st
     study = f"[{source.name}.toml](../ablations/published/{source.name}.toml)"
     yield f"Study: {study}, about {source.minutes:g} minutes on two cores by plan."
     yield ""
-    yield from _table(HEADER, [_cells(row, measured(seeds, row.arm, row.reads)) for row in rows])
+    yield from _table(HEADER, [_cells(row, seeds, curves) for row in rows])
     open_rows = [row for row in rows if verdict(row, measured(seeds, row.arm, row.reads)) in {EDGE, OUTSIDE}]
     reasons = [cells for row in open_rows for cells in _reasons(row, seeds, curves)]
     if reasons:
@@ -122,11 +127,13 @@ def _of_source(source: Source, rows: Sequence[Row], folder: Path) -> Iterator[st
         yield from _table(REASONS, reasons)
 
 
-def _cells(row: Row, ours: Measured) -> list[str]:
-    printed, (interval, seeds) = row.accuracy or f"{row.error} wrong", _ours(ours)
+def _cells(row: Row, seeds: pd.DataFrame, curves: pd.DataFrame) -> list[str]:
+    ours = measured(seeds, row.arm, row.reads)
+    printed, (interval, number), said = row.accuracy or f"{row.error} wrong", _ours(ours), verdict(row, ours)
     return [
         row.network, row.data, printed, f"{row.chose} ({row.where})", _interval(*row.band), interval,
-        READINGS[row.reads], seeds, verdict(row, ours),
+        READINGS[row.reads], number, said,
+        EXPLAINED[_inside(row, seeds, curves)] if said in {EDGE, OUTSIDE} else "",
     ]  # fmt: skip
 
 

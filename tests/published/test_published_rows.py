@@ -277,6 +277,8 @@ def test_what_was_looked_for_afterwards_is_no_planned_reason(tmp_path: Path) -> 
         written = published_page.tables(Published([SOURCE], [given]), tmp_path)
         assert f"Of the 1 that are not inside, {counts} an arm of another setting" in written
         assert ("other weights (looked for afterwards)" in written) == afterwards
+        why = "an arm or epoch looked for afterwards" if afterwards else "a planned arm"
+        assert f"| 3 | outside | {why} |" in written
 
 
 @pytest.mark.parametrize(
@@ -300,6 +302,7 @@ def test_a_number_may_be_one_more_training(
     half = 4.302653 * np.std(values, ddof=1) * math.sqrt(4 / 3)
     low, high = (f"{100 * (np.mean(values) + side * half):.2f}" for side in (-1, 1))
     words = "holds theirs" if held else "without theirs"
+    assert f" | {'the scatter of trainings' if held else 'nothing yet'} |" in written
     assert f"| one | 95 % of further trainings | {low} to {high} | 3 | {words} |  |" in written
 
 
