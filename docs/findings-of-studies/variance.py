@@ -11,7 +11,7 @@ import pandas as pd
 from page_parts import MARGIN, Finding, ends, points
 
 from harness import plots, results, stats
-from harness.reporting.seed_sources import DRAWN, WORDS, whole
+from harness.reporting.seed_sources import DRAWN, WORDS, whole, whole_percent
 from harness.results import documents
 from harness.settings.schema import FIXED_SEED
 from harness.stats.power_analysis import POWER
@@ -58,7 +58,7 @@ def extent(values: pd.Series[float]) -> str:
 
 def shares(values: pd.Series[float]) -> str:
     """Write shares as one, or as a range."""
-    low, high = percent(values.min(), 0), percent(values.max(), 0)
+    low, high = whole_percent(values.min()), whole_percent(values.max())
     return low if low == high else f"{low} to {high}"
 
 
@@ -191,8 +191,9 @@ def rows_of(sources: pd.DataFrame, needed: pd.DataFrame) -> list[list[str]]:
 
 def _share(row: Mapping[Any, Any]) -> str:
     if pd.isna(row["share_low"]):
-        return "" if pd.isna(row["share"]) else percent(row["share"], 0)
-    return f"{percent(row['share'], 0)} ({percent(row['share_low'], 0)} to {percent(row['share_high'], 0)})"
+        return "" if pd.isna(row["share"]) else whole_percent(row["share"])
+    share, low, high = (whole_percent(row[name]) for name in ("share", "share_low", "share_high"))
+    return f"{share} ({low} to {high})"
 
 
 def finding(folders: Mapping[str, Path]) -> Finding:

@@ -16,13 +16,13 @@ from harness import plots, stats
 from harness.reporting.contrasts import read_family
 from harness.reporting.data import level_words
 from harness.reporting.model import NONE as NO_DATA
-from harness.reporting.model import Cell, Column, Figure, Section, Table, rows_of, share_cell
+from harness.reporting.model import Cell, Column, Figure, Section, Table, rows_of
 from harness.reporting.verdict_text import size_words
 from harness.settings.schema import FIXED_SEED
 from harness.stats.power_analysis import MOST_SEEDS, POWER
 from harness.stats.seed_variance import EVERY, NOTHING
 from harness.study.seed_axes import ALL, NONE, SOURCES
-from harness.text import as_word, capitalised, count, joined, percent, points, spaced
+from harness.text import DASH, as_word, capitalised, count, joined, percent, points, spaced
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -126,17 +126,32 @@ def _shares(table: pd.DataFrame) -> Iterator[str]:
     for dataset, rows in alone.dropna(subset=["share"]).groupby("dataset", sort=False):
         parts = []
         arms = rows["label"].nunique()
-        for source, of_arms in rows.groupby("source", sort=False):
-            low, high = percent(of_arms["share"].min(), 0), percent(of_arms["share"].max(), 0)
-            share = low if low == high else f"{low} to {high}"
-            ends = of_arms[["share_low", "share_high"]].iloc[0]
+        for source, here in rows.groupby("source", sort=False):
+            share = _range(here["share"].min(), here["share"].max())
+            ends = here[["share_low", "share_high"]].iloc[0]
             if arms == 1 and not ends.isna().any():
-                share += f" (95\u00a0% interval {percent(ends.iloc[0], 0)} to {percent(ends.iloc[1], 0)})"
+                share += f" (95\u00a0% interval {_range(ends.iloc[0], ends.iloc[1])})"
             parts.append(f"{WORDS[str(source)]} {share}")
+        of_arms = f", from the lowest to the highest of {arms} arms" if arms > 1 else ""
         yield (
-            f"Share of the variance between seeds on {dataset}, varied alone, over {count(arms, 'arm')}: "
-            f"{joined(parts)}; what two decide only together is in both."
+            f"Share of the variance between seeds on {dataset}, each source varied alone{of_arms}: "
+            f"{joined(parts)}; what two sources decide only together is in the share of both."
         )
+
+
+def whole_percent(share: float) -> str:
+    """Write a share in whole percent, one below half a percent with a digit: it is not 0.
+
+    >>> [whole_percent(share).replace(chr(160), " ") for share in (0.0, 0.0028, 0.0099, 0.44)]
+    ['0 %', '0.3 %', '1 %', '44 %']
+    """
+    return percent(share, 1 if 0.0005 <= share < 0.005 else 0)
+
+
+def _range(low: float, high: float) -> str:
+    """Write shares as one, or as a range."""
+    first, last = whole_percent(low), whole_percent(high)
+    return first if first == last else f"{first} to {last}"
 
 
 def _repeated(table: pd.DataFrame) -> Iterator[str]:
@@ -182,9 +197,10 @@ def _number(name: str, write: Callable[[float], str]) -> Callable[[Mapping[str, 
 
 def _share(name: str) -> Callable[[Mapping[str, Any]], Cell]:
     def cell(row: Mapping[str, Any]) -> Cell:
-        low, high = float(row[f"{name}_low"]), float(row[f"{name}_high"])
-        known = "" if math.isnan(low) else f"{percent(low, 0)} to {percent(high, 0)}"
-        return share_cell(float(row[name]), known, 0)
+        share, low, high = (float(row[key]) for key in (name, f"{name}_low", f"{name}_high"))
+        if math.isnan(share):  # all that a seed decides, or nothing: there is no share to have
+            return Cell(DASH if row["source"] in {EVERY, NOTHING} else NO_DATA, key=math.nan)
+        return Cell(whole_percent(share), "" if math.isnan(low) else _range(low, high), share)
 
     return cell
 

@@ -61,6 +61,18 @@ def test_repetitions_that_differ_are_said_with_their_deviation() -> None:
     assert said == "The same trial again: a standard deviation of at most 0.12 points over 10 trials."
 
 
+def test_a_share_that_lies_above_nothing_is_not_written_as_nothing() -> None:
+    row = {
+        "label": "constant \u00b7 mlp 32",
+        "source": "start",
+        "share": 0.009,
+        "share_low": 0.0028,
+        "share_high": 0.02,
+    }
+    assert variance._share(row).replace("\u00a0", " ") == "1 % (0.3 % to 2 %)"
+    assert variance.shares(pd.Series([0.0, 0.0028])).replace("\u00a0", " ") == "0 % to 0.3 %"
+
+
 def test_a_part_of_the_hypothesis_on_variance_is_judged_by_its_intervals() -> None:
     rows = [
         {

@@ -15,7 +15,7 @@ from harness.reporting.model import Section
 from harness.settings.schema import FIXED_SEED
 from harness.stats.seed_variance import EVERY, NOTHING, MeanSquares
 from harness.study.reading import parse
-from harness.text import percent
+from harness.text import DASH, percent
 from harness.training import runs
 
 SEEDS, STARTS = 4, 3
@@ -77,14 +77,19 @@ def test_the_section_says_shows_and_tabulates(reading: ReportData) -> None:
     made = section(reading)
     fixed = int(reading.results.trials[FIXED_SEED].astype(str).ne("none").sum())
     assert any(words.startswith(f"{fixed} trials with a fixed seed") for words in made.words)
-    assert any(
-        words.startswith("Share of the variance between seeds on digits, varied alone, over 2 arms")
-        for words in made.words
+    begin = "Share of the variance between seeds on digits, each source varied alone, from the lowest to the highest"
+    assert any(words.startswith(f"{begin} of 2 arms: ") for words in made.words), (
+        "not to be read as an interval"
     )
     assert [table.name for table in made.tables] == ["seed-sources", "seeds-needed"]
     for table in made.tables:
         assert table.data is not None
         assert len(table.rows) == len(table.data)
+    names = [column.name for column in made.tables[0].columns]
+    cells = [dict(zip(names, row, strict=True)) for row in made.tables[0].rows]
+    own = {row["varied"].text: row["share"].text for row in cells}
+    assert own["a trial's own seed"] == own["the same trial again"] == DASH
+    assert own["initial weights"].endswith("%")
     assert [figure.name for figure in made.figures] == ["seed-sources"]
 
 
