@@ -222,8 +222,8 @@ def _gone_on_from(pilot: Pilot, study: Study) -> Iterator[str]:
         size = f"{KNOWN_WELL} {'blocks' if block_of(study) else 'seeds'}"
         yield (
             "the pilot's seeds are the study's, too: judged with them, it ends early where they happened to "
-            "be alike, and finds a difference of equal arms somewhat more often than in alpha. Train a pilot of "
-            f"{size} or more, or give the study seeds that the pilot does not have (seeds = [100, 101, ..])"
+            "be alike, and finds a difference of equal arms somewhat more often than in alpha. Train a pilot "
+            f"of {size} or more, or give the study seeds that the pilot has not (seeds = [100, 101, ..])"
         )
 
 

@@ -110,6 +110,8 @@ def _share_words(trials: pd.DataFrame, axes: Sequence[str], dataset: str) -> Ite
 
 def _needed(trials: pd.DataFrame) -> pd.DataFrame:
     """Leave out the seeds that a study did not need since a look told everything: they are no holes."""
+    if "reason" not in trials:
+        return trials
     return trials[~trials["reason"].astype(str).str.startswith(NOT_NEEDED)]
 
 
