@@ -77,10 +77,9 @@ def test_the_section_says_shows_and_tabulates(reading: ReportData) -> None:
     made = section(reading)
     fixed = int(reading.results.trials[FIXED_SEED].astype(str).ne("none").sum())
     assert any(words.startswith(f"{fixed} trials with a fixed seed") for words in made.words)
-    begin = "Share of the variance between seeds on digits, each source varied alone, from the lowest to the highest"
-    assert any(words.startswith(f"{begin} of 2 arms: ") for words in made.words), (
-        "not to be read as an interval"
-    )
+    begin = "Share of the variance between seeds on digits, each source varied alone, "
+    among = "from the lowest to the highest of 2 arms: "
+    assert any(words.startswith(begin + among) for words in made.words), "not to be read as an interval"
     assert [table.name for table in made.tables] == ["seed-sources", "seeds-needed"]
     for table in made.tables:
         assert table.data is not None
