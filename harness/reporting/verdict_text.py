@@ -318,10 +318,11 @@ def _family(reading: ReportData, judged: Verdicts, *, tuned: bool) -> Iterator[s
         names = "The study file names no pairs or levels to contrast"
         whose = f"{names}, so its design's default family is judged: {contrasts}"
     where = " over all data sets" if len(judged.datasets) > 1 else ""
-    yield (
-        f"{whose}{where}, corrected {'by itself' if tuned else 'together'} (Holm, "
-        f"{100 * family.alpha:g}\u00a0%); \u201cthe same\u201d is shown within {margin_words(family)} (TOST)."
-    )
+    alpha = f"{100 * family.alpha:g}\u00a0%"
+    corrected = f"corrected {'by itself' if tuned else 'together'} (Holm, {alpha})"
+    if len(judged.table) == 1:
+        corrected = f"at {alpha} without a correction, since it is the only one"
+    yield f"{whose}{where}, {corrected}; \u201cthe same\u201d is shown within {margin_words(family)} (TOST)."
     yield from _looked_at(judged)
     yield from judged.doubts
     yield question(reading, tuned=tuned)

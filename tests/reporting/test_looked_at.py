@@ -14,6 +14,7 @@ from harness import comparison, reporting, stats
 from harness.errors import UsageError
 from harness.reporting import ReportData, equivalence_matrix, evidence, verdict_views
 from harness.reporting.contrasts import judge, read_family
+from harness.reporting.data import read
 from harness.reporting.first_screen import headline
 from harness.reporting.verdict_text import answers
 from harness.results import families
@@ -109,6 +110,9 @@ def test_a_trained_study_is_reported_and_judge_points_to_the_report(tmp_path: Pa
     runs.train(study, folder, device="cpu", workers=1)
     page = reporting.write(folder).read_text(encoding="utf-8")
     assert "this is the look at 3" in page
+    assert "1 contrast of test accuracy, at 5\u00a0% without a correction, since it is the only one" in page
+    first, *_ = headline.of_study(evidence.gather(read(folder))).answers
+    assert first.startswith("On digits lr 0.0001 is worse than 0.3 by "), "it was stopped for that"
     assert "What is exploratory takes all trained seeds as if nobody had looked" in page
     assert "a grid without holes" not in page, "seeds that no look needed are no holes"
     assert "shown to lie within \u00b10.2 points (TOST" in page

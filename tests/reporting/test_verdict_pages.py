@@ -118,7 +118,12 @@ def test_the_page_states_its_family_and_its_question() -> None:
     contrasts = {"pairs": [["first", "baseline"]]}
     said = verdict_paragraphs(arms({"baseline": 0.0, "first": 0.1}, study={"contrasts": contrasts}))
     assert said[1].startswith(
-        "The study declared 1 contrast of test accuracy, corrected together (Holm, 5 %)"
+        "The study declared 1 contrast of test accuracy, at 5 % without a correction, since it is"
+    )
+    contrasts = {"pairs": [["first", "baseline"], ["second", "baseline"]]}
+    three = arms({"baseline": 0.0, "first": 0.1, "second": 0.2}, study={"contrasts": contrasts})
+    assert verdict_paragraphs(three)[1].startswith(
+        "The study declared 2 contrasts of test accuracy, corrected together (Holm, 5 %)"
     )
     assert (
         "The learning rate is one of the varied choices"

@@ -46,7 +46,8 @@ def of_study(evidence: Evidence) -> Iterator[str]:
         return
     yield from islice(seed_sources.in_short(reading), DATASETS)
     mattered = list(_matters(reading)) if reading.design == "grid" else []
-    default = not evidence.fixed.family.declared and evidence.tuned_verdicts is None
+    # A study that is looked at has said by its looks what it is stopped for.
+    default = not (evidence.fixed.family.declared or evidence.fixed.look) and evidence.tuned_verdicts is None
     if default:
         yield from mattered
     if reading.study.phase == FINALISTS:
