@@ -252,7 +252,14 @@ def write_plan(
     content |= {"shard": [plan.shard.number, plan.shard.count]} if plan.shard else {}
     content |= {"merged": plan.merged, "stacks": stacks}
     files.write(folder / "plan.json", json.dumps(content, indent=1).encode())
-    described = study.tables(folder) | {"contrasts": _contrasts(folder, plan, parts)}
+    return describe(folder, plan, retrained, parts)
+
+
+def describe(
+    folder: Path, plan: Plan, retrained: Collection[str] = (), parts: Parts | None = None
+) -> TextTable:
+    """Write down the study and a row for every planned trial, as `write_plan` does behind the stacks."""
+    described = plan.study.tables(folder) | {"contrasts": _contrasts(folder, plan, parts)}
     files.write(folder / "study.toml", tomli_w.dumps(described).encode())
     sound = None if parts is None else parts.sound
     return tables.write_planned(folder, planned_rows(plan), retrained, sound)

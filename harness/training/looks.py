@@ -99,7 +99,10 @@ def _parted(drawn: Plan, seeds: int) -> tuple[set[str], set[str]]:
 
 
 def _are_trained(trial_ids: set[str], ended: set[str], folder: Path) -> bool:
-    """Tell whether trials have ended and are in trials.csv, where one of an earlier form may lack some."""
-    if not trial_ids <= ended or not (folder / "trials.csv").is_file():
+    """Tell whether trials have ended and are in tables that can be read: a run makes these anew."""
+    if not trial_ids <= ended:
         return False
-    return trial_ids <= set(results.read_trials(folder)["trial_id"])
+    try:
+        return trial_ids <= set(results.read_trials(folder)["trial_id"])
+    except UsageError:  # trials.csv or study.toml is gone or damaged, or trials.csv is of an earlier form
+        return False

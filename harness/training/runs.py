@@ -16,12 +16,7 @@ from harness.lowering.builds import Bits
 from harness.planning.plan import Plan, draw, share
 from harness.planning.shards import Shard
 from harness.planning.stack import Engine
-from harness.results import (
-    Results,
-    part_files,
-    run_folder,
-    tables,
-)  # fmt: skip
+from harness.results import Results, part_files, run_folder
 from harness.results.checkpoints import EVERY
 from harness.settings.schema import TUNED, TUNING
 from harness.study.study import Study
@@ -147,8 +142,8 @@ def _tune(study: Study, folder: Path, options: RunOptions) -> RunSummary:
     check_folder(folder, drawn, options)
     trained: list[RunSummary] = []
     with locks.locked(folder):
-        if (folder / "plan.json").is_file() and not (folder / "trials.csv").is_file():
-            tables.consolidate(folder, part_files.read_all(folder).sound)  # which rounds choose by
+        if (folder / "plan.json").is_file() and not _is_readable(folder):
+            run_folder.describe(folder, drawn)  # makes the tables, which rounds choose by, from the parts
         for number in range(count):
             planned = tuning.in_round(drawn, folder, number)
             needless = {*planned.skipped, *run_folder.finished(folder)}
@@ -158,6 +153,15 @@ def _tune(study: Study, folder: Path, options: RunOptions) -> RunSummary:
                 if trained[-1].statuses.get("failed"):
                     break
     return replace(_together(trained), statuses=trained[-1].statuses)
+
+
+def _is_readable(folder: Path) -> bool:
+    """Tell whether the trials of a folder can be read: a run may have been killed before it wrote them."""
+    try:
+        results.read_trials(folder)
+    except UsageError:
+        return False
+    return True
 
 
 def _train_stages(drawn: Plan, folder: Path, options: RunOptions) -> RunSummary:

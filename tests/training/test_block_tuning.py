@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from harness import results, stats
@@ -326,12 +327,26 @@ def test_judge_counts_blocks_of_the_bare_table_too(folder: Path, tmp_path: Path)
     assert row["p"] == pytest.approx(of_folder["p"])
 
 
-def test_a_table_of_tuning_that_is_gone_is_remade_from_its_parts(halved: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("lost", [["trials.csv"], ["trials.csv", "planned.csv.gz"], ["study.toml"]])
+def test_files_of_tuning_that_are_gone_are_remade_from_its_parts(
+    lost: list[str], halved: Path, tmp_path: Path
+) -> None:
     again = tmp_path / "again"
     shutil.copytree(halved, again)
-    for lost in (again / "tuning" / "trials.csv", again / "chosen.csv"):
-        lost.unlink()
+    for name in ("chosen.csv", *(f"tuning/{name}" for name in lost)):
+        (again / name).unlink()
     summary = runs.train(study(OUTPUT[:2], halving=True), again, workers=1)
     assert summary.trained == 0
-    for name in ("chosen.csv", "tuning/trials.csv"):
+    for name in ("chosen.csv", *(f"tuning/{name}" for name in lost)):
         assert (again / name).read_bytes() == (halved / name).read_bytes()
+
+
+def test_a_run_killed_before_tuning_had_any_table_goes_on(halved: Path, tmp_path: Path) -> None:
+    again = tmp_path / "again"
+    shutil.copytree(halved, again, ignore=shutil.ignore_patterns("tuning", "tuned", "chosen.csv"))
+    (again / "tuning").mkdir()
+    shutil.copy(halved / "tuning" / "plan.json", again / "tuning")  # what a run writes first
+    runs.train(study(OUTPUT[:2], halving=True), again, workers=1)
+    assert (again / "chosen.csv").read_bytes() == (halved / "chosen.csv").read_bytes()
+    both = (results.read(folder / "tuned").trials.val_accuracy for folder in (again, halved))
+    pd.testing.assert_series_equal(*both)

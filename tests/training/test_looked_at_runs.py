@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +105,18 @@ def test_a_kill_between_looks_is_gone_on_from(tmp_path: Path, monkeypatch: pytes
     assert trained(study_of(CLOSE), tmp_path / "x").trained == 8
     shown = ["trial_id", "status", "test_accuracy"]
     assert results.read_trials(tmp_path / "x")[shown].equals(results.read_trials(whole)[shown])
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_text("[study\n")])
+def test_a_study_file_that_is_damaged_is_written_anew_before_a_look(
+    damage: Callable[[Path], object], tmp_path: Path
+) -> None:
+    folder = tmp_path / "x"
+    trained(study_of(CLEAR), folder)
+    before = [(folder / name).read_bytes() for name in ("study.toml", "trials.csv")]
+    damage(folder / "study.toml")
+    assert trained(study_of(CLEAR), folder).trained == 0
+    assert [(folder / name).read_bytes() for name in ("study.toml", "trials.csv")] == before
 
 
 def test_a_failed_trial_is_no_reason_to_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
