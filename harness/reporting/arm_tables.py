@@ -18,10 +18,8 @@ from harness.reporting.model import (  # fmt: skip
     accuracy_cell,
     number_cell,
 )
-from harness.text import DASH, as_text, count, joined, spaced
+from harness.text import DASH, as_text, count, spaced
 
-NAMED_SHARDS = 6
-"""Shards, at most, that are named one by one."""
 STATES = {
     "diverged": "diverged: a loss was no longer finite; an observation, not a fault",
     "failed": "failed: tried again on the next run",
@@ -105,21 +103,11 @@ def missing(reading: ReportData, arms: str = "") -> list[Section]:
         where = f"{dataset}, {arms}," if arms else dataset
         title = f"{count(len(group), 'trial')} on {where} {STATES.get(str(state), str(state))}"
         sections.append(Section("", f"{title} ({why})" if why else title, list(_named(group))))
-    shards = "" if arms else absent_shards(reading)
+    shards = "" if arms else reading.absent_shards
     if shards:
         how = "`harness run` with --shard trains one of them, and `harness merge` adds it to the others."
         sections.append(Section("", shards[0].upper() + shards[1:], [how]))
     return sections
-
-
-def absent_shards(reading: ReportData) -> str:
-    """Say which of the study's shards the folder does not hold; empty where it is whole."""
-    absent, of = reading.absent_shards
-    if len(absent) > NAMED_SHARDS:
-        return f"{len(absent)} of the study's {of} shards are not in this folder"
-    if len(absent) > 1:
-        return f"shards {joined([str(number) for number in absent])} of {of} are not in this folder"
-    return f"shard {absent[0]} of {of} is not in this folder" if absent else ""
 
 
 def _named(group: pd.DataFrame) -> Iterator[str]:

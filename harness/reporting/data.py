@@ -116,13 +116,9 @@ class ReportData:
         return names if len(names) >= count else [str(label) for label in range(count)]
 
     @cached_property
-    def absent_shards(self) -> tuple[list[int], int]:
-        """The numbers of the study's shards that the folder does not hold, and the count of shards."""
-        folder = self.results.folder
-        plan = documents.plan(folder) if (folder / "plan.json").is_file() else {}
-        number, of = plan.get("shard") or (0, 0)
-        held = plan.get("shards") or {"numbers": [number], "count": of}
-        return sorted(set(range(1, held["count"] + 1)) - set(held["numbers"])), held["count"]
+    def absent_shards(self) -> str:
+        """A text on the study's shards that the folder does not hold; empty where it is whole."""
+        return documents.absent_shards(self.results.folder)
 
     def require_predictions(self) -> None:
         """Raise a UsageError if the folder holds no predictions."""

@@ -18,6 +18,7 @@ from harness.errors import UsageError, quoted
 from harness.settings import shortened
 from harness.study.about import About
 from harness.system import files
+from harness.text import joined
 
 SCHEMA = 1
 """Version of a results folder's layout."""
@@ -29,6 +30,8 @@ OF_TRAINING = (
     "versions", "commit", "device", "kernels", "bits", "host", "cpu", "cores", "workers", "threads",
 )  # fmt: skip
 """Entries of provenance.json that describe the machine and the versions that trained."""
+NAMED_SHARDS = 6
+"""Shards, at most, that are named one by one."""
 MOVE = "Move the folder away and run again"
 COPY_AGAIN = "Copy the whole results folder again, or run its study again, which resumes there"
 
@@ -112,6 +115,19 @@ def _is_shard(value: Any) -> bool:
 def stacks_of(plan: Mapping[str, Any]) -> list[tuple[str, Any, Sequence[str]]]:
     """List the stacks of a plan.json: (group, engine, trial_ids)."""
     return [(stack["group"], stack["engine"], stack["trials"]) for stack in plan.get("stacks", [])]
+
+
+def absent_shards(folder: Path) -> str:
+    """Say which of its study's shards a results folder does not hold; empty where it is whole."""
+    there = plan(folder) if (folder / "plan.json").is_file() else {}
+    number, of = there.get("shard") or (0, 0)
+    held = there.get("shards") or {"numbers": [number], "count": of}
+    absent, of = sorted(set(range(1, held["count"] + 1)) - set(held["numbers"])), held["count"]
+    if len(absent) > NAMED_SHARDS:
+        return f"{len(absent)} of the study's {of} shards are not in this folder"
+    if len(absent) > 1:
+        return f"shards {joined([str(number) for number in absent])} of {of} are not in this folder"
+    return f"shard {absent[0]} of {of} is not in this folder" if absent else ""
 
 
 def lost(plan: Mapping[str, Any], trial_ids: Iterable[str]) -> list[str]:

@@ -21,6 +21,7 @@ from harness.comparison.judging import text
 from harness.comparison.judging.judge import Judgement, judged_study
 from harness.comparison.judging.options import JudgeOptions
 from harness.errors import UsageError
+from harness.results.merging import merge
 
 REFERENCE = Path(__file__).parents[2] / "results" / "reference"
 EFFECTS = {"baseline": 0.0, "gelu": 0.004, "tanh": -0.01, "copy": 0.0}
@@ -110,6 +111,24 @@ def test_a_results_folder_gets_the_verdicts_of_its_report(study: str, table: str
     numbers = ["n", "difference", "sd", "low", "high", "p", "p_holm", "p_same", "p_same_holm", "detectable",
                "more_seeds"]  # fmt: skip
     np.testing.assert_allclose(found[numbers], report[numbers], rtol=1e-5)
+
+
+def test_a_folder_that_lacks_shards_is_judged_with_a_word_on_them(tmp_path: Path) -> None:
+    study = harness.parse(
+        {
+            "study": {"name": "shared", "seeds": 2},
+            "baseline": {"dataset": "digits", "steps": 2, "hidden": [8]},
+            "axes": {"activation": ["relu", "tanh"], "optimizer": ["sgd", "adam", "rmsprop"]},
+        }
+    )
+    for number in (1, 2, 3):
+        harness.run(study, tmp_path / str(number), workers=1, shard=f"{number}/3")
+    said = "is not in this folder: contrasts, and what p is corrected for, are those of the others"
+    shards = [tmp_path / "1", tmp_path / "2", tmp_path / "3"]
+    for folders, there in ((shards[:2], True), (shards, False)):
+        out = tmp_path / f"of {len(folders)}"
+        merge(folders, out)
+        assert (f"shard 3 of 3 {said}" in harness.judge(out).notes) is there
 
 
 def test_a_report_of_pairs_and_the_plain_table_agree() -> None:

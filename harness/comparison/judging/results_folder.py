@@ -11,7 +11,7 @@ import pandas as pd
 from harness import results, stats
 from harness.comparison.judging.observations import OF_BLOCK, OF_BLOCKS, LeftOut, Observations
 from harness.errors import UsageError
-from harness.results import Results, families
+from harness.results import Results, documents, families
 from harness.settings.schema import CONFIRMED, TUNED
 from harness.study.contrasts import Contrasts
 
@@ -64,12 +64,22 @@ def read(folder: Path) -> StudyDifferences:
     )
     rows["value"] = rows["value"].where(trials["status"].eq("ok"))
     words = {"arm": _arm_words(family), "seed": "seed", "metric": family.metric, "block": "dataset"}
+    said = [*said, *_absent_shards(folder)]
     blocks = stats.BLOCK in differences
     counted, unit = ([OF_BLOCKS], OF_BLOCK) if blocks else ([], "seed")
     seen = Observations(
         rows, FORM, words, unit, left_out=tuple(_unfinished(trials)), notes=(*notes, *said, *counted, *doubts)
     )
     return StudyDifferences(family, differences.assign(arm=_in_words(differences)), seen, tuple(doubts))
+
+
+def _absent_shards(folder: Path) -> list[str]:
+    """Say what the verdicts lack, of a folder that does not hold all shards of its study."""
+    try:
+        absent = documents.absent_shards(folder)
+    except UsageError:  # a damaged plan.json keeps nobody from judging trials.csv
+        return []
+    return [f"{absent}: contrasts, and what p is corrected for, are those of the others"] if absent else []
 
 
 def _of_a_search(found: Results) -> tuple[Results, list[str]]:

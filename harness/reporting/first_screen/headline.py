@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from harness import stats
 from harness.reporting import computation, seed_sources
-from harness.reporting.arm_tables import absent_shards
 from harness.reporting.block_choices import chosen_settings
 from harness.reporting.first_screen import answers, pictures
 from harness.reporting.first_screen.model import SENTENCES, Headline
@@ -172,7 +171,7 @@ def _missing(reading: ReportData) -> tuple[str, str]:
     counts += [f"{needless.sum():,} {reason}" for reason in told]
     waiting = int((~status.isin(stats.OUTCOMES)).sum())
     counts += [f"{waiting:,} not trained yet"] if waiting else []
-    shards = absent_shards(reading)
+    shards = reading.absent_shards
     words = f"{', '.join(counts)}, of {total}" if counts else f"none of {total}"
     return "Missing", f"{words}; {shards}." if shards else f"{words}."
 
