@@ -72,8 +72,8 @@ def _counted(plan: Plan, finished: Container[str]) -> Iterator[str]:
     """Yield how many trials a plan has, and how many its shard, if it is one; and what is left to train."""
     whole, ready = plan.whole or plan, sum(trial.trial_id in finished for trial in plan.trials)
     left = sum(not (t.trial_id in plan.skipped or t.trial_id in finished) for t in plan.trials)
-    arms, seeds = len(whole.arms), len(plan.study.seeds)
-    every = f"{arms} arms x {seeds} seeds = {len(whole.trials)} trials"
+    arms, seeds = count(len(whole.arms), "arm"), count(len(plan.study.seeds), "seed")
+    every = f"{arms} x {seeds} = {count(len(whole.trials), 'trial')}"
     counted = f"{ready} finished in the results folder, {left} to train" if ready else f"{left} to train"
     if plan.shard is None:
         yield f"{every}, {counted}"
@@ -114,14 +114,14 @@ def show_tuning_plan(plan: Plan, tries: Plan, processes: int) -> None:
     cut = left_behind(tries)
     halved = f", of which halving trains {len(tries.trials) - cut}" if cut else ""
     blocks = plan.study.tune.blocks if plan.study.tune else None
-    of_blocks = f"{blocks} blocks x {count(seeds // blocks, 'other seed')}" if blocks else ""
+    each = count(seeds // (blocks or 1), "other seed")
+    of_blocks = f"{blocks} blocks x {each}" if blocks else each
     click.echo(
-        f"then tuning: {len(plan.arms)} arms x {settings} settings x "
-        f"{of_blocks or f'{seeds} other seeds'} = {planned} trials{twice}{halved}, about {tuning}; "
-        "test stays closed"
+        f"then tuning: {count(len(plan.arms), 'arm')} x {settings} settings x {of_blocks} = "
+        f"{planned} trials{twice}{halved}, about {tuning}; test stays closed"
     )
     chose = f"each of {blocks} blocks of seeds chose for its arm" if blocks else "each arm chose"
-    click.echo(f"then tuned: {len(plan.trials)} trials at what {chose}, about {tuned}")
+    click.echo(f"then tuned: {count(len(plan.trials), 'trial')} at what {chose}, about {tuned}")
 
 
 def show_summary(summary: RunSummary) -> None:

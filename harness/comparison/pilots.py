@@ -155,8 +155,9 @@ def spread(pilot: Pilot, family: Contrasts, contrasts: pd.DataFrame) -> pd.DataF
     found = contrasts.merge(of_pilot, on=KEY, how="left")
     found[["n", "sd"]] = found[["n", "sd"]].astype(float)
     if not found["n"].gt(1).any():
+        unit = "blocks of seeds" if pilot.study.get("tune", {}).get("blocks") else "seeds"
         raise UsageError(
-            f"the pilot {pilot.folder} has no contrast of this study with two finished seeds, so no spread "
+            f"the pilot {pilot.folder} has no contrast of this study with two finished {unit}, so no spread "
             "of one. Train more seeds there, or name another: --pilot FOLDER"
         )
     return found

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import numpy.testing as npt
+import pandas as pd
 import pytest
 from scipy import stats as scipy_stats
 from statsmodels.stats.power import TTestPower
@@ -252,6 +253,16 @@ def test_blocks_are_what_is_counted_and_seeds_are_those_of_whole_blocks(blocks: 
         f"study.seeds={BLOCK * units}", f"tune.blocks={units}", f"tune.seeds={TUNING * units}"
     )  # fmt: skip
     assert any("blocks of 2 seeds choose by themselves" in said for said in found.notes)
+
+
+def test_a_pilot_of_one_finished_block_is_told_what_it_counts(blocks: Path, tmp_path: Path) -> None:
+    for name in ("trials.csv", "study.toml"):
+        (tmp_path / name).write_bytes((blocks / "tuned" / name).read_bytes())
+    trials = pd.read_csv(tmp_path / "trials.csv", dtype=str, keep_default_na=False)
+    trials.loc[trials["seed_block"] != "0", "status"] = "diverged"
+    trials.to_csv(tmp_path / "trials.csv", index=False)
+    with pytest.raises(UsageError, match="no contrast of this study with two finished blocks of seeds"):
+        plan_seeds(tuned(6), DIFFERENCE, pilot=tmp_path)
 
 
 def test_a_pilot_that_counts_another_unit_is_refused(blocks: Path, pilot: Path, tmp_path: Path) -> None:

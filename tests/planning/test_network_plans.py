@@ -16,6 +16,7 @@ from harness.planning import compilation
 from harness.results.fields import SETTINGS
 from harness.study.space import applies
 from harness.study.trials import identity_of, lone_trial, resolve
+from harness.text import count
 
 BASE: dict[str, Any] = {"dataset": "digits", "steps": 4}
 
@@ -51,7 +52,7 @@ def planned(tmp_path: Path, axes: str, baseline: str = 'architecture = "cnn"') -
 def test_settings_are_axes(tmp_path: Path, axes: str, baseline: str, arms: int) -> None:
     code, told = planned(tmp_path, axes, baseline)
     assert code == 0, told
-    assert f"{arms} arms x 1 seeds" in told
+    assert f"{count(arms, 'arm')} x 1 seed = {count(arms, 'trial')}, " in told
     assert "multiplications and additions a forward pass of one image" in told
 
 
