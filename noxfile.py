@@ -204,7 +204,7 @@ def findings(session: nox.Session) -> None:
     scripts = [path for path in everything if any(word in path.stem for word in words)]
     changed = []
     for script in scripts:
-        session.log(str(script))
+        session.log(f"{script}: installs its packages, which shows nothing, then runs; up to two minutes")
         if subprocess.run(["bash", str(script)], check=False).returncode:
             changed.append(script.stem)
     if changed or not scripts:
