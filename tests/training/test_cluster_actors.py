@@ -227,6 +227,7 @@ def test_an_actor_that_is_to_leave_saves_what_it_trains(
     training.start()
     try:
         while not actor.look().trained:
+            assert training.is_alive(), answers
             time.sleep(0.01)
         actor.leave(60.0)
     finally:
