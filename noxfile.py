@@ -79,7 +79,7 @@ def tests(session: nox.Session) -> None:
 
 def run_tests(session: nox.Session, *options: str) -> None:
     """Run the fast tests, each in ten minutes at most, or those of `-m`: a process a core, four at most."""
-    selection = () if "-m" in session.posargs else ("-m", FAST, "--timeout", "600")
+    selection = ("--timeout", "3600") if "-m" in session.posargs else ("-m", FAST, "--timeout", "600")
     everything = ("tests", "--ignore", "tests/benchmarks", "--numprocesses", "logical", "--maxprocesses", "4")
     session.run("pytest", *everything, *options, *selection, *session.posargs)
 

@@ -62,7 +62,7 @@ class FailuresAtOnce:
 def pytest_configure(config: pytest.Config) -> None:
     """Name failures at once in the process that has the terminal."""
     terminal = config.pluginmanager.get_plugin("terminalreporter")
-    if isinstance(terminal, pytest.TerminalReporter):
+    if terminal is not None:  # of xdist's workers none has it
         config.pluginmanager.register(FailuresAtOnce(terminal))
 
 

@@ -18,17 +18,19 @@ PAGE = CHECKOUT / "docs" / "published.md"
 BEGIN, END = "<!-- begin: tables of nox -s published -->", "<!-- end: tables of nox -s published -->"
 HEADER = (
     "network", "data", "they say, %", "what they report", "band", "ours", "ours at", "seeds", "verdict",
-    "explained by",
+    "compatible with",
 )  # fmt: skip
 REASONS = ("row", "arm of ours", "what differs", "ours", "seeds", "verdict", "inside at epochs")
 MISSING = "not trained yet"
 ARM, AFTERWARDS, SCATTER = "arm", "afterwards", "scatter"
-"""What explains a row that is not inside: a planned arm is inside; another arm or an epoch is, looked for
-afterwards; or the number is as one more training of ours could be."""
-EXPLAINED = {
+"""What a row that is not inside is compatible with: a planned arm is inside; an arm looked for afterwards is,
+or an epoch where a source does not say its own; or the number is as one more training of ours could be."""
+COMPATIBLE = {
     ARM: "a planned arm", AFTERWARDS: "an arm or epoch looked for afterwards",
     SCATTER: "the scatter of trainings", "": "nothing yet",
 }  # fmt: skip
+WIDEST = 5.0
+"""Widths of its band up to which a prediction interval that holds a number says something."""
 READINGS: dict[Reading, str] = {
     "test": "last epoch", "val": "last epoch, val", "best val": "best epoch, val",
     "val where training stopped": "where the train loss stops falling, val",
@@ -75,12 +77,12 @@ def _summary(published: Published, folder: Path) -> str:
         f"{said}\nOf the {len(behind)} that are not inside, {by_arm} have an arm of another setting or "
         f"epoch, planned before it was trained, that is; {afterwards}\nmore only an arm or an epoch that was "
         f"looked for afterwards; {scatter} are as further trainings of ours could be;\n"
-        f"not explained: {behind.count('')}. The last column of each table says which is which."
+        f"not explained: {behind.count('')}. The column *compatible with* says which is which."
     )
 
 
 def _inside(row: Row, seeds: pd.DataFrame, curves: pd.DataFrame) -> str:
-    """Say what explains a row: a planned arm, another arm or an epoch, or the scatter of trainings."""
+    """Say what a row is compatible with: a planned arm, another arm or epoch, or the scatter of trainings."""
     inside = [
         reason
         for reason in row.reasons
@@ -90,9 +92,11 @@ def _inside(row: Row, seeds: pd.DataFrame, curves: pd.DataFrame) -> str:
         return ARM
     named = dict.fromkeys([row.arm, *(reason.arm for reason in row.reasons)])
     epochs = (published_results.epochs_inside(curves, arm, row.band) for arm in named)
-    if inside or (row.reads != "test" and any(epochs)):
+    if inside or (row.epochs_unsaid and any(epochs)):
         return AFTERWARDS
-    return SCATTER if _held(row, _predicted(row, seeds)) else ""
+    predicted = _predicted(row, seeds)
+    wide = predicted[1] - predicted[0] > WIDEST * (row.band[1] - row.band[0])
+    return SCATTER if _held(row, predicted) and not wide else ""
 
 
 def _predicted(row: Row, seeds: pd.DataFrame) -> tuple[float, float]:
@@ -116,6 +120,8 @@ def _of_source(source: Source, rows: Sequence[Row], folder: Path) -> Iterator[st
         yield f"Not said there: {source.unsaid}."
     study = f"[{source.name}.toml](../ablations/published/{source.name}.toml)"
     yield f"Study: {study}, about {source.minutes:g} minutes on two cores by plan."
+    if source.outcome:
+        yield f"Its hypothesis: {source.outcome}."
     yield ""
     yield from _table(HEADER, [_cells(row, seeds, curves) for row in rows])
     open_rows = [row for row in rows if verdict(row, measured(seeds, row.arm, row.reads)) in {EDGE, OUTSIDE}]
@@ -133,7 +139,7 @@ def _cells(row: Row, seeds: pd.DataFrame, curves: pd.DataFrame) -> list[str]:
     return [
         row.network, row.data, printed, f"{row.chose} ({row.where})", _interval(*row.band), interval,
         READINGS[row.reads], number, said,
-        EXPLAINED[_inside(row, seeds, curves)] if said in {EDGE, OUTSIDE} else "",
+        COMPATIBLE[_inside(row, seeds, curves)] if said in {EDGE, OUTSIDE} else "",
     ]  # fmt: skip
 
 

@@ -48,6 +48,7 @@ class Row(BaseModel):
 
     `chose` says what of its own training the source reports, `where` the place in it. `images` are those of
     its test file, `trainings` those that the number is the mean of, or the best of where `best` says so.
+    `epochs_unsaid`: the source does not say after how many epochs, so that another epoch may be theirs.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -63,6 +64,7 @@ class Row(BaseModel):
     images: int = Field(default=10_000, ge=1)
     trainings: int = Field(default=1, ge=1)
     best: bool = False
+    epochs_unsaid: bool = False
     reasons: tuple[Reason, ...] = ()
 
     @model_validator(mode="after")
@@ -95,13 +97,17 @@ class Row(BaseModel):
 
 
 class Source(BaseModel):
-    """A publication: its title, what of it was read, what it does not say, and the minutes of our study."""
+    """A publication: its title, what of it was read, what it does not say, and the minutes of our study.
+
+    `outcome` says what became of the study's hypothesis where that is more than the verdicts of the rows.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     name: str
     title: str
     read: str
     unsaid: str = ""
+    outcome: str = ""
     minutes: float = Field(gt=0)
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 from doc_numbers import Claim
@@ -116,6 +116,53 @@ def _tuned(way: str) -> Sequence[float]:
     return [PERCENT * float(of[name]) for of in found for name in ("rate", "low", "high")]
 
 
+AT_ANY_LOOK = {
+    "found different (trained; at most 5 %)": ("called different at any of the looks", LOOKED),
+    "repeated intervals that all hold 0 (trained; 95 %)": (
+        "repeated intervals that hold at all looks together", LOOKED,
+    ),
+    "exactly a margin apart, called the same (trained; at most 5 %)": (
+        "called the same at any of the looks, though exactly at the margin", LOOKED,
+    ),
+    "five equal arms, any found better or worse, Holm (pool; at most 5 %)": (
+        "any of four contrasts called different at any of the looks, Holm", POOL,
+    ),
+}  # fmt: skip
+"""A row of the page on looks -> its question and its source in looks.csv."""
+OWN, OTHER = "seeds planned by the study's own first ones", "seeds planned by a pilot of other ones"
+PILOT_ROWS = {
+    "the study goes on from it: equal arms found different": f"called different, {OWN}",
+    "the study goes on from it: the difference is found": f"found, {OWN}",
+    "the study has other seeds: the difference is found": f"found, {OTHER}",
+}
+SPENDINGS = ("obrien-fleming", "pocock")
+
+
+def _with_interval(found: Mapping[str, str]) -> Sequence[float]:
+    return [PERCENT * float(found[name]) for name in ("rate", "low", "high")]
+
+
+def _at_any_look(question: str, source: str) -> Sequence[float]:
+    rates = table(f"{FOLDER}/looks.csv")
+    found = [row(rates, {"question": question, "source": f"{source}, {how}"}) for how in SPENDINGS]
+    return [number for of in found for number in _with_interval(of)]
+
+
+def _planned_by(question: str) -> Sequence[float]:
+    rates = table(f"{FOLDER}/looks.csv")
+    return [number for n in SIZES for number in _with_interval(row(rates, {"question": question, "n": n}))]
+
+
+def _by_a_small_pilot() -> Sequence[float]:
+    found = row(table(f"{FOLDER}/looks.csv"), {"question": f"called different, {OWN}", "n": SIZES[0]})
+    return [PERCENT * float(found["rate"]), float(found["studies"])]
+
+
+def _seeds_taken() -> Sequence[float]:
+    taken = table(f"{FOLDER}/looks_seeds.csv")
+    return [float(row(taken, {"spending": how, "shift": 1})["seeds"]) for how in SPENDINGS]
+
+
 CLAIMS = [
     Claim(
         "README.md", FOLDER,
@@ -154,6 +201,26 @@ CLAIMS = [
     *(
         Claim(PAGE, FOLDER, f"| {title} | {' | '.join([CELL] * 2)} |", partial(_further, question, SIZES[:2]))
         for title, question in SPLIT_ROWS.items()
+    ),
+    *(
+        Claim(PAGE, FOLDER, f"| {title} | {' | '.join([CELL] * 2)} |", partial(_at_any_look, *asked))
+        for title, asked in AT_ANY_LOOK.items()
+    ),
+    *(
+        Claim(PAGE, FOLDER, f"| {title} | {' | '.join([CELL] * 3)} |", partial(_planned_by, question))
+        for title, question in PILOT_ROWS.items()
+    ),
+    Claim(
+        PAGE, FOLDER,
+        "equal arms are called different more often than alpha ({} % of {} studies, below)",
+        _by_a_small_pilot,
+    ),
+    Claim(
+        PAGE, FOLDER,
+        """
+    A difference of one standard deviation is told after {} of 20 seeds by O'Brien and Fleming's spending, and
+    after {} by Pocock's, in the mean.""",
+        _seeds_taken,
     ),
     Claim(PAGE, FOLDER, f"| {AT_LOOKS} | | | {CELL} |", partial(_rate, LOOKS, LOOKED, 20)),
     Claim(
