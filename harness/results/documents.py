@@ -117,12 +117,21 @@ def stacks_of(plan: Mapping[str, Any]) -> list[tuple[str, Any, Sequence[str]]]:
     return [(stack["group"], stack["engine"], stack["trials"]) for stack in plan.get("stacks", [])]
 
 
+def shards_of(plan: Mapping[str, Any]) -> tuple[frozenset[int], int] | None:
+    """Give the numbers of the shards whose trials a plan has, and their count; None of a whole study."""
+    one, several = plan.get("shard"), plan.get("shards")
+    if one:
+        return frozenset({int(one[0])}), int(one[1])
+    return (frozenset(map(int, several["numbers"])), int(several["count"])) if several else None
+
+
 def absent_shards(folder: Path) -> str:
     """Say which of its study's shards a results folder does not hold; empty where it is whole."""
-    there = plan(folder) if (folder / "plan.json").is_file() else {}
-    number, of = there.get("shard") or (0, 0)
-    held = there.get("shards") or {"numbers": [number], "count": of}
-    absent, of = sorted(set(range(1, held["count"] + 1)) - set(held["numbers"])), held["count"]
+    shards = shards_of(plan(folder)) if (folder / "plan.json").is_file() else None
+    if shards is None:
+        return ""
+    held, of = shards
+    absent = sorted(set(range(1, of + 1)) - held)
     if len(absent) > NAMED_SHARDS:
         return f"{len(absent)} of the study's {of} shards are not in this folder"
     if len(absent) > 1:

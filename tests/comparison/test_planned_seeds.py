@@ -136,7 +136,7 @@ def test_a_pilot_of_other_settings_is_told(pilot: Path) -> None:
 
 
 def test_a_study_that_goes_on_from_a_small_pilot_is_told_what_it_risks(pilot: Path, tmp_path: Path) -> None:
-    risk = "the pilot's seeds are the study's, too"
+    risk = "the pilot's seeds are also the study's"
     assert any(words.startswith(risk) for words in plan_seeds(grid(6), DIFFERENCE, folder=pilot).notes)
     tables = grid(6).tables()
     fresh = parse({**tables, "study": {**tables["study"], "seeds": list(range(100, 106))}})

@@ -41,7 +41,7 @@ from harness.system import signals
 
 MAKING = CHECKOUT / "results" / ".reference"
 """As deep as results/reference, since a study.toml names its plugins from its folder."""
-FILES = ("*.csv", "plan.json", "study.toml", "provenance.json", "datapackage.json", "tables/*")
+FILES = ("*.csv", "plan.json", "study.toml", "provenance.json", "datapackage.json", "tables/*.csv")
 """What is kept of a folder, beside figures and the page."""
 PACKED = ("epochs.csv", "confusion.csv", "scores.csv")
 NEXT = (

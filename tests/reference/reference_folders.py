@@ -78,7 +78,7 @@ KEPT = {
         Reference("choices", page=True),
         Reference("best-mlp-mnist", "search"),
         Reference("best-mlp-fashion", "search", page=True),
-        Reference("losses", tables=("trials", "epochs")),
+        Reference("losses"),
         Reference("cnn"),
         Reference("augmentation"),
         Reference("normalisation"),

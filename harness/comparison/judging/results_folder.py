@@ -79,7 +79,8 @@ def _absent_shards(folder: Path) -> list[str]:
         absent = documents.absent_shards(folder)
     except UsageError:  # a damaged plan.json keeps nobody from judging trials.csv
         return []
-    return [f"{absent}: contrasts, and what p is corrected for, are those of the others"] if absent else []
+    without = "no verdict has their trials: contrasts may lack seeds, or be missing and not corrected for"
+    return [f"{absent}; {without}"] if absent else []
 
 
 def _of_a_search(found: Results) -> tuple[Results, list[str]]:

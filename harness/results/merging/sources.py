@@ -56,10 +56,7 @@ class SourceFolder:
     @property
     def shard(self) -> tuple[frozenset[int], int] | None:
         """The numbers of the shards whose trials it has, and their count; None of a whole study."""
-        one, several = self.plan.get("shard"), self.plan.get("shards")
-        if one:
-            return frozenset({int(one[0])}), int(one[1])
-        return (frozenset(map(int, several["numbers"])), int(several["count"])) if several else None
+        return documents.shards_of(self.plan)
 
     @cached_property
     def provenance(self) -> dict[str, Any]:
