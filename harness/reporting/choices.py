@@ -11,7 +11,6 @@ from harness.reporting.arm_figures import gap, intervals
 from harness.reporting.contrasts import EXPLORATORY
 from harness.reporting.data import ReportData, against_baseline, rank
 from harness.reporting.model import Cell, Column, Figure, Table, difference_cell, rows_of, share_cell, slug
-from harness.settings.schema import NOT_NEEDED
 from harness.text import count, hundredths, interval, joined, p_value, percent, points, span
 
 if TYPE_CHECKING:
@@ -80,7 +79,6 @@ def _choices(reading: ReportData, dataset: str) -> Iterator[str]:
 
 def _share_words(trials: pd.DataFrame, axes: Sequence[str], dataset: str) -> Iterator[str]:
     """Give the share of variance that each choice explains, by ANOVA, and the part of the grid it covers."""
-    trials = _needed(trials)
     table = stats.anova(trials, axes, "val_accuracy")
     terms = table.set_index("term")
     shares = terms["share"]
@@ -106,13 +104,6 @@ def _share_words(trials: pd.DataFrame, axes: Sequence[str], dataset: str) -> Ite
         levels = f" (all with {', '.join(left['left_out_levels'])})" if left["left_out_levels"] else ""
         trials_left = f"{left['left_out']} of {len(trials)} trials{levels}"
         yield f"These shares leave out {trials_left}, since they need a grid without holes."
-
-
-def _needed(trials: pd.DataFrame) -> pd.DataFrame:
-    """Leave out the seeds that a study did not need since a look told everything: they are no holes."""
-    if "reason" not in trials:
-        return trials
-    return trials[~trials["reason"].astype(str).str.startswith(NOT_NEEDED)]
 
 
 def _spread_words(spreads: pd.DataFrame, dataset: str) -> Iterator[str]:
@@ -281,7 +272,7 @@ def _terms(reading: ReportData) -> Iterator[Figure]:
     if table.empty or not table["share"].notna().any():
         return
     shown, folded = _ranked(table)
-    left = _holes(stats.anova_cells(_needed(reading.trials), reading.axes, VAL))
+    left = _holes(stats.anova_cells(reading.trials, reading.axes, VAL))
     caption = " ".join([EXPLORATORY, VARIANCE, *folded, *left])
     yield Figure("variance", "Share of variance", caption, plots.variance_figure(shown))
     yield from _interactions(reading, table)

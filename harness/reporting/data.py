@@ -15,6 +15,7 @@ from harness import results, stats
 from harness.errors import UsageError
 from harness.results import bare, documents, families, selection
 from harness.results.columns import TABLES
+from harness.settings.schema import NOT_NEEDED
 from harness.text import NOT_APPLICABLE, as_word
 
 if TYPE_CHECKING:
@@ -58,9 +59,9 @@ class StudyFile:
 class ReportData:
     """A results folder with everything that a report derives from its tables.
 
-    `trials`: `results.trials` without arms of a fixed seed (which `seed_sources` has), with axes as text,
-    `label` (the arm in short, without its data set) and `objective` (loss, head and weight: losses of one
-    objective may share an axis).
+    `trials`: `results.trials` without arms of a fixed seed (which `seed_sources` has) and without those that
+    no look needed (`needless`), with axes as text, `label` (the arm in short, without its data set) and
+    `objective` (loss, head and weight: losses of one objective may share an axis).
     """
 
     results: results.Results  # the folder as it was read
@@ -116,6 +117,12 @@ class ReportData:
         return names if len(names) >= count else [str(label) for label in range(count)]
 
     @cached_property
+    def needless(self) -> pd.Series[int]:
+        """How many trials were not needed since a look had told every contrast, by their reason."""
+        trials = self.results.trials.drop_duplicates("trial_id")
+        return trials.loc[_is_needless(trials), "reason"].value_counts(sort=False)
+
+    @cached_property
     def absent_shards(self) -> str:
         """A text on the study's shards that the folder does not hold; empty where it is whole."""
         return documents.absent_shards(self.results.folder)
@@ -168,6 +175,7 @@ def prepare(folder_results: results.Results) -> ReportData:
     """Add to the trials what a report needs: axes as text, short labels of arms, objectives."""
     study = StudyFile.of(folder_results.study)
     trials, axes = families.varied(folder_results.trials, folder_results.study)
+    trials = trials[~_is_needless(trials)]
     if study.design == "grid" and axes:
         words = [trials[axis].map(lambda value, axis=axis: level_words(axis, value)) for axis in axes]
         label = pd.concat(words, axis=1).agg(" · ".join, axis=1)
@@ -179,6 +187,13 @@ def prepare(folder_results: results.Results) -> ReportData:
     weight = weight.map(lambda value: "" if value == NOT_APPLICABLE else f" (w {value})")
     objective = trials["loss"].astype(str) + " on " + trials["head"].astype(str) + weight
     return ReportData(folder_results, tuple(axes), trials.assign(label=label, objective=objective))
+
+
+def _is_needless(trials: pd.DataFrame) -> pd.Series[bool]:
+    """Tell which trials a study did not need since a look had told every contrast."""
+    if "reason" not in trials:
+        return pd.Series(False, index=trials.index)
+    return trials["status"].eq("skipped") & trials["reason"].astype(str).str.startswith(NOT_NEEDED)
 
 
 def where(reading: ReportData, conditions: str) -> ReportData:

@@ -83,7 +83,7 @@ def _dataset(reading: ReportData, judged: Verdicts, dataset: str, *, tuned: bool
         )
         return
     if len(rows) <= FEW:
-        first, *rest = [sentence(row, judged.family) for row in rows]
+        first, *rest = [sentence(row, judged.family, alone=len(judged.table) == 1) for row in rows]
         yield f"{where} {first}"
         yield from rest
     else:
@@ -96,10 +96,11 @@ def _dataset(reading: ReportData, judged: Verdicts, dataset: str, *, tuned: bool
         yield from _own_error(reading, judged.family.metric, dataset)
 
 
-def sentence(row: Row, family: Contrasts, *, seeds: bool = True) -> str:
+def sentence(row: Row, family: Contrasts, *, seeds: bool = True, alone: bool = False) -> str:
     """Write one contrast's verdict as a sentence that may follow "On mnist".
 
-    `seeds`: with the seeds that would resolve differences of the margin, if it is undecided.
+    `seeds`: with the seeds that would resolve differences of the margin, if it is undecided. `alone`: it is
+    the only one of its family, so that its p is not corrected.
     """
     first, second = arm(row), row["reference"]
     within = f" ({row['within']})" if row["within"] else ""
@@ -109,7 +110,7 @@ def sentence(row: Row, family: Contrasts, *, seeds: bool = True) -> str:
         return f"{first} cannot be compared with {second}{within}: no {unit} finished both."
     if row["n"] == 1:
         return f"{first} against {second}{within}: {by} in the only {unit}, so there is no verdict."
-    p = f"corrected p {p_value(row['p_holm'])}"
+    p = f"{'' if alone else 'corrected '}p {p_value(row['p_holm'])}"
     if row["verdict"] in DIFFERENT:
         size = f"{points(abs(row['difference']))} points of {spaced(family.metric)}"
         low, high = sorted((abs(row["low"]), abs(row["high"])))
@@ -321,7 +322,8 @@ def _family(reading: ReportData, judged: Verdicts, *, tuned: bool) -> Iterator[s
     alpha = f"{100 * family.alpha:g}\u00a0%"
     corrected = f"corrected {'by itself' if tuned else 'together'} (Holm, {alpha})"
     if len(judged.table) == 1:
-        corrected = f"at {alpha} without a correction, since it is the only one"
+        spent = " over all looks" if judged.look else ""
+        corrected = f"at {alpha}{spent} without a correction, since it is the only one of its family"
     yield f"{whose}{where}, {corrected}; \u201cthe same\u201d is shown within {margin_words(family)} (TOST)."
     yield from _looked_at(judged)
     yield from judged.doubts

@@ -270,8 +270,8 @@ def test_the_page_shows_when_an_arm_was_inside(tmp_path: Path) -> None:
     assert "0 have an arm of another setting or epoch, planned before it was trained, that is;" in said
     assert "1 more only an arm or an epoch that was looked for afterwards; 0 are as further" in said
     assert "| outside | 3 |" in written
-    said = given.model_copy(update={"epochs_unsaid": False})
-    written = published_page.tables(Published([source], [said]), tmp_path)
+    of_thirty = given.model_copy(update={"epochs_unsaid": False})
+    written = published_page.tables(Published([source], [of_thirty]), tmp_path)
     assert "| outside | nothing yet |" in written, "another epoch than the source's own is no explanation"
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
+import pandas as pd
 from doc_numbers import Claim
 from reference_values import PERCENT, Interval, row, table
 
@@ -138,7 +140,7 @@ PILOT_ROWS = {
 SPENDINGS = ("obrien-fleming", "pocock")
 
 
-def _with_interval(found: Mapping[str, str]) -> Sequence[float]:
+def _with_interval(found: pd.Series[Any]) -> Sequence[float]:
     return [PERCENT * float(found[name]) for name in ("rate", "low", "high")]
 
 

@@ -16,6 +16,7 @@ from test_ladder import ladder_with_gains
 
 from harness import reporting
 from harness.reporting import ReportData, arm_tables, contrasts, evidence, tuned
+from harness.reporting.data import prepare
 from harness.reporting.first_screen import headline
 from harness.reporting.first_screen.model import SENTENCES, Bar, Headline, Picture
 from harness.reporting.search import data as search_data
@@ -169,16 +170,19 @@ def test_shards_that_are_not_in_the_folder_are_missing(
 
 
 def test_trials_that_a_look_made_needless_are_not_told_as_a_loss(tmp_path: Path) -> None:
-    reading = with_plan(tmp_path)
-    needless = reading.trials["seed"].eq(reading.trials["seed"].max())
-    trials = reading.trials.assign(
-        status=reading.trials["status"].mask(needless, "skipped"),
+    found = with_plan(tmp_path).results
+    needless = found.trials["seed"].eq(found.trials["seed"].max())
+    trials = found.trials.assign(
+        status=found.trials["status"].mask(needless, "skipped"),
         reason=needless.map({True: "not needed: every contrast was told at 3 seeds", False: ""}),
     )
-    _, told = headline._missing(replace(reading, trials=trials))
+    reading = prepare(replace(found, trials=trials))
+    _, told = headline._missing(reading)
     assert (
         told == f"{needless.sum()} not needed: every contrast was told at 3 seeds, of {len(trials)} trials."
     )
+    assert len(reading.trials) == len(trials) - needless.sum()
+    assert reading.ranking["planned"].eq(reading.ranking["ok"]).all(), "no arm lacks a seed"
 
 
 def test_what_was_found_is_named_with_its_data_sets() -> None:

@@ -110,11 +110,15 @@ def test_a_trained_study_is_reported_and_judge_points_to_the_report(tmp_path: Pa
     runs.train(study, folder, device="cpu", workers=1)
     page = reporting.write(folder).read_text(encoding="utf-8")
     assert "this is the look at 3" in page
-    assert "1 contrast of test accuracy, at 5\u00a0% without a correction, since it is the only one" in page
+    assert "1 contrast of test accuracy, at 5\u00a0% over all looks without a correction" in page
+    assert "corrected p" not in page
+    assert "for the looks alone, of one contrast" in page
     first, *_ = headline.of_study(evidence.gather(read(folder))).answers
     assert first.startswith("On digits lr 0.0001 is worse than 0.3 by "), "it was stopped for that"
     assert "What is exploratory takes all trained seeds as if nobody had looked" in page
+    assert "Exploratory: on digits the lr has the largest share of the variance" in page
     assert "a grid without holes" not in page, "seeds that no look needed are no holes"
+    assert "6 of 6 trials finished" in page
     assert "shown to lie within \u00b10.2 points (TOST" in page
     with pytest.raises(UsageError, match=r"looked at after 3, 6 seeds.*harness report"):
         comparison.judge(folder)

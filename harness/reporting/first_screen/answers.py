@@ -46,8 +46,9 @@ def of_study(evidence: Evidence) -> Iterator[str]:
         return
     yield from islice(seed_sources.in_short(reading), DATASETS)
     mattered = list(_matters(reading)) if reading.design == "grid" else []
-    # A study that is looked at has said by its looks what it is stopped for.
-    default = not (evidence.fixed.family.declared or evidence.fixed.look) and evidence.tuned_verdicts is None
+    # Of a study with looks the verdicts come first: they decided when it stopped.
+    family = evidence.fixed.family
+    default = not (family.declared or family.looks) and evidence.tuned_verdicts is None
     if default:
         yield from mattered
     if reading.study.phase == FINALISTS:
@@ -119,7 +120,7 @@ def _verdicts(judged: Verdicts, *, tuned: bool) -> Iterator[str]:
     if len(rows) <= FEW:
         for row in rows:
             near = abs(row["difference"]) <= FAR * judged.family.margin
-            said = sentence(row, judged.family, seeds=near)
+            said = sentence(row, judged.family, seeds=near, alone=len(judged.table) == 1)
             yield f"{'Tuned, on' if tuned else 'On'} {row['dataset']} {said}"
         return
     crossed = any(row["within"] for row in rows)

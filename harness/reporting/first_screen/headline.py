@@ -16,7 +16,7 @@ from harness.reporting.first_screen.model import SENTENCES, Headline
 from harness.reporting.search import finalists
 from harness.reporting.search import page as search_page
 from harness.reporting.search import tables as search_tables
-from harness.settings.schema import CONFIRMED, FINALISTS, NOT_NEEDED
+from harness.settings.schema import CONFIRMED, FINALISTS
 from harness.study.searches import STATES
 from harness.text import as_word, between, count, joined, listed, points, spaced
 
@@ -99,7 +99,7 @@ def _seeds(judged: Verdicts) -> Iterator[tuple[str, str]]:
         return
     chosen = ", each of which chose by itself" if judged.unit == "block" else ""
     yield label, f"{between(list(map(str, seeds)))} a side{chosen}, paired; {_intervals(judged)}."
-    corrected = "none, for one contrast"
+    corrected = "for the looks alone, of one contrast" if judged.look else "none, for one contrast"
     if len(table) > 1:
         corrected = f"Holm, {len(table)} contrasts, {100 * family.alpha:g}\u00a0%"
     sizes = sorted(size for size in table["detectable"] if math.isfinite(size))
@@ -163,12 +163,10 @@ def _untuned(reading: ReportData) -> str:
 def _missing(reading: ReportData) -> tuple[str, str]:
     unique = reading.trials.drop_duplicates("trial_id")
     status = unique["status"].astype(object).where(unique["status"].notna(), "")
-    total = count(len(unique), "trial")
+    total = count(len(unique) + int(reading.needless.sum()), "trial")
     left = [state for state in stats.OUTCOMES if state != "ok"]
-    needless = unique["reason"].astype(str).str.startswith(NOT_NEEDED) & status.eq("skipped")
-    counts = [f"{found:,} {state}" for state in left if (found := int((status.eq(state) & ~needless).sum()))]
-    told = unique.loc[needless, "reason"].astype(str).unique()
-    counts += [f"{needless.sum():,} {reason}" for reason in told]
+    counts = [f"{found:,} {state}" for state in left if (found := int(status.eq(state).sum()))]
+    counts += [f"{found:,} {reason}" for reason, found in reading.needless.items()]
     waiting = int((~status.isin(stats.OUTCOMES)).sum())
     counts += [f"{waiting:,} not trained yet"] if waiting else []
     shards = reading.absent_shards
