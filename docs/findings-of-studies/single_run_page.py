@@ -18,7 +18,7 @@ from single_runs import ALL, BEST, CAREFUL, EDGES, ITSELF, OWN, SAME
 
 from harness import results
 from harness.settings.schema import TUNED
-from harness.text import as_word, percent
+from harness.text import as_word, percent, whole_percent
 
 FIXED_SEED = "fixed_seed"
 ALL_SIZES = "all"
@@ -190,5 +190,5 @@ def _cell(rates: pd.DataFrame, protocol: str, size: str) -> str:
         return "no pair"
     (row,) = rows
     if math.isnan(row["low"]):
-        return f"{percent(row['wrong'], 0)} in each table"
-    return f"{percent(row['wrong'], 0)} ({percent(row['low'], 0)} to {percent(row['high'], 0)})"
+        return f"{whole_percent(row['wrong'])} in each table"
+    return f"{whole_percent(row['wrong'])} ({whole_percent(row['low'])} to {whole_percent(row['high'])})"

@@ -11,18 +11,20 @@ import pandas as pd
 from page_parts import MARGIN, Finding, ends, points
 
 from harness import plots, results, stats
-from harness.reporting.seed_sources import DRAWN, WORDS, whole, whole_percent
+from harness.reporting.seed_sources import DRAWN, WORDS, whole
 from harness.results import documents
 from harness.settings.schema import FIXED_SEED
 from harness.stats.power_analysis import POWER
 from harness.stats.seed_variance import EVERY, NOTHING
 from harness.study.seed_axes import NONE
-from harness.text import count, joined, percent
+from harness.text import between, count, joined, percent, whole_percent
 
 STUDY = "variance"
 FLAT = "softmax regression"
 """The network without a hidden layer, as the study calls it."""
 HALF = 0.5
+NAMED = 3
+"""Cases against a part of the hypothesis, at most, that are named one by one."""
 SOURCES = ("start", "order", "split", "label_noise")
 SCHEDULES = {"constant": "at a constant rate", "linear": "with a rate that ends at 0"}
 BETWEEN = " \u00b7 "
@@ -58,8 +60,7 @@ def extent(values: pd.Series[float]) -> str:
 
 def shares(values: pd.Series[float]) -> str:
     """Write shares as one, or as a range."""
-    low, high = whole_percent(values.min()), whole_percent(values.max())
-    return low if low == high else f"{low} to {high}"
+    return between([whole_percent(values.min()), whole_percent(values.max())])
 
 
 def told(shown: int, against: int, every: int) -> str:
@@ -84,11 +85,15 @@ def parts(alone: pd.DataFrame, needed: pd.DataFrame) -> Iterator[str]:
     """
     flat = alone["label"].map(network_of).eq(FLAT)
     deep = alone[~flat & alone["source"].isin(["start", "order"])]
-    over, under = int(deep["share_low"].gt(HALF).sum()), int(deep["share_high"].lt(HALF).sum())
+    below = deep[deep["share_high"].lt(HALF)]
+    over, under = int(deep["share_low"].gt(HALF).sum()), len(below)
+    cases = below["dataset"] + ", " + below["label"] + ", " + below["source"].map(WORDS)
+    named = f" ({'; '.join(cases)})" if 0 < under <= NAMED else ""
     yield (
         "That in networks with a hidden layer the initial weights and the order of the batches each have "
         f"more than half of the variance {told(over, under, len(deep))}: of {count(len(deep), 'case')} (an "
-        f"arm and one of the two) the interval lies above a half in {over} and below it in {under}."
+        f"arm and one of the two) the interval lies above a half in {over} and below it in {under}{named}. "
+        "Each interval is a 95\u00a0% one by itself: where a share is a half, one in 40 lies below by chance."
     )
     starts = alone[flat & alone["source"].eq("start")]
     some = int(starts["share_low"].gt(0).sum())

@@ -22,7 +22,18 @@ from harness.settings.schema import FIXED_SEED
 from harness.stats.power_analysis import MOST_SEEDS, POWER
 from harness.stats.seed_variance import EVERY, NOTHING
 from harness.study.seed_axes import ALL, NONE, SOURCES
-from harness.text import DASH, as_word, capitalised, count, joined, percent, points, spaced
+from harness.text import (
+    DASH,
+    as_word,
+    between,
+    capitalised,
+    count,
+    joined,
+    percent,
+    points,
+    spaced,
+    whole_percent,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -121,37 +132,24 @@ def _labels(reading: ReportData, trials: pd.DataFrame) -> list[str]:
 
 
 def _shares(table: pd.DataFrame) -> Iterator[str]:
-    """Say which share each source has on each data set, as a range over arms."""
+    """Say which share each source has on each data set, as a range over the arms that have it."""
     alone = table[~table["source"].isin([EVERY, NOTHING])]
     for dataset, rows in alone.dropna(subset=["share"]).groupby("dataset", sort=False):
         parts = []
-        arms = rows["label"].nunique()
+        most = rows["label"].nunique()
         for source, here in rows.groupby("source", sort=False):
-            share = _range(here["share"].min(), here["share"].max())
-            ends = here[["share_low", "share_high"]].iloc[0]
+            share = between([whole_percent(here["share"].min()), whole_percent(here["share"].max())])
+            ends, arms = here[["share_low", "share_high"]].iloc[0], here["label"].nunique()
             if arms == 1 and not ends.isna().any():
-                share += f" (95\u00a0% interval {_range(ends.iloc[0], ends.iloc[1])})"
+                share += f" (95\u00a0% interval {_ends(ends.iloc[0], ends.iloc[1])})"
+            elif arms < most:
+                share += f" ({count(arms, 'arm')})"
             parts.append(f"{WORDS[str(source)]} {share}")
-        of_arms = f", from the lowest to the highest of {arms} arms" if arms > 1 else ""
+        of_arms = f", from the lowest to the highest of {most} arms" if most > 1 else ""
         yield (
             f"Share of the variance between seeds on {dataset}, each source varied alone{of_arms}: "
             f"{joined(parts)}; what two sources decide only together is in the share of both."
         )
-
-
-def whole_percent(share: float) -> str:
-    """Write a share in whole percent, one below half a percent with a digit: it is not 0.
-
-    >>> [whole_percent(share).replace(chr(160), " ") for share in (0.0, 0.0028, 0.0099, 0.44)]
-    ['0 %', '0.3 %', '1 %', '44 %']
-    """
-    return percent(share, 1 if 0.0005 <= share < 0.005 else 0)
-
-
-def _range(low: float, high: float) -> str:
-    """Write shares as one, or as a range."""
-    first, last = whole_percent(low), whole_percent(high)
-    return first if first == last else f"{first} to {last}"
 
 
 def _repeated(table: pd.DataFrame) -> Iterator[str]:
@@ -195,12 +193,16 @@ def _number(name: str, write: Callable[[float], str]) -> Callable[[Mapping[str, 
     return cell
 
 
+def _ends(low: float, high: float) -> str:
+    return f"{whole_percent(low)} to {whole_percent(high)}"
+
+
 def _share(name: str) -> Callable[[Mapping[str, Any]], Cell]:
     def cell(row: Mapping[str, Any]) -> Cell:
         share, low, high = (float(row[key]) for key in (name, f"{name}_low", f"{name}_high"))
         if math.isnan(share):  # all that a seed decides, or nothing: there is no share to have
             return Cell(DASH if row["source"] in {EVERY, NOTHING} else NO_DATA, key=math.nan)
-        return Cell(whole_percent(share), "" if math.isnan(low) else _range(low, high), share)
+        return Cell(whole_percent(share), "" if math.isnan(low) else _ends(low, high), share)
 
     return cell
 

@@ -15,7 +15,7 @@ from harness.reporting.verdict_text import images_of
 from harness.reporting.verdict_views import contrast_cell
 from harness.results import predictions
 from harness.results.families import KEY, sides
-from harness.text import count, percent, points, spaced
+from harness.text import between, count, points, spaced, whole_percent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -231,10 +231,10 @@ def _words(both: pd.DataFrame, judged: Verdicts) -> Iterator[str]:
     )
     share = (joined["error_images"] ** 2 / joined["error"] ** 2).where(joined["from"].eq(EXACT)).dropna()
     if len(share):
-        low, high = percent(share.min(), 0), percent(share.max(), 0)
+        low, high = whole_percent(share.min()), whole_percent(share.max())
         yield (
             f"Of the variance of a difference, the limited {judged.family.metric.partition('_')[0]} set has "
-            f"{low if low == high else f'{low} to {high}'}."
+            f"{between([low, high])}."
         )
 
 

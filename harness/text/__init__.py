@@ -28,6 +28,10 @@ def minus(number: str) -> str:
     return number.replace("-", "\u2212")
 
 
+NEARLY_NOTHING = 0.001
+"""A share below which a share in percent is only said to be under it."""
+
+
 def percent(share: float, digits: int = 1) -> str:
     """Write a share as a percentage with a space that does not break.
 
@@ -35,6 +39,18 @@ def percent(share: float, digits: int = 1) -> str:
     '97.1 %'
     """
     return f"{100 * share:.{digits}f}\u00a0%"
+
+
+def whole_percent(share: float) -> str:
+    """Write a share in whole percent, and one that is nearly nothing or all as what it is, not as 0 or 100 %.
+
+    >>> [whole_percent(share).replace(chr(160), " ") for share in (0.0, 0.0002, 0.005, 0.44, 0.9967, 1.0)]
+    ['0 %', 'under 0.1 %', '0.5 %', '44 %', '99.7 %', '100 %']
+    """
+    if 0 < share < NEARLY_NOTHING or 1 - NEARLY_NOTHING < share < 1:
+        return f"under {percent(NEARLY_NOTHING)}" if share < 0.5 else f"over {percent(1 - NEARLY_NOTHING)}"
+    rounded = percent(share, 0)
+    return percent(share) if 0 < share < 1 and rounded in {percent(0, 0), percent(1, 0)} else rounded
 
 
 def hundredths(share: float) -> str:

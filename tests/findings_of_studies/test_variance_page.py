@@ -76,6 +76,7 @@ def test_a_share_that_lies_above_nothing_is_not_written_as_nothing() -> None:
 def test_a_part_of_the_hypothesis_on_variance_is_judged_by_its_intervals() -> None:
     rows = [
         {
+            "dataset": "mnist",
             "label": f"{network} · constant",
             "source": source,
             "share": 0.6,
@@ -103,4 +104,6 @@ def test_a_part_of_the_hypothesis_on_variance_is_judged_by_its_intervals() -> No
     needed["sd_all_high"] *= 1.1
     assert "needs is not decided" in list(variance.parts(pd.DataFrame(rows), needed))[2]
     rows[0] |= {"share_low": 0.2, "share_high": 0.45}
-    assert "of the variance is rejected: of 2 cases" in next(variance.parts(pd.DataFrame(rows), needed))
+    rejected = next(variance.parts(pd.DataFrame(rows), needed))
+    assert "of the variance is rejected: of 2 cases" in rejected
+    assert "below it in 1 (mnist, mlp 32 · constant, initial weights). Each" in rejected

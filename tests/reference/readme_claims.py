@@ -204,8 +204,8 @@ SENTENCES: Sequence[tuple[str, Callable[[], Sequence[float]], str]] = (
     after 20 epochs, every block of seeds with a rate of its own, QL is still ahead by {} to {} points and
     CCQL by {} to {}"""),
     ("single_runs_losses", _single_runs, """
-    of {} pairs of losses and budgets, tables with one rate for all had {} or {} % in the wrong order, however
-    many seeds, and tuned ones of one seed {} %; of {} pairs of networks and schedules {} %."""),
+    of {} pairs of losses and budgets, tables with one rate for all had {} or {} % in the wrong order, as the
+    mean of 20 seeds has, and tuned ones of one seed {} %; of {} pairs of networks and schedules {} %."""),
     ("pitfalls", _mistakes, """
     shuffling forgotten on sorted files ({} % on MNIST), raw pixels ({} %), a softmax too many ({} %), each
     against {} % without the mistake."""),

@@ -15,7 +15,7 @@ from harness.reporting.model import Section
 from harness.settings.schema import FIXED_SEED
 from harness.stats.seed_variance import EVERY, NOTHING, MeanSquares
 from harness.study.reading import parse
-from harness.text import DASH, percent
+from harness.text import DASH, whole_percent
 from harness.training import runs
 
 SEEDS, STARTS = 4, 3
@@ -150,6 +150,6 @@ def test_the_report_has_the_section_and_its_tables(reading: ReportData, tmp_path
     assert answer.index("initial weights") < answer.index("How sure")  # on the first screen
     table = seed_sources.variance(reading)
     starts = table.loc[table["source"].eq("start"), "share"]
-    low, high = percent(starts.min(), 0), percent(starts.max(), 0)
+    low, high = whole_percent(starts.min()), whole_percent(starts.max())
     assert f"initial weights {low} to {high}" in answer[: answer.index("How sure")]
     assert {"seed-sources.csv", "seeds-needed.csv"} <= {file.name for file in (tmp_path / "tables").iterdir()}
