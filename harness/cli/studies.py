@@ -204,7 +204,7 @@ def _arranged(study: Study, folder: Path, asked: RunOptions, device: str) -> tup
     planned = arrange(planned, asked.engine, stacks, device, processes, done)
     planned = replace(planned, warnings=[*planned.warnings, *longer.remarks])
     check_bits(planned, asked, folder)
-    if known and study.metrics:
+    if known and study.metrics and (folder / "trials.csv").is_file():  # not yet, where a run was killed
         from harness.results import read_trials
         from harness.results.provenance import metric_notes
 

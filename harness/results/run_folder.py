@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import tomllib
 from collections.abc import Callable, Collection, Mapping
@@ -10,7 +11,7 @@ from typing import Any, Literal
 
 import tomli_w
 
-from harness import notes, results
+from harness import notes
 from harness.axes.metrics import metrics
 from harness.data.arm_settings import Settings, once_an_arm
 from harness.engines import bits
@@ -161,13 +162,14 @@ def check_parts(folder: Path) -> None:
     """Raise UsageError if only trials.csv has finished trials: a run would write it without them."""
     if part_files.paths(folder) or not (folder / "trials.csv").is_file():
         return
-    try:
-        count = int(results.read_trials(folder)["status"].isin(FINISHED).sum())
-    except UsageError:  # unreadable, and no parts: there is nothing to lose
+    try:  # as it stands: without study.toml, which types its columns, its trials are no less finished
+        with (folder / "trials.csv").open(encoding="utf-8", newline="") as file:
+            found = sum(row.get("status") in FINISHED for row in csv.DictReader(file))
+    except (OSError, ValueError, csv.Error):  # unreadable, and no parts: there is nothing to lose
         return
-    if count:
+    if found:
         raise UsageError(
-            f"{folder} has {count:,} finished trials in trials.csv, but the parts/ that it was made from are "
+            f"{folder} has {found:,} finished trials in trials.csv, but the parts/ that it was made from are "
             "missing. Copy parts/ back; or, to train all trials again, move the folder away"
         )
 

@@ -143,6 +143,7 @@ def _tune(study: Study, folder: Path, options: RunOptions) -> RunSummary:
     trained: list[RunSummary] = []
     with locks.locked(folder):
         if (folder / "plan.json").is_file() and not _is_readable(folder):
+            run_folder.check_parts(folder)
             run_folder.describe(folder, drawn)  # makes the tables, which rounds choose by, from the parts
         for number in range(count):
             planned = tuning.in_round(drawn, folder, number)

@@ -658,6 +658,17 @@ def test_plan_shows_arms_trials_and_costs(harness: Harness) -> None:
     assert [path.name for path in Path().iterdir()] == ["study.toml"]
 
 
+def test_plan_of_a_study_whose_run_was_killed_before_its_tables(harness: Harness) -> None:
+    path = study(GOOD.replace("seeds = 1", 'seeds = 1\nmetrics = ["top3"]'))
+    assert harness("run", path, "--device", "cpu", "--workers", "1").code == 0
+    folder = Path("results/good")
+    for file in [*folder.glob("*.csv*"), *(folder / "parts").iterdir(), folder / "study.toml"]:
+        file.unlink()
+    answer = harness("plan", path)
+    assert answer.code == 0, answer.stderr
+    assert "1 arm x 1 seed = 1 trial, 1 to train" in answer.stdout
+
+
 def test_plan_of_the_default_study_needs_neither_torch_nor_data(tmp_path: Path) -> None:
     empty = {**os.environ, "PYTHONPATH": str(PACKAGE_ROOT.parent), "HARNESS_DATA": str(tmp_path / "data")}
     forbidden = (

@@ -340,6 +340,19 @@ def test_files_of_tuning_that_are_gone_are_remade_from_its_parts(
         assert (again / name).read_bytes() == (halved / name).read_bytes()
 
 
+def test_finished_tuning_is_not_written_over_where_its_parts_and_study_are_gone(
+    halved: Path, tmp_path: Path
+) -> None:
+    again = tmp_path / "again"
+    shutil.copytree(halved, again)
+    shutil.rmtree(again / "tuning" / "parts")
+    (again / "tuning" / "study.toml").unlink()
+    before = (again / "tuning" / "trials.csv").read_bytes()
+    with pytest.raises(UsageError, match=r"finished trials in trials.csv, but the parts/ .* are missing"):
+        runs.train(study(OUTPUT[:2], halving=True), again, workers=1)
+    assert (again / "tuning" / "trials.csv").read_bytes() == before
+
+
 def test_a_run_killed_before_tuning_had_any_table_goes_on(halved: Path, tmp_path: Path) -> None:
     again = tmp_path / "again"
     shutil.copytree(halved, again, ignore=shutil.ignore_patterns("tuning", "tuned", "chosen.csv"))
