@@ -343,7 +343,7 @@ def _looked_at(judged: Verdicts) -> Iterator[str]:
             f"The study is looked at after {looks} seeds, until every contrast is told, and this is the look "
             f"at {judged.look}. {SPENDING[family.spending]} Its p values and intervals are repeated ones: "
             "they hold at all looks together. What is exploratory takes all trained seeds as if nobody had "
-            "looked, so that its intervals are somewhat too narrow."
+            "looked, so that its intervals do not pay for the looks."
         )
     if family.changed_after and not family.declared:
         trained = count(family.changed_after, "trial")

@@ -26,7 +26,7 @@ ARM, AFTERWARDS, SCATTER = "arm", "afterwards", "scatter"
 """What a row that is not inside is compatible with: a planned arm is inside; an arm looked for afterwards is,
 or an epoch where a source does not say its own; or the number is as one more training of ours could be."""
 COMPATIBLE = {
-    ARM: "a planned arm", AFTERWARDS: "an arm or epoch looked for afterwards",
+    ARM: "a planned arm or reading", AFTERWARDS: "an arm or epoch looked for afterwards",
     SCATTER: "the scatter of trainings", "": "nothing yet",
 }  # fmt: skip
 WIDEST = 5.0

@@ -283,7 +283,7 @@ def test_what_was_looked_for_afterwards_is_no_planned_reason(tmp_path: Path) -> 
         written = published_page.tables(Published([SOURCE], [given]), tmp_path)
         assert f"Of the 1 that are not inside, {counts} an arm of another setting" in written
         assert ("other weights (looked for afterwards)" in written) == afterwards
-        why = "an arm or epoch looked for afterwards" if afterwards else "a planned arm"
+        why = "an arm or epoch looked for afterwards" if afterwards else "a planned arm or reading"
         assert f"| 3 | outside | {why} |" in written
 
 
