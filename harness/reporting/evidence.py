@@ -30,6 +30,16 @@ class Evidence:
         return self.tuned_verdicts or self.fixed
 
     @property
+    def asks_what_matters(self) -> bool:
+        """Whether choices are ranked before verdicts: of a grid without contrasts, tuned arms and looks.
+
+        The looks of a study decided by its verdicts when it stopped.
+        """
+        family = self.fixed.family
+        told = family.declared or family.looks or self.tuned_verdicts is not None
+        return self.reading.design == "grid" and not told
+
+    @property
     def main_reading(self) -> ReportData:
         """The trials of the verdicts that the page tells first."""
         tuned_trials = None if self.tuned is None or self.tuned_verdicts is None else self.tuned.reading

@@ -113,8 +113,11 @@ def test_a_trained_study_is_reported_and_judge_points_to_the_report(tmp_path: Pa
     assert "1 contrast of test accuracy, at 5\u00a0% over all looks without a correction" in page
     assert "corrected p" not in page
     assert "for the looks alone, of one contrast" in page
-    first, *_ = headline.of_study(evidence.gather(read(folder))).answers
+    screen = headline.of_study(evidence.gather(read(folder)))
+    first, *_ = screen.answers
     assert first.startswith("On digits lr 0.0001 is worse than 0.3 by "), "it was stopped for that"
+    assert screen.picture is not None
+    assert [bar.verdict for bar in screen.picture.bars] == ["worse"], "its verdict, not what is exploratory"
     assert "What is exploratory takes all trained seeds as if nobody had looked" in page
     assert "Exploratory: on digits the lr has the largest share of the variance" in page
     assert "a grid without holes" not in page, "seeds that no look needed are no holes"

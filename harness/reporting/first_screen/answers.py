@@ -45,12 +45,8 @@ def of_study(evidence: Evidence) -> Iterator[str]:
         yield from _verdicts(evidence.main, tuned=evidence.tuned_verdicts is not None)
         return
     yield from islice(seed_sources.in_short(reading), DATASETS)
-    mattered = list(_matters(reading)) if reading.design == "grid" else []
-    # Of a study with looks the verdicts come first: they decided when it stopped.
-    family = evidence.fixed.family
-    default = not (family.declared or family.looks) and evidence.tuned_verdicts is None
-    if default:
-        yield from mattered
+    mattered = list(_matters(reading)) if evidence.asks_what_matters else []
+    yield from mattered
     if reading.study.phase == FINALISTS:
         yield "They are compared, and one is picked, on the page of their search."
         yield from _best(reading)
@@ -60,7 +56,7 @@ def of_study(evidence: Evidence) -> Iterator[str]:
     else:
         told = list(_verdicts(evidence.main, tuned=evidence.tuned_verdicts is not None))
     # Where choices are ranked above, the largest contrast is mostly one of them.
-    yield from told[:1] if default and mattered and len(evidence.main.table) > FEW else told
+    yield from told[:1] if mattered and len(evidence.main.table) > FEW else told
     yield from _changed(evidence)
     yield from _best(reading)
 

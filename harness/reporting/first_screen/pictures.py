@@ -36,12 +36,11 @@ TONES = {"better": "better", "worse": "worse", "same within margin": "same", IDE
 
 
 def of_study(evidence: Evidence) -> Picture | None:
-    """Draw a ladder's climb, the choices of a grid without declared contrasts, else the verdicts."""
+    """Draw a ladder's climb, the choices of a grid that asks what matters, else the verdicts."""
     reading = evidence.reading
     if reading.design == "ladder":
         return _climb(evidence)
-    default = not evidence.fixed.family.declared and evidence.tuned_verdicts is None
-    if reading.design == "grid" and default and reading.trials["val_accuracy"].notna().any():
+    if evidence.asks_what_matters and reading.trials["val_accuracy"].notna().any():
         chosen = _choices(evidence)
         if chosen is not None:
             return chosen
