@@ -22,7 +22,7 @@ def test_a_study_keeps_its_rows_while_nodes_and_driver_are_killed(tmp_path: Path
     chosen = [word for kind in only for word in ("--only", kind)]
     command = [sys.executable, "-m", "chaos", "--short", "--out", str(tmp_path), *chosen]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS), str(TESTS.parent)])}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=False)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     struck = records.read(tmp_path / "faults.csv")
     assert struck, done.stdout + done.stderr

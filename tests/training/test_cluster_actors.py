@@ -241,6 +241,47 @@ def test_an_actor_that_is_to_leave_saves_what_it_trains(
     assert not list(tmp_path.glob(f"{actors.PREFIX}*")), "its folder is gone"
 
 
+class SlowShipment:
+    """Stands for a study's components, which take a while to load."""
+
+    begun, goes_on = threading.Event(), threading.Event()
+
+    def open(self, folder: Path) -> str:
+        """Wait, write a file, and refuse."""
+        self.begun.set()
+        assert self.goes_on.wait(30.0)
+        (folder / "plugin.py").write_text("")
+        return "refused"
+
+
+def test_an_actor_that_is_asked_to_leave_while_it_joins_leaves_no_folder(
+    actor: StackActor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    joining = threading.Thread(target=lambda: actor.join(pickle.dumps(SlowShipment())))
+    joining.start()
+    assert SlowShipment.begun.wait(30.0)
+    leaving = threading.Thread(target=lambda: actor.leave(30.0))
+    leaving.start()
+    leaving.join(0.2)
+    waited = leaving.is_alive()
+    SlowShipment.goes_on.set()
+    joining.join()
+    leaving.join()
+    assert waited
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_actor_that_was_asked_to_leave_does_not_join(
+    actor: StackActor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    actor.leave(0.0)
+    with pytest.raises(MachineError, match="is over"):
+        actor.join(pickle.dumps(SlowShipment()))
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_folder_of_an_actor_that_was_killed_is_removed_by_the_next_one(
     actor: StackActor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -27,6 +27,7 @@ from harness.training import runs
 from harness.training.cluster import actors, connection, internals, tokens
 
 INSTALLED = importlib.util.find_spec("ray") is not None
+PATIENCE = 300.0  # seconds for a run that takes ten, on a machine that is busy
 MADE_BY = {"group", "group_size", "group_seconds", "host"}
 STUDY = """
 [study]
@@ -44,11 +45,17 @@ activation = ["relu", "tanh"]
 
 def command(study: Path, folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     line = [sys.executable, "-m", "harness", "run", str(study), "--results", str(folder), "--device", "cpu"]
-    package = str(Path(__file__).parents[2])
-    return subprocess.run(
-        [*line, *options], env={**os.environ, "PYTHONPATH": package}, capture_output=True, text=True,
-        timeout=500, check=False,
+    process = subprocess.Popen(
+        [*line, *options], env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
     )  # fmt: skip
+    try:
+        out, err = process.communicate(timeout=PATIENCE)
+    except subprocess.TimeoutExpired as late:
+        os.killpg(process.pid, signal.SIGKILL)  # what Ray has started, too
+        said = (late.stderr or b"").decode(errors="replace")
+        pytest.fail(f"{options}: not done within {PATIENCE:.0f} s; said: {said}")
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -78,7 +85,7 @@ def test_a_run_on_rays_actors_is_that_of_one_process(
         done = command(study, folder, *options)
         assert done.returncode == 0, done.stderr
     left = [path for name in ("ray/session_2*", f"{actors.PREFIX}*") for path in short.glob(name)]
-    assert not left, "a run leaves nothing in temporary folders"
+    assert left == [], "a run leaves nothing in temporary folders"
     for name in ("trials", "epochs", "confusion"):
         assert rows(there / f"{name}.csv") == rows(here / f"{name}.csv")
     weights = [

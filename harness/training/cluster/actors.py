@@ -135,21 +135,32 @@ class StackActor:
         self._lock = threading.Lock()
         self._idle = threading.Event()
         self._idle.set()
+        self._left = False
         self._notes = _Collected()
         notes.logger.handlers[:] = [self._notes]
 
     def join(self, packed: bytes) -> Joined:
         """Load the components of a study from a pickled Shipment; say whether this node can train it."""
-        _sweep()
-        self._shipment: Shipment = pickle.loads(packed)  # noqa: S301 (the driver's)
-        components = self._home() / "components"
-        components.mkdir()
-        refusal = self._shipment.open(components)
-        return Joined(refusal) if refusal else self._ready()
+        self._idle.clear()
+        try:
+            _sweep()
+            self._shipment: Shipment = pickle.loads(packed)  # noqa: S301 (the driver's)
+            components = self._home() / "components"
+            components.mkdir()
+            refusal = self._shipment.open(components)
+            return Joined(refusal) if refusal else self._ready()
+        finally:
+            self._idle.set()
 
     def _home(self) -> Path:
-        """Return the folder of this actor, which it holds by a lock as long as it lives."""
+        """Return the folder of this actor, which it holds by a lock as long as it lives.
+
+        Raises:
+            MachineError: it has been asked to leave, and would leave the folder behind.
+        """
         if self._folder is None:
+            if self._left:
+                raise MachineError("the run that this actor was started for is over")
             self._folder = tempfile.TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True)
             with suppress(OSError, MachineError):  # without locks the folder's age will tell
                 self._held = locks.hold(Path(self._folder.name) / ".lock", "")
@@ -212,9 +223,10 @@ class StackActor:
     def leave(self, seconds: float) -> None:
         """Have the task in training save itself, within so many seconds, and remove this actor's folder.
 
-        `train` then answers with the last look at the task.
+        `train` then answers with the last look at the task. An actor that is joining ends that first.
         """
-        if signals.ask():
+        self._left = True
+        if signals.ask() or self._attempt is None:
             self._idle.wait(seconds)
         if self._idle.is_set() and self._folder is not None:
             self._folder.cleanup()

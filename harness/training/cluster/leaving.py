@@ -8,7 +8,8 @@ from typing import Any, Protocol
 from harness.system import signals
 from harness.training.cluster.actors import Answer
 
-IDLE_WITHIN = 2.0  # seconds for an actor that trains nothing to remove its folder
+IDLE_WITHIN = 10.0  # seconds for an actor that trains nothing to remove its folder, on a busy node
+JOINING_WITHIN = 2.0  # seconds for one that has not joined yet, and may never be started
 ON_THE_WAY = 0.5  # seconds of the grace that a save takes to the driver
 
 
@@ -32,13 +33,13 @@ def leave(ray: Any, actors: Sequence[Leaver], group: str, take: Callable[[Any, A
     """
     training = {actor.answer: actor.work for actor in actors if actor.work is not None}
     grace = signals.GRACE if training else IDLE_WITHIN
-    left = [
-        actor.handle.leave.options(concurrency_group=group).remote(grace - ON_THE_WAY)
-        for actor in actors
-        if actor.joined
+    asked = [
+        actor.handle.leave.options(concurrency_group=group).remote(grace - ON_THE_WAY) for actor in actors
     ]
-    if left:
-        ray.wait(left, num_returns=len(left), timeout=grace)
+    joined = [reference for reference, actor in zip(asked, actors, strict=True) if actor.joined]
+    for references, seconds in ((asked, JOINING_WITHIN), (joined, grace - JOINING_WITHIN)):
+        if references:
+            ray.wait(references, num_returns=len(references), timeout=seconds)
     if training:
         done, _ = ray.wait(list(training), num_returns=len(training), timeout=ON_THE_WAY)
         for reference in done:
