@@ -56,14 +56,21 @@ def write_study(path: Path, tables: Mapping[str, Any]) -> Path:
     return path
 
 
-def hears_ctrl_c() -> None:
-    """Tests that run in the background inherit that Ctrl-C is ignored; the command must not."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+HEARS_CTRL_C = """
+import runpy, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+runpy.run_module("harness", run_name="__main__", alter_sys=True)
+"""
+"""The command's program: tests that run in the background inherit that Ctrl-C is ignored, which it must not.
+
+Between fork and exec (preexec_fn) no Python may run: the tests' process has threads, and may wait for ever.
+"""
 
 
-def command(study: Path, folder: Path) -> list[str]:
+def command(study: Path, folder: Path, *, hears_ctrl_c: bool = False) -> list[str]:
+    program = ["-c", HEARS_CTRL_C] if hears_ctrl_c else ["-m", "harness"]
     return [
-        sys.executable, "-m", "harness", "run", str(study), "--results", str(folder),
+        sys.executable, *program, "run", str(study), "--results", str(folder),
         "--workers", "2", "--device", "cpu",
     ]  # fmt: skip
 
@@ -124,9 +131,8 @@ def running(long_study: Path, tmp_path: Path) -> Iterator[tuple[subprocess.Popen
     """The real command in a session of its own, caught when its first part has appeared."""
     folder = tmp_path / "results"
     process = subprocess.Popen(
-        command(long_study, folder), env=environment(), cwd=tmp_path, start_new_session=True, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        preexec_fn=hears_ctrl_c,  # noqa: PLW1509 (no threads here)
+        command(long_study, folder, hears_ctrl_c=True), env=environment(), cwd=tmp_path, text=True,
+        start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
     try:
         wait_until("a part appears", lambda: parts(folder) or process.poll() is not None)
@@ -204,9 +210,8 @@ def test_ctrl_c_keeps_finished_trials_and_says_how_to_continue(
 @needs_proc
 def test_ctrl_c_while_workers_start_shows_no_traceback(long_study: Path, tmp_path: Path) -> None:
     process = subprocess.Popen(
-        command(long_study, tmp_path / "results"), env=environment(), start_new_session=True, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        preexec_fn=hears_ctrl_c,  # noqa: PLW1509 (no threads here)
+        command(long_study, tmp_path / "results", hears_ctrl_c=True), env=environment(), text=True,
+        start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
     wait_until("workers start", lambda: workers_of(process.pid))
     os.killpg(process.pid, signal.SIGINT)
