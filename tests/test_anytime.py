@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import os
+import multiprocessing
 import time
 from pathlib import Path
 from typing import Any
@@ -123,16 +123,20 @@ def test_nothing_counts_behind_the_deadline(tmp_path: Path) -> None:
     assert len(campaign.read_log(cell)) == 1
 
 
+def log_often(cell: Cell) -> None:
+    for _ in range(200):
+        cell.log(GOOD, 1, 0.5)
+
+
 def test_processes_log_whole_lines(tmp_path: Path) -> None:
     cell = cell_in(tmp_path)
-    for _ in range(3):
-        pid = os.fork()
-        if not pid:
-            for _ in range(200):
-                cell.log(GOOD, 1, 0.5)
-            os._exit(0)
-    for _ in range(3):
-        os.wait()
+    # Not forked: the tests' process has threads, whose locks a fork would hold for ever.
+    spawned = multiprocessing.get_context("spawn")
+    writers = [spawned.Process(target=log_often, args=(cell,)) for _ in range(3)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
     assert len(lines_of(cell)) == 600
 
 
