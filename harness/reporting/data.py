@@ -118,7 +118,7 @@ class ReportData:
 
     @cached_property
     def needless(self) -> pd.Series[int]:
-        """How many trials were not needed since a look had told every contrast, by their reason."""
+        """The count of trials that were not needed since a look had told every contrast, by their reason."""
         trials = self.results.trials.drop_duplicates("trial_id")
         return trials.loc[_is_needless(trials), "reason"].value_counts(sort=False)
 

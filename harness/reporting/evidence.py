@@ -31,7 +31,7 @@ class Evidence:
 
     @property
     def asks_what_matters(self) -> bool:
-        """Whether choices are ranked before verdicts: of a grid without contrasts, tuned arms and looks.
+        """The page ranks choices before verdicts: of a grid without contrasts, tuned arms and looks.
 
         The looks of a study decided by its verdicts when it stopped.
         """
