@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from harness import results, stats
 from harness.comparison.judging.observations import OF_BLOCK, OF_BLOCKS, LeftOut, Observations
 from harness.errors import UsageError
-from harness.results import Results, documents, families
+from harness.results import documents, families
 from harness.settings.schema import CONFIRMED, TUNED
 from harness.study.contrasts import Contrasts
 
@@ -41,9 +42,10 @@ def read(folder: Path) -> StudyDifferences:
     Raises:
         UsageError: it is not a results folder, its [contrasts] cannot be read, or it has no contrast.
     """
-    found, notes = _of_a_search(results.read(folder))
-    trials, axes = families.varied(found.trials, found.study)
-    family, said = _family(found, trials, axes)
+    trials = results.read_trials(folder)
+    judged, study, notes = _of_a_search(folder)
+    trials, axes = families.varied(trials if judged == folder else results.read_trials(judged), study)
+    family, said = _family(judged, study, trials, axes)
     if family.looks:
         raise UsageError(
             f"{folder} is of a study that is looked at after {', '.join(map(str, family.looks))} seeds: each "
@@ -55,7 +57,7 @@ def read(folder: Path) -> StudyDifferences:
         alone = "its study has one arm, or is a search without a confirmation. Name columns: --arm, --metric"
         why = " ".join(doubts) or alone
         raise UsageError(f"{folder} has no contrast to judge: {why}")
-    differences = families.shared_images(differences, trials, family, found.study)
+    differences = families.shared_images(differences, trials, family, study)
     if differences["overlap"].any():
         said = [*said, SHARED]
     rows = trials.rename(columns={"dataset": "block"})[["block", "arm", "seed"]]
@@ -83,22 +85,24 @@ def _absent_shards(folder: Path) -> list[str]:
     return [f"{absent}; {without}"] if absent else []
 
 
-def _of_a_search(found: Results) -> tuple[Results, list[str]]:
-    """Return, for a search, its confirmation (winner and baseline, with seeds of its own); and notes."""
-    confirmed = found.folder / CONFIRMED
-    if found.study.get("study", {}).get("design") != "search" or not (confirmed / "trials.csv").is_file():
-        tuned = (found.folder / TUNED / "trials.csv").is_file()
-        said = f"judged are the settings given; at those that each arm chose, judge {found.folder / TUNED}"
-        return found, [said] if tuned else []
-    return results.read(confirmed), [f"a search: judged is its confirmation, {CONFIRMED}/"]
+def _of_a_search(folder: Path) -> tuple[Path, dict[str, Any], list[str]]:
+    """Return the folder to judge (of a search its confirmation, with other seeds), its study, and notes."""
+    confirmed, study = folder / CONFIRMED, documents.study(folder)
+    if study.get("study", {}).get("design") == "search" and (confirmed / "trials.csv").is_file():
+        return confirmed, documents.study(confirmed), [f"a search: judged is its confirmation, {CONFIRMED}/"]
+    tuned = (folder / TUNED / "trials.csv").is_file()
+    said = f"judged are the settings given; at those that each arm chose, judge {folder / TUNED}"
+    return folder, study, [said] if tuned else []
 
 
-def _family(found: Results, trials: pd.DataFrame, axes: Sequence[str]) -> tuple[Contrasts, list[str]]:
-    family, is_named = families.read(found.folder, found.study)
+def _family(
+    folder: Path, study: Mapping[str, Any], trials: pd.DataFrame, axes: Sequence[str]
+) -> tuple[Contrasts, list[str]]:
+    family, is_named = families.read(folder, study)
     if is_named:
         return family, []
     arms = list(dict.fromkeys(trials["arm"].astype(str)))
-    family = families.default(family, trials, axes, found.study, arms)
+    family = families.default(family, trials, axes, study, arms)
     return family, ["the study names no pairs or levels to contrast: these are its design's default family"]
 
 
