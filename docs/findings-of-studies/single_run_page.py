@@ -149,7 +149,8 @@ def outcome(rates: pd.DataFrame, protocol: str) -> str:
     """Say what became of the hypothesis for a protocol: it holds, is rejected, or is not decided.
 
     It holds where the interval of the rate lies above `MANY` at the size `SMALL`, and no pair of `LARGE` is
-    in the wrong order. It is rejected where that interval lies below, or such a pair is.
+    in the wrong order. It is rejected where that interval lies below, or such a pair is; where neither does
+    that and there is no pair of one of the sizes, it cannot be judged.
 
     Args:
         rates: as from `held`, against the careful study.
@@ -159,7 +160,9 @@ def outcome(rates: pd.DataFrame, protocol: str) -> str:
     small, large = rows.get(SMALL), rows.get(LARGE)
     if (large and large["wrong"] > 0) or (small and max(small["wrong"], _end(small, "high")) < MANY):
         return "is rejected"
-    held = small and large and min(small["wrong"], _end(small, "low")) > MANY
+    if missing := [size for size in (SMALL, LARGE) if size not in rows]:
+        return f"cannot be judged (no pair differs by {' points, or by '.join(missing)} points)"
+    held = min(small["wrong"], _end(small, "low")) > MANY
     return "holds" if held else "is not decided"
 
 

@@ -79,7 +79,7 @@ def _counted(plan: Plan, finished: Container[str]) -> Iterator[str]:
         yield f"{every}, {counted}"
         if left and plan.study.contrasts.looks:
             looks = ", ".join(map(str, plan.study.contrasts.looks))
-            yield f"  at most: looked at after {looks} seeds, it stops once every contrast is told"
+            yield f"  at most: looked at after {looks} seeds, it stops once every contrast is decided"
         return
     yield every
     yield f"{plan.shard}: {count(len(plan.trials), 'trial')}, {counted}"

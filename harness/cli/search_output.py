@@ -151,7 +151,11 @@ def show_results(result: SearchResult, study: Study) -> None:
     if not result.asked and result.reached is None:
         click.echo(f"nothing was left to ask for: {search.suggestions} suggestions are wanted")
     if len(result.trials) < search.suggestions and result.reached is None:
-        notes.warn(f"the space holds no more than {len(result.trials)} settings")
+        notes.warn(
+            f"the space holds no more than {len(result.trials)} settings"
+            if study.space.finite
+            else "the sampler, and random draws, found no further point that keeps [search.constraints]"
+        )
     if result.asked:
         share = 100 * result.optuna_seconds / result.seconds
         click.echo(

@@ -54,10 +54,9 @@ def show_target(result: SearchResult, study: Study) -> None:
     """Say whether the search reached its target, if it has one."""
     search = _search(study)
     if result.reached is not None:
-        click.echo(
-            f"suggestion {result.reached} has {search.goal}: no more are asked for, after "
-            f"{len(result.trials)} of {search.suggestions}"
-        )
+        asked, wanted = len(result.trials), search.suggestions
+        no_more = f": no more are asked for, after {asked} of {wanted}" if asked < wanted else ""
+        click.echo(f"suggestion {result.reached} has {search.goal}{no_more}")
     elif search.until:
         notes.warn(f"no suggestion has {search.goal}")
 

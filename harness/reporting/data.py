@@ -118,7 +118,7 @@ class ReportData:
 
     @cached_property
     def needless(self) -> pd.Series[int]:
-        """The count of trials that were not needed since a look had told every contrast, by their reason."""
+        """Count of trials that were not needed since a look had decided all contrasts, by their reason."""
         trials = self.results.trials.drop_duplicates("trial_id")
         return trials.loc[_is_needless(trials), "reason"].value_counts(sort=False)
 
@@ -190,7 +190,7 @@ def prepare(folder_results: results.Results) -> ReportData:
 
 
 def _is_needless(trials: pd.DataFrame) -> pd.Series[bool]:
-    """Tell which trials a study did not need since a look had told every contrast."""
+    """Tell which trials a study did not need since a look had decided every contrast."""
     if "reason" not in trials:
         return pd.Series(False, index=trials.index)
     return trials["status"].eq("skipped") & trials["reason"].astype(str).str.startswith(NOT_NEEDED)

@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 FEW = 3  # contrasts of a data set that get a sentence each
 NAMED = 4  # learning rates that are named
 ALL = 30  # contrasts of one verdict, or without trials, that are named; more are easier to read in a table
-POWER = "80\u00a0% power at the corrected level"
 SPENDING = {
     "obrien-fleming": "Early looks ask for much stronger evidence than the last one (O'Brien and Fleming).",
     "pocock": "All looks ask for about the same evidence (Pocock).",
@@ -90,7 +89,7 @@ def _dataset(reading: ReportData, judged: Verdicts, dataset: str, *, tuned: bool
         yield f"{where}, {len(rows)} contrasts: {counts(rows, judged.family)}."
         describe = _across if any(row["within"] for row in rows) else _groups
         yield from describe(rows, judged.family)
-    yield from _power(rows)
+    yield from _power(rows, alone=len(judged.table) == 1)
     yield from _lost(reading, rows, judged.family)
     if not tuned:  # of the split, so it is said once
         yield from _own_error(reading, judged.family.metric, dataset)
@@ -125,7 +124,7 @@ def sentence(row: Row, family: Contrasts, *, seeds: bool = True, alone: bool = F
         inside = f"within {margin_words(family)}{within}"
         return f"{first} and {second} are the same {inside}: {by} ({interval(row)})."
     seen = f"{by} ({interval(row)}, {p})"
-    more = f"; {_more([row], family)}" if seeds else ""
+    more = f"; {_more([row], family, alone=alone)}" if seeds else ""
     return f"{first} cannot be distinguished from {second}{within}: {seen}{more}."
 
 
@@ -216,7 +215,12 @@ def _name(row: Row) -> str:
     return contrast(row) + (f" ({row['within']})" if row["within"] else "")
 
 
-def _more(rows: Sequence[Row], family: Contrasts) -> str:
+def power_words(*, alone: bool) -> str:
+    """Write the power that seeds are reckoned for; `alone`: of the only contrast, so without a correction."""
+    return "80\u00a0% power" if alone else "80\u00a0% power at the corrected level"
+
+
+def _more(rows: Sequence[Row], family: Contrasts, *, alone: bool = False) -> str:
     """Say how many more seeds would decide the contrasts that these seeds cannot tell."""
     known = [row["more_seeds"] for row in rows if not math.isnan(row["more_seeds"])]
     more = sorted(seeds for seeds in known if seeds > 0)
@@ -225,15 +229,16 @@ def _more(rows: Sequence[Row], family: Contrasts) -> str:
         return f"the number of {unit}s that would decide it cannot be estimated"
     if not more:
         smaller = "the difference is" if len(known) == 1 else "these differences are"
-        enough = f"there are enough {unit}s to detect {size} ({POWER})"
+        enough = f"there are enough {unit}s to detect {size} ({power_words(alone=alone)})"
         return f"{enough}, so {smaller} probably smaller, but this is not shown"
     ends = between([f"{seeds:,.0f}" for seeds in more])
     noun = unit if ends == "1" else f"{unit}s"
     some = f" in {len(more)} of them" if len(more) < len(rows) else ""
-    return f"about {ends} more {noun} would resolve differences of {size}{some} ({POWER})"
+    power = power_words(alone=alone)
+    return f"about {ends} more {noun} would resolve differences of {size}{some} ({power})"
 
 
-def _power(rows: Sequence[Row]) -> Iterator[str]:
+def _power(rows: Sequence[Row], *, alone: bool) -> Iterator[str]:
     known = [row for row in rows if math.isfinite(row["detectable"])]
     unit = unit_of(rows[0])
     if not known:
@@ -248,9 +253,10 @@ def _power(rows: Sequence[Row]) -> Iterator[str]:
     seeds = between([str(n) for n in sorted(row["n"] for row in known)])
     sizes = between([points(size) for size in sorted(row["detectable"] for row in known)])
     depends = ", depending on the contrast," if " to " in sizes else ""
+    level = "" if alone else ", at the corrected level"
     yield (
         f"With {seeds} {unit}s and this spread, differences smaller than {sizes} points{depends} would be "
-        "missed more often than one time in five, at the corrected level."
+        f"missed more often than one time in five{level}."
     )
 
 
@@ -340,8 +346,8 @@ def _looked_at(judged: Verdicts) -> Iterator[str]:
     if judged.look:
         looks = joined([str(look) for look in family.looks])
         yield (
-            f"The study is looked at after {looks} seeds, until every contrast is told, and this is the look "
-            f"at {judged.look}. {SPENDING[family.spending]} Its p values and intervals are repeated ones: "
+            f"The study is looked at after {looks} seeds, until all contrasts are decided, and this is the "
+            f"look at {judged.look}. {SPENDING[family.spending]} Its p values and intervals are repeated: "
             "they hold at all looks together. What is exploratory takes all trained seeds as if nobody had "
             "looked, so that its intervals do not pay for the looks."
         )

@@ -24,7 +24,7 @@ from harness.reporting.model import (
     share_cell,
     slug,
 )
-from harness.reporting.verdict_text import POWER, SHARED, inside_margin, size_words
+from harness.reporting.verdict_text import SHARED, inside_margin, power_words, size_words
 from harness.results.families import KEY
 from harness.text import DASH, between, percent, points, spaced
 
@@ -139,7 +139,7 @@ def note(judged: Verdicts) -> str:
     paired = "paired by seed" if judged.unit == "seed" else "means of blocks of seeds, paired by block"
     return NOTE.format(
         metric=spaced(family.metric), alpha=f"{family.alpha:g}", corrected=corrected, alike=alike,
-        margin=size_words(family), power=POWER, whose=whose,
+        margin=size_words(family), power=power_words(alone=len(judged.table) == 1), whose=whose,
         paired=paired, unit=judged.unit,
     )  # fmt: skip
 

@@ -218,6 +218,19 @@ def read_trials(folder: Path | str) -> pd.DataFrame:
     return _read_tables(Path(folder), ["trials"], _study(Path(folder)))["trials"]
 
 
+def readable_trials(folder: Path | str) -> pd.DataFrame | None:
+    """Read the trials of a results folder that may have been killed before it had its tables.
+
+    Returns:
+        What `read_trials` gives; None where trials.csv or study.toml is gone or damaged, or of an earlier
+        form: the next run of the study makes them anew from parts/.
+    """
+    try:
+        return read_trials(folder)
+    except UsageError:
+        return None
+
+
 def read_epochs(folder: Path | str) -> pd.DataFrame:
     """Read only the evaluations of a results folder, a row an evaluation of a trial on a split.
 

@@ -23,7 +23,7 @@ KEY = ["dataset", "axis", "within", "arm", "reference"]
 """Columns that tell the contrasts of a family apart."""
 ENDED = ("ok", "diverged")
 """Statuses of trials that a look counts as trained; one that failed is tried again."""
-TOLD = (*DIFFERENT, "same within margin")
+DECIDED = (*DIFFERENT, "same within margin")
 """Verdicts that end a contrast's need of seeds."""
 
 

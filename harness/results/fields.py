@@ -244,6 +244,7 @@ CHOICES = _by_name(
 SUGGESTED = _by_name(
     _count("number", "", "The suggestion's number, from 0 on.", required=True),
     _text("arm", "Its name as an arm of trials.csv.", required=True),
+    _text("sampler", "Who asked for it: the sampler, or sampler and pruner of an Optuna study outside."),
     _count("batch", "", "The batch of suggestions that it was asked for in, from 0 on.", required=True),
     _text("state", "How it ended.", required=True, enum=STATES),
     _text("reason", "Why it was pruned or failed, in words."),

@@ -173,19 +173,36 @@ def current(folder: Path, sound: Sequence[Part] | None = None) -> list[Part]:
 
 
 def rows_of(folder: Path, trial_ids: Collection[str]) -> dict[str, pd.DataFrame]:
-    """Read the rows of some trials from the parts, as text; of a trial in several parts, from the last."""
+    """Read the rows of some trials from the parts, as text; of a trial in several parts, as `each_once`."""
     import pandas as pd
 
-    sound = read_all(folder).sound
+    sound = each_once(read_all(folder).sound)
     merged = {
         name: csv_rows.concatenated([getattr(part, name) for part in sound], columns.of_part(name))
         for name in TABLES
     }
     tables = {name: pd.DataFrame(t.rows, columns=t.columns, dtype=str) for name, t in merged.items()}
-    # A trial that failed in one part and finished in another has finished.
-    trials = tables["trials"].sort_values("status", key=lambda s: s.isin(FINISHED), kind="stable")
-    tables["trials"] = trials.drop_duplicates("trial_id", keep="last")
     return {name: frame[frame["trial_id"].isin(set(trial_ids))] for name, frame in tables.items()}
+
+
+def each_once(parts: Sequence[Part]) -> list[Part]:
+    """Leave each trial in one of the parts that have it, with its rows in all three tables.
+
+    It is the first in which it came to its end; without one the first in which it finished (a seed that was
+    stopped since another failed may be trained again), without one the first.
+    """
+    best: dict[str, tuple[int, int]] = {}
+    for place, part in enumerate(parts):
+        trials = part.table("trials")
+        for trial_id, status in zip(trials["trial_id"], trials["status"], strict=True):
+            rank = 2 if status == "ok" else int(status in FINISHED)
+            if trial_id not in best or rank > best[trial_id][0]:
+                best[trial_id] = rank, place
+    elsewhere = [
+        {trial_id for trial_id in part.table("trials")["trial_id"] if best[trial_id][1] != place}
+        for place, part in enumerate(parts)
+    ]
+    return [part.without(ids) if ids else part for part, ids in zip(parts, elsewhere, strict=True)]
 
 
 def digest_of(folder: Path, name: str, group: str = "") -> str:

@@ -198,9 +198,12 @@ def _merged_tables(folder: Path, rows: TextTable, parts: Sequence[Part]) -> tupl
     for i, trial_id in enumerate(rows["trial_id"]):
         place.setdefault(trial_id, i)  # of arms that chose the same settings
     header = [*EPOCHS, *tracked]
-    epochs = [csv_rows.with_columns(part.epochs, header) for part in parts]
     target = targets.of_study(documents.study(folder)["study"])
     outcomes = csv_rows.concatenated([part.trials for part in parts], ["trial_id"])
+    if len(set(outcomes["trial_id"])) < len(outcomes.rows):
+        parts = part_files.each_once(parts)
+        outcomes = csv_rows.concatenated([part.trials for part in parts], ["trial_id"])
+    epochs = [csv_rows.with_columns(part.epochs, header) for part in parts]
     outcomes = targets.with_times(outcomes, parts, target)
     names = [*outcome_columns(tracked), *targets.columns(target), *([PARENT] if PARENT in outcomes else [])]
     trials = _merged_trials(rows, outcomes, names)
@@ -214,13 +217,7 @@ def _merged_tables(folder: Path, rows: TextTable, parts: Sequence[Part]) -> tupl
 def _merged_trials(rows: TextTable, outcomes: TextTable, names: Sequence[str]) -> TextTable:
     """Join the planned trials' rows with their outcomes, as text."""
     outcomes = outcomes.only(["trial_id", *names])
-    status = names.index("status")
-    ended: dict[str, list[str]] = {}
-    for trial_id, *cells in outcomes.rows:
-        earlier = ended.get(trial_id)
-        # A trial that failed in one stack and finished in a later one has finished.
-        if earlier is None or (cells[status] in FINISHED and earlier[status] not in FINISHED):
-            ended[trial_id] = cells
+    ended = {trial_id: cells for trial_id, *cells in outcomes.rows}
     known = rows.columns.index("seed") + 1
     merged, missing = TextTable([*rows.columns[:known], *names]), [""] * len(names)
     expected = zip(rows.rows, rows["trial_id"], rows["status"], rows["reason"], strict=True)

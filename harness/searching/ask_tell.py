@@ -28,7 +28,7 @@ from harness.searching.pruners import BATCH, EVALUATIONS
 from harness.searching.storages import quiet_optuna
 from harness.searching.trial_memory import TrialMemory
 from harness.study.checker import GivenSettings
-from harness.study.searches import Search
+from harness.study.searches import SAMPLED_BY, Search
 from harness.study.space import Choices, Drawn, Floats, Parameter, Space
 from harness.study.trials import identity_of, resolve
 
@@ -88,10 +88,11 @@ class AskTell:
     """Optuna's ask-and-tell interface to a study in memory. `seconds` is the time that Optuna has taken.
 
     `costs` are those of suggestions, for the constraints; a search gives its own, which its folder keeps.
-    With `waits`, a batch is asked for once all before it were told.
+    With `waits`, a batch is asked for once all before it were told; with `repeats` suggestions whose worker
+    died are asked for again.
     """
 
-    waits = False
+    waits, repeats = False, True
 
     def __init__(
         self, search: Search, space: Space, evaluations: int, datasets: Mapping[str, Dataset]
@@ -148,7 +149,8 @@ class AskTell:
         """Restore the trials of an earlier run of this search."""
         with self.timed():
             for trial in before:
-                refused = {entry[ASKED]: entry for entry in trial.user_attrs.get(REFUSED, [])}
+                entries = trial.user_attrs.get(REFUSED, [])  # without a place if a study outside drew them
+                refused = {entry[ASKED]: entry for entry in entries if ASKED in entry}
                 # Asks that were refused as repeated leave their places, which samplers may count.
                 while (place := len(self._study.get_trials(deepcopy=False))) < trial.user_attrs[ASKED]:
                     self._study.add_trial(self._placeholder(refused.get(place)))
@@ -344,7 +346,7 @@ class AskTell:
     ) -> FrozenTrial:
         memory = self._study.get_trials(deepcopy=False)[suggestion.trial.number]
         attributes = {**memory.user_attrs, ASKED: suggestion.trial.number, SIZE: size}
-        attributes |= {REACHED: result.reached, SECONDS: round(seconds, 3), "sampler": self.search.sampler}
+        attributes |= {REACHED: result.reached, SECONDS: round(seconds, 3), SAMPLED_BY: self.search.sampler}
         if result.reason:
             attributes[REASON] = result.reason
         return create_trial(

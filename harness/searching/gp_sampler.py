@@ -19,7 +19,7 @@ from scipy.stats import rankdata
 from harness.searching import gaussian_process
 from harness.searching.draws import SobolSampler, at, distribution, quantile
 from harness.searching.gaussian_process import Array, Prediction
-from harness.searching.pruners import BATCH
+from harness.searching.pruners import BATCH, EVALUATIONS
 from harness.study.space import Choices, Drawn, Layers, Parameter, Space
 
 STARTUP = 10
@@ -320,7 +320,9 @@ def scores(trials: Sequence[FrozenTrial], objective: int, direction: StudyDirect
     sign = -1.0 if direction == StudyDirection.MINIMIZE else 1.0
     gains: dict[int, list[float]] = {}
     for trial in trials:
-        if trial.state == TrialState.COMPLETE:
+        # What is still in training is shown as complete with the last value that it has.
+        whole = len(trial.intermediate_values) >= trial.user_attrs.get(EVALUATIONS, 0)
+        if trial.state == TrialState.COMPLETE and whole:
             for step, value in trial.intermediate_values.items():
                 gains.setdefault(step, []).append(trial.values[objective] - value)
     values = np.array([sign * _value(trial, objective, gains) for trial in trials])

@@ -133,7 +133,7 @@ def needs(absent: list[str]) -> str:
     return (
         f"latency is measured by onnxruntime, and {' and '.join(absent)} "
         f"{'is' if len(absent) == 1 else 'are'} not installed. Install them (pip install "
-        '"ablation-harness[latency]"), or use parameters or flops'
+        f"{' '.join(absent)}), or use parameters or flops"
     )
 
 

@@ -6,6 +6,7 @@ killed between the two asks for the same batch again, finds the part, and tells 
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, nullcontext
@@ -46,6 +47,7 @@ from harness.searching.displays import SearchDisplay, SearchProgress
 from harness.searching.scheduling import Batch, StageSchedule
 from harness.searching.search_result import SearchResult
 from harness.searching.told import Told
+from harness.study.checker import GivenSettings
 from harness.study.searches import Search
 from harness.study.space import Space
 from harness.study.study import Study
@@ -195,16 +197,28 @@ class _Search:
             self.ask_tell.learn(self.earlier.points)
         self.ask_tell.restore(self.trials)
         self.exhausted = False
-        self.again, since = suggestions.died(self.trials)
+        self.again, since = suggestions.died(self.trials) if self.ask_tell.repeats else ([], [])
         # Suggestions that are asked for again take no other's place.
         before = len(self.trials)
         self.wanted = max(self.ask_tell.wanted(before) + len(since), before) + len(self.again)
         self.finished = frozenset(run_folder.finished(self.folder, set_aside=True))
         self.rungs = pruners.rungs(self.search.pruner, max(evaluations))
-        chosen = {arm_of(i): self.space.settings(drawn_of(trial)) for i, trial in enumerate(self.trials)}
-        if chosen:
+        for chosen in self._chosen():
             self._add(make(self.study.in_phase("search", chosen), self.engine, self.known))
+        if self.trials:
             self._check_complete()
+
+    def _chosen(self) -> Iterator[dict[str, GivenSettings]]:
+        """Yield the settings of suggestions by arm; of those that were asked for again, each time apart.
+
+        A plan takes arms that mean the same for one.
+        """
+        left = {arm_of(i): drawn_of(trial) for i, trial in enumerate(self.trials)}
+        while left:
+            first = {json.dumps(drawn, sort_keys=True): arm for arm, drawn in reversed(left.items())}
+            now = set(first.values())
+            yield {arm: self.space.settings(drawn) for arm, drawn in left.items() if arm in now}
+            left = {arm: drawn for arm, drawn in left.items() if arm not in now}
 
     def _check_complete(self) -> None:
         """Raise UsageError where the storage has suggestions that were trained into another folder."""
@@ -270,7 +284,7 @@ class _Search:
                 workers.start({stack.engine for stack in self.plan.stacks})
                 for result in workers.serve(self.schedule.take, self.devices, self._meanwhile, ahead=True):
                     self.schedule.count_workers(workers.count)
-                    self.schedule.arrive(result)
+                    self.schedule.arrive(result, more=self._is_more_wanted)
                     for note in result.notes:
                         notes.warn_once(note)
                     self._show()
@@ -294,12 +308,13 @@ class _Search:
     def _ask_next(self) -> bool:
         """Ask for the next batch, if it is its time, and begin to train it; False if there is none."""
         number = self.ask_tell.batch
-        if self.exhausted or self.ask_tell.count >= self.wanted or not self.schedule.may_ask():
+        if not self._is_more_wanted or not self.schedule.may_ask():
             return False
         if self._is_over(number) or (self.schedule.batches and self.ask_tell.waits):
             return False
         self.schedule.foresee(number)
         batch = self._ask()
+        self._check_stored(batch)
         self.exhausted = not batch
         if batch:
             plan = self._planned(batch)
@@ -311,16 +326,21 @@ class _Search:
             self._show()
         return bool(batch)
 
+    @property
+    def _is_more_wanted(self) -> bool:
+        """True while fewer suggestions were asked for than are wanted, and the space has others."""
+        return not self.exhausted and self.ask_tell.count < self.wanted
+
     def _is_over(self, number: int) -> bool:
         """Tell whether the target was reached before a batch was asked for.
 
         A batch that was stored in part is told whole first. One that was asked for while the batch before it
         was in training goes on, whatever that has reached since.
         """
-        noted = number in self.schedule.told.known
-        if noted and self.schedule.waits_for == "stack":
+        log = self.schedule.told
+        if self.schedule.waits_for != "batch" and log.was_drawn(self.ask_tell.count):
             return False
-        last = number - (2 if noted else 1)
+        last = number - (2 if number in log.known else 1)
         told = [trial for trial in self.trials if trial.user_attrs[pruners.BATCH] <= last]
         return not self.incomplete and suggestions.reached(told, self.search) is not None
 
@@ -399,16 +419,21 @@ class _Search:
 
     def _store(self, frozen: Sequence[FrozenTrial]) -> None:
         """Add a batch to the storage; of one that was killed meanwhile, the missing suggestions."""
-        for stored, trial in zip(self.incomplete, frozen, strict=False):
-            if stored.params != trial.params:
+        with self.ask_tell.timed():
+            self.storage.add(frozen[len(self.incomplete) :])
+        self.trials, self.incomplete = [*self.trials, *frozen], []
+
+    def _check_stored(self, batch: Sequence[Suggestion]) -> None:
+        """Raise UsageError where a batch that was killed while it was stored is asked for as another one."""
+        stored = dict(enumerate(self.incomplete, len(self.trials)))
+        for suggestion in batch:
+            before = stored.get(suggestion.number)
+            if before is not None and before.params != suggestion.trial.params:
                 raise UsageError(
                     f"{self.storage.shown}: the batch that was being stored when the search was killed "
                     "cannot be asked for again (another version of Optuna, or another [search]). Choose "
                     "another folder with --results, or move this one away."
                 )
-        with self.ask_tell.timed():
-            self.storage.add(frozen[len(self.incomplete) :])
-        self.trials, self.incomplete = [*self.trials, *frozen], []
 
     def _show(self) -> None:
         """Show how far the batches in training are."""
@@ -426,5 +451,6 @@ class _Search:
         progress.done = len(self.trials)
         progress.states = suggestions.counted(self.trials)
         best = suggestions.best(self.trials, self.search)
-        progress.best = None if best is None else self.trials[best].values[0]
+        leading = self.search.objectives.index(self.search.ranking[0])
+        progress.best = None if best is None else self.trials[best].values[leading]
         progress.keep()

@@ -25,9 +25,11 @@ from harness.errors import UsageError, did_you_mean, few, quoted
 from harness.searching import ask_tell
 from harness.searching.ask_tell import (
     ASKED,
+    COSTS,
     OUTSIDE,
     REACHED,
     REASON,
+    REFUSED,
     SECONDS,
     SIZE,
     AskTell,
@@ -39,8 +41,9 @@ from harness.searching.ask_tell import (
 from harness.searching.draws import distribution, distributions
 from harness.searching.pruners import BATCH, EVALUATIONS
 from harness.study.checker import GivenSettings
-from harness.study.searches import Pruning, Search
+from harness.study.searches import SAMPLED_BY, Pruning, Search
 from harness.study.space import Choices, Drawn, Floats, Space, Values
+from harness.training.executors import DIED
 
 FOLDER, SUGGESTION = "harness.folder", "harness.suggestion"
 """User attributes of a trial of the study outside: the results folder, the number of its suggestion there."""
@@ -106,10 +109,11 @@ class OwnAskTell(AskTell):
         self._results: dict[int, SuggestionResult] = {}
         self._reported: dict[int, set[int]] = {}
         self._over: dict[int, FrozenTrial] = {}
-        self._facts: dict[int, dict[str, int]] = {}
+        self._facts: dict[int, dict[str, Any]] = {}
         self._interrupted: deque[optuna.Trial] = deque()
 
     waits = True  # so that the sampler knows all that was told, whatever the timing
+    repeats = False  # settings whose worker died are trained again where the study asks for them
 
     def learn(self, points: Sequence[tuple[Drawn, Sequence[float]]]) -> None:
         """Learn nothing of an earlier search: the study outside is its owner's."""
@@ -123,8 +127,9 @@ class OwnAskTell(AskTell):
         self.count = len(before)
         self.batch = 1 + max((int(trial.user_attrs[BATCH]) for trial in before), default=-1)
         for number, trial in enumerate(before):
-            self._numbers[self._identity(self.space.settings(drawn_of(trial)))] = number
-            self._results[number] = _result_of(trial)
+            if DIED not in trial.user_attrs.get(REASON, ""):
+                self._numbers[self._identity(self.space.settings(drawn_of(trial)))] = number
+                self._results[number] = _result_of(trial)
         with self.timed():
             self._interrupted = deque(self._left_behind())
 
@@ -157,12 +162,17 @@ class OwnAskTell(AskTell):
             while len(batch) < count and (self._interrupted or self._outside.left):
                 trial = self._next()
                 drawn, settings = self.space.walk(partial(suggest, trial))
-                if self._breaks(trial, settings):
+                costs = self.costs.bounded(self._resolved(settings)) if self.search.constraints else {}
+                if not self.costs.kept(costs):
+                    self._tell_broken(trial, costs)
                     continue
                 number = self._number(trial, settings)
                 if number == self.count:
                     self.count += 1
                     self._facts[number] = {BATCH: self.batch, EVALUATIONS: evaluations(settings)}
+                    if self.search.constraints:
+                        self._facts[number] |= {COSTS: costs, REFUSED: self._refused}
+                        self._refused = []
                     batch.append(Suggestion(number, drawn, settings, trial))
                 self._tell_known()
         self.batch += 1
@@ -181,13 +191,8 @@ class OwnAskTell(AskTell):
         trial.set_user_attr(FOLDER, self._outside.folder)
         return trial
 
-    def _breaks(self, trial: optuna.Trial, settings: GivenSettings) -> bool:
+    def _tell_broken(self, trial: optuna.Trial, costs: Mapping[str, float]) -> None:
         """Tell the study of a trial that breaks [search.constraints], which is not trained: it is pruned."""
-        if not self.search.constraints:
-            return False
-        costs = self.costs.bounded(self._resolved(settings))
-        if self.costs.kept(costs):
-            return False
         for name, excess in self.costs.excess(costs).items():
             trial.set_constraint(name, excess)
         bounds = self.search.constraints.items()
@@ -197,7 +202,7 @@ class OwnAskTell(AskTell):
         self._study.tell(trial, state=TrialState.PRUNED)
         del self._outside.pending[trial.number]
         self._note(trial, None, SuggestionResult(TrialState.PRUNED, [], {}, 0, why))
-        return True
+        self._refused.append({"params": dict(trial.params), COSTS: costs})
 
     def _note(self, trial: optuna.Trial, suggestion: int | None, result: SuggestionResult) -> None:
         self._outside.told.append((trial.number, suggestion, result))
@@ -263,7 +268,7 @@ class OwnAskTell(AskTell):
         """Return the trial for the folder's own storage."""
         number, result = suggestion.number, self._results[suggestion.number]
         attributes: dict[str, Any] = {**self._facts.pop(number), ASKED: number, SIZE: size}
-        attributes |= {REACHED: result.reached, SECONDS: round(seconds, 3), "sampler": self._outside.name}
+        attributes |= {REACHED: result.reached, SECONDS: round(seconds, 3), SAMPLED_BY: self._outside.name}
         attributes[OUTSIDE] = suggestion.trial.number
         if result.reason:
             attributes[REASON] = result.reason

@@ -33,7 +33,7 @@ from harness.training.progress import SharedProgress
 from harness.training.tasks import Task, quiet_arithmetic, undisturbed
 
 PRUNED = "pruned after evaluation {}"
-OTHER_SEED = "another seed of this suggestion diverged"
+OTHER_SEED = "another seed of this suggestion diverged or failed"
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -246,12 +246,15 @@ class StageSchedule:
         """Return the stage to train next; None while there is none."""
         return heapq.heappop(self._queue)[1] if self._queue else None
 
-    def arrive(self, result: StageResult) -> None:
-        """Take the result of a stage, and put the stages in the queue that come next."""
+    def arrive(self, result: StageResult, *, more: bool) -> None:
+        """Take the result of a stage, and put the stages in the queue that come next.
+
+        `more`: a batch is wanted behind the last one, so what it is asked for with is noted.
+        """
         self.trained += 0.0 if result.failure else result.seconds - result.stage.seconds
         batch, one = self._rounds[result.stage.stack.trials[0].trial_id]
         self._enqueue(batch, one, one.arrive(result))
-        if batch.next_at and batch is self.batches[-1] and batch.passed >= batch.next_at:
+        if more and batch.next_at and batch is self.batches[-1] and batch.passed >= batch.next_at:
             self.told.note_known(batch.number + 1, batch.known(self.search, self.costs))
 
     def _enqueue(self, batch: Batch, one: Round, stages: Sequence[StageTask]) -> None:
@@ -276,10 +279,6 @@ class StageSchedule:
                 known |= batch.known(self.search, self.costs)
             self.told.note_known(number, known)
         self.ask_tell.foresee(self.told.known.get(number, {}))
-
-    def over(self) -> Iterator[Batch]:
-        """Yield the batches whose trials have all ended, the oldest first."""
-        yield from (batch for batch in self.batches if batch.is_over)
 
     def release(self) -> bool:
         """Let those go on that waited for the whole search, once all others have ended; False if none did."""

@@ -46,8 +46,8 @@ class StackedStudy:
     Args:
         optuna_study: a study with any storage, sampler and pruner; None for `evaluate` alone.
         space: a study of design "search", or the name or path of its file. Of its [search] table, objective,
-            direction, seeds, diverged, batch and storage count; not its sampler, pruner, constraints
-            and warm_start.
+            direction, seeds, diverged, batch, storage and constraints count; not its sampler, pruner and
+            warm_start.
         folder: the results folder; results/<study>/ if not given. What lies in it is not trained again.
         options: engine, device, workers, bits and cluster, as for `harness.search`.
 
@@ -119,8 +119,9 @@ class StackedStudy:
 
         A point names every parameter that applies to it, as suggestions.csv does ("lr", "hidden.depth",
         "hidden.width.1"); those that do not apply are left out. A value of a list may be given as it stands
-        there or as text. No point is pruned; one that was pruned or trained before, in this folder, has that
-        result.
+        there or as text. No point is pruned in training; one that breaks [search.constraints] is not trained,
+        and is given back as pruned, with the reason; one that was pruned or trained before, in this folder,
+        has that result.
 
         Returns:
             A row a point, in their order, as of `optimize` but for `trial`.

@@ -19,7 +19,7 @@ from harness.searching import ask_tell
 from harness.searching.ask_tell import REACHED, REASON, SECONDS, arm_of
 from harness.searching.pruners import BATCH
 from harness.settings.schema import CONFIRMED, WINNERS
-from harness.study.searches import REFUSED, STATES, SUGGESTIONS, Search
+from harness.study.searches import REFUSED, SAMPLED_BY, STATES, SUGGESTIONS, Search
 from harness.study.space import Space
 from harness.system import files
 from harness.text import as_text
@@ -37,6 +37,7 @@ def table(trials: Sequence[FrozenTrial], search: Search, space: Space) -> pd.Dat
         {
             "number": number,
             "arm": arm_of(number),
+            SAMPLED_BY: trial.user_attrs[SAMPLED_BY],
             "batch": trial.user_attrs[BATCH],
             "state": STATE_NAMES[trial.state],
             "reason": trial.user_attrs.get(REASON, ""),

@@ -60,7 +60,7 @@ class Told:
             case {"batch": int(batch), "known": dict(known)}:
                 self.known[batch] = {int(number): _result(entry) for number, entry in known.items()}
             case {"drawn": dict(drawn)}:
-                self._drawn |= {int(number): dict(point) for number, point in drawn.items()}
+                self._draw({int(number): dict(point) for number, point in drawn.items()})
             case {"evaluation": int(evaluation), "reported": dict(reported), "stopped": list(stopped)}:
                 for number, curve in reported.items():
                     self._judged[int(number), evaluation] = int(number) in stopped
@@ -78,13 +78,21 @@ class Told:
 
     def note_drawn(self, drawn: Mapping[int, Drawn]) -> None:
         """Note what was asked for; forget what is known of other suggestions that had these numbers."""
+        if any(self._drawn.get(number) != point for number, point in drawn.items()):
+            self._append({"drawn": {str(number): point for number, point in drawn.items()}})
+        self._draw(drawn)
+
+    def _draw(self, drawn: Mapping[int, Drawn]) -> None:
+        """Take up what was asked for, as `note_drawn`."""
         others = {n for n, point in drawn.items() if self._drawn.get(n, point) != point}
         self.known = {batch: known for batch, known in self.known.items() if not others & {*known}}
         self._judged = {key: stop for key, stop in self._judged.items() if key[0] not in others}
         self._reported = {n: curve for n, curve in self._reported.items() if n not in others}
-        if any(self._drawn.get(number) != point for number, point in drawn.items()):
-            self._append({"drawn": {str(number): point for number, point in drawn.items()}})
         self._drawn |= drawn
+
+    def was_drawn(self, number: int) -> bool:
+        """Tell whether a suggestion was asked for under this number, by this run or an earlier one."""
+        return number in self._drawn
 
     def reported(self, number: int) -> Mapping[int, float]:
         """Return what a suggestion had reported in an earlier run, by evaluation."""

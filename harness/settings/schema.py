@@ -28,7 +28,7 @@ def outcome_columns(metrics: Sequence[str] = ()) -> list[str]:
 OUTCOME = outcome_columns()
 EPOCHS = ["trial_id", "epoch", "step", "split", "loss", "accuracy"]
 """Columns of epochs.csv, before those of tracked metrics."""
-NOT_NEEDED = "not needed: every contrast was told at "
+NOT_NEEDED = "not needed: every contrast was decided at "
 """How the reason of a trial begins that a look at its study made needless; then follow the seeds."""
 SCORES = ("trial_id", "split", "metric", "value")
 """Columns of scores.csv."""

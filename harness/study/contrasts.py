@@ -38,7 +38,7 @@ class Contrasts(BaseModel):
     `margin` is the difference within which two arms are called the same, as a share; `alpha` the error rate
     of the whole family. `pairs` are names of an arm and its reference. `declared` is False if the design
     chose the family. `looks` are numbers of seeds at which the study is looked at, to stop once every
-    contrast is told; none: it is judged once. `spending` says how alpha is spent over them
+    contrast is decided; none: it is judged once. `spending` says how alpha is spent over them
     (`harness.stats.group_sequential`). `changed_after`, of a results folder: how many trials had been trained
     when the family was declared anew; `target_after`: when the target was given, or changed, to which times
     are compared.

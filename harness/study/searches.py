@@ -44,7 +44,9 @@ COSTS = ("parameters", "training_flops", "flops", "latency")
 microseconds of one image. Each may have an upper bound in [search.constraints]."""
 SUGGESTIONS = "suggestions.csv"
 """A row a suggestion, in the results folder of a search."""
-COLUMNS = ("number", "arm", "batch", "state", "reason", "evaluations", "seconds")
+SAMPLED_BY = "sampler"
+"""Column of suggestions.csv: who asked for it; not in folders of before."""
+COLUMNS = ("number", "arm", SAMPLED_BY, "batch", "state", "reason", "evaluations", "seconds")
 """Columns of suggestions.csv before its objectives and parameters, in order."""
 REFUSED = "refused"
 """Column of suggestions.csv: points before a suggestion that break a constraint, and were not trained."""

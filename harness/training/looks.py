@@ -1,4 +1,4 @@
-"""Looks at a study while it trains: seeds are added until every contrast is told, or all are trained.
+"""Looks at a study while it trains: seeds are added until every contrast is decided, or all are trained.
 
 The seeds up to a look are trained whole before it is looked at, so that a run that was killed anywhere goes
 on to the same end. Trials that are not needed any more are skipped, with the reason.
@@ -48,9 +48,9 @@ def stages(drawn: Plan, folder: Path) -> Iterator[Plan]:
         waiting = later - {*kept, *drawn.skipped}
         if not _are_trained(first, {*done, *drawn.skipped}, folder):
             yield replace(drawn, waiting=waiting)
-        told, contrasts = look(drawn, folder, seeds)
-        said = f"look at {seeds} seeds: {told} of {count(contrasts, 'contrast')} told"
-        if contrasts and told == contrasts:
+        decided, contrasts = look(drawn, folder, seeds)
+        said = f"look at {seeds} seeds: {decided} of {count(contrasts, 'contrast')} decided"
+        if contrasts and decided == contrasts:
             notes.tell(f"{said}; no more seeds are needed")
             yield _without(drawn, waiting, seeds)
             return
@@ -59,26 +59,26 @@ def stages(drawn: Plan, folder: Path) -> Iterator[Plan]:
 
 
 def without_needless(drawn: Plan, folder: Path) -> Plan:
-    """Give a plan whose trials behind a look that told every contrast are skipped; nothing is said of it."""
+    """Give a plan whose trials behind a look that decided all contrasts are skipped; say nothing of it."""
     done = run_folder.finished(folder)
     for seeds, _ in pairwise(looks_of(drawn)):
         first, later = _parted(drawn, seeds)
         if not _are_trained(first, {*done, *drawn.skipped}, folder):
             return drawn
-        told, contrasts = look(drawn, folder, seeds)
-        if contrasts and told == contrasts:
+        decided, contrasts = look(drawn, folder, seeds)
+        if contrasts and decided == contrasts:
             return _without(drawn, later - {*done, *drawn.skipped}, seeds)
     return drawn
 
 
 def _without(drawn: Plan, needless: Collection[str], seeds: int) -> Plan:
-    """Skip trials that are not needed since every contrast was told at so many seeds."""
+    """Skip trials that are not needed since every contrast was decided at so many seeds."""
     reason = f"{NOT_NEEDED}{seeds} seeds"
     return replace(drawn, skipped={**drawn.skipped, **dict.fromkeys(needless, reason)})
 
 
 def look(drawn: Plan, folder: Path, seeds: int) -> tuple[int, int]:
-    """Judge the first seeds of a study in a folder: contrasts that are told, and all contrasts."""
+    """Judge the first seeds of a study in a folder: contrasts that are decided, and all contrasts."""
     from harness.results import families
 
     trials = results.read_trials(folder)
@@ -88,7 +88,7 @@ def look(drawn: Plan, folder: Path, seeds: int) -> tuple[int, int]:
     if differences.empty:
         return 0, 0
     words = families.verdicts(differences, drawn.contrasts, seeds)["verdict"]
-    return int(words.isin(families.TOLD).sum()), len(words)
+    return int(words.isin(families.DECIDED).sum()), len(words)
 
 
 def _parted(drawn: Plan, seeds: int) -> tuple[set[str], set[str]]:
@@ -100,9 +100,5 @@ def _parted(drawn: Plan, seeds: int) -> tuple[set[str], set[str]]:
 
 def _are_trained(trial_ids: set[str], ended: set[str], folder: Path) -> bool:
     """Tell whether trials have ended and are in tables that can be read: a run makes these anew."""
-    if not trial_ids <= ended:
-        return False
-    try:
-        return trial_ids <= set(results.read_trials(folder)["trial_id"])
-    except UsageError:  # trials.csv or study.toml is gone or damaged, or trials.csv is of an earlier form
-        return False
+    trials = results.readable_trials(folder) if trial_ids <= ended else None
+    return trials is not None and trial_ids <= set(trials["trial_id"])

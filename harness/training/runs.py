@@ -142,7 +142,7 @@ def _tune(study: Study, folder: Path, options: RunOptions) -> RunSummary:
     check_folder(folder, drawn, options)
     trained: list[RunSummary] = []
     with locks.locked(folder):
-        if (folder / "plan.json").is_file() and not _is_readable(folder):
+        if (folder / "plan.json").is_file() and results.readable_trials(folder) is None:
             run_folder.check_parts(folder)
             run_folder.describe(folder, drawn)  # makes the tables, which rounds choose by, from the parts
         for number in range(count):
@@ -154,15 +154,6 @@ def _tune(study: Study, folder: Path, options: RunOptions) -> RunSummary:
                 if trained[-1].statuses.get("failed"):
                     break
     return replace(_together(trained), statuses=trained[-1].statuses)
-
-
-def _is_readable(folder: Path) -> bool:
-    """Tell whether the trials of a folder can be read: a run may have been killed before it wrote them."""
-    try:
-        results.read_trials(folder)
-    except UsageError:
-        return False
-    return True
 
 
 def _train_stages(drawn: Plan, folder: Path, options: RunOptions) -> RunSummary:

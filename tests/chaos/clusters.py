@@ -300,4 +300,4 @@ def client_is_missing() -> bool:
 def ray_is_missing() -> str:
     """Return why no cluster can be started; empty if one can."""
     tried = subprocess.run([sys.executable, "-c", "import ray"], capture_output=True, check=False)
-    return "" if tried.returncode == 0 else "Ray is not installed: pip install 'ablation-harness[ray]'"
+    return "" if tried.returncode == 0 else "Ray is not installed: pip install 'ray[client]'"

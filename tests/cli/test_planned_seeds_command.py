@@ -81,7 +81,8 @@ def test_its_json_has_every_contrast(capsys: pytest.CaptureFixture[str]) -> None
 def test_the_plan_of_a_study_that_is_looked_at_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     assert command("plan", "s.toml", "--set", "seeds=8", "--set", "contrasts.looks=4,8") == 0
     assert (
-        "at most: looked at after 4, 8 seeds, it stops once every contrast is told" in capsys.readouterr().out
+        "at most: looked at after 4, 8 seeds, it stops once every contrast is decided"
+        in capsys.readouterr().out
     )
     assert command("plan", "s.toml", "--set", "seeds=8", "--set", "contrasts.looks=4,8", "--json") == 0
     answer = json.loads(capsys.readouterr().out)
@@ -101,7 +102,7 @@ def test_the_run_of_a_study_that_is_looked_at_says_which_look(capsys: pytest.Cap
     assert command("plan", "s.toml", *looked, *clear) == 0
     said = capsys.readouterr()
     assert "2 arms x 6 seeds = 12 trials, 6 finished in the results folder, 0 to train" in said.out
-    assert "6 trials skipped: not needed: every contrast was told at 3 seeds" in said.out
+    assert "6 trials skipped: not needed: every contrast was decided at 3 seeds" in said.out
     assert "at most" not in said.out
     assert "about" not in said.out
     assert "look at" not in said.err, "a plan goes on to nothing"

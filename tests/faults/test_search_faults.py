@@ -131,7 +131,55 @@ def test_a_suggestion_whose_worker_died_is_asked_for_again_on_the_next_run(
     pd.testing.assert_frame_equal(table[:3], before)
     whole = harness.search(given, tmp_path / "whole", workers=1).suggestions
     assert table["val_accuracy"][3] == whole["val_accuracy"][1]
+    rows = harness.read(tmp_path / "s").trials["arm"].tolist()
     assert harness.search(given, tmp_path / "s", workers=1).asked == 0
+    assert (
+        harness.read(tmp_path / "s").trials["arm"].tolist() == rows == [f"suggestion {n}" for n in range(4)]
+    )
+
+
+def test_the_winner_may_be_a_suggestion_that_was_asked_for_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = study(suggestions=3, batch=3, pruner="none", finalists=1)
+    whole = harness.search(given, tmp_path / "whole", workers=1).suggestions["val_accuracy"]
+    assert whole.idxmax() == 1, "the second suggestion, whose worker dies, is the best"
+    with monkeypatch.context() as patch:
+        patch.setattr(executors, "pool", Deadly.of([]))
+        harness.search(given, tmp_path / "s", workers=2)
+    for _ in range(2):
+        assert harness.search(given, tmp_path / "s", workers=1).winner == 3
+        page = harness.report(tmp_path / "s").read_text(encoding="utf-8")
+        assert "match no suggestion" not in page
+
+
+def test_a_seed_that_was_stopped_since_another_failed_is_trained_to_its_end_the_next_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = study(suggestions=3, batch=3, pruner={"name": "halving", "reduction": 2}, seeds=2, finalists=1)
+
+    class DeadlyForASeed(Crew):
+        def submit(self, *call: Any, **named: Any) -> Any:
+            trials = call[1].stack.trials if call[0] is executors.run_task else []
+            if any(trial.arm.name == "suggestion 1" and trial.seed == 2000 for trial in trials):
+                raise BrokenProcessPool("a child process terminated abruptly")
+            return super().submit(*call, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(executors, "pool", DeadlyForASeed.of([]))
+        harness.search(given, tmp_path / "s", workers=2)
+    before = harness.read(tmp_path / "s").trials.set_index(["arm", "seed"])
+    assert (
+        before.loc[("suggestion 1", 2001), "reason"] == "another seed of this suggestion diverged or failed"
+    )
+    for _ in range(2):
+        table = harness.search(given, tmp_path / "s", workers=1).suggestions
+        found = harness.read(tmp_path / "s")
+        again = found.trials[found.trials["arm"].eq("suggestion 3")]
+        assert set(again["status"]) == {table["state"][3].replace("complete", "ok")}
+        ids = found.trials.drop_duplicates("trial_id").set_index("trial_id")
+        evaluated = found.epochs.query("split == 'val'").groupby("trial_id").size()
+        assert (evaluated == ids["epochs_done"].reindex(evaluated.index) + 1).all()
 
 
 @pytest.mark.slow

@@ -318,16 +318,21 @@ def test_verdicts_that_differ_between_budgets_are_said_one_by_one() -> None:
         ((0.2, 0.15, 0.25), 0.01, "is rejected"),
         ((0.0, math.nan, math.nan), 0.0, "is rejected"),
         ((0.5, math.nan, math.nan), 0.0, "holds"),
-        (None, 0.0, "is not decided"),
+        (None, 0.0, "cannot be judged (no pair differs by 0.1 to 0.2 points)"),
+        (None, 0.01, "is rejected"),
+        ((0.2, 0.15, 0.25), None, "cannot be judged (no pair differs by 2 and more points)"),
+        ((0.05, 0.02, 0.08), None, "is rejected"),
     ],
 )
 def test_the_hypothesis_on_tables_is_judged_by_the_interval(
-    small: tuple[float, float, float] | None, large: float, said: str
+    small: tuple[float, float, float] | None, large: float | None, said: str
 ) -> None:
-    rows = [{"protocol": "lr 0.1", "size": "2 and more", "wrong": large, "low": math.nan, "high": math.nan}]
-    if small:
-        wrong, low, high = small
-        rows.append({"protocol": "lr 0.1", "size": "0.1 to 0.2", "wrong": wrong, "low": low, "high": high})
+    rates = {"0.1 to 0.2": small, "2 and more": large if large is None else (large, math.nan, math.nan)}
+    rows = [
+        {"protocol": "lr 0.1", "size": size, **dict(zip(("wrong", "low", "high"), rate, strict=True))}
+        for size, rate in rates.items()
+        if rate is not None
+    ]
     assert single_run_page.outcome(pd.DataFrame(rows), "lr 0.1") == said
 
 

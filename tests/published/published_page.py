@@ -23,8 +23,9 @@ HEADER = (
 REASONS = ("row", "arm of ours", "what differs", "ours", "seeds", "verdict", "inside at epochs")
 MISSING = "not trained yet"
 ARM, AFTERWARDS, SCATTER = "arm", "afterwards", "scatter"
-"""What a row that is not inside is compatible with: a planned arm is inside; an arm looked for afterwards is,
-or an epoch where a source does not say its own; or the number is as one more training of ours could be."""
+"""What a row that is not inside is compatible with: a planned arm is inside and nearer than the row's own; an
+arm looked for afterwards is, or an epoch is inside where a source does not say its own; or the number is as
+one more training of ours could be."""
 COMPATIBLE = {
     ARM: "a planned arm or reading", AFTERWARDS: "an arm or epoch looked for afterwards",
     SCATTER: "the scatter of trainings", "": "nothing yet",
@@ -83,11 +84,7 @@ def _summary(published: Published, folder: Path) -> str:
 
 def _inside(row: Row, seeds: pd.DataFrame, curves: pd.DataFrame) -> str:
     """Say what a row is compatible with: a planned arm, another arm or epoch, or the scatter of trainings."""
-    inside = [
-        reason
-        for reason in row.reasons
-        if verdict(row, measured(seeds, reason.arm, reason.reads or row.reads)) == INSIDE
-    ]
+    inside = [reason for reason in row.reasons if _comes_nearer(row, reason, seeds)]
     if any(not reason.afterwards for reason in inside):
         return ARM
     named = dict.fromkeys([row.arm, *(reason.arm for reason in row.reasons)])
@@ -97,6 +94,12 @@ def _inside(row: Row, seeds: pd.DataFrame, curves: pd.DataFrame) -> str:
     predicted = _predicted(row, seeds)
     wide = predicted[1] - predicted[0] > WIDEST * (row.band[1] - row.band[0])
     return SCATTER if _held(row, predicted) and not wide else ""
+
+
+def _comes_nearer(row: Row, reason: Reason, seeds: pd.DataFrame) -> bool:
+    """Tell whether an arm is inside the band, and its mean nearer to the number than the row's own."""
+    ours, own = measured(seeds, reason.arm, reason.reads or row.reads), measured(seeds, row.arm, row.reads)
+    return verdict(row, ours) == INSIDE and abs(ours.mean - row.share) < abs(own.mean - row.share)
 
 
 def _predicted(row: Row, seeds: pd.DataFrame) -> tuple[float, float]:

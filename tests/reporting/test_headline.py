@@ -174,12 +174,13 @@ def test_trials_that_a_look_made_needless_are_not_told_as_a_loss(tmp_path: Path)
     needless = found.trials["seed"].eq(found.trials["seed"].max())
     trials = found.trials.assign(
         status=found.trials["status"].mask(needless, "skipped"),
-        reason=needless.map({True: "not needed: every contrast was told at 3 seeds", False: ""}),
+        reason=needless.map({True: "not needed: every contrast was decided at 3 seeds", False: ""}),
     )
     reading = prepare(replace(found, trials=trials))
     _, told = headline._missing(reading)
     assert (
-        told == f"{needless.sum()} not needed: every contrast was told at 3 seeds, of {len(trials)} trials."
+        told
+        == f"{needless.sum()} not needed: every contrast was decided at 3 seeds, of {len(trials)} trials."
     )
     assert len(reading.trials) == len(trials) - needless.sum()
     assert reading.ranking["planned"].eq(reading.ranking["ok"]).all(), "no arm lacks a seed"

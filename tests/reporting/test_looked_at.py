@@ -75,7 +75,7 @@ def test_before_the_first_look_nothing_is_judged() -> None:
 def test_the_words_say_which_look_and_that_its_numbers_are_repeated_ones() -> None:
     reading = looked_at(8)
     said = " ".join(line for part in answers(reading, judge(reading, read_family(reading))) for line in part)
-    assert "looked at after 4 and 8 seeds, until every contrast is told, and this is the look at 8" in said
+    assert "looked at after 4 and 8 seeds, until all contrasts are decided, and this is the look at 8" in said
     assert "All looks ask for about the same evidence (Pocock)" in said
     assert "up is better than base" in said
 

@@ -37,6 +37,7 @@ def test_each_of_a_few_contrasts_gets_a_sentence_with_its_interval_and_p() -> No
     assert re.match(rf"On digits up is better than baseline by 5\.0 points of test accuracy {interval}", text)
     assert re.search(rf" down is worse than baseline by [45]\.\d points of test accuracy {interval}", text)
     assert "same and baseline are the same within \u00b10.5 points:" in text
+    assert "would be missed more often than one time in five, at the corrected level." in text
 
 
 def test_undecided_contrasts_state_how_many_more_seeds_would_decide() -> None:
@@ -57,7 +58,8 @@ def test_the_detectable_difference_is_not_called_a_floor() -> None:
     (row,) = contrasts.judge(reading, contrasts.read_family(reading)).table.to_dict("records")
     assert (row["verdict"], row["difference"] < row["detectable"]) == ("better", True)
     text = verdict_paragraphs(reading)[0]
-    assert "would be missed more often than one time in five, at the corrected level." in text
+    assert "would be missed more often than one time in five." in text
+    assert "corrected level" not in text + judgement(reading).tables[0].note, "it is the only contrast"
     assert "could not have been seen" not in text + judgement(reading).tables[0].note
 
 

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 from search_processes import start
 
+import harness
 from harness import results
 from harness.cli import winner_output
 from harness.errors import MachineError, UsageError
@@ -172,6 +173,15 @@ def test_with_one_finalist_the_best_of_the_search_is_confirmed_as_it_is(tmp_path
     same = finalist_trials(folder)["val_accuracy"].tolist()
     assert finalist_trials(tmp_path / "s")["val_accuracy"].tolist() == same
     assert winners(tmp_path / "s")[-1] == again.winner
+
+
+def test_the_page_has_the_winner_that_was_confirmed_where_finalists_are_given_up(tmp_path: Path) -> None:
+    searched(study(), tmp_path / "s")
+    found = searched(study(finalists=1), tmp_path / "s")
+    assert f"suggestion {found.winner}" == best_of_the_search(tmp_path / "s", 1)[0]
+    page = harness.report(tmp_path / "s").read_text(encoding="utf-8")
+    assert "Run the search again" not in page
+    assert "picked of" not in page
 
 
 def test_a_search_that_is_extended_trains_only_finalists_that_are_new(tmp_path: Path) -> None:

@@ -193,7 +193,7 @@ def test_a_search_trains_what_keeps_its_constraints_alone(tmp_path: Path) -> Non
     assert len(rows) == 8
     assert rows["parameters"].max() <= 1500
     table = pd.read_csv(tmp_path / "s" / "suggestions.csv")
-    assert list(table.columns[7:10]) == ["refused", "val_accuracy", "parameters"]
+    assert list(table.columns[8:11]) == ["refused", "val_accuracy", "parameters"]
     assert table["parameters"].tolist() == rows["parameters"].tolist()
     assert table["refused"].sum() > 0
     described = json.loads((tmp_path / "s" / "datapackage.json").read_text())

@@ -24,7 +24,7 @@ from harness.searching import draws, gaussian_process, gp_sampler
 from harness.searching.ask_tell import suggest
 from harness.searching.gaussian_process import Prediction
 from harness.searching.gp_sampler import Candidates, Encoding, GpSampler, front_of, key_of, scores
-from harness.searching.pruners import BATCH
+from harness.searching.pruners import BATCH, EVALUATIONS
 from harness.study.space import Drawn, Floats, Ints, Space, SpaceEntry
 
 pytestmark = pytest.mark.usefixtures("quiet_optuna")
@@ -147,12 +147,14 @@ def test_parameters_that_do_not_apply_put_nothing_between_points() -> None:
     assert apart[0, 2] == pytest.approx(0.25)  # half of the range of lr, by its logarithm
 
 
-def finished(value: float | None, steps: Mapping[int, float] = {}, *, pruned: bool = False) -> FrozenTrial:
+def finished(
+    value: float | None, steps: Mapping[int, float] = {}, *, pruned: bool = False, evaluations: int = 0
+) -> FrozenTrial:
     state = TrialState.PRUNED if pruned else TrialState.FAIL if value is None else TrialState.COMPLETE
     return create_trial(
         state=state, value=None if pruned else value, params={"x": 0.5},
         distributions={"x": FloatDistribution(0.0, 1.0)}, intermediate_values=dict(steps),
-        user_attrs={BATCH: 0},
+        user_attrs={BATCH: 0, EVALUATIONS: evaluations},
     )  # fmt: skip
 
 
@@ -163,6 +165,15 @@ def test_values_count_by_rank_and_failures_as_the_worst() -> None:
     assert found.mean() == pytest.approx(0.0, abs=1e-12)
     turned = scores([finished(0.9), finished(0.1), finished(0.5)], 0, StudyDirection.MINIMIZE)
     assert np.argsort(-turned).tolist() == [1, 2, 0]
+
+
+def test_a_suggestion_in_training_gains_nothing_yet() -> None:
+    """It is shown as complete with the last value that it has, which says nothing of what comes behind."""
+    whole = finished(0.9, {1: 0.5, 2: 0.7, 3: 0.9}, evaluations=3)
+    training = finished(0.6, {1: 0.6}, evaluations=3)
+    pruned = finished(None, {1: 0.55}, pruned=True)
+    found = scores([whole, training, pruned], 0, MAXIMIZE)
+    assert np.argsort(-found).tolist() == [2, 0, 1]  # 0.55 + 0.4 is above 0.9
 
 
 def test_a_pruned_suggestion_counts_with_the_gain_of_the_others() -> None:

@@ -101,9 +101,9 @@ def test_a_search_that_loses_a_stage_does_not_end_as_if_it_were_whole(
     simulate(monkeypatch)
     arrive, count = scheduling.StageSchedule.arrive, iter(range(100))
 
-    def lose_one(self: scheduling.StageSchedule, result: Any) -> None:
+    def lose_one(self: scheduling.StageSchedule, result: Any, *, more: bool) -> None:
         if next(count) != 4:
-            arrive(self, result)
+            arrive(self, result, more=more)
 
     monkeypatch.setattr(scheduling.StageSchedule, "arrive", lose_one)
     with pytest.raises(MachineError, match=r"of 6 trials of a batch did not end, .* Run the same command"):
@@ -301,3 +301,58 @@ def test_judgements_of_other_suggestions_do_not_count(tmp_path: Path) -> None:
     again.note_drawn({0: {"lr": 0.1}, 1: {"lr": 0.3}})
     assert (again.judged(0, 1), again.judged(1, 1)) == (False, None)
     assert (again.reported(0), again.reported(1)) == ({1: 0.5}, {})
+
+
+def test_what_was_forgotten_of_other_suggestions_does_not_come_back(tmp_path: Path) -> None:
+    log = Told(tmp_path)
+    log.note_drawn({0: {"lr": 0.1}, 1: {"lr": 0.2}})
+    log.note_judged(1, {0: {1: 0.5}, 1: {1: 0.4}}, [1])
+    log.note_known(1, {0: complete(0.5), 1: None})
+    Told(tmp_path).note_drawn({1: {"lr": 0.3}})  # another sampler, killed before it has judged
+    again = Told(tmp_path)
+    assert (again.judged(0, 1), again.judged(1, 1)) == (False, None)
+    assert (again.reported(1), again.known) == ({}, {})
+    again.note_judged(1, {1: {1: 0.7}}, [])
+    assert Told(tmp_path).judged(1, 1) is False
+
+
+# ------------------------------------------------------------------------------------------------ the target
+
+
+def reaching(folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Study, float]:
+    """A search of two batches, and an accuracy that one of the second reaches first."""
+    for seed in range(20):
+        given = study(pruner="none", suggestions=12, sampler="random", seed=seed)
+        simulate(monkeypatch, 1)
+        search(given, folder / str(seed))
+        values = read(folder / str(seed))["val_accuracy"]
+        if values[6:].max() > values[:6].max():
+            return given, float(values[6:].max())
+    raise AssertionError("no seed has its best suggestion in the second batch")
+
+
+def test_a_search_that_reached_its_target_with_its_last_batch_is_not_extended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given, level = reaching(tmp_path, monkeypatch)
+    table = {"pruner": "none", "sampler": "random", "seed": given.search and given.search.seed}
+    for suggestions in (12, 24):
+        simulate(monkeypatch, 1)
+        aimed = study(**table, suggestions=suggestions, until={"val_accuracy": level})
+        found = search(aimed, tmp_path / "aimed")
+        assert (len(found.trials), found.reached is not None) == (12, True)
+
+
+def test_what_top_k_had_asked_for_is_told_though_the_target_is_reached(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = study(**SYNCHRONOUS["top-k"], until={"val_accuracy": 0.01})
+    for after in range(1, 40):
+        place = tmp_path / str(after)
+        simulate(monkeypatch, 1, dies_after=after)
+        with pytest.raises(Killed):
+            search(given, place)
+        if (place / "suggestions.csv").is_file() and len(read(place)) == 6:
+            break
+    simulate(monkeypatch, 1)
+    assert len(search(given, place).trials) == 18

@@ -279,7 +279,7 @@ def test_one_seed_that_diverges_fails_the_suggestion_and_loses_nobody(
     assert first["reason"].startswith("seed 2000 diverged: ")
     own = trials(tmp_path / "s").query("arm == 'suggestion 0'").set_index("seed")
     assert own["status"].to_dict() == {2000: "diverged", 2001: "pruned"}
-    assert own.loc[2001, "reason"] == "another seed of this suggestion diverged"
+    assert own.loc[2001, "reason"] == "another seed of this suggestion diverged or failed"
     check_complete(tmp_path / "s", 4)
 
 

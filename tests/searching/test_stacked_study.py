@@ -24,8 +24,10 @@ from harness import results
 from harness.errors import UsageError
 from harness.registry import PACKAGE_ROOT
 from harness.searching import loop, own_studies
+from harness.searching.rounds import StageResult, StageTask
 from harness.study.reading import parse
 from harness.study.study import Study
+from harness.training.executors import DIED
 
 pytestmark = pytest.mark.usefixtures("quiet_optuna")
 
@@ -165,6 +167,29 @@ def test_trials_that_break_a_constraint_are_told_and_not_trained(tmp_path: Path)
     assert frame["number"].isna().tolist() == [False, True, False]
     assert f"parameters 2410 > {most}" in frame["reason"][1]
     assert len(results.read(tmp_path / "mine").trials) == 2
+    table = pd.read_csv(tmp_path / "mine" / "suggestions.csv")
+    assert table["refused"].tolist() == [0, 1]
+    assert table["parameters"].tolist() == [64 * n + n + 10 * n + 10 for n in (8, 16)]
+    page = harness.report(tmp_path / "mine").read_text(encoding="utf-8").replace("\u00a0", " ")
+    assert "Of 3 points that were drawn 1 broke a constraint" in page
+    assert "not trained yet" not in page.split("<h2")[0]
+    searched = harness.search(given, tmp_path / "mine", workers=1)
+    assert len(searched.trials) == 6
+
+
+def test_settings_whose_worker_died_are_trained_again_by_a_later_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dies(self: StageTask, *_: Any) -> StageResult:
+        return self.failed(DIED)
+
+    points = [{"lr": 0.1, "activation": "relu", "optimizer": "sgd"}]
+    with monkeypatch.context() as patch:
+        patch.setattr(StageTask, "run", dies)
+        frame = stacked(None, tmp_path).evaluate(points)
+    assert frame["state"].tolist() == ["failed"]
+    again = stacked(None, tmp_path).evaluate(points)
+    assert (again["state"].tolist(), again["number"].tolist()) == (["complete"], [1])
 
 
 def test_the_example_runs(tmp_path: Path) -> None:
@@ -431,6 +456,7 @@ def test_a_page_says_who_asked(tmp_path: Path) -> None:
     stacked(new_study(pruner=AtTwo()), tmp_path).optimize(4)
     page = harness.report(tmp_path / "mine").read_text(encoding="utf-8")
     assert "an Optuna study outside (RandomSampler, AtTwo)" in page
+    assert "median" not in page.split("</head>")[1].split("<script")[0]
     assert "sampler tpe" not in page
     with pytest.raises(UsageError, match="StackedStudy"):
         loop.search(harness.load(tmp_path / "mine" / "study.toml"), tmp_path / "mine")

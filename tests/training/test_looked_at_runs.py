@@ -1,4 +1,4 @@
-"""Runs of studies that are looked at: they stop once every contrast is told, and go on as if not stopped."""
+"""Studies that are looked at: they stop once all contrasts are decided, and go on as if not stopped."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ def test_a_study_stops_once_every_contrast_is_told(
     trials = results.read_trials(tmp_path / "x")
     assert set(trials.loc[trials["status"].eq("ok"), "seed"]) == {0, 1, 2}
     assert set(trials.loc[trials["status"].eq("skipped"), "reason"]) == {
-        "not needed: every contrast was told at 3 seeds"
+        "not needed: every contrast was decided at 3 seeds"
     }
-    assert "look at 3 seeds: 1 of 1 contrast told; no more seeds are needed" in capsys.readouterr().err
+    assert "look at 3 seeds: 1 of 1 contrast decided; no more seeds are needed" in capsys.readouterr().err
     assert documents.study(tmp_path / "x")["contrasts"]["looks"] == LOOKS
 
 
@@ -57,8 +57,8 @@ def test_a_study_of_equals_takes_all_its_seeds(tmp_path: Path, capsys: pytest.Ca
     summary = trained(study_of(CLOSE), tmp_path / "x")
     assert (summary.trained, dict(summary.statuses)) == (18, {"ok": 18})
     said = capsys.readouterr().err
-    assert "look at 3 seeds: 0 of 1 contrast told; on to 5 seeds" in said
-    assert "look at 5 seeds: 0 of 1 contrast told; on to 9 seeds" in said
+    assert "look at 3 seeds: 0 of 1 contrast decided; on to 5 seeds" in said
+    assert "look at 5 seeds: 0 of 1 contrast decided; on to 9 seeds" in said
 
 
 def test_looks_change_no_trial(tmp_path: Path) -> None:

@@ -189,7 +189,7 @@ def _search_sureness(search: SearchData) -> Iterator[tuple[str, str]]:
     lost = [f"{states[state]} {state}" for state in STATES[1:] if states.get(state, 0)]
     ended = count(len(search.suggestions), "suggestion")
     waiting = search.settings.suggestions - len(search.suggestions)
-    waiting = 0 if search_page.reached(search) is not None else waiting
+    waiting = 0 if search.settings.own or search_page.reached(search) is not None else waiting
     lost += [f"{waiting} not trained yet"] if waiting > 0 else []
     yield "Missing", f"{', '.join(lost)}, beside {ended} that ended." if waiting > 0 else (
         f"{', '.join(lost) or 'none'}, of {ended}.")  # fmt: skip

@@ -19,7 +19,7 @@ from harness.results import columns, finalists, tables
 from harness.results.finalists import Finalists
 from harness.settings.schema import CONFIRMED, FINALISTS, WINNER, outcome_columns
 from harness.study.contrasts import Contrasts
-from harness.study.searches import STATES, SUGGESTIONS, Objective, Search
+from harness.study.searches import SAMPLED_BY, STATES, SUGGESTIONS, Objective, Search
 from harness.study.space import Parameter
 from harness.text import as_word
 
@@ -110,10 +110,11 @@ def read(reading: ReportData) -> SearchData:
     """
     search = _read_settings(reading)
     path = reading.results.folder / SUGGESTIONS
-    needed = search.columns
+    optional = {SAMPLED_BY}
     try:
         tables.check_unchanged(path.parent, path.name)
         table = columns.read(path, reading.results.study)
+        needed = [name for name in search.columns if name in table or name not in optional]
         table[needed]
     except (OSError, ValueError, KeyError) as error:
         raise UsageError(
@@ -156,6 +157,8 @@ def _eligible(table: pd.DataFrame) -> pd.Series[bool]:
 def _finalists(
     reading: ReportData, table: pd.DataFrame, search: Search, doubts: list[str]
 ) -> Finalists | None:
+    if search.finalists < 2:  # there may be some of an earlier run, which picked another winner
+        return None
     try:
         family = Contrasts.model_validate(reading.results.study.get("contrasts", {}))
         return finalists.read(reading.results.folder, table, search, family)

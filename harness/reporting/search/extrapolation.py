@@ -118,9 +118,10 @@ def _doubts(search: SearchData, summary: pd.DataFrame) -> Iterator[str]:
             "count too little."
         )
     elif pruned and pruner.name != "none":
+        name = "its pruner" if search.settings.own else f"the pruner {pruner.name}"
         yield (
-            f"Only curves that the pruner {pruner.name} let come to their end are here; how far predictions "
-            "of the others are off cannot be known."
+            f"Only curves that {name} let come to their end are here; how far predictions of the others are "
+            "off cannot be known."
         )
 
 

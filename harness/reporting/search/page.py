@@ -32,8 +32,8 @@ from harness.reporting.search import tables as search_tables
 from harness.reporting.search.data import COMPLETE, FAILED, PRUNED
 from harness.reporting.search.tables import value_words
 from harness.settings.schema import KNOWN
-from harness.study.searches import STATES
-from harness.text import count, ordinal, spaced
+from harness.study.searches import SAMPLED_BY, STATES
+from harness.text import count, joined, ordinal, spaced
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -89,10 +89,11 @@ def facts(search: SearchData) -> str:
     """Describe the search in one sentence: its suggestions, sampler and pruner."""
     seeds = "one seed" if search.seeds == 1 else f"{search.seeds} seeds"
     pruner = search.settings.pruner.name
+    pruned = ", nothing was pruned" if pruner == "none" else f", pruned by {pruner}"
     return (
         f"{count(len(search.suggestions), 'suggestion')} of "
-        f"{count(len(search.parameters), 'parameter')} by {search.settings.asked_by}, "
-        f"{'nothing was pruned' if pruner == 'none' else f'pruned by {pruner}'}; {seeds} each."
+        f"{count(len(search.parameters), 'parameter')} by {search.settings.asked_by}"
+        f"{'' if search.settings.own else pruned}; {seeds} each."
         f"{ASYNCHRONOUS if search.settings.pruner.waits_for == 'stack' else ''}"
     )
 
@@ -110,8 +111,10 @@ def _outcomes(search: SearchData) -> Iterator[str]:
     counts = ", ".join(f"{states.get(state, 0)} {state}" for state in STATES)
     first = reached(search)
     if first is not None:
+        fewer = len(table) < search.settings.suggestions
         yield (
-            f"Suggestion {first} reached the target, {search.settings.goal}, so that no more were asked for: "
+            f"Suggestion {first} reached the target, {search.settings.goal}"
+            f"{', so that no more were asked for' if fewer else ''}: "
             f"{len(table)} of {search.settings.suggestions} suggestions, {counts}."
         )
     elif not search.settings.own and len(table) < search.settings.suggestions:
@@ -250,8 +253,8 @@ def _budget(search: SearchData) -> Section | None:
     title = "Expected best against budget"
     if len(search.complete) < FEWEST_BUDGET:
         return None
-    if search.settings.own or search.settings.sampler != "random":
-        return Section("budget", title, [DEPENDENT.format(asker=search.settings.asked_by)])
+    if (asker := _dependent(search)) is not None:
+        return Section("budget", title, [DEPENDENT.format(asker=asker)])
     curve, table = budget(search), history(search)
     so_far = table.assign(number=np.arange(1, len(table) + 1)).dropna(subset=["so_far"])
     figure = plots.budget_figure(
@@ -259,6 +262,15 @@ def _budget(search: SearchData) -> Section | None:
     )
     words = list(_budget_words(search, curve))
     return Section("budget", title, words, [], [Figure("search-budget", title, BUDGET, figure)])
+
+
+def _dependent(search: SearchData) -> str | None:
+    """Name who asked for suggestions that are not independent draws; None where all are."""
+    if search.settings.own or search.settings.sampler != "random":
+        return search.settings.asked_by
+    asked = search.suggestions.get(SAMPLED_BY)  # which may have changed from one run to the next
+    others = [] if asked is None else [name for name in asked.unique() if name != "random"]
+    return f"the sampler {joined(others)}" if others else None
 
 
 def _budget_words(search: SearchData, curve: pd.DataFrame) -> Iterator[str]:

@@ -24,7 +24,7 @@ from harness.system.resources import WORKER_BYTES
 from harness.text import count
 from harness.training.cluster import internals, tokens
 
-EXTRA = 'pip install "ablation-harness[ray]"'
+INSTALL = 'pip install "ray[client]"'
 FORMS = "auto, local, local:CORES, HOST:PORT or ray://HOST:PORT"
 CLIENT = "ray://"
 REFUSED = "InvalidAuthToken"
@@ -227,7 +227,7 @@ def imported() -> Any:
         return importlib.import_module("ray")
     except ImportError as error:
         raise UsageError(
-            f"--cluster needs Ray, which cannot be imported here ({in_words(error)}). Install it: {EXTRA}; "
+            f"--cluster needs Ray, which cannot be imported here ({in_words(error)}). Install it: {INSTALL}; "
             "or train without --cluster"
         ) from error
 
