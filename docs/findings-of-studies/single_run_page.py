@@ -160,7 +160,8 @@ def outcome(rates: pd.DataFrame, protocol: str) -> str:
     small, large = rows.get(SMALL), rows.get(LARGE)
     if (large and large["wrong"] > 0) or (small and max(small["wrong"], _end(small, "high")) < MANY):
         return "is rejected"
-    if missing := [size for size in (SMALL, LARGE) if size not in rows]:
+    if small is None or large is None:
+        missing = [size for size in (SMALL, LARGE) if size not in rows]
         return f"cannot be judged (no pair differs by {' points, or by '.join(missing)} points)"
     held = min(small["wrong"], _end(small, "low")) > MANY
     return "holds" if held else "is not decided"

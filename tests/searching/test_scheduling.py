@@ -335,7 +335,8 @@ def test_a_search_that_reached_its_target_with_its_last_batch_is_not_extended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given, level = reaching(tmp_path, monkeypatch)
-    table = {"pruner": "none", "sampler": "random", "seed": given.search and given.search.seed}
+    assert given.search is not None
+    table: dict[str, Any] = {"pruner": "none", "sampler": "random", "seed": given.search.seed}
     for suggestions in (12, 24):
         simulate(monkeypatch, 1)
         aimed = study(**table, suggestions=suggestions, until={"val_accuracy": level})
@@ -346,7 +347,8 @@ def test_a_search_that_reached_its_target_with_its_last_batch_is_not_extended(
 def test_what_top_k_had_asked_for_is_told_though_the_target_is_reached(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    given = study(**SYNCHRONOUS["top-k"], until={"val_accuracy": 0.01})
+    pruner = {"name": "top-k", "keep": 15}  # so that some of the first batch are complete
+    given = study(pruner=pruner, sampler="random", until={"val_accuracy": 0.01})
     for after in range(1, 40):
         place = tmp_path / str(after)
         simulate(monkeypatch, 1, dies_after=after)
