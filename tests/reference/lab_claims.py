@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from doc_numbers import Claim
-from reference_values import Interval, by_seed, curve, difference, interval, mean, row, table
+from reference_values import Interval, by_seed, curve, difference, interval, mean, row, table, trained_in
 
 LABS = "docs/labs.md"
 TIMES = "docs/time-to-target.md"
@@ -132,7 +132,30 @@ SENTENCES: Sequence[tuple[str, Callable[[], Sequence[float]], str]] = (
 )  # fmt: skip
 """A folder, how its numbers are computed, and the sentence that has them."""
 
+TIMED = {
+    LAB1: "`harness run lab1_learning_rate --report` | 30 of 100 epochs",
+    LAB2: "`harness run lab2_losses --report` | 50 of 3 epochs",
+    LAB3: "`harness run lab3_numpy --engine numpy --report` | 20 of 5 epochs",
+    FASHION: "`harness run lab3_fashion --report` | 10 of 15 epochs",
+    LAB4: "`harness run lab4_steps --report` | 10 of 300 steps",
+    LAB5: "`harness run lab5_ladder --report` | 20, of 1 and 10 epochs",
+    PITFALLS: "`harness run pitfalls --report` | 45 of 5 epochs",
+}
+"""A folder, and its row of the table of times, up to the seconds."""
+
+
+def _of_batch_size_1() -> Sequence[float]:
+    stacks = table(f"{LAB5}/stacks.csv")
+    (stack,) = stacks[stacks["batch_size"].eq(1)].to_dict("records")
+    return [stack["trials"], stack["group_seconds"]]
+
+
 CLAIMS = [
+    *(
+        Claim(LABS, folder, f"{text} | {{}} s |", partial(trained_in, folder))
+        for folder, text in TIMED.items()
+    ),
+    Claim(LABS, LAB5, "The {} trials of batch size 1 share one stack, which took {} s;", _of_batch_size_1),
     *(Claim(LABS, folder, text, values) for folder, values, text in SENTENCES),
     *(
         Claim(

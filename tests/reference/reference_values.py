@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import Any, NamedTuple
@@ -59,6 +60,12 @@ def row(frame: pd.DataFrame, where: Where) -> pd.Series[Any]:
     if len(found) > 1:
         raise ValueError(f"{len(found)} rows where {dict(where)}")
     return found.iloc[0]
+
+
+def trained_in(folder: str) -> list[float]:
+    """Give the seconds by the clock for which a folder's trials trained, of its runs together."""
+    provenance = json.loads((REFERENCE / folder / "provenance.json").read_text(encoding="utf-8"))
+    return [sum(run["seconds"] for run in provenance["runs"])]
 
 
 def by_seed(folder: str, measure: str, where: Where) -> pd.Series[float]:
