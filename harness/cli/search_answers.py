@@ -49,7 +49,10 @@ def plan(study: Study, engine: Engine, folder: Path, processes: int) -> dict[str
         "arms": [],
         "seeds": list(study.about.seeds),
         **dict.fromkeys(unknown),
-        "seconds": seconds * search.suggestions / search_output.SAMPLED,
+        "seconds": seconds
+        * search.suggestions
+        / search_output.SAMPLED
+        * (pruners.trained_share(search, most) or 1.0),
         "search": {
             "suggestions": search.suggestions,
             "settings": size_of(study, search.suggestions),

@@ -25,7 +25,7 @@ from harness.settings.schema import BASELINE, CONFIRMED, FINALISTS, KNOWN, WINNE
 from harness.study.space import Choices, Parameter
 from harness.study.study import Study
 from harness.study.trials import settings_of
-from harness.text import as_text, difference, duration
+from harness.text import as_text, difference, duration, percent
 
 SAMPLED = 64  # random suggestions that the estimate of a search's time is made from
 SHOWN = 5  # of the best suggestions
@@ -66,10 +66,17 @@ def show_plan(study: Study, folder: Path, engine: Engine, processes: int) -> Non
     for warning in unseen(study, sample.trials):
         notes.warn(warning)
     seconds = cost(sample.stacks, sample.study, processes).seconds * search.suggestions / SAMPLED
-    less = ", less what is pruned" if rungs else ""
+    share = pruners.trained_share(search, most)
+    left = (
+        ", less what is pruned"
+        if share is None
+        else f", {percent(share, 0)} of all evaluations"
+        if rungs
+        else ""
+    )
     click.echo(
-        f"about {duration(seconds)} on {processes} cores (an estimate of the training alone{less}; start-up "
-        "and report come on top)"
+        f"about {duration(seconds * (share or 1.0))} on {processes} cores (an estimate of the training "
+        f"alone{left}; start-up and report come on top)"
     )
     for line in _afterwards(study, engine, processes, seconds / search.suggestions):
         click.echo(line)

@@ -127,6 +127,38 @@ def problems(search: Search) -> Iterator[str]:
         )
 
 
+def trained(pruning: Pruning, evaluations: int, members: int) -> list[int]:
+    """Count the evaluations that a halving pruner leaves of a batch: up to each rung, and to the end.
+
+    >>> trained(Pruning(name="halving"), 9, 9)
+    [9, 6, 6]
+    """
+    at = rungs(pruning, evaluations)
+    every = range(brackets(pruning, at))
+    of_members = turns(shares(len(every), pruning.reduction), members)
+    left, counts = [of_members.count(bracket) for bracket in every], []
+    for i, (rung, end) in enumerate(zip([0, *at], [*at, evaluations], strict=True)):
+        counts.append(sum(left) * (end - rung))
+        left = [-(-n // pruning.reduction) if i >= bracket else n for bracket, n in enumerate(left)]
+    return counts
+
+
+def trained_share(search: Search, evaluations: int) -> float | None:
+    """Return the share of all evaluations that a pruner lets be trained; None where results decide it.
+
+    `evaluations` are those of a suggestion that is not pruned.
+    """
+    pruning, members = search.pruner, min(search.batch, search.suggestions)
+    if not rungs(pruning, evaluations):
+        return 1.0
+    if pruning.name in HALVING:
+        return sum(trained(pruning, evaluations, members)) / (members * evaluations)
+    if pruning.name == "top-k":
+        kept = min(pruning.keep, search.suggestions) / search.suggestions
+        return kept + (1 - kept) * pruning.first / evaluations
+    return None
+
+
 def brackets(pruning: Pruning, rungs: Sequence[int]) -> int:
     """Return how many brackets a halving pruner has: Hyperband's start at each rung, and one after all."""
     return len(rungs) + 1 if pruning.name.endswith("hyperband") else 1

@@ -52,13 +52,7 @@ def next_at(pruning: Pruning, evaluations: int, members: int) -> int:
     rungs = pruners.rungs(pruning, evaluations) if pruning.name in pruners.HALVING else []
     if not rungs:
         return max(1, evaluations * 2 // 3)
-    brackets = range(pruners.brackets(pruning, rungs))
-    turns = pruners.turns(pruners.shares(len(brackets), pruning.reduction), members)
-    left = [turns.count(bracket) for bracket in brackets]
-    trained = []
-    for i, (rung, end) in enumerate(zip([0, *rungs], [*rungs, evaluations], strict=True)):
-        trained.append(sum(left) * (end - rung))
-        left = [-(-n // pruning.reduction) if i >= bracket else n for bracket, n in enumerate(left)]
+    trained = pruners.trained(pruning, evaluations, members)
     late = [rung for i, rung in enumerate(rungs, 1) if sum(trained[i:]) >= TAIL * sum(trained)]
     return late[-1] if late else rungs[0]
 

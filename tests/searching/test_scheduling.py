@@ -20,7 +20,7 @@ from harness.searching.ask_tell import AskTell, SuggestionResult
 from harness.searching.search_result import SearchResult
 from harness.searching.told import Told
 from harness.study.reading import parse
-from harness.study.searches import Pruning
+from harness.study.searches import Pruning, Search
 from harness.study.study import Study
 from harness.training.options import RunOptions
 
@@ -89,6 +89,20 @@ def test_the_next_batch_is_asked_for_at_a_rung_with_something_left_to_train(
     assert 1 <= at < evaluations
     rungs = pruners.rungs(pruning, evaluations)
     assert name not in pruners.HALVING or not rungs or at in rungs
+
+
+@pytest.mark.parametrize("kind", ["halving", "hyperband", "top-k"])
+def test_a_plan_knows_what_a_pruner_leaves_to_train(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = study(5, **SYNCHRONOUS[kind])
+    simulate(monkeypatch)
+    search(given, tmp_path)
+    assert given.search is not None
+    share = pruners.trained_share(given.search, 5)
+    assert share == pytest.approx(read(tmp_path)["evaluations"].sum() / (18 * 5))
+    assert pruners.trained_share(Search(pruner=Pruning(name="median")), 5) is None
+    assert pruners.trained_share(Search(pruner=Pruning(name="none")), 5) == 1.0
 
 
 # ----------------------------------------------------------------------------------------------- determinism
