@@ -232,8 +232,8 @@ SENTENCES: Sequence[tuple[str, Callable[[], Sequence[float]], str]] = (
     batch norm gains {} points of test accuracy at batch size 4 ({} to {}), {} at 32 ({} to {}) and {} at
     128 ({} to {}),"""),
     ("normalisation", _layer_norm, """
-    Layer norm gains {} points at 32 and {} at 128; at 4 nobody can tell. With one rate for all (0.1), layer
-    norm at batch size 4 loses {} points:"""),
+    Layer norm gains {} points at 32 and {} at 128; at 4 the verdict is inconclusive. With one rate for all
+    (0.1), layer norm at batch size 4 loses {} points:"""),
 )  # fmt: skip
 """A folder, how its numbers are computed, and the sentence that has them."""
 
