@@ -129,7 +129,7 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def validity(session: nox.Session) -> None:
-    """Test the statistics by thousands of A/A studies, into results/validity (about 7 minutes).
+    """Test the statistics by thousands of A/A studies, into results/validity (about 20 minutes).
 
     `-- intervals` measures the intervals beside the verdicts, `-- tuned` the comparisons of tuned arms,
     `-- looks` studies that are looked at, and those whose seeds a pilot planned, `-- variance` the intervals

@@ -64,6 +64,11 @@ class Verdicts:
         return list(dict.fromkeys(self.table["dataset"]))
 
     @property
+    def is_single(self) -> bool:
+        """True if there is one contrast, whose p needs no correction."""
+        return len(self.table) == 1
+
+    @property
     def unit(self) -> str:
         """The unit that is counted: a seed, or a block of seeds."""
         return "block" if UNIT in self.table else "seed"

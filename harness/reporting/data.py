@@ -15,7 +15,7 @@ from harness import results, stats
 from harness.errors import UsageError
 from harness.results import bare, documents, families, selection
 from harness.results.columns import TABLES
-from harness.settings.schema import NOT_NEEDED
+from harness.settings.schema import NOT_NEEDED, NOT_NEEDED_BEFORE
 from harness.text import NOT_APPLICABLE, as_word
 
 if TYPE_CHECKING:
@@ -193,7 +193,8 @@ def _is_needless(trials: pd.DataFrame) -> pd.Series[bool]:
     """Tell which trials a study did not need since a look had decided every contrast."""
     if "reason" not in trials:
         return pd.Series(False, index=trials.index)
-    return trials["status"].eq("skipped") & trials["reason"].astype(str).str.startswith(NOT_NEEDED)
+    needless = trials["reason"].astype(str).str.startswith((NOT_NEEDED, NOT_NEEDED_BEFORE))
+    return trials["status"].eq("skipped") & needless
 
 
 def where(reading: ReportData, conditions: str) -> ReportData:

@@ -82,14 +82,14 @@ def _dataset(reading: ReportData, judged: Verdicts, dataset: str, *, tuned: bool
         )
         return
     if len(rows) <= FEW:
-        first, *rest = [sentence(row, judged.family, alone=len(judged.table) == 1) for row in rows]
+        first, *rest = [sentence(row, judged.family, alone=judged.is_single) for row in rows]
         yield f"{where} {first}"
         yield from rest
     else:
         yield f"{where}, {len(rows)} contrasts: {counts(rows, judged.family)}."
         describe = _across if any(row["within"] for row in rows) else _groups
         yield from describe(rows, judged.family)
-    yield from _power(rows, alone=len(judged.table) == 1)
+    yield from _power(rows, alone=judged.is_single)
     yield from _lost(reading, rows, judged.family)
     if not tuned:  # of the split, so it is said once
         yield from _own_error(reading, judged.family.metric, dataset)
@@ -327,7 +327,7 @@ def _family(reading: ReportData, judged: Verdicts, *, tuned: bool) -> Iterator[s
     where = " over all data sets" if len(judged.datasets) > 1 else ""
     alpha = f"{100 * family.alpha:g}\u00a0%"
     corrected = f"corrected {'by itself' if tuned else 'together'} (Holm, {alpha})"
-    if len(judged.table) == 1:
+    if judged.is_single:
         spent = " over all looks" if judged.look else ""
         corrected = f"at {alpha}{spent} without a correction, since it is the only one of its family"
     yield f"{whose}{where}, {corrected}; \u201cthe same\u201d is shown within {margin_words(family)} (TOST)."

@@ -134,12 +134,12 @@ def note(judged: Verdicts) -> str:
         "The study names no pairs or levels to contrast: these are its design's default family.")  # fmt: skip
     corrected = f"corrected for all {len(judged.table)} contrasts of the family (Holm)"
     alike = "corrected alike"
-    if len(judged.table) == 1:
+    if judged.is_single:
         corrected, alike = "for the only contrast of its family, so without a correction", "likewise"
     paired = "paired by seed" if judged.unit == "seed" else "means of blocks of seeds, paired by block"
     return NOTE.format(
         metric=spaced(family.metric), alpha=f"{family.alpha:g}", corrected=corrected, alike=alike,
-        margin=size_words(family), power=power_words(alone=len(judged.table) == 1), whose=whose,
+        margin=size_words(family), power=power_words(alone=judged.is_single), whose=whose,
         paired=paired, unit=judged.unit,
     )  # fmt: skip
 

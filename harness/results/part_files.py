@@ -188,19 +188,21 @@ def rows_of(folder: Path, trial_ids: Collection[str]) -> dict[str, pd.DataFrame]
 def each_once(parts: Sequence[Part]) -> list[Part]:
     """Leave each trial in one of the parts that have it, with its rows in all three tables.
 
-    It is the first in which it came to its end; without one the first in which it finished (a seed that was
-    stopped since another failed may be trained again), without one the first.
+    It is the one in which it came to its end; without one that in which it finished, and of these that with
+    most steps: a seed that was stopped since another failed may be trained again. Of equal ones it is the
+    first by name.
     """
-    best: dict[str, tuple[int, int]] = {}
-    for place, part in enumerate(parts):
-        trials = part.table("trials")
-        for trial_id, status in zip(trials["trial_id"], trials["status"], strict=True):
-            rank = 2 if status == "ok" else int(status in FINISHED)
+    tables = [part.table("trials") for part in parts]
+    best: dict[str, tuple[tuple[bool, bool, int], int]] = {}
+    for place, trials in enumerate(tables):
+        rows = zip(trials["trial_id"], trials["status"], trials["steps_done"], strict=True)
+        for trial_id, status, steps in rows:
+            rank = status == "ok", status in FINISHED, int(steps or 0)
             if trial_id not in best or rank > best[trial_id][0]:
                 best[trial_id] = rank, place
     elsewhere = [
-        {trial_id for trial_id in part.table("trials")["trial_id"] if best[trial_id][1] != place}
-        for place, part in enumerate(parts)
+        {trial_id for trial_id in trials["trial_id"] if best[trial_id][1] != place}
+        for place, trials in enumerate(tables)
     ]
     return [part.without(ids) if ids else part for part, ids in zip(parts, elsewhere, strict=True)]
 

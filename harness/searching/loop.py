@@ -338,9 +338,10 @@ class _Search:
         was in training goes on, whatever that has reached since.
         """
         log = self.schedule.told
-        if self.schedule.waits_for != "batch" and log.was_drawn(self.ask_tell.count):
+        drawn = log.was_drawn(self.ask_tell.count)
+        if drawn and self.schedule.waits_for != "batch":
             return False
-        last = number - (2 if number in log.known else 1)
+        last = number - (2 if drawn or number in log.wanted else 1)
         told = [trial for trial in self.trials if trial.user_attrs[pruners.BATCH] <= last]
         return not self.incomplete and suggestions.reached(told, self.search) is not None
 

@@ -151,7 +151,7 @@ def trained_share(search: Search, evaluations: int) -> float | None:
     pruning, members = search.pruner, min(search.batch, search.suggestions)
     if not rungs(pruning, evaluations):
         return 1.0
-    if pruning.name in HALVING:
+    if pruning.name in HALVING and pruning.waits_for == "batch":
         return sum(trained(pruning, evaluations, members)) / (members * evaluations)
     if pruning.name == "top-k":
         kept = min(pruning.keep, search.suggestions) / search.suggestions

@@ -243,13 +243,13 @@ class StageSchedule:
     def arrive(self, result: StageResult, *, more: bool) -> None:
         """Take the result of a stage, and put the stages in the queue that come next.
 
-        `more`: a batch is wanted behind the last one, so what it is asked for with is noted.
+        What the next batch is asked for with is noted; `more`: one is wanted in this run.
         """
         self.trained += 0.0 if result.failure else result.seconds - result.stage.seconds
         batch, one = self._rounds[result.stage.stack.trials[0].trial_id]
         self._enqueue(batch, one, one.arrive(result))
-        if more and batch.next_at and batch is self.batches[-1] and batch.passed >= batch.next_at:
-            self.told.note_known(batch.number + 1, batch.known(self.search, self.costs))
+        if batch.next_at and batch is self.batches[-1] and batch.passed >= batch.next_at:
+            self.told.note_known(batch.number + 1, batch.known(self.search, self.costs), wanted=more)
 
     def _enqueue(self, batch: Batch, one: Round, stages: Sequence[StageTask]) -> None:
         late = int(self.waits_for == "batch" and one.rung > batch.next_at)

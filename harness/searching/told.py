@@ -26,12 +26,14 @@ from harness.study.space import Drawn
 class Told:
     """The log of a search in its folder.
 
-    `known` is what was known of earlier suggestions, by the number of the batch that was asked for then.
+    `known` is what was known of earlier suggestions, by the number of the batch that was asked for then, or
+    that would have been if it had been wanted; `wanted` are the numbers of batches that were.
     """
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / TOLD
         self.known: dict[int, Known] = {}
+        self.wanted: set[int] = set()
         self._drawn: dict[int, Drawn] = {}
         self._judged: dict[tuple[int, int], bool] = {}
         self._reported: dict[int, dict[int, float]] = {}
@@ -59,6 +61,7 @@ class Told:
         match line:
             case {"batch": int(batch), "known": dict(known)}:
                 self.known[batch] = {int(number): _result(entry) for number, entry in known.items()}
+                self.wanted |= {batch} if line.get("wanted", False) else set()
             case {"drawn": dict(drawn)}:
                 self._draw({int(number): dict(point) for number, point in drawn.items()})
             case {"evaluation": int(evaluation), "reported": dict(reported), "stopped": list(stopped)}:
@@ -69,12 +72,16 @@ class Told:
             case _:
                 raise ValueError("no line of this log")
 
-    def note_known(self, batch: int, known: Known) -> None:
-        """Note what a batch is asked for with, unless an earlier run has noted it."""
+    def note_known(self, batch: int, known: Known, *, wanted: bool = True) -> None:
+        """Note what a batch is asked for with, unless an earlier run has noted it; and whether it is wanted.
+
+        One that is not wanted may be asked for in a later run, of a search that is extended.
+        """
         if batch not in self.known:
             self.known[batch] = known
+            self.wanted |= {batch} if wanted else set()
             entries = {str(n): None if result is None else _entry(result) for n, result in known.items()}
-            self._append({"batch": batch, "known": entries})
+            self._append({"batch": batch, "known": entries, "wanted": wanted})
 
     def note_drawn(self, drawn: Mapping[int, Drawn]) -> None:
         """Note what was asked for; forget what is known of other suggestions that had these numbers."""
@@ -85,6 +92,9 @@ class Told:
     def _draw(self, drawn: Mapping[int, Drawn]) -> None:
         """Take up what was asked for, as `note_drawn`."""
         others = {n for n, point in drawn.items() if self._drawn.get(n, point) != point}
+        if others:  # then what was asked for behind them will be others, too
+            others |= {n for n in self._drawn if n > max(drawn)}
+            self._drawn = {n: point for n, point in self._drawn.items() if n not in others}
         self.known = {batch: known for batch, known in self.known.items() if not others & {*known}}
         self._judged = {key: stop for key, stop in self._judged.items() if key[0] not in others}
         self._reported = {n: curve for n, curve in self._reported.items() if n not in others}

@@ -29,6 +29,7 @@ OUTCOME = outcome_columns()
 EPOCHS = ["trial_id", "epoch", "step", "split", "loss", "accuracy"]
 """Columns of epochs.csv, before those of tracked metrics."""
 NOT_NEEDED = "not needed: every contrast was decided at "
+NOT_NEEDED_BEFORE = "not needed: every contrast was told at "  # in folders of before
 """How the reason of a trial begins that a look at its study made needless; then follow the seeds."""
 SCORES = ("trial_id", "split", "metric", "value")
 """Columns of scores.csv."""

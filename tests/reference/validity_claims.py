@@ -220,8 +220,8 @@ CLAIMS = [
     Claim(
         PAGE, FOLDER,
         """
-    A difference of one standard deviation is told after {} of 20 seeds by O'Brien and Fleming's spending, and
-    after {} by Pocock's, in the mean.""",
+    A difference of one standard deviation is decided after {} of 20 seeds by O'Brien and Fleming's spending,
+    and after {} by Pocock's, in the mean.""",
         _seeds_taken,
     ),
     Claim(PAGE, FOLDER, f"| {AT_LOOKS} | | | {CELL} |", partial(_rate, LOOKS, LOOKED, 20)),

@@ -137,6 +137,18 @@ def test_the_expected_best_is_drawn_of_random_search_alone(tmp_path: Path) -> No
         assert "independent draws" in words_of(left_out)
 
 
+def test_the_expected_best_is_not_drawn_where_another_sampler_asked_before(tmp_path: Path) -> None:
+    for first, said in (
+        ("random", None), ("tpe", "of the sampler tpe depends"),
+        ("TPESampler, HyperbandPruner", "of an Optuna study outside (TPESampler, HyperbandPruner) depends"),
+    ):  # fmt: skip
+        table = suggestions().assign(sampler=[first] * 10 + ["random"] * 30)
+        section = search_page._budget(read(write(tmp_path / first, table)))
+        assert section is not None
+        assert bool(section.figures) == (said is None)
+        assert said is None or said in words_of(section)
+
+
 def test_a_minimized_objective_has_a_falling_best(tmp_path: Path) -> None:
     table = suggestions()
     table = table.rename(columns={"val_accuracy": "val_loss"})

@@ -101,7 +101,8 @@ def test_a_plan_knows_what_a_pruner_leaves_to_train(
     assert given.search is not None
     share = pruners.trained_share(given.search, 5)
     assert share == pytest.approx(read(tmp_path)["evaluations"].sum() / (18 * 5))
-    assert pruners.trained_share(Search(pruner=Pruning(name="median")), 5) is None
+    for name in ("median", "asha", "extrapolation"):
+        assert pruners.trained_share(Search(pruner=Pruning(name=name)), 5) is None
     assert pruners.trained_share(Search(pruner=Pruning(name="none")), 5) == 1.0
 
 
@@ -328,6 +329,20 @@ def test_what_was_forgotten_of_other_suggestions_does_not_come_back(tmp_path: Pa
     assert (again.reported(1), again.known) == ({}, {})
     again.note_judged(1, {1: {1: 0.7}}, [])
     assert Told(tmp_path).judged(1, 1) is False
+
+
+# ----------------------------------------------------------------------------------------------- an extension
+
+
+@pytest.mark.parametrize("kind", ["halving", "median", "gp"])
+def test_a_search_that_is_extended_behind_a_batch_is_that_of_a_longer_one(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    how = {"sampler": "tpe", **SYNCHRONOUS[kind]}
+    for suggestions, folder in ((24, "whole"), (18, "extended"), (24, "extended")):
+        simulate(monkeypatch)
+        search(study(**how, suggestions=suggestions), tmp_path / folder)
+    pd.testing.assert_frame_equal(read(tmp_path / "extended"), read(tmp_path / "whole"))
 
 
 # ------------------------------------------------------------------------------------------------ the target

@@ -39,7 +39,7 @@ def trained(study: Study, folder: Path, **options: Any) -> folder_runs.RunSummar
     return runs.train(study, folder, device="cpu", workers=1, **options)
 
 
-def test_a_study_stops_once_every_contrast_is_told(
+def test_a_study_stops_once_every_contrast_is_decided(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     summary = trained(study_of(CLEAR), tmp_path / "x")
@@ -133,7 +133,7 @@ def test_retraining_goes_through_the_looks_again(tmp_path: Path) -> None:
     assert (summary.trained, dict(summary.statuses)) == (6, {"ok": 6, "skipped": 12})
 
 
-def test_one_arm_has_no_contrast_that_could_be_told(tmp_path: Path) -> None:
+def test_one_arm_has_no_contrast_that_could_be_decided(tmp_path: Path) -> None:
     study = study_of([0.3])
     summary = trained(study, tmp_path / "x")
     assert dict(summary.statuses) == {"ok": 9}

@@ -100,6 +100,12 @@ def _value(row: Mapping[Any, Any], column: str) -> Cell:
 def _words(search: SearchData) -> Iterator[str]:
     table, total = search.suggestions, refused(search)
     drawn = total + len(table)
+    if search.settings.own:  # which may have drawn more behind its last suggestion
+        yield (
+            f"{count(total, 'point')} that the Optuna study drew before a suggestion broke a constraint, and "
+            f"{'was' if total == 1 else 'were'} told to it as pruned. They are no suggestions."
+        )
+        return
     yield (
         f"Of {count(drawn, 'point')} that were drawn {total:,} broke a constraint "
         f"({percent(total / max(1, drawn))}). They were known before training, are no suggestions, and are "

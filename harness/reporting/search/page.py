@@ -7,7 +7,7 @@ confirmation alone (`harness.reporting.search.confirmation`).
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -32,7 +32,7 @@ from harness.reporting.search import tables as search_tables
 from harness.reporting.search.data import COMPLETE, FAILED, PRUNED
 from harness.reporting.search.tables import value_words
 from harness.settings.schema import KNOWN
-from harness.study.searches import SAMPLED_BY, STATES
+from harness.study.searches import SAMPLED_BY, STATES, Sampler
 from harness.text import count, joined, ordinal, spaced
 
 if TYPE_CHECKING:
@@ -253,7 +253,7 @@ def _budget(search: SearchData) -> Section | None:
     title = "Expected best against budget"
     if len(search.complete) < FEWEST_BUDGET:
         return None
-    if (asker := _dependent(search)) is not None:
+    if asker := _dependent(search):
         return Section("budget", title, [DEPENDENT.format(asker=asker)])
     curve, table = budget(search), history(search)
     so_far = table.assign(number=np.arange(1, len(table) + 1)).dropna(subset=["so_far"])
@@ -264,13 +264,16 @@ def _budget(search: SearchData) -> Section | None:
     return Section("budget", title, words, [], [Figure("search-budget", title, BUDGET, figure)])
 
 
-def _dependent(search: SearchData) -> str | None:
-    """Name who asked for suggestions that are not independent draws; None where all are."""
+def _dependent(search: SearchData) -> str:
+    """Name who asked for suggestions that are not independent draws; empty where all are."""
     if search.settings.own or search.settings.sampler != "random":
         return search.settings.asked_by
     asked = search.suggestions.get(SAMPLED_BY)  # which may have changed from one run to the next
     others = [] if asked is None else [name for name in asked.unique() if name != "random"]
-    return f"the sampler {joined(others)}" if others else None
+    ours = get_args(Sampler)
+    return joined(
+        [f"the sampler {name}" if name in ours else f"an Optuna study outside ({name})" for name in others]
+    )
 
 
 def _budget_words(search: SearchData, curve: pd.DataFrame) -> Iterator[str]:
