@@ -361,6 +361,6 @@ def rounded(value: float) -> float:
 
 
 def name_of(trials: Sequence[Trial]) -> str:
-    """Return the name of a batch's part."""
-    text = " ".join(trial.trial_id for trial in trials)
+    """Return the name of a batch's part: another one where its suggestions are asked for again."""
+    text = " ".join(f"{trial.arm.name} {trial.trial_id}" for trial in trials)
     return "b" + hashlib.sha256(text.encode()).hexdigest()[:8]

@@ -18,6 +18,7 @@ import harness
 from harness import reporting
 from harness.axes.metrics import metrics
 from harness.errors import MachineError
+from harness.results import tables
 from harness.searching import journals
 from harness.searching.rounds import StageTask
 from harness.searching.scheduling import StageSchedule
@@ -151,6 +152,36 @@ def test_the_winner_may_be_a_suggestion_that_was_asked_for_again(
         assert harness.search(given, tmp_path / "s", workers=1).winner == 3
         page = harness.report(tmp_path / "s").read_text(encoding="utf-8")
         assert "match no suggestion" not in page
+
+
+def test_suggestions_that_are_asked_for_again_do_not_write_over_what_they_left_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A search that is killed then finds both parts as their runs have written them."""
+    given = study(suggestions=3, batch=3, pruner="none", finalists=1)
+
+    class DeadlyForAll(Crew):
+        def submit(self, *call: Any, **named: Any) -> Any:
+            if call[0] is executors.run_task:
+                raise BrokenProcessPool("a child process terminated abruptly")
+            return super().submit(*call, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(executors, "pool", DeadlyForAll.of([]))
+        harness.search(given, tmp_path / "s", workers=2)
+    before = {path.name: path.read_bytes() for path in (tmp_path / "s" / "parts").iterdir()}
+
+    def killed(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tables, "consolidate", killed)
+        with pytest.raises(KeyboardInterrupt):
+            harness.search(given, tmp_path / "s", workers=1)
+    after = {path.name: path.read_bytes() for path in (tmp_path / "s" / "parts").iterdir()}
+    assert before.items() < after.items()
+    again = harness.search(given, tmp_path / "s", workers=1)
+    assert (again.asked, again.suggestions["state"].tolist()) == (0, ["failed"] * 3 + ["complete"] * 3)
 
 
 def test_a_seed_that_was_stopped_since_another_failed_is_trained_to_its_end_the_next_time(

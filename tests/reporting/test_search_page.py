@@ -146,7 +146,17 @@ def test_the_expected_best_is_not_drawn_where_another_sampler_asked_before(tmp_p
         section = search_page._budget(read(write(tmp_path / first, table)))
         assert section is not None
         assert bool(section.figures) == (said is None)
-        assert said is None or said in words_of(section)
+        assert said is None or said in words_of(section).replace(" and the sampler random", "")
+
+
+def test_a_page_says_who_asked_and_pruned_in_all_runs_of_its_folder(tmp_path: Path) -> None:
+    table = suggestions().assign(sampler=["tpe"] * 10 + ["random"] * 30)
+    told = search_page.facts(read(write(tmp_path, table, pruner={"name": "none"})))
+    assert "by the sampler tpe and the sampler random; one seed each." in told
+    assert "pruned" not in told, "four were pruned, by the pruner of an earlier run"
+    whole = table.assign(state=table["state"].replace("pruned", "complete"))
+    told = search_page.facts(read(write(tmp_path / "whole", whole, pruner={"name": "none"})))
+    assert "the sampler random, nothing was pruned; one seed each." in told
 
 
 def test_a_minimized_objective_has_a_falling_best(tmp_path: Path) -> None:

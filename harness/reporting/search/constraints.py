@@ -103,7 +103,8 @@ def _words(search: SearchData) -> Iterator[str]:
     if search.settings.own:  # which may have drawn more behind its last suggestion
         yield (
             f"{count(total, 'point')} that the Optuna study drew before a suggestion broke a constraint, and "
-            f"{'was' if total == 1 else 'were'} told to it as pruned. They are no suggestions."
+            f"{'was' if total == 1 else 'were'} told to it as pruned; those behind the last suggestion of a "
+            "call are not counted."
         )
         return
     yield (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -19,9 +19,9 @@ from harness.results import columns, finalists, tables
 from harness.results.finalists import Finalists
 from harness.settings.schema import CONFIRMED, FINALISTS, WINNER, outcome_columns
 from harness.study.contrasts import Contrasts
-from harness.study.searches import SAMPLED_BY, STATES, SUGGESTIONS, Objective, Search
+from harness.study.searches import SAMPLED_BY, STATES, SUGGESTIONS, Objective, Sampler, Search
 from harness.study.space import Parameter
-from harness.text import as_word
+from harness.text import as_word, joined
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,6 +53,22 @@ class SearchData:
     def objective(self) -> Objective:
         """The objective that decides which suggestion is the best."""
         return self.settings.ranking[0]
+
+    @property
+    def samplers(self) -> list[str]:
+        """Who asked for the suggestions: several where a later run had another sampler."""
+        if SAMPLED_BY not in self.suggestions:
+            return [self.settings.own or self.settings.sampler]
+        return list(self.suggestions[SAMPLED_BY].unique())
+
+    @property
+    def asked_by(self) -> str:
+        """The samplers in words."""
+        ours = get_args(Sampler)
+        return joined([
+            f"the sampler {name}" if name in ours else f"an Optuna study outside ({name})"
+            for name in self.samplers
+        ])  # fmt: skip
 
     @property
     def complete(self) -> pd.DataFrame:

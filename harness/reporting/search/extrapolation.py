@@ -117,8 +117,9 @@ def _doubts(search: SearchData, summary: pd.DataFrame) -> Iterator[str]:
             "others only those are here that were predicted well enough to go on, so errors of bad ones "
             "count too little."
         )
-    elif pruned and pruner.name != "none":
-        name = "its pruner" if search.settings.own else f"the pruner {pruner.name}"
+    elif pruned:
+        unknown = search.settings.own or pruner.name == "none"  # that of an earlier run is not in the folder
+        name = "a pruner" if unknown else f"the pruner {pruner.name}"
         yield (
             f"Only curves that {name} let come to their end are here; how far predictions of the others are "
             "off cannot be known."

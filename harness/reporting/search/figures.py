@@ -100,9 +100,9 @@ def _doubts(search: SearchData) -> Iterator[str]:
             f"fANOVA's forests learn from {importance.LEARNED} suggestions each, drawn afresh, so its spread "
             "is that of as many."
         )
-    if search.settings.own or search.settings.sampler != "random":
+    if search.samplers != ["random"]:
         yield (
-            f"{capitalised(search.settings.asked_by)} did not cover the space evenly: fANOVA's forest knows "
+            f"{capitalised(search.asked_by)} did not cover the space evenly: fANOVA's forest knows "
             "little of the regions that it seldom drew from."
         )
     if search.suggestions["state"].eq(PRUNED).any():

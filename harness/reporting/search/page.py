@@ -7,7 +7,7 @@ confirmation alone (`harness.reporting.search.confirmation`).
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -32,8 +32,8 @@ from harness.reporting.search import tables as search_tables
 from harness.reporting.search.data import COMPLETE, FAILED, PRUNED
 from harness.reporting.search.tables import value_words
 from harness.settings.schema import KNOWN
-from harness.study.searches import SAMPLED_BY, STATES, Sampler
-from harness.text import count, joined, ordinal, spaced
+from harness.study.searches import STATES
+from harness.text import count, ordinal, spaced
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -89,11 +89,14 @@ def facts(search: SearchData) -> str:
     """Describe the search in one sentence: its suggestions, sampler and pruner."""
     seeds = "one seed" if search.seeds == 1 else f"{search.seeds} seeds"
     pruner = search.settings.pruner.name
-    pruned = ", nothing was pruned" if pruner == "none" else f", pruned by {pruner}"
+    nothing = pruner == "none" and not search.suggestions["state"].eq(PRUNED).any()
+    pruned = ", nothing was pruned" if nothing else f", pruned by {pruner}"
+    if search.settings.own or (pruner == "none" and not nothing):  # by whom is not in the folder
+        pruned = ""
     return (
         f"{count(len(search.suggestions), 'suggestion')} of "
-        f"{count(len(search.parameters), 'parameter')} by {search.settings.asked_by}"
-        f"{'' if search.settings.own else pruned}; {seeds} each."
+        f"{count(len(search.parameters), 'parameter')} by {search.asked_by}"
+        f"{pruned}; {seeds} each."
         f"{ASYNCHRONOUS if search.settings.pruner.waits_for == 'stack' else ''}"
     )
 
@@ -253,8 +256,8 @@ def _budget(search: SearchData) -> Section | None:
     title = "Expected best against budget"
     if len(search.complete) < FEWEST_BUDGET:
         return None
-    if asker := _dependent(search):
-        return Section("budget", title, [DEPENDENT.format(asker=asker)])
+    if search.samplers != ["random"]:
+        return Section("budget", title, [DEPENDENT.format(asker=search.asked_by)])
     curve, table = budget(search), history(search)
     so_far = table.assign(number=np.arange(1, len(table) + 1)).dropna(subset=["so_far"])
     figure = plots.budget_figure(
@@ -262,18 +265,6 @@ def _budget(search: SearchData) -> Section | None:
     )
     words = list(_budget_words(search, curve))
     return Section("budget", title, words, [], [Figure("search-budget", title, BUDGET, figure)])
-
-
-def _dependent(search: SearchData) -> str:
-    """Name who asked for suggestions that are not independent draws; empty where all are."""
-    if search.settings.own or search.settings.sampler != "random":
-        return search.settings.asked_by
-    asked = search.suggestions.get(SAMPLED_BY)  # which may have changed from one run to the next
-    others = [] if asked is None else [name for name in asked.unique() if name != "random"]
-    ours = get_args(Sampler)
-    return joined(
-        [f"the sampler {name}" if name in ours else f"an Optuna study outside ({name})" for name in others]
-    )
 
 
 def _budget_words(search: SearchData, curve: pd.DataFrame) -> Iterator[str]:

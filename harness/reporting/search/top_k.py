@@ -120,9 +120,9 @@ def _words(search: SearchData, table: pd.DataFrame) -> Iterator[str]:
                 f"This search pruned {row['unknown']} of these {keep}; what they would have become is not "
                 "known, and may be better."
             )
-    if search.settings.own or search.settings.sampler not in LEARN_NOTHING:
+    if not set(search.samplers) <= set(LEARN_NOTHING):
         yield (
-            f"{capitalised(search.settings.asked_by)} learned from suggestions that were trained further; "
+            f"{capitalised(search.asked_by)} learned from suggestions that were trained further; "
             "with top-k they would have been other ones. So this judges the choice after one evaluation, not "
             "a search by it."
         )
