@@ -59,9 +59,9 @@ class Told:
 
     def _take(self, line: object) -> None:
         match line:
-            case {"batch": int(batch), "known": dict(known)}:
+            case {"batch": int(batch), "known": dict(known), **rest}:
                 self.known[batch] = {int(number): _result(entry) for number, entry in known.items()}
-                self.wanted |= {batch} if line.get("wanted", False) else set()
+                self.wanted |= {batch} if rest.get("wanted") else set()
             case {"drawn": dict(drawn)}:
                 self._draw({int(number): dict(point) for number, point in drawn.items()})
             case {"evaluation": int(evaluation), "reported": dict(reported), "stopped": list(stopped)}:
