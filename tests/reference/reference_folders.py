@@ -90,7 +90,7 @@ KEPT = {
 }
 """The folders that a command of the harness makes, by name; sessions of nox make the others."""
 BEFORE = "made before components were compiled (SEMANTICS 1), so without columns of kernels and host"
-OLD = dict.fromkeys(("lab1_learning_rate", "best-mlp-fashion"), BEFORE)
+OLD = dict.fromkeys(("best-mlp-fashion",), BEFORE)
 """Folders that are known to be stale, and why. To be made anew is the only way out of this list."""
 
 
