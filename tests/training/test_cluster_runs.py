@@ -106,12 +106,12 @@ def test_an_address_of_another_form_is_refused(
     assert not list((tmp_path / "out").glob("*.csv"))
 
 
-def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_ray_the_package_to_install_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(name: str) -> Any:
         raise ModuleNotFoundError(f"No module named {name!r}")
 
     monkeypatch.setattr(importlib, "import_module", missing)
-    with pytest.raises(UsageError, match=r"needs Ray.*No module named 'ray'.*ablation-harness\[ray\]"):
+    with pytest.raises(UsageError, match=r"needs Ray.*No module named 'ray'.*pip install "ray\[client\]""):
         connection.imported()
 
 

@@ -220,7 +220,7 @@ def _endpoint(address: str) -> tuple[str, int] | None:
 
 
 def imported() -> Any:
-    """Import Ray; raise UsageError, which names the extra, where it is not installed."""
+    """Import Ray; raise UsageError, which says how to install it, where it is not."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     tokens.use()
     try:
