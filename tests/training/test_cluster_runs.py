@@ -111,7 +111,7 @@ def test_without_ray_the_package_to_install_is_named(monkeypatch: pytest.MonkeyP
         raise ModuleNotFoundError(f"No module named {name!r}")
 
     monkeypatch.setattr(importlib, "import_module", missing)
-    with pytest.raises(UsageError, match=r"needs Ray.*No module named 'ray'.*pip install "ray\[client\]""):
+    with pytest.raises(UsageError, match=r"needs Ray.*No module named 'ray'.*pip install .ray\[client\]"):
         connection.imported()
 
 
