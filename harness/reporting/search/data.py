@@ -56,7 +56,7 @@ class SearchData:
 
     @property
     def samplers(self) -> list[str]:
-        """Who asked for the suggestions: several where a later run had another sampler."""
+        """The names of those who asked for the suggestions: several where a later run had another sampler."""
         if SAMPLED_BY not in self.suggestions:
             return [self.settings.own or self.settings.sampler]
         return list(self.suggestions[SAMPLED_BY].unique())
