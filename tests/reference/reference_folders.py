@@ -89,8 +89,7 @@ KEPT = {
     )
 }
 """The folders that a command of the harness makes, by name; sessions of nox make the others."""
-BEFORE = "made before components were compiled (SEMANTICS 1), so without columns of kernels and host"
-OLD = dict.fromkeys(("best-mlp-fashion",), BEFORE)
+OLD: dict[str, str] = {}
 """Folders that are known to be stale, and why. To be made anew is the only way out of this list."""
 
 
