@@ -13,6 +13,8 @@ from harness.stats.verdicts import COLUMNS, verdicts
 
 RESAMPLES = 10_000
 """Resamples of the seeds; a share of wins is then known to half a point."""
+FEWEST_SEEDS = 4
+"""Seeds below which resamples say nothing of other seeds: of two there are three, two of one seed alone."""
 
 
 def finalists(trials: pd.DataFrame, metric: str = "val_accuracy", *, maximize: bool = True) -> pd.DataFrame:
@@ -31,11 +33,12 @@ def finalists(trials: pd.DataFrame, metric: str = "val_accuracy", *, maximize: b
         failed, wins. wins: the share of bootstrap resamples of the seeds, drawn with replacement, in which
         the arm's mean is the best of all arms that finished every seed (Efron 1979); the arms of a resample
         share its seeds, and those that tie share the win. NaN for an arm with a hole, and with fewer than
-        two seeds.
+        `FEWEST_SEEDS`.
 
-    >>> two = pd.DataFrame({"arm": ["a", "a", "b", "b"], "seed": [0, 1, 0, 1], "status": "ok"})
-    >>> finalists(two.assign(x=[0.8, 0.7, 0.9, 0.8]), "x")[["arm", "n", "wins"]].values.tolist()
-    [['b', 2, 1.0], ['a', 2, 0.0]]
+    >>> two = pd.DataFrame({"arm": [*"aaaabbbb"], "seed": [0, 1, 2, 3] * 2, "status": "ok"})
+    >>> x = [0.8, 0.7, 0.8, 0.7, 0.9, 0.8, 0.9, 0.8]
+    >>> finalists(two.assign(x=x), "x")[["arm", "n", "wins"]].values.tolist()
+    [['b', 4, 1.0], ['a', 4, 0.0]]
     """
     done = trials.assign(**{metric: trials[metric].where(trials["status"].eq("ok"))})
     table = summarise(done, ["arm"], metric).drop(columns="sd")
@@ -56,7 +59,7 @@ def _wins(done: pd.DataFrame, metric: str, *, maximize: bool) -> dict[str, float
     values = done.pivot_table(index="seed", columns="arm", values=metric, sort=False, dropna=False)
     values = values.dropna(axis="columns")
     n = len(values)
-    if n < 2 or values.shape[1] == 0:
+    if n < FEWEST_SEEDS or values.shape[1] == 0:
         return {}
     counts = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), size=RESAMPLES)
     means = counts @ (values.to_numpy(dtype=float) * (1 if maximize else -1)) / n

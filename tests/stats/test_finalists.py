@@ -38,13 +38,14 @@ def test_the_best_mean_is_first_and_equal_ones_keep_their_order() -> None:
     )
     assert list(losses["arm"]) == ["b", "c", "a"]
     assert losses["wins"].isna().all()  # one seed says nothing of another
+    assert table["wins"].isna().all(), "nor do two: half of their resamples are one of them twice"
 
 
 def test_an_arm_with_a_seed_that_diverged_comes_after_those_without_and_never_wins() -> None:
-    table = stats.finalists(trials({"a": [0.99, NAN, 0.99], "b": [0.5, 0.6, 0.7], "c": [NAN, NAN, NAN]}))
+    table = stats.finalists(trials({"a": [0.99, NAN, 0.99, 0.99], "b": [0.5, 0.6, 0.7, 0.6], "c": [NAN] * 4}))
     assert list(table["arm"]) == ["b", "a", "c"]
-    assert table["n"].tolist() == [3, 2, 0]
-    assert table["diverged"].tolist() == [0, 1, 3]
+    assert table["n"].tolist() == [4, 3, 0]
+    assert table["diverged"].tolist() == [0, 1, 4]
     assert table["wins"].tolist() == pytest.approx([1.0, NAN, NAN], nan_ok=True)
 
 
@@ -73,7 +74,9 @@ def test_wins_are_those_of_all_resamples_of_the_seeds() -> None:
 
 
 def test_arms_that_are_equal_in_every_seed_share_the_wins() -> None:
-    table = stats.finalists(trials({"a": [0.8, 0.9, 0.7], "b": [0.8, 0.9, 0.7], "c": [0.1, 0.2, 0.1]}))
+    table = stats.finalists(
+        trials({"a": [0.8, 0.9, 0.7, 0.8], "b": [0.8, 0.9, 0.7, 0.8], "c": [0.1, 0.2, 0.1, 0.1]})
+    )
     assert table["wins"].tolist() == pytest.approx([0.5, 0.5, 0])
 
 

@@ -75,7 +75,8 @@ def _picked(search: SearchData, found: Finalists) -> str:
         f"{count(int(first['n']), 'seed')} of their own, {value_words(search.objective, first['mean'])}"
     )
     if math.isnan(first["wins"]):
-        return f"{out}; with one seed that may be chance."
+        few = "one seed" if first["n"] == 1 else "so few seeds"
+        return f"{out}; with {few} that may be chance."
     likely = "" if first["wins"] > FEW else ", less often than not"
     return f"{out}; with other seeds it would win {percent(first['wins'], 0)} of the time{likely}."
 
