@@ -96,6 +96,7 @@ class Told:
             others |= {n for n in self._drawn if n > max(drawn)}
             self._drawn = {n: point for n, point in self._drawn.items() if n not in others}
         self.known = {batch: known for batch, known in self.known.items() if not others & {*known}}
+        self.wanted &= set(self.known)
         self._judged = {key: stop for key, stop in self._judged.items() if key[0] not in others}
         self._reported = {n: curve for n, curve in self._reported.items() if n not in others}
         self._drawn |= drawn

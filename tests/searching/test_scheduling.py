@@ -326,7 +326,7 @@ def test_what_was_forgotten_of_other_suggestions_does_not_come_back(tmp_path: Pa
     Told(tmp_path).note_drawn({1: {"lr": 0.3}})  # another sampler, killed before it has judged
     again = Told(tmp_path)
     assert (again.judged(0, 1), again.judged(1, 1)) == (False, None)
-    assert (again.reported(1), again.known) == ({}, {})
+    assert (again.reported(1), again.known, again.wanted) == ({}, {}, set())
     again.note_judged(1, {1: {1: 0.7}}, [])
     assert Told(tmp_path).judged(1, 1) is False
 
