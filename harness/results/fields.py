@@ -177,6 +177,7 @@ SETTINGS: Mapping[str, tuple[str, str]] = {
     "erase_probability": (SHARE, "Share of the images in which erase empties a rectangle."),
     "erase_share": (SHARE, "Least and largest share of an image that erase empties, as a list."),
     "mixup_alpha": ("", "Both parameters of the Beta distribution from which mixup draws its weight."),
+    "pixel_dropout_share": (SHARE, "Share of the pixels that pixel_dropout empties at a step."),
 }
 """Unit and meaning of the harness's own settings. An empty cell of one means that it does not apply."""
 PARTS = {

@@ -153,6 +153,7 @@ TYPES: dict[str, Any] = {
     "rotate_degrees": Annotated[FiniteFloat, Field(gt=0, le=180)],
     "erase_probability": Probability,
     "erase_share": Annotated[list[Fraction], Field(min_length=2, max_length=2), AfterValidator(_ascending)],
+    "pixel_dropout_share": Fraction,
     "mixup_alpha": Annotated[FiniteFloat, Field(ge=0.001, le=1000)],
     "batch_size": Annotated[int, Field(ge=1), limits.at_most(limits.BATCH, "no data set has more images")],
     "epochs": Annotated[int, Field(ge=1), limits.at_most(limits.EPOCHS, "more would train for years")],

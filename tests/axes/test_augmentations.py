@@ -124,6 +124,19 @@ def test_an_image_that_no_rectangle_fits_into_stays_as_it_is() -> None:
     assert (got == 1).all()
 
 
+def test_pixel_dropout_is_that_of_torch_on_grey_inputs_and_takes_whole_pixels_of_colour() -> None:
+    x = np.random.default_rng(1).random((500, 3, 8, 8)) + 0.5
+    got, t = augment("pixel_dropout", x, target(500), pixel_dropout_share=0.2)
+    left_out = got == 0
+    assert (left_out == left_out[:, :1]).all()
+    np.testing.assert_allclose(got[~left_out], x[~left_out] / 0.8)
+    assert abs(left_out.mean() - 0.2) < 0.01
+    assert abs(left_out[:, 0].mean(0) - 0.2).max() < 0.08  # each pixel by itself
+    assert (t == target(500)).all()
+    more, _ = augment("pixel_dropout", x, target(500), pixel_dropout_share=0.5)
+    assert (more == 0)[left_out].all()  # a larger share leaves out these, and others
+
+
 def test_mixup_mixes_images_and_targets_by_one_weight_as_the_formula_says() -> None:
     x, t = images(), target()
     rng = np.random.default_rng(5)

@@ -21,9 +21,10 @@ from harness import reporting
 from harness.planning import plan
 from harness.results import datapackage, derived, run_folder
 from harness.results.columns import TABLES
-from harness.results.csv_rows import CONFUSION
+from harness.results.csv_rows import CONFUSION, TextTable
 from harness.results.tables import is_there
 from harness.settings.schema import CONFIRMED, EPOCHS, PARENT, TO_TARGET, TUNED, TUNING, outcome_columns
+from harness.study.checker import known_settings
 from harness.study.reading import load
 from harness.study.study import Study
 
@@ -124,13 +125,19 @@ def _stale_phase(kept: Reference, folder: Path, phase: str) -> Iterator[str]:
         "epochs": [*EPOCHS, *study.metrics],
         "confusion": CONFUSION,
     }
+    unused = {PARENT, *_unused(run_folder.planned_rows(planned))}
     for name, (columns, _) in tables.items():
-        header = [column for column in columns if column != PARENT]
-        if header and header != expected[name]:
-            yield _difference(f"{where}{name}", header, expected[name])
+        header, today = ([c for c in those if c not in unused] for those in (columns, expected[name]))
+        if columns and header != today:
+            yield _difference(f"{where}{name}", header, today)
     ids = {trial.trial_id for trial in planned.trials}
     if other := ids - tables["trials"][1]:
         yield f"{where}trials.csv has {len(other)} of {len(ids)} trials under other ids: {OTHER}"
+
+
+def _unused(rows: TextTable) -> set[str]:
+    """Name the settings that no trial has: a component that came later may have brought a column for them."""
+    return {name for name in known_settings() if name not in rows or not any(rows[name])}
 
 
 def _as_written(kept: Reference, there: Path) -> Study:

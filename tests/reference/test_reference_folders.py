@@ -128,6 +128,20 @@ def test_what_the_command_made_differs_from_the_study_in_its_trials_alone(small:
     assert reason.startswith("trials.csv has 10 of 10 trials under other ids: ")
 
 
+def test_a_column_of_settings_that_no_trial_has_may_be_missing(small: Path, tmp_path: Path) -> None:
+    reasons = {}
+    for setting in ("erase_share", "lr"):
+        old = Path(shutil.copytree(small, tmp_path / setting))
+        with (old / "trials.csv").open() as file:
+            rows = list(csv.reader(file))
+        at = rows[0].index(setting)
+        with (old / "trials.csv").open("w", newline="") as file:
+            csv.writer(file).writerows([*row[:at], *row[at + 1 :]] for row in rows)
+        reasons[setting] = stale(KEPT["lab4_steps"], old)
+    assert reasons["erase_share"] == stale(KEPT["lab4_steps"], small), "a component that came later"
+    assert "trials.csv lacks lr" in reasons["lr"]
+
+
 def test_a_column_or_a_heading_that_is_missing_makes_a_folder_stale(small: Path, tmp_path: Path) -> None:
     old = Path(shutil.copytree(small, tmp_path / "old"))
     with_page = replace(KEPT["lab4_steps"], page=True)

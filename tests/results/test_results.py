@@ -44,7 +44,7 @@ SETTINGS = [
     "initial_weights", "channels", "kernel", "pooling", "readout", "blocks", "ccql_weight", "lr",
     "weight_decay", "momentum", "dampening", "alpha", "eps", "centered", "betas", "amsgrad", "lr_decay",
     "initial_accumulator_value", "gamma", "shift_pixels", "flip_probability", "rotate_degrees",
-    "erase_probability", "erase_share", "mixup_alpha",
+    "erase_probability", "erase_share", "mixup_alpha", "pixel_dropout_share",
 ]  # fmt: skip
 """In the order of the columns, which scripts lean on: never reorder them."""
 OUTCOME = [

@@ -160,6 +160,7 @@ GOOD: dict[str, list[object]] = {
     "label_smoothing": [0, 0.1],
     "shift_pixels": [1, 3], "flip_probability": [1, 0.5], "rotate_degrees": [1, 22.5],
     "mixup_alpha": [1, 0.2], "erase_probability": [1, 0.5], "erase_share": [[0, 0.5], [0.02, 0.02]],
+    "pixel_dropout_share": [0, 0.5],
     "eval_every": [1, 3, "1 epochs", "2 step", "50 steps"], "lr": [1, 1e-9],
 }  # fmt: skip
 
