@@ -133,7 +133,7 @@ COMMITTED = {
     "losses": "a2f0be85835c2055", "lr_losses": "b69cd2f36658ab00",
     "pitfalls": "e2659d6cf3f2ded5", "search": "d7da834e162e76cf",
     "time_to_target": "cc95ca2934b4f742", "cnn": "95c942a9bcb3bc1e", "normalisation": "46df74f42fed86c6",
-    "augmentation": "f06b19bc5a116167", "best-cnn": "04caafcb188dd89b", "variance": "bfd700a2f4bd7984",
+    "augmentation": "f06b19bc5a116167", "variance": "bfd700a2f4bd7984",
     "losses_noise": "db1afd31d72b3d27", "single_runs_losses": "0bdb091d04a09562",
     "single_runs_networks": "05f258acee2cd78c",
 }  # fmt: skip

@@ -79,6 +79,8 @@ KEPT = {
         Reference("choices", page=True),
         Reference("best-mlp-mnist", "search"),
         Reference("best-mlp-fashion", "search", page=True),
+        Reference("best-small-mnist", "search"),
+        Reference("best-small-fashion", "search"),
         Reference("losses", tables=("trials", "epochs")),
         Reference("cnn"),
         Reference("augmentation"),
