@@ -71,6 +71,14 @@ def switched_off() -> bool:
     return os.environ.get(SWITCH, "").lower() in OFF
 
 
+def missing() -> bool:
+    """Tell whether nothing can be compiled here: it is switched off, or no compiler is installed."""
+    try:
+        return switched_off() or not _installed(_command())
+    except UnavailableError:
+        return True
+
+
 def trusted() -> bool:
     """Tell whether a person wants compiled code without a test."""
     return os.environ.get(SWITCH, "").lower() in ON
@@ -158,6 +166,10 @@ def _command() -> tuple[str, ...]:
         raise UnavailableError(f"CC = {os.environ['CC']!r} is not a command: {error}") from error
 
 
+def _installed(command: tuple[str, ...]) -> bool:
+    return bool(command) and shutil.which(command[0]) is not None
+
+
 def _stem(request: _Request, command: tuple[str, ...]) -> str:
     """Return the beginning of the shared object's name: a digest of all that decides its content."""
     headers = (path for folder in (HEADERS, *request.includes) for path in sorted(folder.glob("*.h")))
@@ -210,7 +222,7 @@ def _opened(path: Path) -> ctypes.CDLL:
 
 def _made(request: _Request, command: tuple[str, ...], target: Path) -> tuple[Path, ctypes.CDLL]:
     """Compile a text, store the shared object and load it."""
-    if not command or shutil.which(command[0]) is None:
+    if not _installed(command):
         raise UnavailableError(f"no C compiler ({' '.join(command[:1])}) is installed")
     slow = target.with_suffix(".slow")
     _check_patience(slow)

@@ -38,7 +38,7 @@ MEMBER_BYTES = 800  # of a state's header: a member's settings
 BYTES_PER_SECOND = 15e9  # an optimizer's passes over weights and state in cache, one core
 MEMBER_SECONDS = 2e-6  # of a step's dispatch, for each member of a wide stack
 ALSO_ELEMENTWISE = 2  # times the products of a convolutional network take, with all that is not a product
-FLOPS_SHARE = 0.6  # of a large product's rate that a stack's wide products reach
+FLOPS_SHARE = 0.8  # of a large product's rate that a stack's wide products reach in PyTorch
 LONE_STEP_SECONDS = {"loop": 500e-6, "numpy": 80e-6}  # of one trial, by engine
 
 
@@ -139,6 +139,7 @@ class StackTimes:
         dispatch = STEP_SECONDS + (shapes - 1) * BLOCK_SECONDS
         if not self._why_not(stack.settings):  # nor for the others: grouping.py
             dispatch = STRETCH_SECONDS
+            arithmetic *= networks.COMPILED_SHARE  # less where images have many zeros, as MNIST's have
         return arithmetic + budget.steps * (dispatch + traffic / BYTES_PER_SECOND)
 
 

@@ -11,6 +11,7 @@ from harness.check.network_stacking import how
 from harness.data.arm_settings import Settings
 from harness.data.batches import Budget
 from harness.data.samples import train_size
+from harness.lowering import compiler
 from harness.planning import parameters
 from harness.text import count
 
@@ -26,6 +27,14 @@ VALUE_SECONDS = 6e-9
 """Of a value that a step keeps of an image: elementwise operations, pooling and norms, forward and back."""
 EVALUATED_VALUE_SECONDS = 4e-9
 """The same of an evaluation."""
+IMAGE_STEP_SECONDS = (100e-6, 60e-6)
+"""The same as STEP_SECONDS where C kernels compute convolutions and what is behind each (`_in_kernels`)."""
+IMAGE_VALUE_SECONDS = 0.3e-9
+"""The same as VALUE_SECONDS there: activations other than ReLU, additions of skip connections."""
+COMPILED_SHARE = 0.8
+"""Seconds of what is computed in C, to those of a stack's products of as many operations in PyTorch."""
+WEIGHTS_USED = 2
+"""How many times an image uses a weight, in the mean, from which on a network is one of convolutions."""
 BY_HAND = 12
 """How many times as long as a large product of as many operations a network takes in the numpy engine."""
 AUGMENTED_SECONDS, AUGMENTED_PIXEL_SECONDS = 100e-6, 5e-9
@@ -70,10 +79,27 @@ def stack_seconds(engine: str, arms: Sequence[Settings], rate: float) -> float:
     if engine == "numpy":  # which may run where PyTorch is not
         return BY_HAND * products * (3 * trained + evaluated)
     kept = sum(how(arm).sizes.all for arm in arms)
+    layers = how(settings).sizes.tensors
+    if engine == "stacked" and _in_kernels(settings):
+        images = 3 * trained + evaluated
+        first, of_layer = IMAGE_STEP_SECONDS
+        arithmetic = COMPILED_SHARE * products * images + kept * IMAGE_VALUE_SECONDS * (trained + evaluated)
+        return arithmetic + budget.steps * (first + of_layer * layers)
     seconds = products * (3 * trained + evaluated)
     seconds += kept * (VALUE_SECONDS * trained + EVALUATED_VALUE_SECONDS * evaluated)
     first, of_layer = STEP_SECONDS if engine == "stacked" else LONE_STEP_SECONDS
-    return seconds + budget.steps * (first + of_layer * how(settings).sizes.tensors)
+    return seconds + budget.steps * (first + of_layer * layers)
+
+
+def _in_kernels(settings: Settings) -> bool:
+    """Tell whether most of a stack's step is in the C kernels for images (`engines/modules/image_kernels`).
+
+    Layer norms, and layers that only torch.func computes for all members, are not.
+    """
+    size = parameters.size_of(settings)
+    convolutions = (size.flops or 0) > WEIGHTS_USED * 2 * size.parameters
+    ours = how(settings).way == "layers" and settings.norm != "layer"
+    return convolutions and ours and not compiler.missing()
 
 
 def augmentation_seconds(settings: Settings) -> float:

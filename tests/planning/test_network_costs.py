@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 import harness
+from harness.check.network_stacking import how
 from harness.errors import UsageError
 from harness.planning import networks
 from harness.planning.cost import disk_bytes, flops_per_second, stack_seconds, too_large
+from harness.planning.parameters import size_of
 from harness.planning.plan import make
 from harness.planning.stack import Stack, parameters_of, stack_bytes
 from harness.settings import limits
@@ -43,6 +46,27 @@ def test_seconds_of_softmax_regression_by_hand() -> None:
         assert seconds == pytest.approx(arithmetic + STEPS * (step + layer))
     eight = stack_seconds(stack_of(8, architecture="linear"), RATE)
     assert eight == pytest.approx(8 * arithmetic + STEPS * sum(networks.STEP_SECONDS))
+
+
+def test_seconds_of_convolutions_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kernels reach the rate of a large product; what they leave costs each value that a step keeps."""
+    monkeypatch.delenv("HARNESS_KERNELS", raising=False)
+    monkeypatch.setenv("CC", sys.executable)  # any program: nothing is compiled here
+    stack = stack_of(2, architecture="cnn", channels=[4])
+    sizes, flops = how(stack.settings).sizes, size_of(stack.settings).flops
+    assert flops == 2 * (64 * 9 * 4 + 4 * 10)  # 8 x 8 pixels, their mean, 10 classes
+    products = networks.COMPILED_SHARE * flops / RATE * (3 * STEPS * 40 + LOOKED_AT)
+    values = networks.IMAGE_VALUE_SECONDS * sizes.all * (STEPS * 40 + LOOKED_AT)
+    first, of_layer = networks.IMAGE_STEP_SECONDS
+    in_kernels = 2 * (products + values) + STEPS * (first + of_layer * sizes.tensors)
+    assert stack_seconds(stack, RATE) == pytest.approx(in_kernels)
+    for switch, value in (("CC", "no-such-compiler"), ("CC", "'"), ("HARNESS_KERNELS", "off")):
+        monkeypatch.setenv(switch, value)
+        assert stack_seconds(stack, RATE) > 1.5 * in_kernels
+        monkeypatch.setenv("CC", sys.executable)
+    monkeypatch.delenv("HARNESS_KERNELS")
+    normed = {norm: stack_of(architecture="cnn", channels=[4], norm=norm) for norm in ("batch", "layer")}
+    assert stack_seconds(normed["layer"], RATE) > 1.5 * stack_seconds(normed["batch"], RATE)
 
 
 def test_the_numpy_engine_costs_products_alone_and_needs_no_pytorch() -> None:
