@@ -11,7 +11,7 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,20 +39,24 @@ UNCLEAR = re.compile(r"""^$|[\s'"\\]""")
 class Provenance:
     """provenance.json of a run that trains into a folder. Earlier runs into the same folder stay listed."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (facts of one run)
         self, folder: Path, plan: Plan, devices: Sequence[str], workers: int, *, here: bool = True,
-        idle: bool = False,
+        idle: bool = False, engine: str = "",
     ) -> None:  # fmt: skip
-        """Write that a run begins, on this machine or elsewhere; an `idle` one has nothing to train."""
+        """Write that a run begins, on this machine or elsewhere; an `idle` one has nothing to train.
+
+        `engine` is what a search trains with, whose plan has no stacks yet; else the plan's stacks say it.
+        """
         self.path = folder / "provenance.json"
         self.before = before = documents.provenance(folder)
         _set_aside(self.path)
         self.start = time.monotonic()
+        engines = {engine} if engine else {stack.engine for stack in plan.stacks}
         about = {
             "versions": _versions(),
             "commit": _commit(),
             "device": _device_name(devices[0]) if here else devices[0],
-            "kernels": _kernels(plan, devices[0]) if here else "those of the nodes: see trials.csv",
+            "kernels": _kernels(engines, devices[0]) if here else "those of the nodes: see trials.csv",
             "bits": builds.bits(),
             "host": machine.host(),
         }
@@ -200,8 +204,8 @@ def _device_name(device: str) -> str:
     return f"{device} ({torch.cuda.get_device_name(device)})"
 
 
-def _kernels(plan: Plan, device: str) -> str:
+def _kernels(engines: Collection[str], device: str) -> str:
     """Name the stacked engine's kernels that compute, or say why none do."""
-    if device != "cpu" or all(stack.engine != "stacked" for stack in plan.stacks):
+    if device != "cpu" or "stacked" not in engines:
         return "not used"
     return kernels.why_not() or f"{bits.build()} ({kernels.identity()})"  # as in trials.csv, and whole

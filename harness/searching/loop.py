@@ -248,8 +248,9 @@ class _Search:
     def run(self, display: SearchDisplay | None) -> SearchResult:
         """Ask, train and tell until there are as many suggestions as the study asks for."""
         provenance = Provenance(
-            self.folder, self.plan, self.devices, self.processes, here=not self.options.cluster
-        )
+            self.folder, self.plan, self.devices, self.processes,
+            here=not self.options.cluster, engine=self.engine,
+        )  # fmt: skip
         every = draw(checks.every_component(self.study), self.engine)
         modules = folder_runs.third_party_modules(every)
         count = self.processes if self.options.cluster else spawning.possible(self.processes)

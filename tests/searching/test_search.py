@@ -16,6 +16,7 @@ from postgres_server import Postgres
 from search_processes import start, stop_after
 
 from harness import results
+from harness.engines import kernels
 from harness.errors import MachineError, UsageError
 from harness.results import part_files, parts
 from harness.searching import loop as searching
@@ -98,6 +99,8 @@ def test_a_search_makes_the_requested_number_of_distinct_suggestions(folder: Pat
     run = json.loads((folder / "provenance.json").read_text())["runs"][-1]
     assert 0 < run["busy"] <= 1
     assert 0 <= run["idle_seconds"] < run["seconds"]
+    used = kernels.identity() if not kernels.why_not() else kernels.why_not()
+    assert used in run["kernels"], "before its first suggestion it has no stacks, and said: not used"
 
 
 def test_the_objective_equals_the_trained_value(folder: Path) -> None:
