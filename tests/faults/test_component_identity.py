@@ -126,7 +126,8 @@ def digest(axis: str = "activation", name: str = "mine") -> str:
 # --------------------------------------------------------------------------------------- what must stay
 
 COMMITTED = {
-    "best-mlp-fashion": "85265a43e9b88645", "best-mlp-mnist": "6d1193db49559553",
+    "best-mlp-fashion": "85265a43e9b88645", "best-mlp-mnist": "92397309fb6c57dc",
+    "best-small-fashion": "6401a6e32d7e4f50", "best-small-mnist": "714b85a7e133b2d0",
     "choices": "fc0fcd53d48a92b3", "lab1_learning_rate": "ed08d521af4236af",
     "lab2_losses": "2690ae6514cd7787", "lab3_fashion": "58cd6ac79b222823",
     "lab3_numpy": "8b9c9a8007393dfe", "lab4_steps": "524613862919de43", "lab5_ladder": "b23dcd3f96470216",
