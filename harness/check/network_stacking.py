@@ -108,7 +108,8 @@ def _try(settings: Settings) -> Stacking:
 
     reasons: list[str] = []
     sizes = Sizes()
-    with process_state.kept(), torch.random.fork_rng(devices=[]), torch.enable_grad():
+    alone = process_state.one_thread()
+    with alone, process_state.kept(), torch.random.fork_rng(devices=[]), torch.enable_grad():
         try:
             probe = _Probe(settings)
             sizes = probe.sizes()

@@ -13,15 +13,18 @@ import pandas as pd
 from harness import notes, results, stats
 from harness.cli import winner_output
 from harness.cli.output import show_summary
+from harness.planning import compilation
 from harness.planning.cost import cost
 from harness.planning.doubts import unseen
 from harness.planning.plan import Plan, make
 from harness.planning.stack import Engine
+from harness.results import csv_rows, run_folder
 from harness.searching import constraints, pruners, samplers, suggestions, warm_start
 from harness.searching.ask_tell import arm_of
 from harness.searching.checks import evaluations_of, size_of
 from harness.searching.search_result import SearchResult
 from harness.settings.schema import BASELINE, CONFIRMED, FINALISTS, KNOWN, WINNER
+from harness.study.searches import SUGGESTIONS
 from harness.study.space import Choices, Parameter
 from harness.study.study import Study
 from harness.study.trials import settings_of
@@ -29,11 +32,17 @@ from harness.text import as_text, difference, duration, percent
 
 SAMPLED = 64  # random suggestions that the estimate of a search's time is made from
 SHOWN = 5  # of the best suggestions
+USUAL = (
+    "dataset", "architecture", "hidden", "activation", "optimizer", "lr", "batch_size", "epochs", "steps",
+)  # fmt: skip
+"""Settings of a baseline that are shown whether the study sets them or not."""
+PLAIN = ("architecture", "mlp")
+"""The network that nobody needs to be told of."""
 
 
-def show_plan(study: Study, folder: Path, engine: Engine, processes: int) -> None:
+def show_plan(study: Study, folder: Path, engine: Engine, processes: int, device: str = "cpu") -> None:
     """Show the plan of a search: its parameters, number of suggestions, pruner, and estimated time."""
-    search, space = study.search, study.space
+    search = study.search
     assert search is not None  # noqa: S101 (asked of searches only)
     click.secho(f"{study.name}: search", bold=True)
     if study.about.hypothesis:
@@ -45,41 +54,69 @@ def show_plan(study: Study, folder: Path, engine: Engine, processes: int) -> Non
         f"{search.suggestions}{settings} suggestions{seeds} in batches of {search.batch}, "
         f"sampler {search.sampler}"
     )
-    for line in _aims(study, folder):
+    for line in (*_there(study, folder), *_aims(study, folder), *_parameters(study)):
         click.echo(line)
-    for entry in space.entries:
-        when = "".join(f"; when {key} is {' or '.join(values)}" for key, values in entry.when.items())
-        for parameter in entry.parameters:
-            click.echo(f"  {parameter.name:<18} {_values(parameter)}{when}")
-    click.echo(f"a component's own setting is drawn where the component is; baseline: {_baseline(study)}")
-    most = max(evaluations_of(study))
-    rungs = pruners.rungs(search.pruner, most)
-    if rungs:
-        at = ", ".join(map(str, rungs))
-        click.echo(f"pruner {search.pruner.name}: asked after evaluation {at} of {most}")
-    elif search.pruner.name != "none":
-        note = f"pruner {search.pruner.name} stops nothing: no suggestion gets more than {most} evaluations"
-        notes.warn(note)
-    for remark in samplers.remarks(search, space):
+    _show_pruner(study)
+    for remark in samplers.remarks(search, study.space):
         notes.warn(remark)
     sample = sampled(study, engine)
+    for words in _trained_in(sample, study, device):
+        click.echo(words)
     for warning in unseen(study, sample.trials):
         notes.warn(warning)
     seconds = cost(sample.stacks, sample.study, processes).seconds * search.suggestions / SAMPLED
+    most = max(evaluations_of(study))
     share = pruners.trained_share(search, most)
-    left = (
-        ", less what is pruned"
-        if share is None
-        else f", {percent(share, 0)} of all evaluations"
-        if rungs
-        else ""
-    )
+    left = ", less what is pruned"
+    if share is not None:
+        left = f", {percent(share, 0)} of all evaluations" if pruners.rungs(search.pruner, most) else ""
     click.echo(
         f"about {duration(seconds * (share or 1.0))} on {processes} cores (an estimate of the training "
         f"alone{left}; start-up and report come on top)"
     )
     for line in _afterwards(study, engine, processes, seconds / search.suggestions):
         click.echo(line)
+
+
+def _parameters(study: Study) -> Iterator[str]:
+    """Say what a suggestion draws, and where the rest of it comes from."""
+    for entry in study.space.entries:
+        when = "".join(f"; when {key} is {' or '.join(values)}" for key, values in entry.when.items())
+        for parameter in entry.parameters:
+            yield f"  {parameter.name:<18} {_values(parameter)}{when}"
+    yield f"a component's own setting is drawn where the component is; baseline: {_baseline(study)}"
+
+
+def _show_pruner(study: Study) -> None:
+    """Show when the pruner is asked, or warn that it stops nothing."""
+    search = study.search
+    assert search is not None  # noqa: S101
+    most = max(evaluations_of(study))
+    if rungs := pruners.rungs(search.pruner, most):
+        click.echo(
+            f"pruner {search.pruner.name}: asked after evaluation {', '.join(map(str, rungs))} of {most}"
+        )
+    elif search.pruner.name != "none":
+        note = f"pruner {search.pruner.name} stops nothing: no suggestion gets more than {most} evaluations"
+        notes.warn(note)
+
+
+def _trained_in(sample: Plan, study: Study, device: str) -> Iterator[str]:
+    """Say what of some random suggestions trains one by one, or in PyTorch, and why."""
+    told = [*sample.one_by_one, *compilation.reasons(sample.stacks, device, study.metrics)]
+    if told:
+        yield f"of {SAMPLED} random suggestions:"
+        yield from (f"  {sentence}" for sentence in told)
+
+
+def _there(study: Study, folder: Path) -> Iterator[str]:
+    """Say how many suggestions a results folder has already; raise UsageError if it is another study's."""
+    if (folder / "plan.json").is_file():
+        run_folder.check_compatible(folder, study.in_phase("search"), {})
+    if study.search and (folder / SUGGESTIONS).is_file():
+        there = len(csv_rows.read(folder / SUGGESTIONS))
+        left = max(study.search.suggestions - there, 0)
+        yield f"{there} finished in the results folder, {left} to ask for"
 
 
 def _aims(study: Study, folder: Path) -> Iterator[str]:
@@ -118,9 +155,11 @@ def _afterwards(study: Study, engine: Engine, processes: int, each: float) -> It
 
 
 def _baseline(study: Study) -> str:
+    """Put the baseline into words: what everybody asks about, and what else the study sets."""
     settings = settings_of(study)
-    names = ("dataset", "hidden", "activation", "optimizer", "lr", "batch_size", "epochs", "steps")
-    return ", ".join(f"{name} {as_text(settings[name])}" for name in names if name in settings)
+    names = dict.fromkeys([*USUAL, *study.baseline])
+    shown = [name for name in names if name in settings and (name, settings[name]) != PLAIN]
+    return ", ".join(f"{name} {as_text(settings[name])}" for name in shown)
 
 
 def _values(parameter: Parameter) -> str:

@@ -139,7 +139,8 @@ def _plan_search(study: Study, folder: Path, options: MachineKeywords, *, as_jso
         return
     from harness.cli import search_output
 
-    search_output.show_plan(study, folder, engine, processes)
+    device = "cuda" if asked.device == "cuda" else "cpu"
+    search_output.show_plan(study, folder, engine, processes, device)
 
 
 def _plan(

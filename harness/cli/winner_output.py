@@ -96,14 +96,17 @@ def _table(found: Finalists, objective: Objective) -> None:
     from rich.table import Table
 
     table = Table(title=f"the finalists, by {spaced(objective.name)}", title_justify="left")
-    for column in ("suggestion", "in the search", "mean over seeds [95 % interval]", "seeds", "would win"):
+    told = bool(found.table["wins"].notna().any())  # not of few seeds
+    columns = ["suggestion", "in the search", "mean over seeds [95 % interval]", "seeds"]
+    for column in [*columns, *(["would win"] if told else [])]:
         table.add_column(column, justify="right", overflow="fold")
     shown = hundredths if objective.is_accuracy else significant
     for row in found.table.to_dict("records"):
         mean = f"{shown(row['mean'])} [{span(row, shown)}]" if row["n"] else "no data"
         wins = as_word(None) if pd.isna(row["wins"]) else percent(row["wins"], 0)
         seeds = f"{row['n']} of {row['planned']}"
-        table.add_row(str(row["number"]), shown(row["searched"]), mean, seeds, wins)
+        cells = [str(row["number"]), shown(row["searched"]), mean, seeds]
+        table.add_row(*cells, *([wins] if told else []))
     Console().print(table)
 
 

@@ -94,6 +94,19 @@ def kept() -> Iterator[list[str]]:
             _switch(name.removeprefix("the environment variable "))(before[name])
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Have PyTorch compute in one thread, as workers do: on busy cores, several wait for each other."""
+    from harness.system.lazy import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 def called(what: str, function: Callable[..., Any], *given: Any, note: str = "") -> Any:
     """Call a component, with its settings a functools.partial, and leave the process as it was.
 

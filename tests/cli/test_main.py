@@ -795,6 +795,25 @@ def test_plan_shows_a_search(harness: Harness) -> None:
     assert [path.name for path in Path().iterdir()] == ["study.toml"]
 
 
+def test_the_plan_of_a_search_says_what_is_there_its_network_and_what_trains_in_pytorch(
+    harness: Harness,
+) -> None:
+    given = study(SEARCH.replace("hidden = [4]", 'architecture = "cnn"\nchannels = [4]'))
+    planned = harness("plan", given)
+    in_order(
+        planned.stdout, r"baseline: dataset digits, architecture cnn, .*channels \[4\]",
+        "of 64 random suggestions:", "64 trials of architecture 'cnn' train in PyTorch, in stacks",
+    )  # fmt: skip
+    assert "in the results folder" not in planned.stdout
+    assert harness("search", given, "--workers", 1).code == 0
+    more = harness("plan", given, "--set", "search.suggestions=6")
+    assert "4 finished in the results folder, 2 to ask for" in more.stdout
+    Path("other.toml").write_text(Path(given).read_text().replace('"found"', '"lost"'))
+    other = harness("plan", "other.toml", "--results", "results/found")
+    assert other.code == 2
+    assert "holds results of the study 'found', not of 'lost'" in other.stderr
+
+
 def test_the_plan_says_when_a_pruner_stops_nothing(harness: Harness) -> None:
     answer = harness("plan", study(SEARCH), "--set", "epochs=1")
     assert answer.code == 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import tomllib
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -101,6 +101,22 @@ class Drawing(nn.Module):
         return logits
 
 
+class Watching(nn.Module):
+    """One linear layer, which notes in how many threads it computes."""
+
+    threads: ClassVar[set[int]] = set()
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.out = nn.Linear(64, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Compute."""
+        self.threads.add(torch.get_num_threads())
+        logits: Tensor = self.out(x.flatten(1))
+        return logits
+
+
 class Counting(nn.Module):
     """State outside parameters and buffers."""
 
@@ -181,6 +197,20 @@ def test_a_network_that_gives_other_logits_each_time_is_never_stacked(made: Any,
     found = network_stacking.how(settings)
     assert found.way == "loop"
     assert words in found.reason
+
+
+def test_networks_are_tried_in_one_thread() -> None:
+    """Where other programs have the cores, a plan took four times as long in several."""
+    architectures.register("mine")(lambda shape, classes, activation: Watching(classes))  # noqa: ARG005
+    Watching.threads.clear()
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        network_stacking.how(resolve({"dataset": "digits", "steps": 21, "architecture": "mine"}))
+        assert Watching.threads == {1}
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_a_plan_of_mlps_imports_no_torch() -> None:

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from harness.data import cache
 from harness.system import files, machine
+from harness.system.process_state import one_thread
 
 Kind: TypeAlias = Literal["forward", "gradient", "update"]
 """A product of weights with images or activations; of a gradient with them; the latter, into the weights."""
@@ -81,12 +82,8 @@ def choice() -> Choice:
 
 def _measured() -> Choice:
     """Measure every class in one thread, as runs train."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with one_thread():
         return {name: _is_better(*name.split(", ", 1)) for name in CLASSES}
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _place() -> Path:

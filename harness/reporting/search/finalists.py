@@ -142,8 +142,9 @@ def table(search: SearchData, found: Finalists) -> Table:
         Column("seeds", _seeds, numeric=True, show="wide"),
         Column("the first against it", against, numeric=True),
         Column("verdict", said),
-        Column("would win", lambda row: share_cell(row["wins"], digits=0), numeric=True),
     ]
+    if found.table["wins"].notna().any():  # not of few seeds
+        columns.append(Column("would win", lambda row: share_cell(row["wins"], digits=0), numeric=True))
     pairs = len(found.table) * (len(found.table) - 1) // 2
     note = (
         f"Ordered by the mean of {spaced(search.objective.name)}; under it its 95\u00a0% Student-t interval. "

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from harness.engines.modules.image_kernels import layout
 from harness.system import files
+from harness.system.process_state import one_thread
 
 BATCH, CHANNELS, OUTPUTS, PIXELS, KERNEL = 32, 8, 16, 12, 3
 TIMES, ROUNDS = 3, 6
@@ -44,9 +45,7 @@ def _read(path: Path) -> str | None:
 @torch.no_grad()
 def _found(library: ctypes.CDLL) -> str:
     """Compare the kernels with PyTorch, in results and in time."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with one_thread():
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             x = torch.randn(BATCH, CHANNELS, PIXELS, PIXELS)
@@ -59,8 +58,6 @@ def _found(library: ctypes.CDLL) -> str:
             if not torch.allclose(mine, right, rtol=DIFFERENT, atol=DIFFERENT * float(right.abs().max())):
                 return "the kernels of images fail their self-test: they differ from PyTorch's convolutions"
         slowness = _seconds(ours) / _seconds(theirs)
-    finally:
-        torch.set_num_threads(threads)
     if slowness > 1:
         return f"the kernels of images take {slowness:.1f} times as long as PyTorch here, by their self-test"
     return ""
