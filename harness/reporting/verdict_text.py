@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from harness import stats
 from harness.reporting import computation
 from harness.reporting.contrasts import UNIT, arm, contrast, untrained
+from harness.settings.schema import CONFIRMED
 from harness.stats.verdicts import DIFFERENT, UNDECIDED
 from harness.text import (
     as_word,
@@ -319,6 +320,8 @@ def _family(reading: ReportData, judged: Verdicts, *, tuned: bool) -> Iterator[s
     elif family.declared and family.changed_after:
         trained = count(family.changed_after, "trial")
         whose = f"The study declared, after {trained} had been trained and could be read, {contrasts}"
+    elif reading.study.phase == CONFIRMED:
+        whose = f"A search judges {contrasts}: its winner against its baseline"
     elif family.declared:
         whose = f"The study declared {contrasts}"
     else:

@@ -136,6 +136,17 @@ def test_a_folder_that_lacks_shards_is_judged_with_a_word_on_them(
         assert judged.contrasts["n"].max() == (seeds if not there or seeds == 2 else seeds // 2)
 
 
+def test_the_p_of_a_lone_contrast_is_not_called_corrected() -> None:
+    table = runs()
+    few, several = harness.judge(table[table["model"].isin(["baseline", "tanh"])]), harness.judge(table)
+    for judged, words in ((few, "p"), (several, "p (Holm)")):
+        assert words in text.headings(judged)
+        assert f">{words}<" in judged._repr_html_()
+        sentence = next(said for said in text.sentences(judged) if "tanh" in said)
+        assert ("corrected p" in sentence) is (words == "p (Holm)")
+        assert ", p" in sentence or ", corrected p" in sentence
+
+
 def test_a_report_of_pairs_and_the_plain_table_agree() -> None:
     folder = REFERENCE / "best-mlp-mnist" / "confirmed"
     judged = harness.judge(folder).contrasts

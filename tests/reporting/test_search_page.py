@@ -83,6 +83,8 @@ def test_the_winner_is_compared_with_its_own_number_in_the_search(known_search: 
     assert "the highest of 32 such numbers" in words
     verdict = " ".join(search_page.answers(again)[1])
     assert "winner is better than baseline by 10.0 points of test accuracy" in verdict.replace("\u00a0", " ")
+    judged = " ".join(" ".join(paragraph) for paragraph in confirmation.answers(again)).replace("\u00a0", " ")
+    assert "A search judges 1 contrast of test accuracy: its winner against its baseline" in judged
 
 
 def test_a_confirmation_of_another_winner_says_so(known_search: SearchData) -> None:

@@ -76,7 +76,8 @@ class Judgement:
         left = len(self.contrasts) - len(rows)
         lines = [repr(self), unit, f"{left:,} others are in .contrasts" if left else "", *self.notes]
         units = f"{self.observations.unit}s"
-        columns = ("block", "arm", "reference", units, "difference", "p (Holm)", "verdict")
+        p = "p" if len(self.contrasts) == 1 else "p (Holm)"
+        columns = ("block", "arm", "reference", units, "difference", p, "verdict")
         return card(f"judgement: {self.verdict}", lines, columns, rows)
 
     @property

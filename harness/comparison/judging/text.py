@@ -70,8 +70,14 @@ def headings(judgement: Judgement) -> dict[str, bool]:
     """Name the columns of the table of contrasts; and whether each holds words, not numbers."""
     block = {judgement.observations.words["block"]: True} if _blocks(judgement) else {}
     who = "arm" if len(judgement.references) == 1 else "arm vs reference"
-    numbers = (f"{judgement.observations.unit}s", "mean", "difference", "p (Holm)")
+    p = "p" if _is_single(judgement) else "p (Holm)"
+    numbers = (f"{judgement.observations.unit}s", "mean", "difference", p)
     return {**block, who: True, **dict.fromkeys(numbers, False), "verdict": True}
+
+
+def _is_single(judgement: Judgement) -> bool:
+    """Tell whether a contrast is the only one of its family: Holm's correction leaves it as it is."""
+    return len(judgement.contrasts) == 1
 
 
 def _blocks(judgement: Judgement) -> bool:
@@ -150,7 +156,8 @@ def sentence(judgement: Judgement, row: Row) -> str:
     ends = f"{scale.difference(row['low'])} to {scale.difference(row['high'])}"
     span = f"95 % interval {ends} over {number(judgement, row)} {unit}s"
     sure = span if not math.isnan(row["low"]) else f"the same in all {n:,} {unit}s, so no interval"
-    p = f"corrected p {p_value_column(row['p_holm'])}"
+    corrected = "" if _is_single(judgement) else "corrected "
+    p = f"{corrected}p {p_value_column(row['p_holm'])}"
     word = row["verdict"]
     if word in DIFFERENT:
         less = ", which is within the margin" if row["within_margin"] else ""
