@@ -11,7 +11,7 @@ from harness.data.arm_settings import Settings
 from harness.planning import targets
 from harness.study import seed_blocks
 from harness.study.study import Study
-from harness.study.trials import Trial, components_of, settings_of_arms
+from harness.study.trials import Trial, arms_of, components_of, settings_of_arms
 from harness.text import as_text, count
 
 DIGITS = 15  # that a float keeps; further ones are of no decimal number that a person wrote
@@ -50,7 +50,7 @@ def warnings(study: Study, everything: Sequence[Trial]) -> list[str]:
         told += [f"data set {name!r}: {sentence}" for sentence in (*facts.said, *facts.warnings)]
     if study.tune is not None and study.about.phase == "fixed":
         told += seed_blocks.doubts(study.tune.blocks, study.seeds, study.tune.seeds)
-    several = (targets.warnings, resampled, _looks_at_nothing, _unrounded, unseen)
+    several = (targets.warnings, resampled, _looks_at_nothing, _unpaired, _unrounded, unseen)
     return [*told, *(sentence for say in several for sentence in say(study, everything))]
 
 
@@ -113,6 +113,33 @@ def _looks_at_nothing(study: Study, everything: Sequence[Trial]) -> list[str]:
     if not study.contrasts.looks or len(settings_of_arms(everything)) > 1:
         return []
     return ["contrasts.looks: there is one arm, so no contrast that a look could tell; all seeds are trained"]
+
+
+def _unpaired(study: Study, everything: Sequence[Trial]) -> Iterator[str]:
+    """Name the levels of a grid that nothing is compared with: no arm has the reference, all else the same.
+
+    Such is an optimizer with momentum beside an axis of momenta, where the reference has none.
+    """
+    if study.about.phase != "fixed":
+        return
+    varied = [axis for axis, values in study.axes.items() if len(values) > 1]
+    arms = [
+        {axis: arm.labels.get(axis) or as_text(arm.settings.get(axis)) for axis in varied}
+        for arm in arms_of(everything)
+    ]
+    for level in (level for level in study.contrasts.levels if level.axis in varied):
+        axis, beside = level.axis, dict[tuple[str, ...], set[str]]()
+        for own in arms:
+            others = tuple(value for name, value in own.items() if name != axis)
+            beside.setdefault(others, set()).add(own[axis])
+        compared = set().union(*(found for found in beside.values() if level.reference in found))
+        there = dict.fromkeys(own[axis] for own in arms if own[axis])
+        if alone := [name for name in there if name not in compared]:
+            yield (
+                f"{axis} = {', '.join(alone)}: no contrast, for no arm of {axis} = {level.reference} is the "
+                "same otherwise: a setting of another axis applies beside one of them alone. To compare "
+                "them, write the arms out as linked settings"
+            )
 
 
 def _unrounded(study: Study, everything: Sequence[Trial]) -> list[str]:

@@ -60,6 +60,22 @@ def as_known(plan: Plan) -> list[tuple[str, Any, list[str]]]:
 # ----------------------------------------------------------------------------------------------- what it says
 
 
+def test_levels_that_no_contrast_has_are_told(study_of: Make) -> None:
+    """By hand: sgd has no momentum, so no arm of it is the same as one of momentum or rmsprop otherwise."""
+    told = make(
+        study_of({"optimizer": ["sgd", "momentum", "rmsprop", "adam"], "momentum": [0.5, 0.9]})
+    ).warnings
+    (said,) = [words for words in told if "no contrast" in words]
+    assert said.startswith(
+        "optimizer = momentum, rmsprop: no contrast, for no arm of optimizer = sgd is the same"
+    )
+    told = make(study_of({"augmentation": ["none", "flip"], "flip_probability": [0.1, 0.5]})).warnings
+    (said,) = [words for words in told if "no contrast" in words]
+    assert said.startswith("augmentation = flip: no contrast, for no arm of augmentation = none is")
+    for axes in ({"optimizer": ["sgd", "adam"]}, {"lr": [0.1, 0.2], "momentum": [0.5], "optimizer": ["sgd"]}):
+        assert not any("no contrast" in words for words in make(study_of(axes)).warnings)
+
+
 def test_a_plan_counts_skipped_and_merged_trials(study_of: Make) -> None:
     plan = make(study_of({"loss": ["ce", "nll"], "match": ["kind", "ignore"]}, study={"seeds": 3}))
     assert len(plan.trials) == 9
