@@ -11,7 +11,7 @@ import click
 from harness.cli import json_output
 from harness.cli.json_output import json_option
 from harness.cli.show import plugin_option
-from harness.errors import MachineError, UsageError
+from harness.errors import MachineError, UsageError, quoted
 
 OPTIMIZER_STATES = {"auto": None, "kept": True, "fresh": False}
 
@@ -48,13 +48,23 @@ def continue_(  # noqa: PLR0913 (options of a command)
 ) -> None:  # fmt: skip
     """Train a trained trial further, with other settings, as a trial of its own in a folder of its own."""
     from harness.cli import answers, output
-    from harness.exporting.continuing import continue_training
+    from harness.exporting.continuing import go_on
     from harness.results import read
+    from harness.study.overrides import read_value
 
     given = {name: value for name, value in budget.items() if value is not None}
     chosen = read(results).trial(trial, where or "")
-    continued = continue_training(
-        chosen, out=out, optimizer_state=OPTIMIZER_STATES[optimizer_state], **{**_read(changes), **given}
+    texts = _split(changes)
+    read_changes = {name: read_value(text) for name, text in texts.items()}
+
+    def spelled(name: str, value: object) -> str:
+        """Write a change as the option that makes it."""
+        if name in given:
+            return f"--{name} {value}"
+        return f"--set {name}={quoted(texts.get(name, value), str)}"
+
+    continued = go_on(
+        chosen, {**read_changes, **given}, OPTIMIZER_STATES[optimizer_state], out, spelled=spelled
     )
     row = continued.trials.iloc[0]
     if row["status"] == "failed":
@@ -66,14 +76,12 @@ def continue_(  # noqa: PLR0913 (options of a command)
         json_output.show("continue", folder=continued.folder, trial=trained)
 
 
-def _read(changes: Sequence[str]) -> dict[str, Any]:
-    """Read the settings that --set gives, as in `harness run`."""
-    from harness.study.overrides import read_value
-
-    read: dict[str, Any] = {}
+def _split(changes: Sequence[str]) -> dict[str, str]:
+    """Split what --set gives into settings and their texts, as in `harness run`."""
+    texts: dict[str, str] = {}
     for change in changes:
         name, equals, text = change.partition("=")
         if not equals or not name.strip():
             raise UsageError(f"--set {change!r}: allowed: KEY=VALUE")
-        read[name.strip()] = read_value(text.strip())
-    return read
+        texts[name.strip()] = text.strip()
+    return texts

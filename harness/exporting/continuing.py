@@ -10,33 +10,34 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from harness import notes
+from harness.axes import plugins
 from harness.axes.optimizers import optimizers
 from harness.axes.own_networks import ENGINES
 from harness.data.arm_settings import Settings
 from harness.data.batches import Budget
 from harness.data.samples import train_size
 from harness.engines import engine
-from harness.errors import UsageError, did_you_mean
+from harness.errors import UsageError, did_you_mean, quoted
 from harness.planning.plan import Plan, draw
 from harness.planning.stack import Engine, Stack
 from harness.results import Results, TrainedTrial, checkpoints, kept_states, trained
 from harness.results.checkpoints import EVERY, CheckpointHeader, DamagedError
 from harness.results.origins import Origin
-from harness.settings import Value
+from harness.settings import Setting, Value
 from harness.study.about import LONGEST_NAME
-from harness.study.checker import allowed, known_settings
+from harness.study.checker import known_settings
 from harness.study.reading import parse
 from harness.study.starts import FILE, OF_A_START, Start
 from harness.study.study import Study
-from harness.study.trials import Trial, resolve
+from harness.study.trials import Trial, resolve, settings_of
 from harness.system.lazy import torch
 from harness.training import folder_runs, runs, starts
 from harness.training.options import RunOptions
@@ -46,13 +47,29 @@ FIXED = {
         "dataset", "preprocessing", "val_fraction", "val_split", "split_seed", "label_noise",
         "label_noise_seed",
     ),
-    "a trained network keeps its layers": ("architecture", "hidden", "activation", "head"),
+    "a trained network keeps its layers": (
+        "architecture", "hidden", "activation", "head", "norm", "skip", "channels", "kernel", "pooling",
+        "blocks", "readout",
+    ),
+    "a trained network has its weights already": ("initial_weights",),
     "a trial that goes on keeps its seed": ("seed", "seeds", "start_seed"),
 }  # fmt: skip
 """Settings that cannot change, and why."""
 OF_COMPONENT = ("optimizer", "schedule", "loss", "augmentation")
 """Axes whose component may change: settings of the old one are left out then."""
+MAY_CHANGE = (
+    "optimizer, schedule, loss and augmentation and their settings, batch_size, sampling, dropout, "
+    "label_smoothing, match, eval_every, order_seed, dropout_seed, augmentation_seed, and epochs or steps"
+)
+"""What can change, in words."""
 CONTINUED = re.compile(r"-continued-t[0-9a-f]{12}$")
+Spelling: TypeAlias = "Callable[[str, object], str]"
+"""A function (setting, value) -> how whoever changes the setting has written that, for messages."""
+
+
+def in_python(name: str, value: object) -> str:
+    """Write a change as Python has it."""
+    return f"{name} = {quoted(value)}"
 
 
 def continue_training(  # noqa: PLR0913 (a person's keywords)
@@ -81,27 +98,44 @@ def continue_training(  # noqa: PLR0913 (a person's keywords)
         out: the results folder; results/<study>-continued-<its id>/ if not given.
         live: draw the loss curve while it is trained.
         checkpoint_every: such as "60 seconds", "5 epochs" or "never".
-        settings: other settings that change: of optimizer, schedule, loss or augmentation, batch_size,
-            sampling, dropout, label_smoothing, eval_every, steps.
+        settings: other settings that change: optimizer, schedule, loss or augmentation and their settings,
+            batch_size, sampling, dropout, label_smoothing, match, eval_every, steps, and the seeds
+            order_seed, dropout_seed and augmentation_seed.
 
     Returns:
         The results of the continued trial.
 
     Raises:
-        UsageError: a setting cannot change or is unknown, the trial did not finish, or its state is missing.
+        UsageError: a setting cannot change, is unknown or does not apply to the trial; the trial did not
+            finish, or its state is missing.
 
     Example:
         >>> harness.continue_training(results.trial(), epochs=3, lr=0.01)  # doctest: +SKIP
     """
     given = {"epochs": epochs, "lr": lr, **settings}
-    changes = checked({name: value for name, value in given.items() if value is not None})
+    changes = {name: value for name, value in given.items() if value is not None}
+    return go_on(trial, changes, optimizer_state, out, live=live, checkpoint_every=checkpoint_every)
+
+
+def go_on(  # noqa: PLR0913 (what a person gives, and how)
+    trial: TrainedTrial | Results | Path | str,
+    given: Mapping[str, Any],
+    optimizer_state: bool | None = None,
+    out: Path | str | None = None,
+    *,
+    live: bool = False,
+    checkpoint_every: str = EVERY,
+    spelled: Spelling = in_python,
+) -> Results:
+    """Train a trial further as `continue_training` does, with the changes in one mapping.
+
+    `spelled` writes a change in messages: on the command line, as its option.
+    """
     parent = _Parent.of(trained.trained(trial))
+    changes = checked(given, parent, spelled)
     begun = parent.begin(changes, optimizer_state)
     study = _study(parent, changes, begun.start)
-    trained.planned(parent.given)  # the study's plugins were read just now: is it still what they say?
-    drawn = draw(study, parent.engine)
-    for reason in drawn.skipped.values():
-        raise UsageError(reason)
+    drawn = _drawn(study, parent)
     suffix = f"-continued-{drawn.trials[0].trial_id}"
     name = CONTINUED.sub("", study.name)[: LONGEST_NAME - len(suffix)] + suffix
     study = replace(study, about=study.about.model_copy(update={"name": name}))
@@ -115,28 +149,69 @@ def continue_training(  # noqa: PLR0913 (a person's keywords)
     )
 
 
-def checked(changes: Mapping[str, Any]) -> dict[str, Value]:
-    """Check the settings that change.
+def checked(given: Mapping[str, Any], parent: _Parent, spelled: Spelling = in_python) -> dict[str, Value]:
+    """Check the settings that change, before anything is trained: the parent's weights may have to be.
 
     Raises:
-        UsageError: one is unknown, cannot change, or has a value that is not allowed; or there is no budget.
+        UsageError: one is unknown, cannot change, does not apply to the trial, or has a value that is not
+            allowed; there is no budget; or a plugin of the parent's has changed.
     """
-    known = known_settings()
-    done: dict[str, Value] = {}
-    for name, value in changes.items():
+    for name, value in given.items():
         for why, fixed in FIXED.items():
             if name in fixed:
                 raise UsageError(
-                    f"{name} = {value!r}: {why}. Allowed are settings of optimizer, schedule, loss and "
-                    "augmentation, batch_size, sampling, dropout, label_smoothing, eval_every, and epochs or "
-                    "steps; for another network, train a study from its start"
+                    f"{spelled(name, value)}: {why}. Allowed are {MAY_CHANGE}; for another network, train a "
+                    "study from its start"
                 )
-        if name not in known:
-            raise UsageError(f"{name} = {value!r}: no such setting; {did_you_mean(name, known)}")
-        done[name] = allowed(name, value, known)
-    if ("epochs" in done) == ("steps" in done):
+    if ("epochs" in given) == ("steps" in given):
         raise UsageError("how much more? Give epochs=3, or steps=500; one of the two")
+    nothing = Start(parent=parent.trial.trial_id, digest="0" * 64, step=0, updates=0)  # not known yet
+    _study(parent, {}, nothing)  # which reads the plugins of its study, and so their components
+    trained.planned(parent.given)  # is it still what they say?
+    known = known_settings()
+    changes = {name: _allowed(name, value, known, spelled) for name, value in given.items()}
+    study = _study(parent, changes, nothing)
+    settings = settings_of(study)
+    for name, value in given.items():
+        if name not in settings:
+            raise UsageError(f"{spelled(name, value)}: {_without_effect(name, settings, spelled)}")
+    _drawn(study, parent)
+    return changes
+
+
+def _allowed(name: str, value: object, known: Mapping[str, Setting], spelled: Spelling) -> Value:
+    """Check the value that a setting changes to; return it in canonical form."""
+    if name not in known:
+        raise UsageError(f"{spelled(name, value)}: no such setting; {did_you_mean(name, known)}")
+    try:
+        done = known[name].check(value)
+    except ValueError as error:
+        raise UsageError(f"{spelled(name, value)}: allowed: {error}") from error
+    names = [entry.name for entry in plugins.registries().get(name, ())]
+    if names and done not in names:
+        raise UsageError(f"{spelled(name, value)}: unknown {name}; {did_you_mean(done, names)}")
     return done
+
+
+def _without_effect(name: str, settings: Settings, spelled: Spelling) -> str:
+    """Say why a setting does not apply to a trial, and what to do."""
+    for axis in (*OF_COMPONENT, "architecture"):
+        having = [entry.name for entry in plugins.registries()[axis] if name in entry.component.settings]
+        if settings[axis] in having:
+            return f"it has no effect beside the other settings of {axis} {settings[axis]!r}; leave it out"
+        if having:
+            others = f" (or {', '.join(having[1:])})" if having[1:] else ""
+            add = f"add {spelled(axis, having[0])}{others}, or " if axis in OF_COMPONENT else ""
+            return f"{axis} {settings[axis]!r} has no such setting; {add}leave it out"
+    return "the trial draws nothing by it, so it has no effect; leave it out"
+
+
+def _drawn(study: Study, parent: _Parent) -> Plan:
+    """Plan the study of the continued trial alone; raise UsageError if it cannot be trained."""
+    drawn = draw(study, parent.engine)
+    for reason in drawn.skipped.values():
+        raise UsageError(reason)
+    return drawn
 
 
 @dataclass(frozen=True)
@@ -285,9 +360,7 @@ def _study(parent: _Parent, changes: Mapping[str, Value], start: Start) -> Study
 
 def _own_settings(axis: str, name: str) -> set[str]:
     """Name the settings that a component declares."""
-    from harness.axes.plugins import registries
-
-    return set(registries()[axis][name].settings)
+    return set(plugins.registries()[axis][name].settings)
 
 
 def _write(folder: Path, drawn: Plan, begun: _Begun, trained_by: Engine) -> None:

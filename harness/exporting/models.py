@@ -236,10 +236,7 @@ def write_model(results: Results, row: pd.Series[Any], out: Path) -> Exported:
     if out.exists() and (out.is_file() or any(out.iterdir())):
         raise UsageError(f"{out} exists already; name a new or empty folder (out)")
     if math.isnan(float(row["test_accuracy"])):
-        raise UsageError(
-            f"trial {row['trial_id']} was trained to tune by, and its test set is closed. The tuned arms are "
-            f"in {results.folder.parent / 'tuned'}: export one of those"
-        )
+        raise UsageError(f"trial {row['trial_id']} {_closed(results)}")
     import torch
 
     model, buffer = restore(results, row), io.BytesIO()
@@ -266,6 +263,22 @@ def write_model(results: Results, row: pd.Series[Any], out: Path) -> Exported:
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return exported
+
+
+def _closed(results: Results) -> str:
+    """Say why the test set of a folder's trials is closed, and which ones to export instead."""
+    phase = results.study["study"].get("phase")
+    if phase not in {"search", "finalists"}:
+        return (
+            "was trained to tune by, and its test set is closed. The tuned arms are in "
+            f"{results.folder.parent / 'tuned'}: export one of those"
+        )
+    folder = results.folder if phase == "search" else results.folder.parent
+    return (
+        "is a search's suggestion, and its test set is closed. `harness search STUDY --results "
+        f"{folder}`, with the file of the study, confirms the best: then export one in "
+        f"{folder / 'confirmed'}. harness.module_of gives this one's network as it is"
+    )
 
 
 def _write_code(draft: Path, model: Model, about: Mapping[str, Any]) -> str:

@@ -160,12 +160,24 @@ def confirmed_winner(results: Results, conditions: str | None) -> tuple[Results,
         return results, conditions
     if not (results.folder / CONFIRMED / "trials.csv").is_file():
         raise UsageError(
-            f"{results.folder}: the search's winner is not confirmed yet. Run `harness search` again to go "
-            "on, or choose a suggestion with where: arm=..."
+            f"{results.folder}: the best of these suggestions is not confirmed yet. Run `harness search "
+            f"STUDY --results {results.folder}` with the file of the study, which confirms it{_one(results)}"
         )
     confirmed = results_folder.read(results.folder / CONFIRMED)
     # If the search found nothing better than the baseline's own settings, they are the winner.
     return confirmed, f"arm={WINNER if confirmed.trials['arm'].eq(WINNER).any() else BASELINE}"
+
+
+def _one(results: Results) -> str:
+    """Say how a suggestion that has finished is chosen; nothing where none has."""
+    finished = results.trials.loc[results.trials["status"].eq("ok"), "arm"]
+    if finished.empty:
+        return ""
+    arm = str(finished.iloc[0])
+    return (
+        ". Until then none can be exported, as test is closed for them. To continue one, or to have its "
+        f"network (harness.module_of), choose it: --where 'arm=\"{arm}\"', in Python where='arm=\"{arm}\"'"
+    )
 
 
 def _unknown(results: Results, trial: object) -> str:

@@ -16,6 +16,10 @@ from harness.data.image_folders import Folder
 from harness.errors import UsageError, did_you_mean, quoted
 from harness.settings import plain, shortened
 from harness.study import toml_text
+from harness.study.about import About
+from harness.study.contrasts import Contrasts
+from harness.study.searches import Search
+from harness.study.tuning_space import Tune
 from harness.system.database_urls import shown, without_passwords
 
 TABLES = (
@@ -30,12 +34,35 @@ def copied(tables: Mapping[str, Any], problems: list[str]) -> dict[str, Any]:
     """Copy the tables, for overrides to change; anything but a table is told, and left out."""
     toml_text.check_plain(tables)
     raw: dict[str, Any] = plain(copy.deepcopy(dict(tables)))
-    problems += [f"[{key}]: unknown table; {did_you_mean(key, TABLES)}" for key in raw if key not in TABLES]
+    problems += [_unknown(key, raw) for key in raw if key not in TABLES]
     for key in ("study", "baseline", "axes", "chosen", "search", "space", "datasets"):
         if not isinstance(raw.setdefault(key, {}), Mapping):
             problems.append(f"[{key}] = {quoted(raw[key])}: allowed: a table")
             raw[key] = {}
     return raw
+
+
+def _unknown(key: str, raw: Mapping[str, Any]) -> str:
+    """Say where a key of the file belongs that is none of its tables."""
+    about = raw.get("study", {})
+    searches = isinstance(about, Mapping) and about.get("design") == "search"
+    models: dict[str, type[BaseModel]] = {
+        "study": About,
+        "search": Search,
+        "contrasts": Contrasts,
+        "tune": Tune,
+    }
+    having = [name for name, model in models.items() if key in model.model_fields]
+    if not having:
+        return f"[{key}]: unknown table; {did_you_mean(key, TABLES)}"
+    table = isinstance(raw[key], Mapping)
+    if searches and table and "search" in having:
+        having = ["search"]
+    elif not searches and having != ["search"]:
+        having = [name for name in having if name != "search"]
+    places = " or ".join(f"[{name}.{key}]" if table else f"{key} in [{name}]" for name in having)
+    only = "" if searches or having != ["search"] else ", in a study of design = 'search'"
+    return f"[{key}]: unknown table; write {places}{only}"
 
 
 def validated(model: type[M], where: str, table: object, problems: list[str]) -> M | None:
@@ -51,6 +78,8 @@ def _problem(model: type[BaseModel], where: str, detail: Mapping[str, Any]) -> s
     """Put into words what pydantic found."""
     key = ".".join([where, *map(str, detail["loc"])])
     last = key.split(".")[-1]
+    if detail["type"] == "extra_forbidden" and last in TABLES and isinstance(detail["input"], Mapping):
+        return f"{key}: unknown key; it is a table of its own: write [{last}]"
     if detail["type"] == "extra_forbidden":
         return f"{key}: unknown key; {did_you_mean(last, _fields(model, detail['loc']))}"
     if detail["type"] == "missing":

@@ -65,10 +65,10 @@ def test_a_trial_is_continued(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--epochs", "0"], "epochs = 0: allowed: greater than or equal to 1"),
+        (["--epochs", "0"], "--epochs 0: allowed: greater than or equal to 1"),
         ([], "how much more? Give epochs=3, or steps=500; one of the two"),
         (["--epochs", "1", "--set", "lr"], "--set 'lr': allowed: KEY=VALUE"),
-        (["--epochs", "1", "--set", "hidden=[3]"], "hidden = [3]: a trained network keeps its layers"),
+        (["--epochs", "1", "--set", "hidden=[3]"], "--set hidden=[3]: a trained network keeps its layers"),
         (["--epochs", "1", "--trial", "t0"], "has no trial 't0'"),
         (["--epochs", "1", "--optimizer-state", "some"], "'some' is not one of 'auto', 'kept', 'fresh'"),
     ],
@@ -78,4 +78,42 @@ def test_mistakes_are_told_and_end_with_2(
 ) -> None:
     assert command("continue", "results/s", "--where", "schedule=constant", *options) == 2
     assert said in capsys.readouterr().err
+    assert [path.name for path in Path("results").iterdir()] == ["s"]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            "pixel_dropout_share=0.1",
+            "augmentation 'none' has no such setting; add --set augmentation=pixel_dropout, or leave it out",
+        ),
+        (
+            "momentum=0.9",
+            "optimizer 'sgd' has no such setting; add --set optimizer=momentum (or nesterov, rmsprop), or",
+        ),
+        ("augmentation=pixl", "unknown augmentation; allowed: erase, flip, mixup, none, pixel_dropout"),
+        ("norm=batch", "a trained network keeps its layers"),
+    ],
+)
+def test_a_change_is_refused_by_its_option_before_anything_is_trained(
+    change: str,
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Of the parent nothing was kept, so that its weights would have to be trained again."""
+    monkeypatch.chdir(tmp_path)
+    tables = {
+        "study": {"name": "s", "seeds": 1, "keep_weights": "none"},
+        "baseline": {"dataset": "digits", "hidden": [6], "epochs": 1},
+    }
+    Path("s.toml").write_text(tomli_w.dumps(tables))
+    assert command("run", "s.toml", "--workers", "1") == 0
+    capsys.readouterr()
+    assert command("continue", "results/s", "--epochs", "1", "--set", change) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: --set {change}: {said}")
+    assert "study.toml" not in error
     assert [path.name for path in Path("results").iterdir()] == ["s"]

@@ -220,7 +220,19 @@ def test_weights_alone_are_continued_with_a_fresh_optimizer(caplog: pytest.LogCa
         ({"epochs": 1, "lr": 0}, "lr = 0: allowed: "),
         ({"epochs": 1, "lr": "fast"}, "lr = 'fast': allowed: "),
         ({"epochs": 1, "momentumm": 0.9}, "momentumm = 0.9: no such setting; .*momentum"),
-        ({"epochs": 1, "optimizer": "adamm"}, "adam"),
+        ({"epochs": 1, "optimizer": "adamm"}, "^optimizer = 'adamm': unknown optimizer; did you mean 'adam"),
+        (
+            {"epochs": 1, "pixel_dropout_share": 0.1},
+            "^pixel_dropout_share = 0.1: augmentation 'none' has no such setting; add augmentation = 'pixel",
+        ),
+        (
+            {"epochs": 1, "momentum": 0.9},
+            r"^momentum = 0.9: optimizer 'adam' has no such setting; add .* \(or nesterov, rmsprop\), or",
+        ),
+        ({"epochs": 1, "dropout_seed": 3}, "dropout_seed = 3: the trial draws nothing by it"),
+        ({"epochs": 1, "norm": "batch"}, "norm = 'batch': a trained network keeps its layers"),
+        ({"epochs": 1, "skip": True}, "skip = True: a trained network keeps its layers"),
+        ({"epochs": 1, "initial_weights": "normal"}, "a trained network has its weights already"),
         ({"epochs": 1, "hidden": [7]}, "hidden = .7.: a trained network keeps its layers. Allowed are"),
         ({"epochs": 1, "activation": "tanh"}, "activation = 'tanh': a trained network keeps its layers"),
         ({"epochs": 1, "dataset": "mnist"}, "dataset = 'mnist': a trained network keeps its images"),
@@ -238,6 +250,46 @@ def test_mistakes_are_told_before_anything_is_written(
     with pytest.raises(UsageError, match=said):
         harness.continue_training(parent, **changes)
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_change_is_refused_before_a_network_that_was_not_kept_is_trained_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    tables = {"study": {"name": "s", "seeds": 1, "keep_weights": "none"}}
+    baseline = {"dataset": "digits", "hidden": [], "epochs": 1}
+    results = harness.run(parse({**tables, "baseline": baseline}), workers=1)
+    caplog.clear()
+    refused: dict[str, dict[str, Any]] = {
+        "^augmentation = 'pixl': unknown augmentation; allowed: erase": {"augmentation": "pixl"},
+        "^gamma = 0.5: schedule 'constant' has no such setting; add schedule = 'exponential'": {"gamma": 0.5},
+        "^dropout = 0.5: it has no effect beside the other settings of architecture 'mlp'": {"dropout": 0.5},
+        "digits has 1293 training images": {"batch_size": 5000},
+        "loss 'nll' takes": {"loss": "nll"},
+    }
+    for said, changes in refused.items():
+        with pytest.raises(UsageError, match=said):
+            harness.continue_training(results, epochs=1, **changes)
+    assert "training its stack" not in caplog.text
+
+
+def test_what_the_page_lists_may_change(parent: Results) -> None:
+    page = (PACKAGE_ROOT.parent / "docs" / "going-on.md").read_text(encoding="utf-8")
+    listed = page.partition("**What may change**")[2].partition("Not the network")[0]
+    changes: dict[str, Any] = {
+        "optimizer": "momentum", "schedule": "exponential", "loss": "mse", "augmentation": "shift",
+        "batch_size": 64, "sampling": "replacement", "dropout": 0.1, "label_smoothing": 0.1,
+        "match": "ignore", "eval_every": "2 epochs", "order_seed": 3, "dropout_seed": 4,
+        "augmentation_seed": 5,
+    }  # fmt: skip
+    own: dict[str, Any] = {"momentum": 0.5, "gamma": 0.5, "shift_pixels": 2}
+    assert [name for name in changes if name not in listed] == []
+    again = harness.continue_training(parent, epochs=2, lr=0.01, **changes, **own)
+    row = again.trials.iloc[0]
+    assert row["status"] == "ok"
+    named = {name: row[name] for name in {**changes, **own} if name in row}
+    assert named == {name: value for name, value in {**changes, **own}.items() if name in row}
+    assert set(changes) - set(named) <= {"order_seed", "dropout_seed", "augmentation_seed"}
 
 
 def test_a_trial_that_did_not_finish_is_refused() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -439,6 +440,24 @@ def test_a_number_of_trials_that_is_none_is_refused(tmp_path: Path, count: Any) 
         stacked(new_study(), tmp_path).optimize(count)
     with pytest.raises(UsageError, match="batch"):
         stacked(new_study(), tmp_path).optimize(1, batch=-1)
+
+
+def test_what_is_not_confirmed_is_told_how_to_be(tmp_path: Path) -> None:
+    """No search has run in this folder, and test is closed for its suggestions."""
+    folder = tmp_path / "mine"
+    stacked(None, tmp_path, space(lr=[0.1, 0.2])).evaluate([{"lr": 0.1}])
+    with pytest.raises(UsageError) as caught:
+        harness.export("best", tmp_path / "out", results=folder)
+    said = str(caught.value)
+    assert f"Run `harness search STUDY --results {folder}` with the file of the study" in said
+    assert "again" not in said
+    chosen = re.search(r"""--where '(.*)', in Python where='(.*)'$""", said)
+    assert chosen is not None
+    assert chosen[1] == chosen[2] == 'arm="suggestion 0"'
+    trial = results.read(folder).trial(where=chosen[1])
+    assert harness.module_of(trial) is not None
+    with pytest.raises(UsageError, match=r"is a search's suggestion.*harness search STUDY --results .*mine`"):
+        harness.export(trial, tmp_path / "out")
 
 
 def test_a_search_of_the_folder_goes_on_and_confirms(tmp_path: Path) -> None:

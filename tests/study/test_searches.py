@@ -47,6 +47,32 @@ def test_defaults_of_a_search_are_resolved() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("design", "tables", "said"),
+    [
+        ("search", {"constraints": {"parameters": 5000}}, "write [search.constraints]"),
+        ("search", {"pruner": {"name": "median"}}, "write [search.pruner]"),
+        ("search", {"until": {"val_accuracy": 0.9}}, "write [search.until]"),
+        ("search", {"sampler": "random"}, "write sampler in [search]"),
+        ("search", {"seeds": 3}, "write seeds in [study] or seeds in [search] or seeds in [tune]"),
+        ("grid", {"pruner": {}}, "write [search.pruner], in a study of design = 'search'"),
+        ("grid", {"until": {"val_accuracy": 0.9}}, "write [study.until]"),
+        ("grid", {"looks": [3, 5]}, "write looks in [contrasts]"),
+        ("grid", {"axis": {}}, "did you mean 'axes'?"),
+    ],
+)
+def test_a_table_at_the_wrong_level_is_told_its_place(design: str, tables: dict[str, Any], said: str) -> None:
+    (name,) = tables
+    with pytest.raises(UsageError) as raised:
+        parse({"study": {**HEAD, "design": design}, "baseline": BASELINE, **tables})
+    assert f"  - [{name}]: unknown table; {said}" in str(raised.value)
+
+
+def test_a_table_of_its_own_inside_of_search_is_told_its_place() -> None:
+    told = problems("space = { lr = [0.1] }")
+    assert told == ["search.space: unknown key; it is a table of its own: write [space]"]
+
+
 BAD = {
     "a typo in a key": ("sugestions = 3", "search.sugestions: unknown key; did you mean 'suggestions'?"),
     "a typo in a sampler": ("sampler = 'tpee'", "search.sampler = 'tpee': allowed: 'random', 'qmc', 'tpe'"),
