@@ -36,7 +36,7 @@ from harness.study.about import LONGEST_NAME
 from harness.study.checker import known_settings
 from harness.study.reading import parse
 from harness.study.starts import FILE, OF_A_START, Start
-from harness.study.study import Study
+from harness.study.study import PHASES, Study
 from harness.study.trials import Trial, resolve, settings_of
 from harness.system.lazy import torch
 from harness.training import folder_runs, runs, starts
@@ -248,6 +248,13 @@ class _Parent:
         return cls(given, trained.planned(given), row["engine"])
 
     @property
+    def sealed(self) -> bool:
+        """True where test is closed for it, and so for what continues it."""
+        study = self.given.results.study
+        phase = PHASES[study["study"].get("phase", "fixed")]
+        return phase.sealed or bool(study.get("start", {}).get("sealed"))
+
+    @property
     def settings(self) -> Settings:
         """Its settings."""
         return self.trial.arm.settings
@@ -351,7 +358,7 @@ def _study(parent: _Parent, changes: Mapping[str, Value], start: Start) -> Study
             "seeds": [parent.trial.seed], "keep_weights": "all", "keep_state": "all",
         },
         "baseline": {**kept, **changes},
-        "start": start.model_dump(),
+        "start": start.model_copy(update={"sealed": parent.sealed}).table(),
     }  # fmt: skip
     if before.get("datasets"):
         tables["datasets"] = before["datasets"]

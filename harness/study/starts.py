@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -20,7 +20,8 @@ class Start(BaseModel):
     """The state in which a trial begins that continues another one: its parent, and the SHA-256 of the state.
 
     The trial's first step is the one after `step`, which decides its batches; its optimizer has made
-    `updates` before, 0 if it begins afresh.
+    `updates` before, 0 if it begins afresh. `sealed`: test is closed for the parent, as for a suggestion of
+    a search, and stays so.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -29,6 +30,11 @@ class Start(BaseModel):
     digest: str = Field(pattern=r"^[0-9a-f]{64}$")
     step: Annotated[int, Field(ge=0)]
     updates: Annotated[int, Field(ge=0)]
+    sealed: bool = False
+
+    def table(self) -> dict[str, Any]:
+        """Return the table as study.toml has it."""
+        return self.model_dump(exclude_defaults=True)
 
     def settings(self) -> dict[str, Value]:
         """Give what it adds to the settings of a trial, and so to its id."""

@@ -255,8 +255,8 @@ class Study:
 
     @property
     def sealed(self) -> bool:
-        """True where the test set stays closed, in this phase."""
-        return self.phase.sealed
+        """True where the test set stays closed, in this phase or for the trial that is continued."""
+        return self.phase.sealed or (self.start is not None and self.start.sealed)
 
     @property
     def linked_axes(self) -> list[str]:
@@ -341,7 +341,7 @@ class Study:
         if self.search:
             tables |= {"search": searches.table(self.search), "space": dict(self.space.table)}
         if self.start:
-            tables["start"] = self.start.model_dump()
+            tables["start"] = self.start.table()
         if self.chosen:
             tables["chosen"] = {arm: dict(settings) for arm, settings in self.chosen.items()}
         if self.folders:

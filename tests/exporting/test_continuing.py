@@ -196,6 +196,31 @@ def test_it_is_continued_again_exported_reported_and_opened(parent: Results, tmp
     harness.open_checkpoint(third.trial()).load_into(harness.model(**state.settings))
 
 
+def test_test_stays_closed_for_what_continues_a_suggestion() -> None:
+    """A suggestion is chosen by val; an export of it would need its test accuracy, and is refused."""
+    search = parse(
+        {
+            "study": {"name": "found", "design": "search", "seeds": 2},
+            "search": {"suggestions": 2, "batch": 2, "finalists": 1},
+            "baseline": {"dataset": "digits", "hidden": [6], "epochs": 2},
+            "space": {"lr": {"low": 0.01, "high": 0.1}},
+        }
+    )
+    found = harness.search(search, workers=1)
+    suggestion = harness.read(found.folder).trial(where="arm=suggestion 1")
+    again = harness.continue_training(suggestion, epochs=1)
+    third = harness.continue_training(again, epochs=1)
+    for results in (again, third):
+        row = results.trials.iloc[0]
+        assert row["status"] == "ok"
+        assert row["val_accuracy"] > 0.2
+        assert np.isnan(row["test_accuracy"])
+        assert set(results.confusion["split"]) <= {"train", "val"}
+        assert reporting.write(results.folder).is_file()
+    baseline = harness.read(found.folder / "confirmed").trial(where="arm=baseline,seed=0")
+    assert harness.continue_training(baseline, epochs=1).trials["test_accuracy"].notna().all()
+
+
 def test_weights_alone_are_continued_with_a_fresh_optimizer(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     results = harness.run(study_of("none", optimizer="adam"), workers=1)
