@@ -27,7 +27,11 @@ OPTIMIZER_STATES = {"auto": None, "kept": True, "fresh": False}
 @click.option("--where", metavar="CONDITIONS", help="Conditions on the settings: loss=ql,seed=0.")
 @click.option("--epochs", type=int, help="How many more epochs.")
 @click.option("--steps", type=int, help="How many more steps, instead.")
-@click.option("--lr", type=float, help="The learning rate from here on; by default the trial's own.")
+@click.option(
+    "--lr",
+    type=float,
+    help="The learning rate from here on; by default the trial's own, or that of another optimizer.",
+)
 @click.option(
     "--set", "changes", multiple=True, metavar="KEY=VALUE", help="Another setting that changes. Repeatable."
 )
@@ -83,5 +87,8 @@ def _split(changes: Sequence[str]) -> dict[str, str]:
         name, equals, text = change.partition("=")
         if not equals or not name.strip():
             raise UsageError(f"--set {change!r}: allowed: KEY=VALUE")
-        texts[name.strip()] = text.strip()
+        if texts.setdefault(name.strip(), text.strip()) != text.strip():
+            raise UsageError(
+                f"--set {name.strip()} is given twice, as {texts[name.strip()]} and as {text.strip()}"
+            )
     return texts

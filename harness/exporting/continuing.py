@@ -92,7 +92,8 @@ def continue_training(  # noqa: PLR0913 (a person's keywords)
     Args:
         trial: the trial: `results.trial()`; or results or their folder, of which the best by val is meant.
         epochs: how many more epochs; or `steps=`, how many more steps.
-        lr: the learning rate from here on; the parent's own if not given. A schedule begins anew with it.
+        lr: the learning rate from here on; if not given the parent's own, or with another optimizer that
+            one's default. A schedule begins anew with it.
         optimizer_state: True: the optimizer goes on from its kept state (keep_state = "all" in the study);
             False: it begins afresh. If not given, it goes on where its state was kept and still fits.
         out: the results folder; results/<study>-continued-<its id>/ if not given.

@@ -69,6 +69,7 @@ def test_a_trial_is_continued(capsys: pytest.CaptureFixture[str]) -> None:
         ([], "how much more? Give epochs=3, or steps=500; one of the two"),
         (["--epochs", "1", "--set", "lr"], "--set 'lr': allowed: KEY=VALUE"),
         (["--epochs", "1", "--set", "hidden=[3]"], "--set hidden=[3]: a trained network keeps its layers"),
+        (["--epochs", "1", "--set", "dropout=0.1", "--set", "dropout=0.2"], "--set dropout is given twice"),
         (["--epochs", "1", "--trial", "t0"], "has no trial 't0'"),
         (["--epochs", "1", "--optimizer-state", "some"], "'some' is not one of 'auto', 'kept', 'fresh'"),
     ],
