@@ -117,7 +117,7 @@ def results(result: SearchResult, study: Study) -> dict[str, Any]:
         "seconds": round(result.seconds, 2),
         "optuna_seconds": round(result.optuna_seconds, 2),
         "busy": round(result.busy, 3),
-        "refused": suggestions.refused(result.trials),
+        "refused": suggestions.refused(result.trials, result.folder),
         "known": _known(warm_start.read(result.folder / KNOWN)),
         "suggestions": dict.fromkeys(STATES, 0) | suggestions.counted(result.trials),
         "failures": [{"suggestions": many, "message": reason} for reason, many in failures.items()],

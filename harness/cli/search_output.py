@@ -25,7 +25,7 @@ from harness.searching.checks import evaluations_of, size_of
 from harness.searching.search_result import SearchResult
 from harness.settings.schema import BASELINE, CONFIRMED, FINALISTS, KNOWN, WINNER
 from harness.study.searches import SUGGESTIONS
-from harness.study.space import Choices, Parameter
+from harness.study.space import Choices, Parameter, Space, layers_of
 from harness.study.study import Study
 from harness.study.trials import settings_of
 from harness.text import as_text, difference, duration, percent
@@ -187,7 +187,8 @@ def show_results(result: SearchResult, study: Study) -> None:
     click.echo(f"{len(result.trials)} suggestions: {counts}")
     if search.constraints:
         click.echo(
-            f"{suggestions.refused(result.trials)} more points broke a constraint and were not trained"
+            f"{suggestions.refused(result.trials, result.folder)} more points broke a constraint and were "
+            "not trained"
         )
     if known := warm_start.read(result.folder / KNOWN):
         click.echo(f"the sampler knew {known.words}, which are not counted")
@@ -217,7 +218,8 @@ def show_results(result: SearchResult, study: Study) -> None:
     elif not result.undecided:
         click.secho("nothing to confirm: no suggestion was trained to its end", fg="yellow", err=True)
     if result.winner is not None:
-        click.echo(f"winner: suggestion {result.winner}, {words(result.trials[result.winner].params)}")
+        drawn = words(result.trials[result.winner].params, study.space)
+        click.echo(f"winner: suggestion {result.winner}, {drawn}")
     click.echo(f"results: {result.folder}/suggestions.csv, trials.csv; storage {result.storage}")
 
 
@@ -238,15 +240,16 @@ def _best(result: SearchResult, study: Study) -> None:
     for number in order:
         trial = result.trials[number]
         values = [f"{value:.4g}" for value in trial.values or ()]  # noqa: PD011 (Optuna's, no frame's)
-        table.add_row(str(number), *values, Text(words(trial.params)))
+        table.add_row(str(number), *values, Text(words(trial.params, study.space)))
     Console().print(table)
 
 
-def words(drawn: Mapping[str, Any]) -> str:
-    """Put parameters into words."""
+def words(drawn: Mapping[str, Any], space: Space) -> str:
+    """Put parameters into words, and behind them the lists that a depth and one width stand for."""
+    told = {**drawn, **layers_of(space.table, drawn)}
     return ", ".join(
         f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
-        for name, value in drawn.items()
+        for name, value in told.items()
     )
 
 

@@ -17,6 +17,7 @@ from harness.axes.own_networks import ENGINES, NAME
 from harness.errors import UsageError, quoted
 from harness.settings import shortened
 from harness.study.about import About
+from harness.study.searches import REFUSED_AFTER
 from harness.system import files
 from harness.text import joined
 
@@ -210,6 +211,12 @@ def provenance(folder: Path) -> dict[str, Any]:
     if damaged:
         notes.warn(f"{path} is damaged: its {', '.join(damaged)} cannot be read, and is left out")
     return sound
+
+
+def refused_after(provenance: Mapping[str, Any]) -> int:
+    """Count the points that broke a search's constraints after a run's last suggestion, over all runs."""
+    counts = (run.get(REFUSED_AFTER) for run in provenance.get("runs", []))
+    return sum(count for count in counts if type(count) is int and count > 0)
 
 
 def trained_runs(provenance: Mapping[str, Any]) -> list[dict[str, Any]]:

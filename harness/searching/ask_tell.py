@@ -129,6 +129,10 @@ class AskTell:
         """Return how many suggestions are wanted, beside those repeated; `before` are there already."""
         return self.search.suggestions
 
+    def facts(self) -> dict[str, Any]:
+        """Return what the provenance of the run is to say of it, beside what it says of every search."""
+        return {}
+
     def learn(self, points: Sequence[tuple[Drawn, Sequence[float]]]) -> None:
         """Let the sampler know points of an earlier search and their objectives, before its first suggestion.
 

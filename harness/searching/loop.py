@@ -273,7 +273,8 @@ class _Search:
                 "busy": round(self.schedule.busy, 3),
                 "idle_seconds": round(workers.idle, 2),
             }
-            provenance.finish(len(self.trials) - before, {**taken, **workers.facts()})
+            facts = {**taken, **self.ask_tell.facts(), **workers.facts()}
+            provenance.finish(len(self.trials) - before, facts)
 
         end = folder_runs.put_in_order(self.folder, finish)
         with end, (display or nullcontext)(progress), closing(workers):

@@ -41,7 +41,7 @@ from harness.searching.ask_tell import (
 from harness.searching.draws import distribution, distributions
 from harness.searching.pruners import BATCH, EVALUATIONS
 from harness.study.checker import GivenSettings
-from harness.study.searches import SAMPLED_BY, Pruning, Search
+from harness.study.searches import REFUSED_AFTER, SAMPLED_BY, Pruning, Search
 from harness.study.space import Choices, Drawn, Floats, Space, Values
 from harness.training.executors import DIED
 
@@ -117,6 +117,12 @@ class OwnAskTell(AskTell):
 
     def learn(self, points: Sequence[tuple[Drawn, Sequence[float]]]) -> None:
         """Learn nothing of an earlier search: the study outside is its owner's."""
+
+    def facts(self) -> dict[str, Any]:
+        """Return how many points were refused that no stored suggestion counts."""
+        waiting = sum(len(facts.get(REFUSED, ())) for facts in self._facts.values())
+        behind = len(self._refused) + waiting
+        return {REFUSED_AFTER: behind} if behind else {}
 
     def wanted(self, before: int) -> int:
         """Return how many suggestions there will be at most."""

@@ -13,10 +13,11 @@ import numpy as np
 import optuna
 import pandas as pd
 
+from harness import notes
 from harness.errors import UsageError, quoted
 from harness.lowering import builds
 from harness.planning.plan import draw
-from harness.searching import checks, displays, draws, loop, own_studies
+from harness.searching import checks, constraints, displays, draws, loop, own_studies
 from harness.searching.ask_tell import arm_of
 from harness.searching.own_studies import Outside, OwnAskTell
 from harness.searching.storages import quiet_optuna
@@ -92,7 +93,8 @@ class StackedStudy:
         batch have reported. Settings that were trained before in this folder are not trained again: their
         trials are told what was reached. A call that is interrupted tells the trials it has asked for that
         they failed; what a killed process left running is trained and told by the next call, besides
-        `n_trials`.
+        `n_trials`. Trials that break [search.constraints] are not trained; a note says so where they are half
+        of all or more.
 
         Args:
             n_trials: trials to ask for.
@@ -112,7 +114,9 @@ class StackedStudy:
                 "StackedStudy(None, space) has no study to optimize: give one (optuna.create_study()), or "
                 "call evaluate with a list of points"
             )
-        return self._told(self.optuna_study, _count("n_trials", n_trials), batch)
+        frame = self._told(self.optuna_study, _count("n_trials", n_trials), batch)
+        self._warn_of_refused(int(frame["number"].isna().sum()), len(frame))
+        return frame
 
     def evaluate(self, points: Sequence[Mapping[str, Any]], batch: int | None = None) -> pd.DataFrame:
         """Train points of the space as stacks: the tool for an optimizer that is not Optuna's.
@@ -143,6 +147,16 @@ class StackedStudy:
     def _search(self) -> Search:
         assert self.study.search is not None  # noqa: S101 (checked when it was made)
         return self.study.search
+
+    def _warn_of_refused(self, refused: int, trials: int) -> None:
+        """Say that a call was spent, or half of it and more, on trials that break the constraints."""
+        if refused and 2 * refused >= trials:
+            was = "was" if refused == 1 else "were"
+            notes.warn(
+                f"{refused} of {count(trials, 'trial')} broke [search.constraints] "
+                f"({constraints.in_words(self._search)}) and {was} not trained; loosen the bound or narrow "
+                "[space]"
+            )
 
     def _told(self, optuna_study: optuna.Study, trials: int, batch: int | None) -> pd.DataFrame:
         """Ask for so many trials and tell them all; returns a row each."""

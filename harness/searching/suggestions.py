@@ -153,9 +153,10 @@ def counted(trials: Sequence[FrozenTrial]) -> dict[str, int]:
     return dict(Counter(STATE_NAMES[trial.state] for trial in trials))
 
 
-def refused(trials: Sequence[FrozenTrial]) -> int:
-    """Count the points that were drawn between suggestions, broke a constraint, and were not trained."""
-    return sum(len(trial.user_attrs.get(ask_tell.REFUSED, [])) for trial in trials)
+def refused(trials: Sequence[FrozenTrial], folder: Path) -> int:
+    """Count the points of a search that were drawn, broke a constraint, and were not trained."""
+    between = sum(len(trial.user_attrs.get(ask_tell.REFUSED, [])) for trial in trials)
+    return between + documents.refused_after(documents.provenance(folder))
 
 
 def died(trials: Sequence[FrozenTrial]) -> tuple[list[int], list[int]]:

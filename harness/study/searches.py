@@ -50,6 +50,8 @@ COLUMNS = ("number", "arm", SAMPLED_BY, "batch", "state", "reason", "evaluations
 """Columns of suggestions.csv before its objectives and parameters, in order."""
 REFUSED = "refused"
 """Column of suggestions.csv: points before a suggestion that break a constraint, and were not trained."""
+REFUSED_AFTER = "refused_after_last"
+"""Entry of a run in provenance.json: such points of an Optuna study outside after its last suggestion."""
 STATES = ("complete", "pruned", "failed")
 """Outcomes of a suggestion."""
 IN_MEMORY = re.compile(r"sqlite[^:]*://(/?$|/:memory:|.*mode=memory)")

@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 
 from harness.axes import plugins
 from harness.errors import quoted
-from harness.settings import CORE, DEFAULTS, Setting, Value
+from harness.settings import CORE, DEFAULTS, Setting, Value, limits
 from harness.text import as_text
 
 COMPONENTS = (
@@ -217,6 +217,35 @@ def _doubled(first: int, depth: int) -> list[int]:
     [16, 32, 64]
     """
     return [first * 2**i for i in range(depth)]
+
+
+def layers_of(table: Mapping[str, Any], drawn: Mapping[str, Any]) -> dict[str, list[int]]:
+    """Return the lists that a depth and one width stand for, by the names of [space], which is `table`.
+
+    Lists whose widths are all drawn are left out, as are those that do not apply to what was drawn.
+
+    >>> layers_of({"channels": {"double": True}}, {"channels.depth": 2, "channels.width": 8})
+    {'channels': [8, 16]}
+    """
+    lists: dict[str, list[int]] = {}
+    for name in LAYERED:
+        given = table.get(name)
+        if not isinstance(given, Mapping) or not (given.get("same") or given.get("double")):
+            continue
+        depth, width = (_whole(drawn.get(f"{name}.{key}")) for key in ("depth", "width"))
+        if depth == 0:
+            lists[name] = []
+        elif depth and width and depth <= limits.LAYERS:
+            lists[name] = _doubled(width, depth) if given.get("double") else [width] * depth
+    return lists
+
+
+def _whole(value: Any) -> int | None:
+    """Return a number of layers or units, which a table that is damaged may have as anything."""
+    try:
+        return int(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
 
 
 def _highest(values: Values) -> int:

@@ -14,6 +14,7 @@ from searches import confirm, suggestions, write
 
 from harness import reporting
 from harness.errors import UsageError
+from harness.reporting.first_screen import headline
 from harness.reporting.model import Section
 from harness.reporting.search import confirmation, constraints, importance, pareto, pruning
 from harness.reporting.search import data as search_data
@@ -51,6 +52,17 @@ def test_the_best_is_the_best_complete_one_and_every_outcome_is_counted(known_se
     assert outcomes is not None
     assert outcomes["suggestions"].sum() == 40
     assert list(outcomes["state"]) == ["complete", "pruned", "failed"]
+
+
+def test_a_search_of_failures_alone_says_nothing_of_a_winner(tmp_path: Path) -> None:
+    table = suggestions(5).assign(state="failed", reason="the loss was nan", val_accuracy=np.nan)
+    found = read(write(tmp_path / "known", table))
+    assert found.chosen is None
+    assert confirmation.section(found) is None
+    assert {one.name for one in search_page.sections(found)}.isdisjoint({"confirmation"})
+    screen = headline.of_search(found)
+    assert [label for label, _ in screen.sureness] == ["Missing"]
+    assert screen.answers == [search_page.NOTHING]
 
 
 def test_a_diverged_suggestion_that_counts_as_a_declared_value_is_never_the_best(tmp_path: Path) -> None:
@@ -110,6 +122,7 @@ def test_without_a_confirmation_the_page_says_that_the_number_is_the_best_of_man
     known_search: SearchData,
 ) -> None:
     section = confirmation.section(known_search)
+    assert section is not None
     assert "not confirmed yet" in words_of(section)
     assert not section.tables
 

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import harness
+from harness import reporting
+from harness.cli import search_output
 from harness.errors import UsageError
+from harness.reporting.search import data as search_data
+from harness.reporting.search import tables as search_tables
 from harness.searching import checks, networks
+from harness.study.space import layers_of
 from harness.study.study import Study
 
 
@@ -99,3 +105,41 @@ def test_a_search_of_convolutional_networks_comes_to_its_end(tmp_path: Path, sam
     confirmed = harness.read(tmp_path / "out" / "confirmed").trials
     assert set(confirmed["arm"]) == {"winner", "baseline"}
     assert confirmed["test_accuracy"].notna().all()
+
+
+@pytest.mark.parametrize(
+    ("how", "name", "widths"), [("double", "channels", [8, 16]), ("same", "hidden", [8, 8])]
+)
+def test_lists_that_a_depth_and_one_width_mean_are_shown_of_the_winner(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], how: str, name: str, widths: list[int]
+) -> None:
+    space = {name: {"depth": {"low": 1, "high": 2}, "width": [8, 12], how: True}}
+    network = "cnn" if name == "channels" else "mlp"
+    given = study(space, {"suggestions": 4, "finalists": 1}, architecture=network, epochs=1)
+    found = harness.search(given, tmp_path / "found", workers=1)
+    drawn = {f"{name}.depth": 2, f"{name}.width": "8"}
+    number = next(number for number, trial in enumerate(found.trials) if trial.params == drawn)
+    search_output.show_results(replace(found, winner=number), given)
+    told = f"winner: suggestion {number}, {name}.depth 2, {name}.width 8, {name} {widths}"
+    assert told in capsys.readouterr().out
+    search = search_data.read(reporting.read(found.folder))
+    row = search.suggestions.iloc[number]
+    assert search_tables.settings_words(search, row).endswith(f"{name}.width = 8; {name} = {widths}")
+    shown = search_tables.best(search, row)
+    assert [cell.text for cell in shown.rows[-1]][:2] == [name, str(widths)]
+    assert shown.data is not None
+    assert shown.data["value"].iloc[-1] == str(widths)
+    best = search.chosen
+    assert best is not None
+    page = reporting.write(found.folder).read_text(encoding="utf-8")
+    assert f"{name} = {search.layers(best)[name]}" in page
+
+
+def test_lists_whose_widths_are_all_drawn_are_not_shown_twice() -> None:
+    table = {"hidden": {"depth": [0, 2], "width": [8, 16]}}
+    assert layers_of(table, {"hidden.depth": "2", "hidden.width.1": "8", "hidden.width.2": "16"}) == {}
+    same = {"hidden": {"depth": [0, 2], "width": [8, 16], "same": True}}
+    assert layers_of(same, {"hidden.depth": "0"}) == {"hidden": []}
+    assert layers_of(same, {"lr": 0.1}) == {}
+    for damaged in (float("inf"), "wide", 10**9, None):
+        assert layers_of(same, {"hidden.depth": damaged, "hidden.width": 8}) == {}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import json
 import math
 import os
 import re
@@ -10,6 +12,8 @@ import signal
 import subprocess
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +25,11 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.trial import TrialState, create_trial
 
 import harness
-from harness import results
+from harness import notes, results
+from harness.cli import search_output
 from harness.errors import UsageError
 from harness.registry import PACKAGE_ROOT
-from harness.searching import loop, own_studies
+from harness.searching import loop, own_studies, suggestions
 from harness.searching.rounds import StageResult, StageTask
 from harness.study.reading import parse
 from harness.study.study import Study
@@ -172,10 +177,113 @@ def test_trials_that_break_a_constraint_are_told_and_not_trained(tmp_path: Path)
     assert table["refused"].tolist() == [0, 1]
     assert table["parameters"].tolist() == [64 * n + n + 10 * n + 10 for n in (8, 16)]
     page = harness.report(tmp_path / "mine").read_text(encoding="utf-8").replace("\u00a0", " ")
-    assert "1 point that the Optuna study drew before a suggestion broke a constraint" in page
+    assert "1 point that the Optuna study drew broke a constraint" in page
     assert "not trained yet" not in page.split("<h2")[0]
     searched = harness.search(given, tmp_path / "mine", workers=1)
     assert len(searched.trials) == 6
+
+
+def test_points_that_break_a_constraint_behind_the_last_suggestion_are_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = space({"constraints": {"parameters": 1500}}, **HIDDEN)
+    study = new_study()
+    for width in (32, 8, 31, 16, 30):
+        study.enqueue_trial({"hidden.width.1": width})
+    with heard(caplog):
+        stacked(study, tmp_path, given).optimize(5, batch=2)
+    assert "3 of 5 trials broke [search.constraints]" in caplog.text
+    assert pd.read_csv(tmp_path / "mine" / "suggestions.csv")["refused"].tolist() == [1, 1]
+    page = page_of(tmp_path / "mine")
+    assert "3 points that the Optuna study drew broke a constraint" in page
+    assert "3 more points that the sampler drew did not" in page
+    caplog.clear()
+    for width in (9, 29, 10):
+        study.enqueue_trial({"hidden.width.1": width})
+    with heard(caplog):
+        stacked(study, tmp_path, given).optimize(3)
+    assert "broke" not in caplog.text  # one of three
+    assert "4 points that the Optuna study drew broke a constraint" in page_of(tmp_path / "mine")
+    searched = harness.search(given, tmp_path / "mine", workers=1)
+    search_output.show_results(searched, given)
+    refused = suggestions.refused(searched.trials, searched.folder)
+    assert refused >= 4
+    assert f"{refused} more points broke a constraint and were not trained" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_page_says_that_nothing_was_trained_since_all_trials_broke_a_constraint(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, *, killed: bool
+) -> None:
+    given = space({"constraints": {"parameters": 3000}}, hidden={"depth": [1], "width": [8, 100, 200]})
+    study = new_study()
+    for width in (100, 200, 100, 200, 100, 200):
+        study.enqueue_trial({"hidden.width.1": str(width)})
+    folder = tmp_path / "mine"
+    with heard(caplog):
+        frame = stacked(study, tmp_path, given).optimize(6, batch=3)
+    assert frame["number"].isna().all()
+    note = "6 of 6 trials broke [search.constraints] (parameters at most 3,000) and were not trained"
+    assert caplog.messages == [f"{note}; loosen the bound or narrow [space]"]
+    told = (
+        "No suggestion was trained: 6 points that the Optuna study drew broke [search.constraints] (at most "
+        "3,000 parameters). Loosen the bound, or narrow [space] so that more of it keeps to it, and search "
+        "into another folder."
+    )
+    if killed:
+        provenance = folder / "provenance.json"
+        content = json.loads(provenance.read_text())
+        for name in ("refused_after_last", "finished", "trials_trained"):
+            del content["runs"][0][name]
+        provenance.write_text(json.dumps(content))
+        told = (
+            "No suggestion was trained. A point is trained only if it has at most 3,000 parameters; how many "
+            "that were drawn have not is not known."
+        )
+    page = page_of(folder)
+    assert page.count(told) == 3  # on the first screen, in full, and with what was searched
+    assert "No suggestion so far, of 2 parameters, by an Optuna study outside" in page
+    for wrong in ("winner is", "number above", " by ;", "On .", "0 more points", "0 points", "0 suggestions",
+                  "no data", "every planned trial finished", "is  of", "one search seed"):  # fmt: skip
+        assert wrong not in page, wrong
+
+
+def test_points_that_were_refused_before_an_interrupt_are_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = space({"constraints": {"parameters": 1500}}, **HIDDEN)
+    study = new_study()
+    for width in (32, 8, 31):
+        study.enqueue_trial({"hidden.width.1": width})
+
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(own_studies.OwnAskTell, "tell", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            stacked(study, tmp_path, given).optimize(3)
+    page = page_of(tmp_path / "mine")
+    assert "2 more points that the sampler drew did not" in page
+    assert "No suggestion was trained:" not in page  # one was in training
+    assert "No suggestion has been trained to its end" in page
+
+
+def page_of(folder: Path) -> str:
+    """Return the words of a folder's page."""
+    page = harness.report(folder).read_text(encoding="utf-8").replace("\u00a0", " ")
+    plain = re.sub(r"<(script|style)\b.*?</\1>", "", page, flags=re.DOTALL)
+    return re.sub(r"\s*\n\s*", " ", html.unescape(re.sub(r"<[^>]+>", "", plain)))
+
+
+@contextmanager
+def heard(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Let caplog have the harness's notes."""
+    notes.logger.addHandler(caplog.handler)
+    try:
+        yield
+    finally:
+        notes.logger.removeHandler(caplog.handler)
 
 
 def test_settings_whose_worker_died_are_trained_again_by_a_later_call(

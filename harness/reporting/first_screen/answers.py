@@ -9,7 +9,8 @@ from harness.reporting import ladder, seed_sources, tuned
 from harness.reporting.contrasts import contrast
 from harness.reporting.data import rank
 from harness.reporting.ladder_steps import ladders
-from harness.reporting.search import confirmation, finalists
+from harness.reporting.search import confirmation, constraints, finalists
+from harness.reporting.search import page as search_page
 from harness.reporting.verdict_text import counts, nothing_judged, sentence
 from harness.settings.schema import CONFIRMED, FINALISTS
 from harness.stats.verdicts import DIFFERENT, UNDECIDED
@@ -213,7 +214,7 @@ def of_search(search: SearchData) -> Iterator[str]:
     """Answer a search's question: the winner, its confirmation, and how much the search flattered it."""
     best, judged = search.chosen, search.judged
     if best is None:
-        yield "No suggestion has been trained to its end, so there is nothing to conclude."
+        yield from constraints.untrained(search) or [search_page.NOTHING]
         return
     yield from finalists.leading(search, best)
     if judged is None:

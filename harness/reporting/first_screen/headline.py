@@ -177,21 +177,28 @@ def _missing(reading: ReportData) -> tuple[str, str]:
 def _search_sureness(search: SearchData) -> Iterator[tuple[str, str]]:
     judged, best = search.judged, search.chosen
     if best is not None:
-        yield "Settings", f"{search_tables.settings_words(best, search.parameters)} ({best['arm']})."
-    if judged is None or not judged.table["n"].gt(0).any():
+        yield "Settings", f"{search_tables.settings_words(search, best)} ({best['arm']})."
+    if best is None and judged is None:  # there is no winner to be sure of
+        pass
+    elif judged is None or not judged.table["n"].gt(0).any():
         seeds = "one search seed" if search.seeds == 1 else f"{search.seeds} search seeds"
         yield "Seeds", f"{seeds}; the best of many looks better than it is. Test is still closed."
     else:
         yield from _seeds(judged)
     yield from finalists.sureness(search)
-    yield "Not tuned", BASELINE
+    if best is not None:
+        yield "Not tuned", BASELINE
     states = search.suggestions["state"].value_counts()
     lost = [f"{states[state]} {state}" for state in STATES[1:] if states.get(state, 0)]
     ended = count(len(search.suggestions), "suggestion")
     waiting = search.settings.suggestions - len(search.suggestions)
     waiting = 0 if search.settings.own or search_page.reached(search) is not None else waiting
     lost += [f"{waiting} not trained yet"] if waiting > 0 else []
-    yield "Missing", f"{', '.join(lost)}, beside {ended} that ended." if waiting > 0 else (
-        f"{', '.join(lost) or 'none'}, of {ended}.")  # fmt: skip
+    if waiting > 0:
+        yield "Missing", f"{', '.join(lost)}, beside {ended} that ended."
+    elif search.suggestions.empty:
+        yield "Missing", "all: no suggestion was trained."
+    else:
+        yield "Missing", f"{', '.join(lost) or 'none'}, of {ended}."
     if search.doubts:
         yield "Doubts", listed([doubt.rstrip(".") for doubt in search.doubts], NAMED) + "."

@@ -45,12 +45,15 @@ def answers(search: SearchData) -> list[list[str]]:
     return [*paragraphs, list(flattered(search))]
 
 
-def section(search: SearchData) -> Section:
-    """Show the verdict on test, the two arms, and the winner's objective before and after."""
+def section(search: SearchData) -> Section | None:
+    """Show the verdict on test, the two arms, and the winner's objective; None without a winner."""
     judged = search.judged
     title = "The winner against the baseline, with fresh seeds"
+    if search.confirmed is None and search.chosen is None and not search.doubts:
+        return None
     if search.confirmed is None or judged is None:
-        return Section("confirmation", title, [NOT_YET, *search.doubts], opened=True)
+        not_yet = [] if search.chosen is None else [NOT_YET]
+        return Section("confirmation", title, [*not_yet, *search.doubts], opened=True)
     tables = [] if judged.table.empty else [verdict_views.table(judged), *verdict_views.alike_table(judged)]
     tables.append(replace(arms(search.confirmed), name="confirmed", title=COMPARED))
     drawn = list(verdict_views.draw(judged))

@@ -9,6 +9,7 @@ import pandas as pd
 
 from harness.reporting.model import Cell, Column, Section, Table, rows_of
 from harness.reporting.search.tables import value_words
+from harness.results import documents
 from harness.settings.schema import LATENCY
 from harness.study.searches import REFUSED, Objective
 from harness.text import count, percent, spaced, with_unit
@@ -27,18 +28,56 @@ NOTE = (
 
 def refused(search: SearchData) -> int:
     """Count the points that were drawn, break a constraint, and were not trained."""
-    return int(search.suggestions[REFUSED].fillna(0).sum()) if search.settings.constraints else 0
+    if not search.settings.constraints:
+        return 0
+    return int(search.suggestions[REFUSED].fillna(0).sum()) + _after(search)
+
+
+def _after(search: SearchData) -> int:
+    """Count those that an Optuna study outside drew after the last suggestion of its calls."""
+    return documents.refused_after(search.reading.results.provenance)
+
+
+def _bounds(search: SearchData) -> str:
+    return " and ".join(
+        f"at most {with_unit(f'{bound:,.6g}', name)} {spaced(name)}"
+        for name, bound in search.settings.constraints.items()
+    )
+
+
+def untrained(search: SearchData) -> list[str]:
+    """Say that an Optuna study outside drew nothing that could be trained, and what to do; else nothing.
+
+    Of a call that was stopped while it trained, nothing is said; a folder whose call was killed before does
+    not know how many of its points broke a constraint.
+    """
+    nothing = search.suggestions.empty and search.reading.trials.empty
+    if not (nothing and search.settings.own and search.settings.constraints):
+        return []
+    total, one = refused(search), len(search.settings.constraints) == 1
+    bounds, keeps = ("bound", "it") if one else ("bounds", "them")
+    if not total:
+        known = f"No suggestion was trained. A point is trained only if it has {_bounds(search)}"
+        return [
+            f"{known}; how many that were drawn have not is not known.",
+            f"Call it again; where trials break [search.constraints], loosen the {bounds} or narrow [space].",
+        ]
+    drawn = f"{count(total, 'point')} that the Optuna study drew broke [search.constraints]"
+    narrow = f"narrow [space] so that more of it keeps to {keeps}"
+    return [
+        f"No suggestion was trained: {drawn} ({_bounds(search)}).",
+        f"Loosen the {bounds}, or {narrow}, and search into another folder.",
+    ]
 
 
 def answers(search: SearchData) -> Iterator[str]:
     """Yield one sentence on the constraints, if there are any."""
     if search.settings.constraints:
-        bounds = " and ".join(
-            f"at most {with_unit(f'{bound:,.6g}', name)} {spaced(name)}"
-            for name, bound in search.settings.constraints.items()
-        )
         more = count(refused(search), "more point")
-        yield f"Every suggestion keeps {bounds}; {more} that the sampler drew did not, and got no training."
+        yield (
+            f"Every suggestion keeps {_bounds(search)}; {more} that the sampler drew did not, and got no "
+            "training."
+        )
 
 
 def measured(search: SearchData) -> Iterator[str]:
@@ -64,8 +103,8 @@ def measured(search: SearchData) -> Iterator[str]:
 
 
 def section(search: SearchData) -> Section | None:
-    """Tabulate the bounds beside the costs of the suggestions; None without a constraint."""
-    if not search.settings.constraints:
+    """Tabulate the bounds beside the costs of the suggestions; None without a constraint or a suggestion."""
+    if not search.settings.constraints or search.suggestions.empty:
         return None
     table = search.suggestions
     data = pd.DataFrame(
@@ -100,11 +139,11 @@ def _value(row: Mapping[Any, Any], column: str) -> Cell:
 def _words(search: SearchData) -> Iterator[str]:
     table, total = search.suggestions, refused(search)
     drawn = total + len(table)
-    if search.settings.own:  # which may have drawn more behind its last suggestion
+    if search.settings.own:
         yield (
-            f"{count(total, 'point')} that the Optuna study drew before a suggestion broke a constraint, and "
-            f"{'was' if total == 1 else 'were'} told to it as pruned; those behind the last suggestion of a "
-            "call are not counted."
+            f"{count(total, 'point')} that the Optuna study drew broke a constraint, and "
+            f"{'was' if total == 1 else 'were'} told to it as pruned. Of a call that was killed, those after "
+            "its last suggestion are not counted."
         )
         return
     yield (
@@ -115,4 +154,7 @@ def _words(search: SearchData) -> Iterator[str]:
     if total and len(table) > 1:
         half = len(table) // 2
         early, late = (int(part[REFUSED].fillna(0).sum()) for part in (table[:half], table[half:]))
-        yield f"{early} of them came before the first half of the suggestions, {late} before the others."
+        last = f", {after} after the last one of a call" if (after := _after(search)) else ""
+        yield (
+            f"{early} of them came before the first half of the suggestions, {late} before the others{last}."
+        )

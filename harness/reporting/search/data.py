@@ -20,7 +20,7 @@ from harness.results.finalists import Finalists
 from harness.settings.schema import CONFIRMED, FINALISTS, WINNER, outcome_columns
 from harness.study.contrasts import Contrasts
 from harness.study.searches import SAMPLED_BY, STATES, SUGGESTIONS, Objective, Sampler, Search
-from harness.study.space import Parameter
+from harness.study.space import Parameter, layers_of
 from harness.text import as_word, joined
 
 if TYPE_CHECKING:
@@ -63,11 +63,11 @@ class SearchData:
 
     @property
     def asked_by(self) -> str:
-        """The samplers in words."""
+        """The samplers in words; before the first suggestion, the one that was to ask for it."""
         ours = get_args(Sampler)
         return joined([
             f"the sampler {name}" if name in ours else f"an Optuna study outside ({name})"
-            for name in self.samplers
+            for name in self.samplers or [self.settings.own or self.settings.sampler]
         ])  # fmt: skip
 
     @property
@@ -89,6 +89,11 @@ class SearchData:
             return self.best
         rows = self.suggestions[self.suggestions["number"].eq(self.finalists.picked)]
         return rows.iloc[0]
+
+    def layers(self, suggestion: pd.Series[Any]) -> dict[str, list[int]]:
+        """Return the lists that a suggestion's depth and its one width stand for, as `space.layers_of`."""
+        drawn = {str(name): value for name, value in suggestion.dropna().items()}
+        return layers_of(self.reading.results.study.get("space", {}), drawn)
 
     @property
     def went_on(self) -> bool:

@@ -64,6 +64,7 @@ BUDGET = (
     "Dashed beyond half of the suggestions, where it depends on the few best ones and the band would close "
     "only because there are no others. The step line is this search in its own order."
 )
+NOTHING = "No suggestion has been trained to its end, so there is nothing to conclude."
 DEPENDENT = (
     "Left out: the result of a smaller search can be estimated from this one only if suggestions are "
     "independent draws, as those of the sampler random are. Here each suggestion of {asker} "
@@ -77,16 +78,19 @@ def answers(search: SearchData) -> list[list[str]]:
     """State the result in paragraphs: the best suggestion, its confirmation, the outcomes."""
     best = search.chosen
     if best is None:
-        nothing = "No suggestion has been trained to its end, so there is nothing to conclude."
-        return [[nothing, *_outcomes(search)]]
+        told = constraints.untrained(search)
+        return [told or [NOTHING, *_outcomes(search)]]
     drawn = [parameter for parameter in search.parameters if pd.notna(best[parameter.name])]
-    settings = search_tables.settings_words(best, search.parameters)
+    settings = search_tables.settings_words(search, best)
     first = [*finalists.leading(search, best), f"Its settings: {settings}.", *_edges(drawn, best)]
     return [first, *confirmation.answers(search), list(_outcomes(search))]
 
 
 def facts(search: SearchData) -> str:
     """Describe the search in one sentence: its suggestions, sampler and pruner."""
+    parameters = count(len(search.parameters), "parameter")
+    if search.suggestions.empty:
+        return f"No suggestion so far, of {parameters}, by {search.asked_by}."
     seeds = "one seed" if search.seeds == 1 else f"{search.seeds} seeds"
     pruner = search.settings.pruner.name
     nothing = pruner == "none" and not search.suggestions["state"].eq(PRUNED).any()
@@ -94,8 +98,7 @@ def facts(search: SearchData) -> str:
     if search.settings.own or (pruner == "none" and not nothing):  # by whom is not in the folder
         pruned = ""
     return (
-        f"{count(len(search.suggestions), 'suggestion')} of "
-        f"{count(len(search.parameters), 'parameter')} by {search.asked_by}"
+        f"{count(len(search.suggestions), 'suggestion')} of {parameters} by {search.asked_by}"
         f"{pruned}; {seeds} each."
         f"{ASYNCHRONOUS if search.settings.pruner.waits_for == 'stack' else ''}"
     )
@@ -110,6 +113,9 @@ def _edges(parameters: list[Parameter], best: pd.Series[Any]) -> Iterator[str]:
 
 def _outcomes(search: SearchData) -> Iterator[str]:
     table = search.suggestions
+    if told := constraints.untrained(search):
+        yield from told
+        return
     states = table["state"].value_counts()
     counts = ", ".join(f"{states.get(state, 0)} {state}" for state in STATES)
     first = reached(search)
@@ -153,8 +159,10 @@ def sections(search: SearchData) -> list[Section]:
         pareto.section(search), pruning.section(search), top_k.section(search),
         extrapolation.section(search),
     ]  # fmt: skip
-    last = Section("all-suggestions", "All suggestions", [], [search_tables.suggestions(search)])
-    return [section for section in [*optional, last] if section is not None]
+    if not search.suggestions.empty:
+        listed = [search_tables.suggestions(search)]
+        optional.append(Section("all-suggestions", "All suggestions", [], listed))
+    return [section for section in optional if section is not None]
 
 
 def _asked(settings: Search) -> str:
@@ -174,10 +182,11 @@ def _setup(search: SearchData) -> Section:
     )
     mean = f"{search.seeds} seeds, of which the objective is the mean"
     seeds = "one seed" if search.seeds == 1 else mean
-    setup = (
-        f"{_asked(settings)}. Objective{'s' if several else ''}: {objectives}. Each suggestion was "
-        f"trained with {seeds}."
-    )
+    setup = f"{_asked(settings)}. Objective{'s' if several else ''}: {objectives}."
+    if search.suggestions.empty:
+        words = [setup, *_known(search), " ".join(_outcomes(search))]
+        return Section("searched", "What was searched", words, [search_tables.space(search)])
+    setup = f"{setup} Each suggestion was trained with {seeds}."
     words = [setup, *_known(search), *constraints.measured(search), " ".join(_outcomes(search)), CLOSED]
     if several:
         words.append(f"The best suggestion is that by {spaced(search.objective.name)}.")

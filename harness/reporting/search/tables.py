@@ -32,6 +32,7 @@ BEST = (
     "range, of its logarithm), so a better one may lie beyond. By chance one value in twenty lies at an "
     "edge, of a few whole numbers more."
 )
+MEANT = "the layers that these mean"
 ALL = "Pruned: {name} when its training was stopped. Empty: the parameter does not apply."
 FRONT = (
     "Complete suggestions that no other one beats: no other is at least as good in both objectives and "
@@ -69,10 +70,11 @@ def setting(parameter: Parameter, value: Any) -> Cell:
     return Cell(f"{value:.4g}", key=float(value)) if parameter.numeric else Cell(as_word(value))
 
 
-def settings_words(suggestion: pd.Series[Any], parameters: Sequence[Parameter]) -> str:
-    """Put the settings that a suggestion drew into words."""
-    drawn = [parameter for parameter in parameters if pd.notna(suggestion[parameter.name])]
-    return "; ".join(f"{p.name} = {setting(p, suggestion[p.name]).text}" for p in drawn)
+def settings_words(search: SearchData, suggestion: pd.Series[Any]) -> str:
+    """Put the settings that a suggestion drew into words, and the lists of layers that they stand for."""
+    drawn = [parameter for parameter in search.parameters if pd.notna(suggestion[parameter.name])]
+    words = [f"{p.name} = {setting(p, suggestion[p.name]).text}" for p in drawn]
+    return "; ".join([*words, *(f"{name} = {widths}" for name, widths in search.layers(suggestion).items())])
 
 
 def told(table: pd.DataFrame, parameters: Sequence[Parameter]) -> list[str]:
@@ -150,14 +152,19 @@ def best(search: SearchData, row: pd.Series[Any]) -> Table:
     """Tabulate the settings of the best suggestion, those at the edge of their range marked."""
     drawn = [parameter for parameter in search.parameters if pd.notna(row[parameter.name])]
     edges = [search_space.edge(parameter, row[parameter.name]) for parameter in drawn]
+    lists = search.layers(row)
     data = pd.DataFrame(
-        [(p.name, as_word(row[p.name]), edge) for p, edge in zip(drawn, edges, strict=True)],
+        [
+            *((p.name, as_word(row[p.name]), edge) for p, edge in zip(drawn, edges, strict=True)),
+            *((name, str(widths), "") for name, widths in lists.items()),
+        ],
         columns=["parameter", "value", "edge"],
     )
     rows = [
         [Cell(p.name), setting(p, row[p.name]), Cell(_range(p)), Cell(edge)]
         for p, edge in zip(drawn, edges, strict=True)
     ]
+    rows += [[Cell(name), Cell(str(widths)), Cell(MEANT), Cell("")] for name, widths in lists.items()]
     columns = [Column("parameter"), Column("value", numeric=True), Column("range"), Column("edge")]
     picked = search.finalists is not None and search.finalists.picked == row["number"]
     which = "The winner" if picked else "The best suggestion"
