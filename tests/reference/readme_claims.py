@@ -237,7 +237,10 @@ SENTENCES: Sequence[tuple[str, Callable[[], Sequence[float]], str]] = (
 )  # fmt: skip
 """A folder, how its numbers are computed, and the sentence that has them."""
 
-SEARCHES = {"MNIST": "best-mlp-mnist", "FashionMNIST": "best-mlp-fashion"}
+SEARCHES = {
+    "MNIST, a perceptron": "best-mlp-mnist", "FashionMNIST, a perceptron": "best-mlp-fashion",
+    "MNIST, LeNet-5": "best-small-mnist", "FashionMNIST, a `cnn`": "best-small-fashion",
+}  # fmt: skip
 """A row of the table -> its folder."""
 CLAIMS = [
     *(Claim(README, folder, text, values) for folder, values, text in SENTENCES),

@@ -99,6 +99,28 @@ def test_the_winner_is_compared_with_its_own_number_in_the_search(known_search: 
     assert "A search judges 1 contrast of test accuracy: its winner against its baseline" in judged
 
 
+def test_without_the_finalists_the_winner_is_the_one_that_test_was_opened_for(
+    known_search: SearchData,
+) -> None:
+    """As of a folder that is kept without its finalists: the best by val need not be the winner."""
+    folder, complete = known_search.reading.results.folder, known_search.complete
+    second = complete.nlargest(2, "val_accuracy").iloc[1]
+    confirm(folder, second["lr"], second["optimizer"], float(second["value"]))
+    (folder / "winners.csv").write_text(f"number,suggestions\n{second['number']},40\n")
+    again = read(folder)
+    assert again.chosen is not None
+    assert again.chosen["number"] == second["number"]
+    words = " ".join(confirmation.flattered(again))
+    assert "has since become the best" not in words
+    first = " ".join(search_page.answers(again)[0])
+    assert first.startswith(f"The winner: {second['arm']}, picked of the search's best 3")
+    for opened in (f"{second['number']},32", "3000,40", "x,y", ""):  # the search went on, or nobody knows
+        (folder / "winners.csv").write_text(f"number,suggestions\n{opened}\n")
+        best = read(folder).chosen
+        assert best is not None
+        assert best["number"] == complete.nlargest(1, "val_accuracy")["number"].item()
+
+
 def test_a_confirmation_of_another_winner_says_so(known_search: SearchData) -> None:
     folder, other = known_search.reading.results.folder, suggestions().iloc[0]
     confirm(folder, other["lr"], other["optimizer"], 0.9)

@@ -17,7 +17,7 @@ from harness.reporting.data import ReportData, prepare
 from harness.reporting.search.space import parameters
 from harness.results import columns, finalists, tables
 from harness.results.finalists import Finalists
-from harness.settings.schema import CONFIRMED, FINALISTS, WINNER, outcome_columns
+from harness.settings.schema import CONFIRMED, FINALISTS, WINNER, WINNERS, outcome_columns
 from harness.study.contrasts import Contrasts
 from harness.study.searches import SAMPLED_BY, STATES, SUGGESTIONS, Objective, Sampler, Search
 from harness.study.space import Parameter, layers_of
@@ -48,6 +48,7 @@ class SearchData:
     confirmed: ReportData | None  # the folder confirmed/; None if it is not there yet or cannot be read
     doubts: Sequence[str]  # in words, what cannot be read
     finalists: Finalists | None = None  # None if the folder finalists/ is not there or cannot be read
+    opened: int | None = None  # the suggestion that winners.csv has of as many suggestions as there are
 
     @property
     def objective(self) -> Objective:
@@ -84,11 +85,13 @@ class SearchData:
 
     @property
     def chosen(self) -> pd.Series[Any] | None:
-        """The winner that the finalists picked, or else the best complete suggestion."""
-        if self.finalists is None or self.finalists.picked is None:
-            return self.best
-        rows = self.suggestions[self.suggestions["number"].eq(self.finalists.picked)]
-        return rows.iloc[0]
+        """The winner that the finalists picked, or else the best complete suggestion.
+
+        Of a folder that was kept without its finalists it is the one that test was opened for.
+        """
+        picked = self.opened if self.finalists is None else self.finalists.picked
+        rows = self.suggestions[self.suggestions["number"].eq(-1 if picked is None else picked)]
+        return self.best if rows.empty else rows.iloc[0]
 
     def layers(self, suggestion: pd.Series[Any]) -> dict[str, list[int]]:
         """Return the lists that a suggestion's depth and its one width stand for, as `space.layers_of`."""
@@ -149,8 +152,9 @@ def read(reading: ReportData) -> SearchData:
     table = table.assign(**names, value=value, best=_best(table, search))
     doubts: list[str] = []
     confirmed = _confirmed(reading, doubts)
+    found = _finalists(reading, table, search, doubts)
     return SearchData(
-        reading, search, table, space, confirmed, doubts, _finalists(reading, table, search, doubts)
+        reading, search, table, space, confirmed, doubts, found, _opened(reading, table, search)
     )
 
 
@@ -173,6 +177,19 @@ def _best(table: pd.DataFrame, search: Search) -> pd.Series[bool]:
 
 def _eligible(table: pd.DataFrame) -> pd.Series[bool]:
     return table["state"].eq(COMPLETE) & table["reason"].eq("")
+
+
+def _opened(reading: ReportData, table: pd.DataFrame, search: Search) -> int | None:
+    """Read for which suggestion test was opened; None if others were asked for since, or nobody knows."""
+    path = reading.results.folder / WINNERS
+    if search.finalists < 2 or not path.is_file():
+        return None
+    try:
+        tables.check_unchanged(path.parent, path.name)
+        last = columns.read(path, reading.results.study).iloc[-1]
+        return int(last["number"]) if int(last["suggestions"]) == len(table) else None
+    except (OSError, ValueError, KeyError, IndexError, UsageError):
+        return None
 
 
 def _finalists(

@@ -59,6 +59,10 @@ def leading(search: SearchData, best: pd.Series[Any]) -> list[str]:
     complete = count(len(search.complete), "complete suggestion")
     value = value_words(objective, float(best["value"]))
     searched = f"The best of {complete} by {spaced(objective.name)}: {best['arm']}, {value}."
+    if found is None and search.opened is not None and search.settings.finalists > 1:
+        told = f"The winner: {best['arm']}, picked of the search's best {search.settings.finalists}"
+        aside = f"with seeds of their own, whose folder {FINALISTS}/ is not here"
+        return [f"{told} {aside}; in the search it had {value}."]
     if found is None:
         return [searched]
     told = _picked(search, found)
