@@ -177,6 +177,8 @@ def test_trials_that_break_a_constraint_are_told_and_not_trained(tmp_path: Path)
     assert table["refused"].tolist() == [0, 1]
     assert table["parameters"].tolist() == [64 * n + n + 10 * n + 10 for n in (8, 16)]
     page = harness.report(tmp_path / "mine").read_text(encoding="utf-8").replace("\u00a0", " ")
+    assert "`harness search STUDY --results` with this folder trains winner and baseline again" in page
+    assert "When the search is over" not in page
     assert "1 point that the Optuna study drew broke a constraint" in page
     assert "not trained yet" not in page.split("<h2")[0]
     searched = harness.search(given, tmp_path / "mine", workers=1)

@@ -27,6 +27,11 @@ NOT_YET = (
     "The winner is not confirmed yet: its number above is the best of many, on the images it was chosen by. "
     "When the search is over, it trains winner and baseline again with fresh seeds and opens test once."
 )
+NOT_BY_ITSELF = (
+    "The winner is not confirmed: its number above is the best of many, on the images it was chosen by. "
+    "`harness search STUDY --results` with this folder trains winner and baseline again with fresh seeds "
+    "and opens test once."
+)
 PAGE = (
     "Both arms with the seeds of the study, which had no part in the choice; test was opened for these "
     "trials alone. `harness report` of the folder {}/ draws their curves and mistakes."
@@ -38,11 +43,16 @@ def answers(search: SearchData) -> list[list[str]]:
     """State the result of the confirmation in paragraphs, or that the winner is not confirmed yet."""
     judged = search.judged
     if search.confirmed is None or judged is None:
-        return [[NOT_YET, *search.doubts]]
+        return [[_not_yet(search), *search.doubts]]
     paragraphs = verdict_text.answers(search.confirmed, judged)
     if not paragraphs:
         return [["Winner and baseline are being trained with fresh seeds; no trial has finished yet."]]
     return [*paragraphs, list(flattered(search))]
+
+
+def _not_yet(search: SearchData) -> str:
+    """Say that nothing is confirmed yet; what an Optuna study outside asked for, nobody confirms unasked."""
+    return NOT_BY_ITSELF if search.settings.own else NOT_YET
 
 
 def section(search: SearchData) -> Section | None:
@@ -52,7 +62,7 @@ def section(search: SearchData) -> Section | None:
     if search.confirmed is None and search.chosen is None and not search.doubts:
         return None
     if search.confirmed is None or judged is None:
-        not_yet = [] if search.chosen is None else [NOT_YET]
+        not_yet = [] if search.chosen is None else [_not_yet(search)]
         return Section("confirmation", title, [*not_yet, *search.doubts], opened=True)
     tables = [] if judged.table.empty else [verdict_views.table(judged), *verdict_views.alike_table(judged)]
     tables.append(replace(arms(search.confirmed), name="confirmed", title=COMPARED))
