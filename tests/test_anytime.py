@@ -258,6 +258,8 @@ def test_the_harnesss_search_is_logged(tmp_path: Path) -> None:
     assert {line["seed"] for line in lines_of(cell)} == {2001}
 
 
+# The deadline is an interrupt, which may come between the opening of a file and its closing.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_the_search_stops_at_the_deadline(tmp_path: Path) -> None:
     cell = Cell("harness", SHORT, 0, 4, tmp_path, "", time.monotonic())
     own_cell.run(cell, "dataset=digits", "search.batch=2", "search.suggestions=100000")
