@@ -122,20 +122,23 @@ def test_without_the_finalists_the_winner_is_the_one_that_test_was_opened_for(
 
 
 def test_a_list_that_not_every_suggestion_draws_is_empty_for_the_others_and_the_page_is_drawn(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
-    """As a readout is of convolutional networks alone: its cells are text, and empty elsewhere."""
-    monkeypatch.setattr("harness.reporting.data_sets.sections", lambda _: iter(()))  # this folder has none
-    table = suggestions()
-    drawn = table["optimizer"].eq("momentum")
-    table["readout"] = np.where(drawn, np.where(table["number"] % 2, "global", "dense"), "")
-    folder = write(tmp_path, table)
-    with (folder / "study.toml").open("a") as file:
-        file.write('[space.readout]\nvalues = ["global", "dense"]\nwhen = { optimizer = ["momentum"] }\n')
-    found = read(folder)
-    assert found.suggestions["readout"].isna().tolist() == (~drawn).tolist()
-    assert set(found.suggestions["readout"].dropna()) == {"global", "dense"}
-    assert "readout" in reporting.write(folder).read_text(encoding="utf-8")
+    """As hidden layers are of dense readouts alone: its cells are text, and empty elsewhere."""
+    study = parse(
+        {
+            "study": {"name": "lists", "design": "search", "seeds": 2},
+            "search": {"suggestions": 6, "batch": 6, "sampler": "random", "finalists": 1},
+            "baseline": {"dataset": "digits", "architecture": "cnn", "channels": [2], "steps": 5},
+            "space": {"readout": ["global", "dense"], "hidden": [[], [4]], "lr": {"low": 0.01, "high": 0.1}},
+        }
+    )
+    train(study, tmp_path / "s", workers=1)
+    found = read(tmp_path / "s").suggestions
+    assert set(found["readout"]) == {"global", "dense"}
+    assert found["hidden"].isna().tolist() == found["readout"].eq("global").tolist()
+    assert set(found["hidden"].dropna()) <= {"[]", "[4]"}
+    assert "hidden" in reporting.write(tmp_path / "s").read_text(encoding="utf-8")
 
 
 def test_a_confirmation_of_another_winner_says_so(known_search: SearchData) -> None:
