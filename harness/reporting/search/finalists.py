@@ -49,8 +49,9 @@ WENT_ON = (
 )
 FIGURE = (
     "Mean over the finalists' seeds with its 95\u00a0% Student-t interval; hollow: the number in the search, "
-    "by which it became a finalist. Right: the share of resamples of the seeds in which it would win."
+    "by which it became a finalist."
 )
+RIGHT = " Right: the share of resamples of the seeds in which it would win."
 
 
 def leading(search: SearchData, best: pd.Series[Any]) -> list[str]:
@@ -103,11 +104,13 @@ def section(search: SearchData) -> Section | None:
         return None
     name, seeds = spaced(search.objective.name), search.settings.finalist_seeds
     how = HOW.format(count=len(found.table), name=name, seeds=_listed(seeds))
-    words = [how, _picked(search, found), f"{WINS} {AGAIN.format(count=len(found.table))}"]
+    told = bool(found.table["wins"].notna().any())  # not of few seeds
+    again = AGAIN.format(count=len(found.table))
+    words = [how, _picked(search, found), f"{WINS} {again}" if told else again]
     if search.went_on:
         words.append(WENT_ON)
     words.append(f"`harness report` of the folder {FINALISTS}/ draws their curves.")
-    caption, figures = FIGURE, []
+    caption, figures = f"{FIGURE}{RIGHT if told else ''}", []
     if found.table["n"].gt(0).any():
         drawn = plots.finalists_figure(found.table, search.objective.name)
         figures = [Figure("search-finalists", "The finalists", caption, drawn)]
