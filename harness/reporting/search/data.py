@@ -147,10 +147,14 @@ def read(reading: ReportData) -> SearchData:
         ) from error
     table = table.sort_values("number", ignore_index=True)
     space = parameters(reading.results.study.get("space", {}), table.drop(columns=needed))
-    texts = table[[parameter.name for parameter in space if not parameter.numeric]]
-    names = texts.mask(texts.eq("")).map(as_word, na_action="ignore")  # empty where it does not apply
+    # An empty text is of a suggestion to which the parameter does not apply.
+    names = {
+        p.name: table[p.name].mask(table[p.name].astype(str).eq("")).map(as_word, na_action="ignore")
+        for p in space
+        if not p.numeric
+    }
     value = table[search.ranking[0].name].astype(float)
-    table = table.assign(**names.to_dict("series"), value=value, best=_best(table, search))
+    table = table.assign(**names, value=value, best=_best(table, search))
     doubts: list[str] = []
     confirmed = _confirmed(reading, doubts)
     found = _finalists(reading, table, search, doubts)
