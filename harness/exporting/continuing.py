@@ -42,15 +42,13 @@ from harness.system.lazy import torch
 from harness.training import folder_runs, runs, starts
 from harness.training.options import RunOptions
 
+KEEPS_LAYERS = "a trained network keeps its layers"
 FIXED = {
     "a trained network keeps its images and their splits": (
         "dataset", "preprocessing", "val_fraction", "val_split", "split_seed", "label_noise",
         "label_noise_seed",
     ),
-    "a trained network keeps its layers": (
-        "architecture", "hidden", "activation", "head", "norm", "skip", "channels", "kernel", "pooling",
-        "blocks", "readout",
-    ),
+    KEEPS_LAYERS: ("architecture", "activation", "head"),
     "a trained network has its weights already": ("initial_weights",),
     "a trial that goes on keeps its seed": ("seed", "seeds", "start_seed"),
 }  # fmt: skip
@@ -157,8 +155,12 @@ def checked(given: Mapping[str, Any], parent: _Parent, spelled: Spelling = in_py
         UsageError: one is unknown, cannot change, does not apply to the trial, or has a value that is not
             allowed; there is no budget; or a plugin of the parent's has changed.
     """
+    nothing = Start(parent=parent.trial.trial_id, digest="0" * 64, step=0, updates=0)  # not known yet
+    _study(parent, {}, nothing)  # which reads the plugins of its study, and so their components
+    trained.planned(parent.given)  # is it still what they say?
+    layers = {KEEPS_LAYERS: _layers(str(parent.settings["architecture"]))}
     for name, value in given.items():
-        for why, fixed in FIXED.items():
+        for why, fixed in (*FIXED.items(), *layers.items()):
             if name in fixed:
                 raise UsageError(
                     f"{spelled(name, value)}: {why}. Allowed are {MAY_CHANGE}; for another network, train a "
@@ -166,9 +168,6 @@ def checked(given: Mapping[str, Any], parent: _Parent, spelled: Spelling = in_py
                 )
     if ("epochs" in given) == ("steps" in given):
         raise UsageError("how much more? Give epochs=3, or steps=500; one of the two")
-    nothing = Start(parent=parent.trial.trial_id, digest="0" * 64, step=0, updates=0)  # not known yet
-    _study(parent, {}, nothing)  # which reads the plugins of its study, and so their components
-    trained.planned(parent.given)  # is it still what they say?
     known = known_settings()
     changes = {name: _allowed(name, value, known, spelled) for name, value in given.items()}
     study = _study(parent, changes, nothing)
@@ -369,6 +368,12 @@ def _study(parent: _Parent, changes: Mapping[str, Value], start: Start) -> Study
 def _own_settings(axis: str, name: str) -> set[str]:
     """Name the settings that a component declares."""
     return set(plugins.registries()[axis][name].settings)
+
+
+def _layers(architecture: str) -> set[str]:
+    """Name the settings that make a network: an architecture's own, but for built-in ones' dropout."""
+    entry = plugins.registries()["architecture"].entry(architecture)
+    return set(entry.component.settings) - (set() if entry.third_party else {"dropout"})
 
 
 def _write(folder: Path, drawn: Plan, begun: _Begun, trained_by: Engine) -> None:

@@ -380,6 +380,17 @@ def test_without_its_start_a_continued_trial_is_never_trained(parent: Results) -
         models.restore(again, again.trials.iloc[0])
 
 
+def test_the_settings_of_a_third_partys_network_cannot_change() -> None:
+    @architectures.register("of_width")
+    def of_width(inputs: int, classes: int, activation: Any, *, neck: int = 4) -> nn.Module:
+        """One narrow layer."""
+        return nn.Sequential(nn.Linear(inputs, neck), activation(), nn.Linear(neck, classes))
+
+    results = harness.run(study_of(architecture="of_width"), workers=1)
+    with pytest.raises(UsageError, match="neck = 6: a trained network keeps its layers"):
+        harness.continue_training(results, epochs=1, neck=6)
+
+
 def test_a_third_partys_network_is_continued_with_its_buffers() -> None:
     @architectures.register("normed")
     def normed(inputs: int, classes: int, activation: Any) -> nn.Module:
